@@ -1,0 +1,156 @@
+"""Attention: every position gathers from the others what it finds relevant.
+
+Shapes: B batch, T queries, S keys, H heads, D = C/H channels a head, C channels.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpylm.functional import softmax, softmax_backward
+from numpylm.layers import Dropout, Linear
+from numpylm.module import Array, Cache, Module
+
+
+def scaled_dot_product_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    dropout_p: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, Cache]:
+    """Attention(Q, K, V) = softmax(Q Kᵀ / √D) V (Vaswani et al. 2017, arXiv:1706.03762, equation 1).
+
+    Parameters
+    ----------
+    q : array (B, H, T, D)
+    k, v : array (B, H, S, D)
+    mask : bool array, broadcast to (B, H, T, S), optional
+        True where a query may attend to a key. A query that may attend to nothing gets zeros, and no
+        gradient flows through it.
+    dropout_p : float
+        Probability of dropping an attention weight; needs ``rng``, without it there is no dropout.
+    rng : numpy.random.Generator, optional
+
+    Returns
+    -------
+    out : array (B, H, T, D)
+    cache : the inputs, the attention weights and the dropout mask
+
+    Raises
+    ------
+    ValueError
+        If the mask is not boolean.
+
+    Notes
+    -----
+    S = Q Kᵀ / √D,  P = softmax(S),  O = P V. Backwards, one product at a time:
+
+        dV = Pᵀ dO                       (the P that multiplied V: after dropout)
+        dP = dO Vᵀ                       (then back through dropout)
+        dS = P · (dP - Σ_s dP · P)       (softmax; 0 where P = 0, so a mask needs no second look)
+        dQ = dS K / √D
+        dK = dSᵀ Q / √D
+    """
+    if mask is not None and mask.dtype != np.bool_:
+        raise ValueError(f"attention: the mask must be boolean (True = may attend), got {mask.dtype}")
+    scale = 1 / math.sqrt(q.shape[-1])
+    scores = (q * scale) @ k.swapaxes(-1, -2)  # (B, H, T, S)
+    if mask is not None:
+        scores += np.where(mask, 0, -np.inf).astype(scores.dtype)
+    p, softmax_cache = softmax(scores)  # (B, H, T, S)
+    dropped, dropout_cache = Dropout(dropout_p).forward(p, rng)
+    out = dropped @ v  # (B, H, T, D)
+    return out, (q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
+
+
+def scaled_dot_product_attention_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Gradient of `scaled_dot_product_attention`: dout (B, H, T, D) -> dq, dk, dv in their inputs' shapes."""
+    q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache = cache
+    dv = dropped.swapaxes(-1, -2) @ dout  # (B, H, S, D)
+    dp = Dropout(dropout_p).backward(dout @ v.swapaxes(-1, -2), dropout_cache)  # (B, H, T, S)
+    dscores = softmax_backward(dp, softmax_cache)  # (B, H, T, S)
+    dq = (dscores @ k) * scale  # (B, H, T, D)
+    dk = dscores.swapaxes(-1, -2) @ (q * scale)  # (B, H, S, D)
+    return dq, dk, dv
+
+
+def causal_mask(T: int, S: int) -> Array:
+    """Bool (T, S): query t, the last T of S positions, may attend to every key up to its own position."""
+    return np.tri(T, S, S - T, dtype=bool)
+
+
+def split_heads(x: Array, n_head: int) -> Array:
+    """(B, T, C) -> (B, H, T, D): channel c belongs to head c // D. A view, not a copy."""
+    B, T, C = x.shape
+    return x.reshape(B, T, n_head, C // n_head).swapaxes(1, 2)  # (B, T, H, D) -> (B, H, T, D)
+
+
+def merge_heads(x: Array) -> Array:
+    """(B, H, T, D) -> (B, T, C), the inverse of `split_heads`. The heads must be swapped back *first*."""
+    B, H, T, D = x.shape
+    return x.swapaxes(1, 2).reshape(B, T, H * D)
+
+
+class CausalSelfAttention(Module):
+    """Multi-head self-attention in which no position sees a later one (Vaswani et al. 2017, section 3.2.2).
+
+    Parameters
+    ----------
+    n_embd : int
+        C, channels in and out.
+    n_head : int
+        H; must divide C.
+    dropout : float
+        On the attention weights. The block drops out the residual itself.
+    bias : bool
+    proj_std : float
+        Initial standard deviation of the output projection; `GPT` makes it smaller with depth.
+    rng, dtype
+        As in `Linear`.
+
+    Attributes
+    ----------
+    c_attn : Linear (C, 3C)
+        Q, K and V in one product: columns 0…C-1 make Q, C…2C-1 make K, the rest V.
+    c_proj : Linear (C, C)
+    """
+
+    def __init__(
+        self,
+        n_embd: int,
+        n_head: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        *,
+        proj_std: float = 0.02,
+        rng: np.random.Generator | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        if n_head < 1 or n_embd % n_head:
+            raise ValueError(
+                f"n_head must divide n_embd, so that each head has as many channels: got {n_embd=}, {n_head=}"
+            )
+        self.n_head = n_head
+        self.dropout = dropout
+        self.c_attn = Linear(n_embd, 3 * n_embd, bias, rng=rng, dtype=dtype)
+        self.c_proj = Linear(n_embd, n_embd, bias, std=proj_std, rng=rng, dtype=dtype)
+
+    def forward(self, x: Array, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
+        """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given."""
+        T = x.shape[1]
+        qkv, c_attn_cache = self.c_attn.forward(x)  # (B, T, 3C)
+        q, k, v = (split_heads(part, self.n_head) for part in np.split(qkv, 3, axis=-1))  # (B, H, T, D) each
+        out, attention_cache = scaled_dot_product_attention(q, k, v, causal_mask(T, T), self.dropout, rng)
+        y, c_proj_cache = self.c_proj.forward(merge_heads(out))  # (B, T, C)
+        return y, (c_attn_cache, attention_cache, c_proj_cache)
+
+    def backward(self, dy: Array, cache: Cache) -> Array:
+        """dy (B, T, C) -> dx (B, T, C); adds to the projections' gradients."""
+        c_attn_cache, attention_cache, c_proj_cache = cache
+        dout = split_heads(self.c_proj.backward(dy, c_proj_cache), self.n_head)  # (B, H, T, D)
+        dq, dk, dv = scaled_dot_product_attention_backward(dout, attention_cache)
+        dqkv = np.concatenate([merge_heads(part) for part in (dq, dk, dv)], axis=-1)  # (B, T, 3C)
+        return self.c_attn.backward(dqkv, c_attn_cache)

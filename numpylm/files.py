@@ -1,0 +1,68 @@
+"""Writing files so that a crash, a full disk or a power cut never leaves half of one."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file as a whole or not at all.
+
+    ``write`` gets a temporary file in the same folder. It is flushed to the disk (fsync) and then renamed
+    over ``path``, which POSIX and Windows both do in one step: a reader sees the old file or the new one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.name == "posix":  # mkstemp gives 0600; files should have the permissions the user asked for
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside ``folder`` survive a power cut (POSIX only; Windows has no such call)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically, with ``\\n`` line ends on every system."""
+    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8 text; line ends become ``\\n`` and a byte-order mark is dropped.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are not UTF-8: names the file, the position and what to do.
+    """
+    data = Path(path).read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path} is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start} (line {line}). "
+            f"Save it as UTF-8 and try again"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")

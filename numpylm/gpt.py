@@ -1,0 +1,217 @@
+"""GPT: embeddings, a stack of blocks, a norm, and the embedding again as the output layer.
+
+The architecture is GPT-2's (Radford et al. 2019, section 2.3), and so are the names of all parameters.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpylm import generation
+from numpylm.functional import cross_entropy
+from numpylm.layers import Dropout, Embedding, LayerNorm
+from numpylm.module import Array, Cache, Module
+from numpylm.transformer import Block
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a GPT.
+
+    Attributes
+    ----------
+    vocab_size : int
+        V, number of tokens.
+    block_size : int
+        The longest sequence that the model can read, in tokens.
+    n_layer, n_head, n_embd : int
+        L blocks, H heads in each, C channels; H divides C.
+    dropout : float in [0, 1)
+        On embeddings, attention weights and both residual branches; only while training.
+    bias : bool
+        Biases in linear layers and norms.
+    layer_norm_eps : float
+    gelu_approximate : {"tanh", "none"}
+        GPT-2 has the tanh form.
+    """
+
+    vocab_size: int
+    block_size: int
+    n_layer: int
+    n_head: int
+    n_embd: int
+    dropout: float = 0.0
+    bias: bool = True
+    layer_norm_eps: float = 1e-5
+    gelu_approximate: str = "tanh"
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"n_head must divide n_embd, so that each head has as many channels: "
+                f"got n_embd={self.n_embd}, n_head={self.n_head}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+        if self.gelu_approximate not in ("tanh", "none"):
+            raise ValueError(f'gelu_approximate must be "tanh" or "none", got {self.gelu_approximate!r}')
+
+
+class GPT(Module):
+    """A decoder-only Transformer language model.
+
+        x = dropout(wte[ids] + wpe[0 … T-1])
+        x = block(x), for each of the L blocks
+        logits = ln_f(x) wteᵀ
+
+    Parameters
+    ----------
+    config : GPTConfig
+    rng : numpy.random.Generator, optional
+        Draws the initial weights: N(0, 0.02²), and N(0, 0.02² / 2L) for the projections that write into the
+        residual stream. That stream adds up 2L such branches, so its variance would otherwise grow with depth
+        (Radford et al. 2019, section 2.3).
+    dtype : dtype
+
+    Attributes
+    ----------
+    wte : Embedding (V, C)
+        Token embedding, and transposed the output layer ("tied": Press & Wolf 2017, arXiv:1608.05859). It is
+        used twice, so its gradient is the sum of two.
+    wpe : Embedding (block_size, C)
+    h : list of Block
+    ln_f : LayerNorm (C)
+    """
+
+    def __init__(
+        self, config: GPTConfig, rng: np.random.Generator | None = None, dtype: DTypeLike = np.float32
+    ) -> None:
+        rng = rng or np.random.default_rng()
+        C = config.n_embd
+        self.config = config
+        self.wte = Embedding(config.vocab_size, C, rng=rng, dtype=dtype)
+        self.wpe = Embedding(config.block_size, C, rng=rng, dtype=dtype)
+        self.drop = Dropout(config.dropout)
+        self.h = [
+            Block(
+                C,
+                config.n_head,
+                config.dropout,
+                config.bias,
+                layer_norm_eps=config.layer_norm_eps,
+                gelu_approximate=config.gelu_approximate,
+                proj_std=0.02 / math.sqrt(2 * config.n_layer),
+                rng=rng,
+                dtype=dtype,
+            )
+            for _ in range(config.n_layer)
+        ]
+        self.ln_f = LayerNorm(C, config.layer_norm_eps, config.bias, dtype=dtype)
+
+    def forward(self, ids: Array, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
+        """Logits for the token after each position.
+
+        Parameters
+        ----------
+        ids : int array (B, T), T <= block_size
+        rng : numpy.random.Generator, optional
+            Given: dropout. Not given: evaluation.
+
+        Returns
+        -------
+        logits : array (B, T, V)
+        cache
+
+        Raises
+        ------
+        ValueError
+            If ids is not (B, T), is empty or too long, or holds an id outside [0, V).
+        """
+        ids = np.asarray(ids)
+        self._check_ids(ids)
+        tokens, wte_cache = self.wte.forward(ids)  # (B, T, C)
+        positions, wpe_cache = self.wpe.forward(np.arange(ids.shape[1]))  # (T, C)
+        x, drop_cache = self.drop.forward(tokens + positions, rng)  # (B, T, C)
+        block_caches = []
+        for block in self.h:
+            x, block_cache = block.forward(x, rng)  # (B, T, C)
+            block_caches.append(block_cache)
+        x, ln_f_cache = self.ln_f.forward(x)  # (B, T, C)
+        logits = x @ self.wte.weight.data.T  # (B, T, V)
+        return logits, (wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x)
+
+    def backward(self, dlogits: Array, cache: Cache) -> None:
+        """Add dL/dparameter to every gradient; dlogits (B, T, V) is dL/dlogits. Ids have no gradient."""
+        wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x = cache
+        C, V = self.config.n_embd, self.config.vocab_size
+        self.wte.weight.grad += dlogits.reshape(-1, V).T @ x.reshape(-1, C)  # as the output layer
+        dx = dlogits @ self.wte.weight.data  # (B, T, C)
+        dx = self.ln_f.backward(dx, ln_f_cache)
+        for block, block_cache in zip(reversed(self.h), reversed(block_caches), strict=True):
+            dx = block.backward(dx, block_cache)
+        dx = self.drop.backward(dx, drop_cache)
+        self.wpe.backward(dx.sum(axis=0), wpe_cache)  # one position vector serves the whole batch
+        self.wte.backward(dx, wte_cache)  # as the look-up table: adds to what the output layer gave
+
+    def loss(self, ids: Array, targets: Array) -> float:
+        """Mean nats per counted token, without dropout; a target of -100 is not counted."""
+        logits, _ = self.forward(ids)
+        return cross_entropy(logits, np.asarray(targets))[0]
+
+    def loss_and_grad(
+        self, ids: Array, targets: Array, rng: np.random.Generator | None = None, count: int | None = None
+    ) -> float:
+        """`loss`, with dropout if ``rng`` is given, and its gradient added to every parameter's ``.grad``.
+
+        ``count`` divides the loss instead of the number of counted targets here: see `cross_entropy`.
+        """
+        logits, cache = self.forward(ids, rng)
+        loss, dlogits = cross_entropy(logits, np.asarray(targets), count=count)
+        self.backward(dlogits, cache)
+        return loss
+
+    def generate(
+        self,
+        ids: Iterable[int],
+        max_new_tokens: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        rng: np.random.Generator | None = None,
+        stop_ids: Collection[int] = (),
+    ) -> Iterator[int]:
+        """Yield up to ``max_new_tokens`` ids that continue ``ids``, one at a time.
+
+        See `numpylm.generation.next_token_probabilities` for what the options do. A prompt longer than
+        ``block_size`` is cut at its left end.
+        """
+        return generation.generate(
+            self,
+            ids,
+            max_new_tokens,
+            self.config.block_size,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            rng=rng,
+            stop_ids=stop_ids,
+        )
+
+    def _check_ids(self, ids: Array) -> None:
+        if ids.ndim != 2 or ids.dtype.kind not in "iu":
+            raise ValueError(
+                f"GPT expects integer ids of shape (B, T), got {ids.dtype} {ids.shape}"
+                + ("; add a batch axis: ids[None, :]" if ids.ndim == 1 else "")
+            )
+        if not 1 <= ids.shape[1] <= self.config.block_size:
+            raise ValueError(
+                f"GPT reads 1 to block_size={self.config.block_size} tokens at a time, got {ids.shape[1]}"
+            )

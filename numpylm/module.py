@@ -1,0 +1,147 @@
+"""Parameter and Module: what a layer owns, by what name, and nothing else.
+
+A layer in numpylm is an object that owns parameters and has two methods::
+
+    out, cache = layer.forward(x)       # the layer itself is not changed
+    dx = layer.backward(dout, cache)    # returns dL/dx, adds dL/dparameter to each .grad
+
+Everything that one call must remember for its gradient travels in ``cache``. So a layer can be called twice
+before it is differentiated, checked alone, or run without keeping anything.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+Array = np.ndarray
+Cache = Any  # whatever forward wants to hand to backward; opaque to everybody else
+
+
+class Parameter:
+    """A trainable array and the sum of the gradients that reached it.
+
+    Parameters
+    ----------
+    data : array
+        The values; trained in place.
+
+    Attributes
+    ----------
+    data : array
+    grad : array
+        dL/ddata, same shape and dtype, zero at first. Every backward *adds* to it: a weight that is used
+        twice (a tied embedding, a layer called twice) has two gradients, and the chain rule sums them.
+    """
+
+    def __init__(self, data: Array) -> None:
+        self.data = data
+        self.grad = np.zeros(data.shape, data.dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    def __repr__(self) -> str:
+        return f"Parameter(shape={self.shape}, dtype={self.dtype})"
+
+
+def named_parameters(obj: object, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+    """Walk an object's attributes and yield ``(name, parameter)``, each parameter once.
+
+    A name is the path of attributes that leads to the parameter, with list positions as numbers:
+    ``h.0.attn.c_attn.weight``. A parameter that can be reached by two paths has the first path's name.
+
+    Works on any object, so layers that students write need no base class.
+    """
+    seen: set[int] = set()
+
+    def walk(value: object, path: str) -> Iterator[tuple[str, Parameter]]:
+        if id(value) in seen:
+            return
+        if isinstance(value, Parameter):
+            seen.add(id(value))
+            yield path, value
+        elif isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                yield from walk(item, f"{path}.{index}")
+        elif isinstance(value, Module) or (hasattr(value, "forward") and hasattr(value, "backward")):
+            seen.add(id(value))
+            for key, item in getattr(value, "__dict__", {}).items():
+                yield from walk(item, f"{path}.{key}" if path else key)
+
+    yield from walk(obj, prefix)
+
+
+class Module:
+    """Base class of everything that owns parameters. Attributes give the names; nothing is registered."""
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield ``(name, parameter)`` in the order of the attributes, each parameter once."""
+        return named_parameters(self)
+
+    def parameters(self) -> list[Parameter]:
+        """All parameters, each once, however many paths lead to it."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def num_parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero; call it once a step, before the first backward."""
+        for parameter in self.parameters():
+            parameter.grad.fill(0)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Name -> values. These are the live arrays, as in torch: copy them if training goes on."""
+        return {name: parameter.data for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Copy values into the parameters, converted to their dtype.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unexpected, or a shape or kind of number does not fit. The message lists
+            every such name at once, and then nothing has been loaded.
+        """
+        own = dict(self.named_parameters())
+        problems = [f"missing: {name} {own[name].shape}" for name in own if name not in state]
+        problems += [f"unexpected: {name} {np.shape(state[name])}" for name in state if name not in own]
+        for name in own.keys() & state.keys():
+            value = np.asarray(state[name])
+            if value.shape != own[name].shape:
+                problems.append(f"misshapen: {name} should be {own[name].shape}, is {value.shape}")
+            elif value.dtype.kind != "f":
+                problems.append(f"not floating point: {name} is {value.dtype}")
+        if problems:
+            raise ValueError(
+                f"these values do not fit {type(self).__name__} ({len(problems)} problems):\n  "
+                + "\n  ".join(sorted(problems))
+            )
+        for name, parameter in own.items():
+            parameter.data[...] = state[name]
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float, dtype: DTypeLike) -> Parameter:
+    """A parameter drawn from N(0, std²). Drawn in float64, so one seed gives the same model in any dtype."""
+    return Parameter((std * rng.standard_normal(shape)).astype(dtype))
+
+
+def check_last_axis(layer: object, x: Array, expected: int) -> None:
+    """Raise one clear ValueError if the features of ``x`` are not what the layer was built for."""
+    if np.ndim(x) == 0 or x.shape[-1] != expected:
+        raise ValueError(
+            f"{type(layer).__name__} expects inputs of shape (..., {expected}), got {np.shape(x)}: "
+            f"the last axis must hold the {expected} features"
+        )
