@@ -41,7 +41,8 @@ def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:
         dx_j = Σ_i g_i p_i (δ_ij - p_j) = p_j (g_j - Σ_i g_i p_i).
     """
     low = np.finfo(x.dtype).min
-    p = np.exp(x - x.max(axis=axis, keepdims=True, initial=low))
+    p = x - x.max(axis=axis, keepdims=True, initial=low)
+    np.exp(p, out=p)
     p /= np.maximum(p.sum(axis=axis, keepdims=True), np.finfo(x.dtype).tiny)
     return p, (p, axis)
 

@@ -144,15 +144,17 @@ class GPT(Module):
             x, block_cache = block.forward(x, rng)  # (B, T, C)
             block_caches.append(block_cache)
         x, ln_f_cache = self.ln_f.forward(x)  # (B, T, C)
-        logits = x @ self.wte.weight.data.T  # (B, T, V)
+        rows = x.reshape(-1, self.config.n_embd)  # one product of matrices: a stack of small ones is slower
+        logits = (rows @ self.wte.weight.data.T).reshape(*ids.shape, -1)  # (B, T, V)
         return logits, (wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x)
 
     def backward(self, dlogits: Array, cache: Cache) -> None:
         """Add dL/dparameter to every gradient; dlogits (B, T, V) is dL/dlogits. Ids have no gradient."""
         wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x = cache
         C, V = self.config.n_embd, self.config.vocab_size
-        self.wte.weight.grad += dlogits.reshape(-1, V).T @ x.reshape(-1, C)  # as the output layer
-        dx = dlogits @ self.wte.weight.data  # (B, T, C)
+        dlogits = dlogits.reshape(-1, V)  # (B T, V)
+        self.wte.weight.grad += dlogits.T @ x.reshape(-1, C)  # as the output layer
+        dx = (dlogits @ self.wte.weight.data).reshape(x.shape)  # (B, T, C)
         dx = self.ln_f.backward(dx, ln_f_cache)
         for block, block_cache in zip(reversed(self.h), reversed(block_caches), strict=True):
             dx = block.backward(dx, block_cache)

@@ -1,0 +1,93 @@
+"""Checkpoints: one ``.npz`` file with everything that a run needs to go on as if it had never stopped.
+
+Arrays only, never pickled objects, so that opening a file from somebody else cannot run code. What is not an
+array (shapes, counters, states of random generators) is JSON text in the entry ``meta``.
+"""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpylm.files import write_atomically
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.module import Array
+from numpylm.optim import AdamW
+from numpylm.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds: the model's parameters, the optimizer's state, and ``meta``."""
+
+    model: dict[str, Array]
+    optimizer: dict[str, Array]
+    meta: dict[str, Any]
+
+    def build_model(self) -> GPT:
+        """A GPT of the shape and dtype that was saved, with its parameters."""
+        gpt = GPT(GPTConfig(**self.meta["model_config"]), dtype=self.meta["dtype"])
+        gpt.load_state_dict(self.model)
+        return gpt
+
+
+def save_checkpoint(path: Path, gpt: GPT, optimizer: AdamW | None = None, meta: Mapping[str, Any] | None = None) -> None:
+    """Write a checkpoint atomically; ``meta`` must be JSON."""
+    own = {"format": FORMAT, "model_config": asdict(gpt.config), "dtype": str(gpt.wte.weight.dtype)}
+    arrays = {f"model/{name}": value for name, value in gpt.state_dict().items()}
+    if optimizer is not None:
+        arrays |= {f"optimizer/{name}": value for name, value in optimizer.state_dict().items()}
+    text = json.dumps(own | dict(meta or {}))
+    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, meta=np.array(text), **arrays))
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it is damaged or something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+            groups: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}}
+            for key in file.files:
+                group, _, name = key.partition("/")
+                if name:
+                    groups[group][name] = file[key]
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, TypeError) as error:
+        raise ValueError(f"{path} is not a numpylm checkpoint, or is damaged ({error})") from None
+    if meta.get("format") != FORMAT:
+        raise ValueError(f"{path} has checkpoint format {meta.get('format')}; this numpylm reads format {FORMAT}")
+    return Checkpoint(groups["model"], groups["optimizer"], meta)
+
+
+def load_run(path: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoint]:
+    """Model and tokenizer of a run folder (its best checkpoint, else its last) or of one checkpoint in it."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no run at {path}; numpylm train makes one")
+    if path.is_dir():
+        found = [path / name for name in ("best.npz", "last.npz") if (path / name).exists()]
+        if not found:
+            raise FileNotFoundError(f"{path} is not a run folder: it has neither best.npz nor last.npz")
+        path = found[0]
+    checkpoint = load_checkpoint(path)
+    gpt, tokenizer = checkpoint.build_model(), load_tokenizer(path.parent)
+    if gpt.config.vocab_size != tokenizer.vocab_size:
+        raise ValueError(
+            f"the model in {path} has {gpt.config.vocab_size} tokens, the tokenizer beside it "
+            f"{tokenizer.vocab_size}: they are not from the same run"
+        )
+    return gpt, tokenizer, checkpoint

@@ -1,0 +1,340 @@
+"""From files to batches: reading, cleaning, splitting, and arrays of tokens.
+
+A document is a text that stands for itself (a file, a story, an article). In a token array each document is
+followed, and the first one preceded, by the end-of-text token, if the tokenizer has one:
+
+    <|endoftext|> document <|endoftext|> document <|endoftext|>
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import regex
+from tqdm import tqdm
+
+from numpylm.files import read_text
+from numpylm.functional import IGNORE_INDEX
+from numpylm.module import Array
+from numpylm.tokenizer import END_OF_TEXT, TextTokenizer
+
+IN_MEMORY = 32_000_000  # bytes of tokens above which they are kept on disk and mapped
+SUFFIXES = (".txt", ".md", ".py")  # what is read from a folder
+
+
+# ------------------------------------------------------------------------------------------- documents
+
+
+def read_documents(paths: Iterable[str | Path]) -> list[str]:
+    """Read files and folders as a list of documents.
+
+    Each file is one document, or several with a line ``<|endoftext|>`` between them. A folder stands for all
+    .txt, .md and .py files below it, in alphabetical order.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a path does not exist, a file is not UTF-8, or there is no text in all of it.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+            if not found:
+                raise FileNotFoundError(f"no {', '.join(SUFFIXES)} file in the folder {path}")
+            files += found
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"no such file or folder: {path}")
+    documents = [document for file in files for document in split_documents(read_text(file))]
+    if not documents:
+        raise ValueError(f"there is no text in {', '.join(map(str, files))}")
+    return documents
+
+
+def split_documents(text: str) -> list[str]:
+    """Cut a text at its ``<|endoftext|>`` marks; white space around a mark belongs to nobody."""
+    if END_OF_TEXT not in text:
+        return [text] if text.strip() else []
+    return [part.strip() for part in text.split(END_OF_TEXT) if part.strip()]
+
+
+def join_documents(documents: Iterable[str]) -> str:
+    """The text of a file that `split_documents` cuts into these documents."""
+    return "".join(f"{document}\n{END_OF_TEXT}\n" for document in documents)
+
+
+# -------------------------------------------------------------------------------------------- cleaning
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What one cleaning step did: ``count`` of ``unit`` in all documents."""
+
+    step: str
+    count: int
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.step}: {self.count:,} {self.unit}"
+
+
+def _unicode(documents: list[str]) -> tuple[list[str], Cleaned]:
+    """Compose characters (NFC), so that é is one code point however it was typed."""
+    out = [unicodedata.normalize("NFC", document) for document in documents]
+    changed = sum(a != b for a, b in zip(documents, out, strict=True))
+    return out, Cleaned("unicode", changed, "documents normalised to NFC")
+
+
+_CONTROL = regex.compile(r"[\p{Cc}\p{Cf}--[\n\t\u200c\u200d]]", regex.VERSION1)
+
+
+def _control(documents: list[str]) -> tuple[list[str], Cleaned]:
+    """Drop control and format characters, but for line ends, tabs and the joiners some scripts need."""
+    pairs = [_CONTROL.subn("", document) for document in documents]
+    return [text for text, _ in pairs], Cleaned("control", sum(n for _, n in pairs), "characters removed")
+
+
+_BLANKS = regex.compile(r"(?<=\S)[^\S\n]{2,}(?=\S)|[^\S\n]+$|\n(?:[^\S\n]*\n){2,}", regex.MULTILINE)
+
+
+def _whitespace(documents: list[str]) -> tuple[list[str], Cleaned]:
+    """One space between words, none at a line's end, one empty line at the most. Indentation stays."""
+
+    def shorter(match: "regex.Match[str]") -> str:
+        run = match.group()
+        return "\n\n" if "\n" in run else " " if match.end() < len(match.string) and match.string[match.end()] != "\n" else ""
+
+    pairs = [_BLANKS.subn(shorter, document) for document in documents]
+    return [text.strip("\n") for text, _ in pairs], Cleaned("whitespace", sum(n for _, n in pairs), "runs shortened")
+
+
+def _repeated_lines(documents: list[str]) -> tuple[list[str], Cleaned]:
+    """Of equal lines that follow one another, keep the first (menus, rulers, stuck keys)."""
+    removed = 0
+    out = []
+    for document in documents:
+        lines = document.split("\n")
+        kept = [line for i, line in enumerate(lines) if i == 0 or line != lines[i - 1] or not line.strip()]
+        removed += len(lines) - len(kept)
+        out.append("\n".join(kept))
+    return out, Cleaned("repeated_lines", removed, "lines removed")
+
+
+def _repeated_documents(documents: list[str]) -> tuple[list[str], Cleaned]:
+    """Of documents that differ in nothing but white space, keep the first."""
+    first = {" ".join(document.split()): document for document in reversed(documents)}
+    out = list(reversed(first.values()))
+    return out, Cleaned("repeated_documents", len(documents) - len(out), "documents removed")
+
+
+CLEANING: dict[str, Callable[[list[str]], tuple[list[str], Cleaned]]] = {
+    "unicode": _unicode,
+    "control": _control,
+    "whitespace": _whitespace,
+    "repeated_lines": _repeated_lines,
+    "repeated_documents": _repeated_documents,
+}
+
+
+def clean(documents: list[str], steps: Sequence[str]) -> tuple[list[str], list[Cleaned]]:
+    """Apply cleaning steps in the given order; documents that end up empty are dropped.
+
+    Parameters
+    ----------
+    documents : list of str
+    steps : sequence of str
+        Names from `CLEANING`, or ``"all"`` for all of them in its order.
+
+    Returns
+    -------
+    documents : list of str
+    report : list of Cleaned
+        One entry a step, and one for documents that had nothing left.
+    """
+    names = list(CLEANING) if list(steps) == ["all"] else list(steps)
+    if unknown := [name for name in names if name not in CLEANING]:
+        raise ValueError(f"unknown cleaning step {unknown[0]!r}; there are: {', '.join(CLEANING)}, or all")
+    report = []
+    for name in names:
+        documents, entry = CLEANING[name](documents)
+        report.append(entry)
+    full = [document for document in documents if document.strip()]
+    if names:
+        report.append(Cleaned("empty", len(documents) - len(full), "documents dropped"))
+    if not full:
+        raise ValueError("cleaning left no text at all")
+    return full, report
+
+
+# --------------------------------------------------------------------------------------------- splitting
+
+
+def split_train_val(
+    documents: list[str], val_fraction: float, rng: np.random.Generator
+) -> tuple[list[str], list[str]]:
+    """Divide documents into training and validation texts that have nothing in common.
+
+    Whole documents are drawn at random until validation has ``val_fraction`` of all characters; equal
+    documents stay together, or the model would be tested on what it has learnt by heart. A single document
+    is cut in two: its beginning trains, its end validates.
+
+    Raises
+    ------
+    ValueError
+        If either side would be empty.
+    """
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"val_fraction must lie between 0 and 1, got {val_fraction}")
+    distinct = list(dict.fromkeys(documents))
+    if len(distinct) == 1:
+        text = documents[0]
+        cut = int(len(text) * (1 - val_fraction))
+        if not (text[:cut].strip() and text[cut:].strip()):
+            raise ValueError(f"a text of {len(text)} characters is too short to be divided for validation")
+        return [text[:cut]], [text[cut:]]
+    wanted = val_fraction * sum(map(len, documents))
+    times = {document: 0 for document in distinct}
+    for document in documents:
+        times[document] += 1
+    val: set[str] = set()
+    size = 0.0
+    for i in rng.permutation(len(distinct)):
+        length = len(distinct[i]) * times[distinct[i]]
+        if val and (size + length / 2 > wanted or len(val) == len(distinct) - 1):
+            break
+        val.add(distinct[i])
+        size += length
+    train = [document for document in documents if document not in val]
+    return train, [document for document in documents if document in val]
+
+
+# ----------------------------------------------------------------------------------------------- tokens
+
+
+def encode_documents(
+    documents: Sequence[str],
+    tokenizer: TextTokenizer,
+    path: Path | None = None,
+    progress: bool = False,
+    in_memory: int = IN_MEMORY,
+) -> Array:
+    """Tokens of documents in one array, uint16 (or uint32 for large vocabularies), with end marks.
+
+    Beyond ``in_memory`` bytes they are written to ``path``, as raw numbers of that dtype, and mapped: training
+    then reads from disk only what a batch needs.
+    """
+    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    end = [] if tokenizer.end_id is None else [tokenizer.end_id]
+    pieces = [np.array(end, dtype)]
+    size = 0
+    file = None
+    try:
+        for document in tqdm(documents, "tokenizing", unit=" docs", disable=not progress, leave=False):
+            pieces.append(np.array(tokenizer.encode(document) + end, dtype))
+            size += pieces[-1].nbytes
+            if path is not None and size > in_memory:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = file or path.open("wb")
+                np.concatenate(pieces).tofile(file)
+                pieces, size = [], 0
+        if file is not None and pieces:
+            np.concatenate(pieces).tofile(file)
+    finally:
+        if file is not None:
+            file.close()
+    if file is None or path is None:
+        return np.concatenate(pieces)
+    return np.memmap(path, dtype, mode="r")
+
+
+# ---------------------------------------------------------------------------------------------- batches
+
+
+def document_starts(tokens: Array, end_id: int | None) -> Array:
+    """Where windows begin if each begins with a document: positions of the end marks before documents."""
+    if end_id is None:
+        return np.zeros(0, np.intp)
+    return np.flatnonzero(tokens == end_id)[:-1]
+
+
+def fits_documents(tokens: Array, block_size: int, end_id: int | None) -> bool:
+    """Whether documents are many and short enough that windows should begin with them.
+
+    A window that begins in the middle of a document hides from the model what came before. If at least nine
+    documents in ten fit into a window, beginning with one costs nothing and hides nothing.
+    """
+    starts = document_starts(tokens, end_id)
+    return len(starts) > 1 and float(np.quantile(np.diff(np.append(starts, len(tokens) - 1)), 0.9)) <= block_size
+
+
+def random_batch(
+    tokens: Array,
+    batch_size: int,
+    block_size: int,
+    rng: np.random.Generator,
+    starts: Array | None = None,
+) -> tuple[Array, Array]:
+    """Random windows: ids (B, T) and targets (B, T), where each target is the token after its id.
+
+    Parameters
+    ----------
+    tokens : int array (N,)
+    batch_size, block_size : int
+        B and T.
+    rng : numpy.random.Generator
+    starts : int array, optional
+        Where windows may begin (see `document_starts`); anywhere if not given. What a window lacks at the
+        end of the array is filled with targets of -100, which are not counted.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than T + 1 tokens.
+    """
+    if starts is None:
+        if len(tokens) <= block_size:
+            raise ValueError(
+                f"the text has {len(tokens)} tokens, a window needs block_size + 1 = {block_size + 1}: "
+                f"use a longer text or a smaller block_size"
+            )
+        begin = rng.integers(0, len(tokens) - block_size, batch_size)
+    else:
+        begin = rng.choice(starts, batch_size)
+    return _windows(tokens, begin, np.minimum(begin + block_size, len(tokens) - 1), block_size)
+
+
+def sequential_batches(
+    tokens: Array, batch_size: int, block_size: int, starts: Array | None = None
+) -> Iterator[tuple[Array, Array]]:
+    """Batches of windows in order, in which each token but the first is a counted target exactly once.
+
+    With ``starts``, a document that does not fit into what is left of a window opens the next one, so that
+    the model always sees documents from their beginning; longer ones go on from window to window.
+    """
+    last = len(tokens) - 1
+    begin, end = [], []
+    position = 0
+    while position < last:
+        stop = min(position + block_size, last)
+        if starts is not None and stop < last:
+            inside = starts[np.searchsorted(starts, position + 1) : np.searchsorted(starts, stop, side="right")]
+            if len(inside):
+                stop = int(inside[-1])
+        begin.append(position)
+        end.append(stop)
+        position = stop
+    for i in range(0, len(begin), batch_size):
+        yield _windows(tokens, np.array(begin[i : i + batch_size]), np.array(end[i : i + batch_size]), block_size)
+
+
+def _windows(tokens: Array, begin: Array, end: Array, block_size: int) -> tuple[Array, Array]:
+    """Windows [begin, end) as ids, [begin + 1, end] as targets, padded to one width with uncounted targets."""
+    width = int(min(block_size, (end - begin).max()))
+    places = begin[:, None] + np.arange(width + 1)  # (B, T + 1)
+    counted = places[:, 1:] <= end[:, None]  # (B, T)
+    rows = np.asarray(tokens[np.minimum(places, len(tokens) - 1)], np.int64)
+    return rows[:, :-1], np.where(counted, rows[:, 1:], IGNORE_INDEX)
