@@ -1,0 +1,76 @@
+"""numpylm: a Transformer language model in pure NumPy, every gradient written by hand and proven.
+
+One shape for every layer::
+
+    out, cache = layer.forward(x)         # nothing is stored on the layer
+    dx = layer.backward(dout, cache)      # returns input gradients, adds (+=) to Parameter.grad
+
+Dimensions, the same letters everywhere:
+
+    B  batch: sequences that are processed together
+    T  time: positions of a sequence (queries, in attention)
+    S  source: positions that are looked at (keys, in attention); T = S in self-attention
+    C  channels: numbers that describe one position (``n_embd``)
+    H  heads
+    D  channels of one head, C / H
+    V  vocabulary: different tokens
+    L  layers (blocks)
+"""
+
+from numpylm._version import __version__
+from numpylm.attention import (
+    CausalSelfAttention,
+    scaled_dot_product_attention,
+    scaled_dot_product_attention_backward,
+)
+from numpylm.functional import (
+    cross_entropy,
+    cross_entropy_backward,
+    gelu,
+    gelu_backward,
+    relu,
+    relu_backward,
+    softmax,
+    softmax_backward,
+)
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.gradcheck import gradcheck
+from numpylm.layers import Dropout, Embedding, LayerNorm, Linear
+from numpylm.module import Module, Parameter
+from numpylm.optim import AdamW, clip_grad_norm, warmup_cosine
+from numpylm.parallel import DataParallel, keep_memory
+from numpylm.tokenizer import CharTokenizer, Tokenizer
+from numpylm.transformer import MLP, Block
+
+__all__ = [
+    "GPT",
+    "MLP",
+    "AdamW",
+    "Block",
+    "CausalSelfAttention",
+    "CharTokenizer",
+    "DataParallel",
+    "Dropout",
+    "Embedding",
+    "GPTConfig",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "Parameter",
+    "Tokenizer",
+    "__version__",
+    "clip_grad_norm",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "gelu",
+    "gelu_backward",
+    "gradcheck",
+    "keep_memory",
+    "relu",
+    "relu_backward",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_backward",
+    "softmax",
+    "softmax_backward",
+    "warmup_cosine",
+]

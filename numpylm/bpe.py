@@ -5,6 +5,7 @@ adds those. (Gage 1994; Sennrich, Haddow & Birch 2016, arXiv:1508.07909, algorit
 """
 
 import heapq
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -13,9 +14,7 @@ from tqdm import tqdm
 Pair = tuple[int, int]
 
 
-def learn_merges(
-    words: Mapping[tuple[int, ...], int], next_id: int, count: int, progress: bool = False
-) -> list[Pair]:
+def learn_merges(words: Mapping[tuple[int, ...], int], next_id: int, count: int, progress: bool = False) -> list[Pair]:
     """Learn up to ``count`` merges: the most frequent neighbours become one token, again and again.
 
     Parameters
@@ -47,7 +46,7 @@ def learn_merges(
     pair_count: dict[Pair, int] = defaultdict(int)
     where: dict[Pair, set[int]] = defaultdict(set)
     for index, word in enumerate(symbols):
-        for pair in zip(word, word[1:], strict=False):
+        for pair in itertools.pairwise(word):
             pair_count[pair] += frequency[index]
             where[pair].add(index)
     heap = [(-n, pair) for pair, n in pair_count.items()]
@@ -124,7 +123,7 @@ def apply_merges(word: Iterable[int], ranks: Mapping[Pair, tuple[int, int]]) -> 
     end = len(ids)
     following = list(range(1, end + 1))
     previous = list(range(-1, end - 1))
-    heap = [(ranks[pair], i) for i, pair in enumerate(zip(ids, ids[1:], strict=False)) if pair in ranks]
+    heap = [(ranks[pair], i) for i, pair in enumerate(itertools.pairwise(ids)) if pair in ranks]
     heapq.heapify(heap)
     while heap:
         (rank, merged), i = heapq.heappop(heap)

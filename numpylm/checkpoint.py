@@ -37,7 +37,9 @@ class Checkpoint:
         return gpt
 
 
-def save_checkpoint(path: Path, gpt: GPT, optimizer: AdamW | None = None, meta: Mapping[str, Any] | None = None) -> None:
+def save_checkpoint(
+    path: Path, gpt: GPT, optimizer: AdamW | None = None, meta: Mapping[str, Any] | None = None
+) -> None:
     """Write a checkpoint atomically; ``meta`` must be JSON."""
     own = {"format": FORMAT, "model_config": asdict(gpt.config), "dtype": str(gpt.wte.weight.dtype)}
     arrays = {f"model/{name}": value for name, value in gpt.state_dict().items()}

@@ -32,7 +32,7 @@ class TrainConfig:
     vocab_size: int = _setting(1024, "tokens of a bpe vocabulary")
 
     block_size: int = _setting(256, "longest context, in tokens")
-    n_layer: int = _setting(4, "Transformer blocks")
+    n_layer: int = _setting(2, "Transformer blocks")
     n_head: int = _setting(4, "attention heads in each block; divides n_embd")
     n_embd: int = _setting(128, "channels")
     dropout: float = _setting(0.0, "probability of dropout while training")
@@ -41,8 +41,8 @@ class TrainConfig:
 
     batch_size: int = _setting(8, "sequences in a batch")
     grad_accum: int = _setting(1, "batches whose gradients are added up for one step")
-    max_steps: int = _setting(600, "optimizer steps")
-    learning_rate: float = _setting(4e-3, "highest learning rate")
+    max_steps: int = _setting(1400, "optimizer steps")
+    learning_rate: float = _setting(6e-3, "highest learning rate")
     min_lr: float = _setting(2e-4, "learning rate at the end of the cosine")
     warmup_steps: int = _setting(50, "steps until the highest learning rate")
     weight_decay: float = _setting(0.1, "AdamW's decay of matrices")
@@ -50,7 +50,7 @@ class TrainConfig:
     beta2: float = _setting(0.95, "AdamW: memory of its square")
     grad_clip: float = _setting(1.0, "largest norm of the gradient; 0: no clipping")
 
-    eval_interval: int = _setting(100, "steps between evaluations and checkpoints")
+    eval_interval: int = _setting(200, "steps between evaluations and checkpoints")
     sample_tokens: int = _setting(40, "tokens of the sample shown at each evaluation; 0: none")
     seed: int = _setting(1337, "seed of everything random")
     check_gradients: bool = _setting(True, "check every layer's gradient before training")
@@ -59,7 +59,15 @@ class TrainConfig:
         for name in ("stories_mb", "batch_size", "grad_accum", "max_steps", "eval_interval"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("learning_rate", "min_lr", "warmup_steps", "weight_decay", "grad_clip", "sample_tokens", "seed"):
+        for name in (
+            "learning_rate",
+            "min_lr",
+            "warmup_steps",
+            "weight_decay",
+            "grad_clip",
+            "sample_tokens",
+            "seed",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.min_lr > self.learning_rate:

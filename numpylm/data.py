@@ -106,7 +106,13 @@ def _whitespace(documents: list[str]) -> tuple[list[str], Cleaned]:
 
     def shorter(match: "regex.Match[str]") -> str:
         run = match.group()
-        return "\n\n" if "\n" in run else " " if match.end() < len(match.string) and match.string[match.end()] != "\n" else ""
+        return (
+            "\n\n"
+            if "\n" in run
+            else " "
+            if match.end() < len(match.string) and match.string[match.end()] != "\n"
+            else ""
+        )
 
     pairs = [_BLANKS.subn(shorter, document) for document in documents]
     return [text.strip("\n") for text, _ in pairs], Cleaned("whitespace", sum(n for _, n in pairs), "runs shortened")
@@ -173,9 +179,7 @@ def clean(documents: list[str], steps: Sequence[str]) -> tuple[list[str], list[C
 # --------------------------------------------------------------------------------------------- splitting
 
 
-def split_train_val(
-    documents: list[str], val_fraction: float, rng: np.random.Generator
-) -> tuple[list[str], list[str]]:
+def split_train_val(documents: list[str], val_fraction: float, rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """Divide documents into training and validation texts that have nothing in common.
 
     Whole documents are drawn at random until validation has ``val_fraction`` of all characters; equal
@@ -197,7 +201,7 @@ def split_train_val(
             raise ValueError(f"a text of {len(text)} characters is too short to be divided for validation")
         return [text[:cut]], [text[cut:]]
     wanted = val_fraction * sum(map(len, documents))
-    times = {document: 0 for document in distinct}
+    times = dict.fromkeys(distinct, 0)
     for document in documents:
         times[document] += 1
     val: set[str] = set()

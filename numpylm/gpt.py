@@ -214,6 +214,4 @@ class GPT(Module):
                 + ("; add a batch axis: ids[None, :]" if ids.ndim == 1 else "")
             )
         if not 1 <= ids.shape[1] <= self.config.block_size:
-            raise ValueError(
-                f"GPT reads 1 to block_size={self.config.block_size} tokens at a time, got {ids.shape[1]}"
-            )
+            raise ValueError(f"GPT reads 1 to block_size={self.config.block_size} tokens at a time, got {ids.shape[1]}")

@@ -65,7 +65,11 @@ class Report:
 
 
 def gradcheck(
-    layer: Any, *inputs: Any, rng: np.random.Generator | None = None, tolerance: float = TOLERANCE, **options: Any
+    layer: Any,
+    *inputs: Any,
+    rng: np.random.Generator | None = None,
+    tolerance: float = TOLERANCE,
+    **options: Any,
 ) -> Report:
     """Compare a layer's backward with differences of its forward.
 
@@ -188,9 +192,7 @@ class _Check:
         names = _input_names(self.forward, len(self.inputs))
         for position, i in enumerate(floats):
             yield names[i], self.inputs[i], grads[position], None
-        for (name, parameter), grad, assigned in zip(
-            self.parameters, self.parameter_grads, self.assigned, strict=True
-        ):
+        for (name, parameter), grad, assigned in zip(self.parameters, self.parameter_grads, self.assigned, strict=True):
             yield name, parameter.data, grad, assigned
 
     def row(self, name: str, values: Array, analytic: Any, assigned: Array | None, tolerance: float) -> Row:
@@ -205,7 +207,9 @@ class _Check:
         if not np.isfinite(analytic).all():
             return Row(name, values.shape, np.inf, False, "the gradient holds NaN or infinity")
         places = self._places(values)
-        a = np.array([np.vdot(analytic, place) if isinstance(place, np.ndarray) else analytic[place] for place in places])
+        a = np.array(
+            [np.vdot(analytic, place) if isinstance(place, np.ndarray) else analytic[place] for place in places]
+        )
         n = np.array([self._derivative(values, place, STEPS[0]) for place in places])
         floor = max(1e-4 * np.abs(n).max(initial=0), 1e7 * self._rounding())
         error = _relative_error(a, n, floor)

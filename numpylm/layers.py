@@ -116,7 +116,7 @@ class Embedding(Module):
         if ids.dtype.kind not in "iu":
             raise ValueError(f"Embedding expects integer ids, got {ids.dtype}")
         V = self.weight.shape[0]
-        if ids.size and not (0 <= ids.min() and ids.max() < V):
+        if ids.size and not (ids.min() >= 0 and ids.max() < V):
             bad = ids[(ids < 0) | (ids >= V)].flat[0]
             raise ValueError(f"Embedding has {V} rows: ids must lie in [0, {V}), got {bad}")
         return self.weight.data[ids], ids
@@ -172,9 +172,7 @@ class LayerNorm(Module):
     belongs *inside* them, in g. Summed over all rows n: dγ = Σ dy_n · x̂_n and dβ = Σ dy_n.
     """
 
-    def __init__(
-        self, dim: int, eps: float = 1e-5, bias: bool = True, *, dtype: DTypeLike = np.float32
-    ) -> None:
+    def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True, *, dtype: DTypeLike = np.float32) -> None:
         self.eps = eps
         self.weight = Parameter(np.ones(dim, dtype))
         self.bias = Parameter(np.zeros(dim, dtype)) if bias else None

@@ -86,11 +86,10 @@ class AdamW:
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Take over a `state_dict` of an optimizer with the same parameters in the same order."""
-        own = self.state_dict()
-        wrong = [key for key in own.keys() | state.keys() if np.shape(own.get(key)) != np.shape(state.get(key))]
-        missing = own.keys() ^ state.keys()
-        if wrong or missing:
-            raise ValueError(f"this optimizer state belongs to other parameters: {sorted(missing | set(wrong))[:5]}")
+        shapes = {key: np.shape(value) for key, value in self.state_dict().items()}
+        given = {key: np.shape(value) for key, value in state.items()}
+        if wrong := sorted(key for key, _ in shapes.items() ^ given.items()):
+            raise ValueError(f"this optimizer state belongs to other parameters: {', '.join(wrong[:5])} do not fit")
         self.t = int(state["t"])
         for i, (m, v) in enumerate(zip(self.m, self.v, strict=True)):
             m[...] = state[f"m.{i}"]

@@ -39,7 +39,7 @@ def keep_memory() -> bool:
         (M_TOP_PAD, 2**26),  # and which grows by 64 MB at a time
         (M_ARENA_MAX, 1),  # one heap for all threads
     ]
-    return all([mallopt(option, value) for option, value in wanted])
+    return all(mallopt(option, value) for option, value in wanted)
 
 
 @cache
@@ -104,16 +104,19 @@ class DataParallel:
         self.replicas = [gpt] + [replica(gpt) for _ in range(workers - 1)]
         self.pool = ThreadPoolExecutor(workers)
 
-    def loss_and_grad(self, ids: Array, targets: Array, rng: np.random.Generator | None = None) -> float:
+    def loss_and_grad(
+        self, ids: Array, targets: Array, rng: np.random.Generator | None = None, count: int | None = None
+    ) -> float:
         """As ``gpt.loss_and_grad``, equal to it up to rounding (with dropout: other masks)."""
         workers = min(len(self.replicas), len(ids))
         if workers == 1:
-            return self.gpt.loss_and_grad(ids, targets, rng)
-        count = int((targets != IGNORE_INDEX).sum())
-        rngs = [None] * workers if rng is None else [np.random.default_rng(s) for s in rng.integers(2**63, size=workers)]
-        parts = zip(
-            self.replicas, np.array_split(ids, workers), np.array_split(targets, workers), rngs, strict=False
+            return self.gpt.loss_and_grad(ids, targets, rng, count)
+        if count is None:
+            count = int((targets != IGNORE_INDEX).sum())
+        rngs = (
+            [None] * workers if rng is None else [np.random.default_rng(s) for s in rng.integers(2**63, size=workers)]
         )
+        parts = zip(self.replicas, np.array_split(ids, workers), np.array_split(targets, workers), rngs, strict=False)
         before = set_blas_threads(1)
         try:
             losses = list(self.pool.map(lambda part: part[0].loss_and_grad(*part[1:], count=count), parts))

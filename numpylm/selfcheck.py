@@ -31,9 +31,7 @@ class GPTLoss(Module):
     def __init__(self, gpt: GPT) -> None:
         self.gpt = gpt
 
-    def forward(
-        self, ids: Array, targets: Array, rng: np.random.Generator | None = None
-    ) -> tuple[float, Cache]:
+    def forward(self, ids: Array, targets: Array, rng: np.random.Generator | None = None) -> tuple[float, Cache]:
         """ids, targets int (B, T) -> mean nats per counted token."""
         logits, gpt_cache = self.gpt.forward(ids, rng)
         loss, loss_cache = F.cross_entropy(logits, targets)

@@ -76,13 +76,9 @@ class Block(Module):
     ) -> None:
         rng = rng or np.random.default_rng()
         self.ln_1 = LayerNorm(n_embd, layer_norm_eps, bias, dtype=dtype)
-        self.attn = CausalSelfAttention(
-            n_embd, n_head, dropout, bias, proj_std=proj_std, rng=rng, dtype=dtype
-        )
+        self.attn = CausalSelfAttention(n_embd, n_head, dropout, bias, proj_std=proj_std, rng=rng, dtype=dtype)
         self.ln_2 = LayerNorm(n_embd, layer_norm_eps, bias, dtype=dtype)
-        self.mlp = MLP(
-            n_embd, bias, gelu_approximate=gelu_approximate, proj_std=proj_std, rng=rng, dtype=dtype
-        )
+        self.mlp = MLP(n_embd, bias, gelu_approximate=gelu_approximate, proj_std=proj_std, rng=rng, dtype=dtype)
         self.drop = Dropout(dropout)
 
     def forward(self, x: Array, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:

@@ -16,6 +16,7 @@ below it on texts that it has not seen. A tokenizer changes nothing in that: it 
 so -log P per text stays and is only divided by another number of tokens.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
@@ -68,7 +69,7 @@ class Writer(_Teller):
 
     def decide(self, phrases: Sequence[str]) -> int:
         ordered = sorted(phrases)
-        for first, second in zip(ordered, ordered[1:], strict=False):
+        for first, second in itertools.pairwise(ordered):
             if second.startswith(first):
                 raise ValueError(f"not a prefix code: {first!r} is the beginning of {second!r}")
         return int(self.rng.integers(len(phrases)))

@@ -159,7 +159,11 @@ def lose_and_find(t: Teller, hero: Character) -> None:
         f'"My {thing.name} is gone, and I will never find it," said {h.name}.\n',
         f'"Have you seen a {thing.name}? It is {colour}," said {h.name}.\n',
     )
-    t.pick(f'"I saw something {colour} ', f'"Something {colour} is lying ', f'"Wait! There was something {colour} ')
+    t.pick(
+        f'"I saw something {colour} ',
+        f'"Something {colour} is lying ',
+        f'"Wait! There was something {colour} ',
+    )
     spot = t.choose(spots)
     t.pick(f'," said {friend.name}. "Come with me!"\n', f'," said {friend.name}. "Let us go and see."\n')
     t.pick(
@@ -198,9 +202,9 @@ def learn(t: Teller, hero: Character) -> None:
     t.pick("But ", "By and by ", "That evening ")
     friend = friend_of(t, h)
     t.pick(
-        f' had seen it all. "',
+        ' had seen it all. "',
         f' sat down beside {h.them}. "',
-        f' came closer and smiled. "Do not be sad. ',
+        ' came closer and smiled. "Do not be sad. ',
     )
     advice = t.choose(wish.advice)
     t.pick(
@@ -219,9 +223,9 @@ def learn(t: Teller, hero: Character) -> None:
     )
     thank(t, h, friend)
     t.pick(
-        f"And if anybody asked how it is done, {h.name} said: \"{advice}.\"",
+        f'And if anybody asked how it is done, {h.name} said: "{advice}."',
         f"From that day on {h.name} was never too small for anything.",
-        f"Now there are two of them who can.",
+        "Now there are two of them who can.",
     )
     finish(t, h, friend)
 
@@ -253,21 +257,25 @@ def help_somebody(t: Teller, hero: Character) -> None:
     t.say(f"{h.name} ")
     t.pick(
         f"lost {h.her} way in the fog",
-        f"went too far into the woods, and it grew dark",
-        f"was caught in a storm far from home",
-        f"followed a wrong path and could not find the way back",
+        "went too far into the woods, and it grew dark",
+        "was caught in a storm far from home",
+        "followed a wrong path and could not find the way back",
     )
     t.pick(
-        f'. {h.She} called, but nobody answered.\n',
+        f". {h.She} called, but nobody answered.\n",
         f'. "Now I am all alone," {h.she} thought.\n',
         f". {h.She} was cold and tired and a little afraid.\n",
     )
-    t.pick("Then something moved in the grass. ", "All at once there was a small sound. ", "But somebody had heard. ")
+    t.pick(
+        "Then something moved in the grass. ",
+        "All at once there was a small sound. ",
+        "But somebody had heard. ",
+    )
     t.pick(f"It was the {other.name}! ", f"And who was it? The {other.name}! ")
     t.choose([deed.format(name=h.name, her=h.her, them=h.them, she=h.she) for deed in other.deeds])
     t.pick(
-        f', and {h.name} followed, step by step, until {h.she} stood before {h.her} own door. ',
-        f", all the way home. ",
+        f", and {h.name} followed, step by step, until {h.she} stood before {h.her} own door. ",
+        ", all the way home. ",
         f", and soon {h.name} saw the lights of home. ",
     )
     t.pick(
@@ -276,8 +284,8 @@ def help_somebody(t: Teller, hero: Character) -> None:
         f'"How can I ever thank you?" asked {h.name}. "You already did," said the {other.name}. ',
     )
     t.pick(
-        f"They have been friends ever since.",
-        f"And they sat together by the fire and told each other everything.",
+        "They have been friends ever since.",
+        "And they sat together by the fire and told each other everything.",
         f"So {h.name} learnt that no kindness is ever lost.",
         f"Since then {h.name} has never walked past anybody who called.",
     )
@@ -291,7 +299,7 @@ def cook(t: Teller, hero: Character) -> None:
         f" for all {h.her} friends. ",
         f" for {h.her} grandmother. ",
         " for the big feast. ",
-        f", the best in the whole valley. ",
+        ", the best in the whole valley. ",
     )
     t.pick(f"{h.She} put on an apron", f"{h.She} lit the stove", f"{h.She} washed {h.her} paws")
     t.pick(" and took the biggest bowl. ", " and began to sing. ", " and opened the old cookbook. ")
@@ -330,7 +338,7 @@ def cook(t: Teller, hero: Character) -> None:
     t.pick(
         f", and {friend.name} got the biggest piece. ",
         ", and when the pot was empty they danced. ",
-        f", and not a crumb was left. ",
+        ", and not a crumb was left. ",
     )
     t.pick(
         f'"It tastes of friendship," said {friend.name}.',
@@ -368,7 +376,7 @@ def hear_a_noise(t: Teller, hero: Character) -> None:
     t.pick(
         f'"Then let us say good evening to it," said {friend.name}, ',
         f'"How exciting," said {friend.name}, ',
-        f'{friend.name} was afraid too, but did not say so, ',
+        f"{friend.name} was afraid too, but did not say so, ",
     )
     t.pick("and lit a lantern. ", "and took a big umbrella along. ", f"and held {h.name}'s paw tightly. ")
     t.pick("On tiptoe they went ", "Very slowly they went ", "Side by side they went ")
@@ -376,10 +384,10 @@ def hear_a_noise(t: Teller, hero: Character) -> None:
     t.say(noise.sound)
     t.pick(" They both jumped. ", f' "There!" whispered {h.name}. ', f" {friend.name} took a deep breath. ")
     t.pick("Then they looked, and ", "They opened their eyes, and ", "The light fell on it, and ")
-    t.say(f"what did they see? ")
+    t.say("what did they see? ")
     cause = t.choose(noise.causes, lambda cause: cause.what)
     t.pick(
-        f" They laughed until their bellies hurt. ",
+        " They laughed until their bellies hurt. ",
         f' "And I thought it was {monster}!" said {h.name}. ',
         f' "Good evening, monster," said {friend.name}, and they both laughed. ',
     )
@@ -387,7 +395,7 @@ def hear_a_noise(t: Teller, hero: Character) -> None:
     t.pick(
         f" After that {h.name} slept like a stone until morning.",
         f" And whenever {h.name} is afraid now, {h.she} goes and looks.",
-        f" It was the best night of the whole year.",
+        " It was the best night of the whole year.",
         f" {friend.name} stayed until the sun came up.",
     )
 
@@ -411,6 +419,6 @@ def finish(t: Teller, hero: Character, friend: Character) -> None:
         f" And {hero.name} and {friend.name} were friends for ever.",
         f" That night {hero.name} fell asleep with a smile.",
         f' "What a day!" said {friend.name} when the moon rose.',
-        f" And if they are not asleep, they are laughing still.",
+        " And if they are not asleep, they are laughing still.",
         f" Home they went, arm in arm, the {hero.kind} and the {friend.kind}.",
     )

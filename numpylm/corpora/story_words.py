@@ -211,7 +211,10 @@ STRANGERS = (
             Trouble("with wet wings", "carried it to a warm stone and blew its wings dry"),
             Trouble("caught in a web", "cut the threads, one by one, and set it free"),
         ),
-        ("It called its sisters, and they hummed before {them}", "It buzzed from flower to flower ahead of {them}"),
+        (
+            "It called its sisters, and they hummed before {them}",
+            "It buzzed from flower to flower ahead of {them}",
+        ),
     ),
     Stranger(
         "snail",
@@ -281,12 +284,18 @@ DISHES = (
     Dish(
         "nut bread",
         ("yeast", "salt", "flour"),
-        ("the loaf came out of the oven, round and brown.", "{name} cracked the nuts, and {friend} kneaded the dough."),
+        (
+            "the loaf came out of the oven, round and brown.",
+            "{name} cracked the nuts, and {friend} kneaded the dough.",
+        ),
     ),
     Dish(
         "pancakes",
         ("milk", "butter", "sugar"),
-        ("the first pancake flew up and stuck to the ceiling.", "{name} threw them up, and {friend} caught them."),
+        (
+            "the first pancake flew up and stuck to the ceiling.",
+            "{name} threw them up, and {friend} caught them.",
+        ),
     ),
 )
 

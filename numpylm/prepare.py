@@ -1,0 +1,99 @@
+"""What a run trains on: texts, a tokenizer, arrays of tokens, and the losses that they make possible."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from numpylm import baselines
+from numpylm.config import TrainConfig
+from numpylm.corpora import CORPORA
+from numpylm.data import clean, document_starts, encode_documents, fits_documents, read_documents
+from numpylm.evaluation import source_nats
+from numpylm.module import Array
+from numpylm.tokenizer import END_OF_TEXT, CharTokenizer, Tokenizer
+
+
+def load_documents(config: TrainConfig) -> list[str]:
+    """Read (or make) the texts and clean them, saying what was done."""
+    if config.data:
+        documents = read_documents(config.data)
+        source = ", ".join(config.data)
+    else:
+        documents = CORPORA["stories"].documents(int(config.stories_mb * 1e6))
+        source = "bundled stories"
+    documents, report = clean(documents, config.clean)
+    for entry in report:
+        print(f"cleaning    {entry}")
+    size = sum(len(document.encode("utf-8", "surrogatepass")) for document in documents)
+    print(f"text        {source}: {len(documents):,} documents, {size / 1e6:.2f} MB")
+    return documents
+
+
+def make_tokenizer(config: TrainConfig, documents: list[str]) -> Tokenizer | CharTokenizer:
+    """Train the kind of tokenizer that the config asks for."""
+    if config.tokenizer == "char":
+        special = (END_OF_TEXT,) if len(documents) > 1 else ()
+        return CharTokenizer.train(documents, special_tokens=special)
+    tokenizer = Tokenizer.train(documents, config.vocab_size, progress=True)
+    if tokenizer.vocab_size < config.vocab_size:
+        print(f"tokenizer   only {tokenizer.vocab_size} tokens, not {config.vocab_size}: no more pairs occur twice")
+    return tokenizer
+
+
+@dataclass
+class Data:
+    """Tokens to train and to validate on."""
+
+    train: Array
+    val: Array
+    val_bytes: int  # of UTF-8, without end marks
+    starts: Array | None  # where windows begin, if with documents
+    val_starts: Array | None
+    floor: float | None  # nats per token of the source itself on the validation text, if the source is known
+
+    @classmethod
+    def encode(
+        cls,
+        train_docs: list[str],
+        val_docs: list[str],
+        tokenizer: Tokenizer | CharTokenizer,
+        config: TrainConfig,
+        folder: Path,
+    ) -> "Data":
+        """Turn documents into tokens; large arrays go to files in the run folder."""
+        try:
+            train = encode_documents(train_docs, tokenizer, folder / "train.bin", progress=True)
+            val = encode_documents(val_docs, tokenizer, folder / "val.bin", progress=True)
+        except ValueError as error:
+            if isinstance(tokenizer, CharTokenizer):
+                raise ValueError(f"validation text: {error}; use more text, or --tokenizer bpe") from None
+            raise
+        for name, tokens in (("training", train), ("validation", val)):
+            if len(tokens) < 2:
+                raise ValueError(f"the {name} text has only {len(tokens)} tokens")
+        aligned = fits_documents(train, config.block_size, tokenizer.end_id)
+        nats = source_nats(val_docs) if tokenizer.end_id is not None else None
+        return cls(
+            train,
+            val,
+            sum(len(document.encode("utf-8")) for document in val_docs),
+            document_starts(train, tokenizer.end_id) if aligned else None,
+            document_starts(val, tokenizer.end_id) if aligned else None,
+            None if nats is None else nats / (len(val) - 1),
+        )
+
+    def fingerprint(self) -> str:
+        """Changes when the tokens do."""
+        return hashlib.sha256(self.train.tobytes()).hexdigest()[:16] + f"-{len(self.val)}"
+
+
+def reference_losses(data: Data, vocab_size: int) -> dict[str, float]:
+    """The losses that a learner needs to judge a run, by what they mean."""
+    losses = {
+        "guessing, ln V": baselines.uniform_loss(vocab_size),
+        "unigram model": baselines.unigram_loss(data.train, data.val, vocab_size),
+        "bigram model": baselines.bigram_loss(data.train, data.val, vocab_size),
+    }
+    if data.floor is not None:
+        losses["entropy of the source: nobody can do better"] = data.floor
+    return losses

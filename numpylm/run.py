@@ -1,0 +1,173 @@
+"""A training run on disk: the folder it lives in, how it is saved, and how it is taken up again.
+
+A run folder holds ``config.json``, the tokenizer's files, ``metrics.jsonl`` (a line for each evaluation),
+``loss.svg``, and two checkpoints: ``best.npz`` (lowest validation loss) and ``last.npz``.
+"""
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpylm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from numpylm.config import TrainConfig, make_config
+from numpylm.files import read_text, write_text
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.optim import AdamW
+from numpylm.prepare import Data
+from numpylm.tokenizer import CharTokenizer, Tokenizer
+
+RESUMABLE = ("max_steps", "eval_interval", "sample_tokens", "check_gradients")  # what --resume may change
+
+
+class TrainingError(Exception):
+    """Training cannot begin or go on; the message says why and what to do."""
+
+
+@dataclass
+class Run:
+    """Everything that changes while training, and the folder that it is saved to."""
+
+    config: TrainConfig
+    folder: Path
+    gpt: GPT
+    optimizer: AdamW
+    batch_rng: np.random.Generator
+    dropout_rng: np.random.Generator
+    step: int = 0
+    best: float = math.inf  # validation loss, nats per token
+    best_step: int = 0
+    fingerprint: str = ""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def create(cls, config: TrainConfig, folder: Path, gpt: GPT) -> "Run":
+        """A run at its first step, every random generator derived from the config's seed."""
+        seeds = np.random.SeedSequence(config.seed).spawn(3)  # the first one made the weights
+        optimizer = AdamW(
+            gpt.parameters(),
+            config.learning_rate,
+            (config.beta1, config.beta2),
+            weight_decay=config.weight_decay,
+        )
+        return cls(config, folder, gpt, optimizer, np.random.default_rng(seeds[1]), np.random.default_rng(seeds[2]))
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint into the run folder."""
+        meta = {
+            "step": self.step,
+            "best": self.best if math.isfinite(self.best) else None,
+            "best_step": self.best_step,
+            "fingerprint": self.fingerprint,
+            "batch_rng": self.batch_rng.bit_generator.state,
+            "dropout_rng": self.dropout_rng.bit_generator.state,
+        }
+        save_checkpoint(self.folder / name, self.gpt, self.optimizer, meta)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take over all that `save` wrote."""
+        meta = checkpoint.meta
+        self.gpt.load_state_dict(checkpoint.model)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.step, self.best_step, self.fingerprint = meta["step"], meta["best_step"], meta["fingerprint"]
+        self.best = math.inf if meta["best"] is None else meta["best"]
+        self.batch_rng.bit_generator.state = meta["batch_rng"]
+        self.dropout_rng.bit_generator.state = meta["dropout_rng"]
+
+    def check_data(self, data: Data) -> None:
+        """Complain if a resumed run would go on with another text than it began with."""
+        fingerprint = data.fingerprint()
+        if self.fingerprint and self.fingerprint != fingerprint:
+            raise TrainingError(
+                "the training text is not what this run began with: resume with the same files, or start a new "
+                "run with numpylm train"
+            )
+        self.fingerprint = fingerprint
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Add a line to metrics.jsonl."""
+        self.metrics.append(entry)
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def free_folder(config: TrainConfig) -> Path:
+    """Where a new run goes: never into a folder that exists."""
+    if config.out:
+        folder = Path(config.out)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise TrainingError(f"{folder} exists: choose another --out, or go on with --resume {folder}")
+        return folder
+    base = Path("runs") / (Path(config.data[0]).stem if config.data else "stories")
+    numbered = (base.with_name(f"{base.name}-{n}") for n in range(2, 10**6))
+    return base if not base.exists() else next(folder for folder in numbered if not folder.exists())
+
+
+def new_run(config: TrainConfig, tokenizer: Tokenizer | CharTokenizer) -> Run:
+    """Make a model and its run folder, which appears all at once: a folder that is there can be resumed."""
+    folder = free_folder(config)
+    rng = np.random.default_rng(np.random.SeedSequence(config.seed).spawn(1)[0])
+    shape = GPTConfig(
+        tokenizer.vocab_size,
+        config.block_size,
+        config.n_layer,
+        config.n_head,
+        config.n_embd,
+        config.dropout,
+        config.bias,
+    )
+    gpt = GPT(shape, rng, np.dtype(config.dtype))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        draft.chmod(0o755)
+        run = Run.create(config, draft, gpt)
+        write_text(draft / "config.json", json.dumps(asdict(config), indent=2) + "\n")
+        tokenizer.save(draft)
+        run.save("last.npz")
+        if folder.exists():
+            folder.rmdir()  # empty, as free_folder made sure; Windows does not rename onto folders
+        draft.rename(folder)
+    finally:
+        if draft.exists():
+            shutil.rmtree(draft)
+    run.folder = folder
+    return run
+
+
+def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig:
+    """The config of a run folder, with those settings changed that a run can change on its way."""
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"cannot resume {folder}: it is not a run folder (no config.json)")
+    if fixed := [key for key in changes if key not in RESUMABLE]:
+        raise ValueError(f"{fixed[0]} cannot change when a run is resumed; only {', '.join(RESUMABLE)} can")
+    try:
+        saved = json.loads(read_text(folder / "config.json"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / 'config.json'} is damaged: {error}") from None
+    return make_config(saved, changes)
+
+
+def resumed_run(config: TrainConfig, folder: Path) -> Run:
+    """A run as its last checkpoint has it; metrics of steps that were lost with a crash are dropped."""
+    checkpoint = load_checkpoint(folder / "last.npz")
+    run = Run.create(config, folder, checkpoint.build_model())
+    run.restore(checkpoint)
+    path = folder / "metrics.jsonl"
+    for line in read_text(path).splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            break  # the crash came while this line was written
+        if entry["step"] <= run.step:
+            run.metrics.append(entry)
+    write_text(path, "".join(json.dumps(entry) + "\n" for entry in run.metrics))
+    write_text(folder / "config.json", json.dumps(asdict(config), indent=2) + "\n")
+    return run

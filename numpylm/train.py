@@ -1,0 +1,275 @@
+"""Training: from text to a model that tells stories. Read `train` first; it is the whole job in order."""
+
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from numpylm import selfcheck
+from numpylm.config import TrainConfig
+from numpylm.data import random_batch, split_train_val
+from numpylm.evaluation import Score, evaluate
+from numpylm.files import write_text
+from numpylm.generation import stream_text
+from numpylm.gpt import GPT
+from numpylm.optim import clip_grad_norm, warmup_cosine
+from numpylm.parallel import DataParallel, keep_memory
+from numpylm.plot import loss_curve
+from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses
+from numpylm.run import Run, TrainingError, new_run, resumed_run
+from numpylm.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
+
+
+def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | None = None) -> Path:
+    """Train a model and return its run folder.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    resume : path, optional
+        A run folder to go on with; ``config`` is then what `resume_config` returned for it.
+    stop_at : int, optional
+        Stop after this many steps in all, as Ctrl-C would (the schedule still aims at ``max_steps``).
+
+    Raises
+    ------
+    TrainingError
+        If a gradient check fails, or the loss is no longer a number.
+    ValueError, OSError
+        If settings, data or files are not usable.
+    """
+    keep_memory()
+    if config.check_gradients:
+        check_gradients()
+    documents = load_documents(config)
+    train_docs, val_docs = split_train_val(documents, config.val_fraction, np.random.default_rng(config.seed))
+    if resume is None:
+        tokenizer = make_tokenizer(config, train_docs)
+        run = new_run(config, tokenizer)
+    else:
+        tokenizer = load_tokenizer(resume)
+        run = resumed_run(config, Path(resume))
+    data = Data.encode(train_docs, val_docs, tokenizer, config, run.folder)
+    run.check_data(data)
+    describe(run, data, tokenizer)
+    with interruptible() as interrupt:
+        training_loop(run, data, tokenizer, interrupt, stop_at)
+    report_end(run, tokenizer)
+    return run.folder
+
+
+# ------------------------------------------------------------------------------------------ preparation
+
+
+def check_gradients() -> None:
+    """Check every layer; refuse to go on if one is wrong."""
+    start = time.perf_counter()
+    reports = list(tqdm(selfcheck.run(), "checking gradients", unit=" layers", leave=False))
+    if not all(report.ok for report in reports):
+        raise TrainingError(
+            f"a gradient check failed, so training would not mean anything:\n{selfcheck.summary(reports)}"
+        )
+    rows = sum(len(report.rows) for report in reports)
+    worst = max(row.max_rel_error for report in reports for row in report.rows)
+    print(
+        f"gradients   {len(reports)} layers, {rows} arrays checked against differences of the forward pass: "
+        f"all right, worst relative error {worst:.0e} ({time.perf_counter() - start:.1f} s)"
+    )
+
+
+def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None:
+    """Say what is trained on what, and which losses mean what."""
+    V = tokenizer.vocab_size
+    per_token = data.val_bytes / (len(data.val) - 1)
+    windows = "windows begin with documents" if data.starts is not None else "windows begin anywhere"
+    print(
+        f"tokens      {len(data.train):,} to train, {len(data.val):,} to validate; {V} different, {per_token:.2f} bytes each; {windows}"
+    )
+    c = run.gpt.config
+    print(
+        f"model       {run.gpt.num_parameters():,} parameters: {c.n_layer} blocks, {c.n_head} heads, {c.n_embd} channels, {c.block_size} tokens of context"
+    )
+    print("loss        on the validation text, in nats per token (perplexity, bits per byte):")
+    for name, loss in reference_losses(data, V).items():
+        print(f"  {loss:7.4f}   {name}  ({math.exp(loss):,.2f}, {loss / math.log(2) / per_token:.3f})")
+
+
+# ------------------------------------------------------------------------------------------- training
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into a flag that is looked at between steps; a second one stops at once."""
+    interrupt = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt  # signals reach the main thread only
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if interrupt.is_set():
+            raise KeyboardInterrupt
+        interrupt.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def training_loop(
+    run: Run,
+    data: Data,
+    tokenizer: Tokenizer | CharTokenizer,
+    interrupt: threading.Event,
+    stop_at: int | None,
+) -> None:
+    """Take steps until the last one; evaluate and save on the way."""
+    c = run.config
+    workers = DataParallel(run.gpt)
+    last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
+    recent: list[float] = []
+    if run.step == 0:
+        evaluate_and_save(run, data, tokenizer, math.nan)
+    bar = tqdm(total=c.max_steps, initial=run.step, desc="training", unit=" steps", dynamic_ncols=True)
+    start, tokens = time.perf_counter(), 0
+    with bar:
+        while run.step < last and not interrupt.is_set():
+            loss, counted = take_step(run, data, workers)
+            recent.append(loss)
+            tokens += counted
+            bar.update()
+            rate = tokens / (time.perf_counter() - start)
+            bar.set_postfix_str(f"loss {np.mean(recent[-20:]):.4f}, {rate:,.0f} tokens/s", refresh=False)
+            if run.step % c.eval_interval == 0 or run.step == c.max_steps:
+                evaluate_and_save(run, data, tokenizer, float(np.mean(recent)))
+                recent = []
+    if run.step % c.eval_interval and run.step != c.max_steps:
+        run.save("last.npz")
+
+
+def take_step(run: Run, data: Data, workers: DataParallel) -> tuple[float, int]:
+    """One optimizer step; returns the mean training loss and how many tokens were counted."""
+    c = run.config
+    run.gpt.zero_grad()
+    batches = [
+        random_batch(data.train, c.batch_size, c.block_size, run.batch_rng, data.starts) for _ in range(c.grad_accum)
+    ]
+    dropout_rng = run.dropout_rng if c.dropout else None
+    counts = [int((targets >= 0).sum()) for _, targets in batches]
+    total = sum(counts)
+    loss = sum(workers.loss_and_grad(ids, targets, dropout_rng, total) for ids, targets in batches)
+    if not math.isfinite(loss):
+        raise TrainingError(divergence(run))
+    norm = clip_grad_norm(run.optimizer.parameters, c.grad_clip or math.inf)
+    if not math.isfinite(norm):
+        raise TrainingError(divergence(run))
+    run.optimizer.step(warmup_cosine(run.step, c.warmup_steps, c.max_steps, c.learning_rate, c.min_lr))
+    run.step += 1
+    return loss, total
+
+
+def divergence(run: Run) -> str:
+    """Which numbers broke, and what to do about it."""
+    named = list(run.gpt.named_parameters())
+    broken = [f"the parameter {name}" for name, p in named if not np.isfinite(p.data).all()]
+    broken += [f"the gradient of {name}" for name, p in named if not np.isfinite(p.grad).all()]
+    return (
+        f"training diverged at step {run.step + 1}: the loss or gradient is not a number any more; the first "
+        f"place is {broken[0] if broken else 'the loss itself'}. Try a smaller --learning-rate, more "
+        f"--warmup-steps, or --grad-clip 1; {run.folder} still holds the checkpoint of the last evaluation"
+    )
+
+
+def evaluate_and_save(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, train_loss: float) -> None:
+    """Validate, show a sample, log, draw, and write checkpoints."""
+    c = run.config
+    score = evaluate(run.gpt, data.val, c.batch_size, data.val_starts)
+    bits = score.loss / math.log(2) * (len(data.val) - 1) / data.val_bytes
+    above = "" if data.floor is None else f", {score.loss - data.floor:.4f} above the source"
+    tqdm.write(
+        f"step {run.step:5}  validation loss {score.loss:.4f} nats per token (perplexity {score.perplexity:,.2f}, "
+        f"{bits:.3f} bits per byte{above})" + ("" if math.isnan(train_loss) else f"  training loss {train_loss:.4f}")
+    )
+    if run.step and c.sample_tokens and run.step < c.max_steps:
+        tqdm.write("            " + sample(run.gpt, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
+    run.log(
+        {"step": run.step, "val_loss": score.loss, "val_bits_per_byte": bits, "val_accuracy": score.accuracy}
+        | ({} if math.isnan(train_loss) else {"train_loss": train_loss})
+        | ({} if data.floor is None else {"above_source": score.loss - data.floor})
+    )
+    if score.loss < run.best:
+        run.best, run.best_step = score.loss, run.step
+        run.save("best.npz")
+    else:
+        warn_of_overfitting(run, score, train_loss)
+    run.save("last.npz")
+    draw(run, data, tokenizer.vocab_size)
+
+
+def warn_of_overfitting(run: Run, score: Score, train_loss: float) -> None:
+    """Say so when the validation loss has been rising while the training loss is far below it."""
+    rising = score.loss > run.best + 0.02
+    if rising and train_loss < score.loss - 0.05:
+        tqdm.write(
+            f"  overfitting: validation loss was lowest at step {run.best_step} ({run.best:.4f}); the model now "
+            f"learns its text by heart. best.npz keeps that step; more text, --dropout 0.2 or a smaller model help"
+        )
+
+
+def sample(gpt: GPT, tokenizer: Tokenizer | CharTokenizer, count: int, seed: int) -> str:
+    """A beginning of a text, the same random numbers for the same seed."""
+    start = tokenizer.end_id if tokenizer.end_id is not None else 0
+    stop = () if tokenizer.end_id is None else (start,)
+    ids = gpt.generate([start], count, rng=np.random.default_rng(seed), stop_ids=stop)
+    return "".join(stream_text((i for i in ids if i not in stop), tokenizer.token_bytes))
+
+
+def draw(run: Run, data: Data, vocab_size: int) -> None:
+    """Write loss.svg."""
+    training = [entry for entry in run.metrics if "train_loss" in entry]
+    losses = reference_losses(data, vocab_size)
+    lines = [
+        ("ln V", losses["guessing, ln V"]),
+        ("unigram", losses["unigram model"]),
+        ("bigram", losses["bigram model"]),
+    ]
+    if data.floor is not None:
+        lines.append(("source entropy", data.floor))
+    curves = [
+        ("validation", [e["step"] for e in run.metrics], [e["val_loss"] for e in run.metrics]),
+        ("training", [e["step"] for e in training], [e["train_loss"] for e in training]),
+    ]
+    write_text(run.folder / "loss.svg", loss_curve(f"{run.folder.name}: loss", curves, lines))
+
+
+def report_end(run: Run, tokenizer: Tokenizer | CharTokenizer) -> None:
+    """Say where everything is and what to type next."""
+    folder = run.folder
+    if run.step < run.config.max_steps:
+        print(f"\nStopped at step {run.step} of {run.config.max_steps}; everything is saved in {folder}. To go on:")
+        print(f"    numpylm train --resume {folder}")
+        return
+    print(
+        f"\nDone. The best model (step {run.best_step}, {run.best:.4f} nats per token) is in {folder}, with loss.svg."
+    )
+    print("Next, let it write:")
+    print(f"    numpylm generate {folder}")
+    prompt = (
+        "Once upon a time" if not run.config.data else tokenizer.decode([tokenizer.vocab_size // 2]).strip() or "The"
+    )
+    print(f'    numpylm generate {folder} --prompt "{prompt}" --temperature 0.8')
+
+
+if __name__ == "__main__":
+    from numpylm.cli import main
+
+    sys.exit(main(["train", *sys.argv[1:]]))
