@@ -145,11 +145,12 @@ def _erf(x: Array) -> Array:
         _ERF_TABLE[x.dtype] = _erf_table().astype(x.dtype)
     table = _ERF_TABLE[x.dtype]
     size = np.minimum(np.abs(x), 6)
-    nearest = np.rint(size * 128).astype(np.intp)
-    d = size - nearest * x.dtype.type(1 / 128)
-    out = table[5][nearest]
+    nearest = np.rint(size * 128)
+    knot = nearest.astype(np.intp)
+    d = size - nearest * (1 / 128)
+    out = table[5][knot]
     for coefficients in table[4::-1]:
-        out = out * d + coefficients[nearest]
+        out = out * d + coefficients[knot]
     return np.copysign(out, x)
 
 

@@ -148,7 +148,7 @@ class _Check:
 
     def loss(self) -> Array:
         """Terms of L = Σ u · out, not yet summed: differences of terms round less than those of the sum."""
-        out, _ = self.run(self.inputs)
+        out, _ = self.run([np.copy(value) if _is_float(value) else value for value in self.inputs])
         return np.asarray(out * self.dout)
 
     def _run_backward(self) -> None:
@@ -166,8 +166,10 @@ class _Check:
         first = copy.deepcopy(self.input_grads)
         self.backward(copy.deepcopy(upstream), cache)
         if not _same(before, self.inputs):
+            self.inputs = before
             self.problems.append("forward or backward writes into an input: make a new array instead")
         if not _same(upstream, self.dout):
+            self.dout = upstream
             self.problems.append("backward writes into its upstream gradient: make a new array instead")
         twice = [parameter.grad - start for (_, parameter), start in zip(self.parameters, starts, strict=True)]
         again = _as_list(self.backward(copy.deepcopy(upstream), cache))
