@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-GIRLS = ("Rosie", "Luna", "Nell", "Poppy", "Ivy", "Hazel", "Dora", "Tess", "Mila", "Fern")
-BOYS = ("Otto", "Finn", "Bram", "Hugo", "Jasper", "Leo", "Oscar", "Toby", "Gus", "Pip")
+GIRLS = ("Rosie", "Luna", "Nell", "Poppy", "Ivy", "Tess")
+BOYS = ("Otto", "Finn", "Hugo", "Leo", "Toby", "Pip")
 ANIMALS = ("fox", "rabbit", "mouse", "bear", "hedgehog", "squirrel", "badger", "mole", "otter", "beaver")
 TRAITS = ("little", "shy", "curious", "cheerful", "brave", "sleepy", "clever", "kind", "hungry", "quiet")
 HOMES = (
