@@ -172,7 +172,7 @@ def run_generate(args: argparse.Namespace) -> int:
     import numpy as np
 
     from numpylm.checkpoint import load_run
-    from numpylm.generation import stream_text
+    from numpylm.generation import printable, stream_text
     from numpylm.parallel import keep_memory
 
     if args.max_new_tokens < 1 or args.samples < 1:
@@ -208,7 +208,7 @@ def run_generate(args: argparse.Namespace) -> int:
         )
         print(args.prompt, end="", flush=True)
         for piece in stream_text((i for i in out if i not in stop_ids), tokenizer.token_bytes):
-            print(piece, end="", flush=True)
+            print(printable(piece) if sys.stdout.isatty() else piece, end="", flush=True)
         print()
     return 0
 

@@ -132,8 +132,10 @@ def _repeated_lines(documents: list[str]) -> tuple[list[str], Cleaned]:
 
 def _repeated_documents(documents: list[str]) -> tuple[list[str], Cleaned]:
     """Of documents that differ in nothing but white space, keep the first."""
-    first = {" ".join(document.split()): document for document in reversed(documents)}
-    out = list(reversed(first.values()))
+    first: dict[str, str] = {}
+    for document in documents:
+        first.setdefault(" ".join(document.split()), document)
+    out = list(first.values())
     return out, Cleaned("repeated_documents", len(documents) - len(out), "documents removed")
 
 

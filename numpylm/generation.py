@@ -4,6 +4,7 @@ Nothing here knows what a GPT is: any ``logits, cache = model.forward(ids)`` wil
 """
 
 import codecs
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Protocol
 
@@ -111,3 +112,11 @@ def stream_text(tokens: Iterable[int], token_bytes: Callable[[int], bytes]) -> I
             yield piece
     if piece := decoder.decode(b"", final=True):
         yield piece
+
+
+def printable(text: str) -> str:
+    """Text that is safe for a terminal: control characters, but for line ends and tabs, become U+FFFD.
+
+    A model that has not learnt much yet may well write an escape sequence that clears the screen.
+    """
+    return "".join(c if c in "\n\t" or not unicodedata.category(c).startswith("C") else "\ufffd" for c in text)

@@ -88,7 +88,7 @@ class AdamW:
         """Take over a `state_dict` of an optimizer with the same parameters in the same order."""
         shapes = {key: np.shape(value) for key, value in self.state_dict().items()}
         given = {key: np.shape(value) for key, value in state.items()}
-        if wrong := sorted(key for key, _ in shapes.items() ^ given.items()):
+        if wrong := sorted({key for key, _ in shapes.items() ^ given.items()}):
             raise ValueError(f"this optimizer state belongs to other parameters: {', '.join(wrong[:5])} do not fit")
         self.t = int(state["t"])
         for i, (m, v) in enumerate(zip(self.m, self.v, strict=True)):

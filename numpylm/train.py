@@ -18,7 +18,7 @@ from numpylm.config import TrainConfig
 from numpylm.data import random_batch, split_train_val
 from numpylm.evaluation import Score, evaluate
 from numpylm.files import write_text
-from numpylm.generation import stream_text
+from numpylm.generation import printable, stream_text
 from numpylm.gpt import GPT
 from numpylm.optim import clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, keep_memory
@@ -45,6 +45,8 @@ def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | 
         If a gradient check fails, or the loss is no longer a number.
     ValueError, OSError
         If settings, data or files are not usable.
+    KeyboardInterrupt
+        After Ctrl-C, when everything has been saved.
     """
     keep_memory()
     if config.check_gradients:
@@ -62,7 +64,9 @@ def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | 
     describe(run, data, tokenizer)
     with interruptible() as interrupt:
         training_loop(run, data, tokenizer, interrupt, stop_at)
-    report_end(run, tokenizer)
+    report_end(run, " ".join(val_docs[0].split()[:3]))
+    if interrupt.is_set():
+        raise KeyboardInterrupt
     return run.folder
 
 
@@ -89,13 +93,15 @@ def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None
     """Say what is trained on what, and which losses mean what."""
     V = tokenizer.vocab_size
     per_token = data.val_bytes / (len(data.val) - 1)
-    windows = "windows begin with documents" if data.starts is not None else "windows begin anywhere"
+    windows = "windows begin " + ("anywhere" if data.starts is None else "with documents")
     print(
-        f"tokens      {len(data.train):,} to train, {len(data.val):,} to validate; {V} different, {per_token:.2f} bytes each; {windows}"
+        f"tokens      {len(data.train):,} to train, {len(data.val):,} to validate; {V:,} different, "
+        f"{per_token:.2f} bytes each; {windows}"
     )
     c = run.gpt.config
     print(
-        f"model       {run.gpt.num_parameters():,} parameters: {c.n_layer} blocks, {c.n_head} heads, {c.n_embd} channels, {c.block_size} tokens of context"
+        f"model       {run.gpt.num_parameters():,} parameters: {c.n_layer} blocks, {c.n_head} heads, "
+        f"{c.n_embd} channels, {c.block_size} tokens of context"
     )
     print("loss        on the validation text, in nats per token (perplexity, bits per byte):")
     for name, loss in reference_losses(data, V).items():
@@ -230,7 +236,7 @@ def sample(gpt: GPT, tokenizer: Tokenizer | CharTokenizer, count: int, seed: int
     start = tokenizer.end_id if tokenizer.end_id is not None else 0
     stop = () if tokenizer.end_id is None else (start,)
     ids = gpt.generate([start], count, rng=np.random.default_rng(seed), stop_ids=stop)
-    return "".join(stream_text((i for i in ids if i not in stop), tokenizer.token_bytes))
+    return printable("".join(stream_text((i for i in ids if i not in stop), tokenizer.token_bytes)))
 
 
 def draw(run: Run, data: Data, vocab_size: int) -> None:
@@ -251,21 +257,18 @@ def draw(run: Run, data: Data, vocab_size: int) -> None:
     write_text(run.folder / "loss.svg", loss_curve(f"{run.folder.name}: loss", curves, lines))
 
 
-def report_end(run: Run, tokenizer: Tokenizer | CharTokenizer) -> None:
+def report_end(run: Run, prompt: str) -> None:
     """Say where everything is and what to type next."""
-    folder = run.folder
-    if run.step < run.config.max_steps:
-        print(f"\nStopped at step {run.step} of {run.config.max_steps}; everything is saved in {folder}. To go on:")
+    folder, c = run.folder, run.config
+    if run.step < c.max_steps:
+        print(f"\nStopped at step {run.step} of {c.max_steps}; everything is saved in {folder}. To go on:")
         print(f"    numpylm train --resume {folder}")
         return
     print(
-        f"\nDone. The best model (step {run.best_step}, {run.best:.4f} nats per token) is in {folder}, with loss.svg."
+        f"\nDone. {folder} holds the model (best at step {run.best_step}: {run.best:.4f} nats per token) and loss.svg."
     )
     print("Next, let it write:")
     print(f"    numpylm generate {folder}")
-    prompt = (
-        "Once upon a time" if not run.config.data else tokenizer.decode([tokenizer.vocab_size // 2]).strip() or "The"
-    )
     print(f'    numpylm generate {folder} --prompt "{prompt}" --temperature 0.8')
 
 

@@ -14,9 +14,7 @@ class TorchGPT:
 
     def __init__(self, gpt: GPT) -> None:
         self.config = gpt.config
-        self.p = {
-            name: torch.tensor(np.array(value), requires_grad=True) for name, value in gpt.state_dict().items()
-        }
+        self.p = {name: torch.tensor(np.array(value), requires_grad=True) for name, value in gpt.state_dict().items()}
 
     def linear(self, x, name):
         y = x @ self.p[f"{name}.weight"]

@@ -1,0 +1,27 @@
+"""Write a bundled corpus to standard output or a file: ``python -m numpylm.corpora stories --size 1000000``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from numpylm.corpora import CORPORA
+from numpylm.data import join_documents
+from numpylm.files import write_text
+
+
+def main() -> None:
+    """Make the texts and write them with their end marks, as numpylm train --data reads them."""
+    parser = argparse.ArgumentParser(prog="python -m numpylm.corpora", description=__doc__)
+    parser.add_argument("corpus", choices=CORPORA)
+    parser.add_argument("--size", type=int, default=1_000_000, help="bytes of text (default: 1000000)")
+    parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+    args = parser.parse_args()
+    text = join_documents(CORPORA[args.corpus].documents(args.size))
+    if args.out:
+        write_text(args.out, text)
+    else:
+        sys.stdout.buffer.write(text.encode("utf-8"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,432 @@
+"""The whole job on a tiny model: run folders, resuming, interruption, divergence, commands, settings."""
+
+import json
+import math
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from numpylm import GPT, GPTConfig
+from numpylm.checkpoint import load_checkpoint, load_run, save_checkpoint
+from numpylm.cli import main
+from numpylm.config import TrainConfig, make_config
+from numpylm.run import RESUMABLE, TrainingError, resume_config
+from numpylm.train import train
+
+TINY = {
+    "vocab_size": 300,
+    "block_size": 16,
+    "n_layer": 1,
+    "n_head": 2,
+    "n_embd": 8,
+    "batch_size": 4,
+    "max_steps": 6,
+    "warmup_steps": 2,
+    "eval_interval": 2,
+    "sample_tokens": 5,
+    "check_gradients": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def text(tmp_path):
+    rng = np.random.default_rng(0)
+    words = ["one", "two", "three"] + ["".join(rng.choice(list("aeionrst"), 5)) for _ in range(40)]
+    path = tmp_path / "numbers.txt"
+    path.write_text(" ".join(rng.choice(words, 3000)), encoding="utf-8")
+    return str(path)
+
+
+def tiny(text, **changes):
+    return make_config(TINY, {"data": text}, changes)
+
+
+def arrays(folder, name="last.npz"):
+    checkpoint = load_checkpoint(folder / name)
+    return checkpoint.model | {f"optimizer {k}": v for k, v in checkpoint.optimizer.items()}
+
+
+def test_a_run_folder_holds_everything(text, capsys):
+    folder = train(tiny(text))
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "best.npz",
+        "config.json",
+        "last.npz",
+        "loss.svg",
+        "merges.txt",
+        "metrics.jsonl",
+        "vocab.json",
+    ]
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [entry["step"] for entry in entries] == [0, 2, 4, 6]
+    assert entries[-1]["val_loss"] < entries[0]["val_loss"]
+    assert abs(entries[0]["val_loss"] - math.log(300)) < 0.2
+    ET.fromstring((folder / "loss.svg").read_text(encoding="utf-8"))
+    out = capsys.readouterr().out
+    for part in ("guessing, ln V", "unigram model", "bigram model", "bits per byte", "numpylm generate"):
+        assert part in out
+    assert re.search(r"5\.7038 +guessing", out)
+    gpt, tokenizer, checkpoint = load_run(folder)
+    assert gpt.config.vocab_size == tokenizer.vocab_size == 300
+    assert checkpoint.meta["step"] == 6
+
+
+def test_stories_are_the_default_and_know_their_floor(capsys):
+    config = make_config(TINY, {"stories_mb": 0.05, "block_size": 600, "max_steps": 1})
+    folder = train(config)
+    assert folder.as_posix() == "runs/stories"
+    out = capsys.readouterr().out
+    assert "entropy of the source" in out
+    assert "windows begin with documents" in out
+    assert "above_source" in (folder / "metrics.jsonl").read_text(encoding="utf-8")
+
+
+def test_n_and_n_steps_are_2n_steps_to_the_bit(text):
+    config = tiny(text, dropout=0.2, grad_accum=2, max_steps=7, eval_interval=3)
+    whole = train(make_config(asdict(config), {"out": "whole"}))
+    parts = train(make_config(asdict(config), {"out": "parts"}), stop_at=4)
+    assert load_checkpoint(parts / "last.npz").meta["step"] == 4
+    train(resume_config(parts, {}), resume=parts)
+    one, two = arrays(whole), arrays(parts)
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+    assert (whole / "metrics.jsonl").read_text(encoding="utf-8") != ""
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(text):
+    first, second = train(tiny(text, out="a")), train(tiny(text, out="b"))
+    third = train(tiny(text, out="c", seed=1))
+    for name, value in arrays(first).items():
+        np.testing.assert_array_equal(value, arrays(second)[name])
+    assert (arrays(first)["wte.weight"] != arrays(third)["wte.weight"]).any()
+
+
+def test_gradient_accumulation_is_one_large_batch(text):
+    """Two batches of four must move the parameters as their eight sequences together do."""
+    from numpylm.data import random_batch
+
+    folder = train(tiny(text, grad_accum=2, max_steps=1, eval_interval=1, grad_clip=0.0, out="acc"))
+    start = train(tiny(text, max_steps=1, out="start"), stop_at=0)
+    checkpoint = load_checkpoint(start / "last.npz")
+    gpt = checkpoint.build_model()
+    rng = np.random.default_rng()
+    rng.bit_generator.state = checkpoint.meta["batch_rng"]
+    from numpylm.data import split_train_val
+    from numpylm.optim import AdamW, warmup_cosine
+    from numpylm.prepare import Data, load_documents
+    from numpylm.tokenizer import load_tokenizer
+
+    config = tiny(text)
+    docs = split_train_val(load_documents(config), 0.1, np.random.default_rng(config.seed))
+    data = Data.encode(*docs, load_tokenizer(start), config, start)
+    batches = [random_batch(data.train, 4, 16, rng, data.starts) for _ in range(2)]
+    gpt.loss_and_grad(np.concatenate([b[0] for b in batches]), np.concatenate([b[1] for b in batches]))
+    AdamW(gpt.parameters(), weight_decay=0.1).step(warmup_cosine(0, 2, 1, 6e-3, 2e-4))
+    for name, value in gpt.state_dict().items():
+        np.testing.assert_allclose(arrays(folder)[name], value, atol=2e-5)
+
+
+def test_resuming_with_more_steps_and_what_may_not_change(text):
+    folder = train(tiny(text))
+    train(resume_config(folder, {"max_steps": 8}), resume=folder)
+    assert load_checkpoint(folder / "last.npz").meta["step"] == 8
+    assert "max_steps" in RESUMABLE
+    with pytest.raises(ValueError, match="n_layer cannot change"):
+        resume_config(folder, {"n_layer": 3})
+
+
+def test_resuming_on_another_text_is_refused(text, tmp_path):
+    folder = train(tiny(text), stop_at=2)
+    (tmp_path / "numbers.txt").write_text("six seven " * 1000, encoding="utf-8")
+    with pytest.raises(TrainingError, match="not what this run began with"):
+        train(resume_config(folder, {}), resume=folder)
+
+
+def test_metrics_after_a_crash_are_cut_to_the_checkpoint(text):
+    folder = train(tiny(text), stop_at=4)
+    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 6, "val_loss": 1.0}\n{"step": 8, "val')
+    train(resume_config(folder, {}), resume=folder)
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert steps == [0, 2, 4, 6]
+
+
+def test_an_existing_folder_is_never_overwritten(text):
+    assert train(tiny(text, max_steps=1)).as_posix() == "runs/numbers"
+    assert train(tiny(text, max_steps=1)).as_posix() == "runs/numbers-2"
+    with pytest.raises(TrainingError, match="exists"):
+        train(tiny(text, out="runs/numbers"))
+
+
+def test_divergence_names_step_and_parameter(text, monkeypatch):
+    from numpylm import layers
+
+    class Breaks(layers.LayerNorm):
+        calls = 0
+
+        def backward(self, dy, cache):
+            dx = super().backward(dy, cache)
+            Breaks.calls += 1
+            if Breaks.calls > 5:
+                self.bias.grad[0] = np.nan
+            return dx
+
+    monkeypatch.setattr("numpylm.gpt.LayerNorm", Breaks)
+    with pytest.raises(TrainingError, match=r"diverged at step \d.*the gradient of ln_f\.bias"):
+        train(tiny(text))
+    load_run("runs/numbers")
+
+
+def test_overfitting_is_said(tmp_path, capsys):
+    """Random letters cannot be predicted, only learnt by heart."""
+    noise = "".join(np.random.default_rng(0).choice(list("abcdefgh "), 1500))
+    (tmp_path / "noise.txt").write_text(noise, encoding="utf-8")
+    config = {
+        "tokenizer": "char",
+        "n_embd": 64,
+        "n_layer": 2,
+        "max_steps": 400,
+        "eval_interval": 50,
+        "learning_rate": 1e-2,
+    }
+    train(tiny("noise.txt", **config))
+    assert "overfitting: validation loss was lowest at step" in capsys.readouterr().out
+
+
+def test_a_wrong_gradient_stops_training_before_it_begins(text, monkeypatch):
+    from numpylm.layers import Linear
+
+    class Wrong(Linear):
+        def backward(self, dy, cache):
+            return -super().backward(dy, cache)
+
+    monkeypatch.setattr("numpylm.selfcheck.Linear", Wrong)
+    with pytest.raises(TrainingError, match="wrong sign"):
+        train(tiny(text, check_gradients=True))
+
+
+COMMAND = [sys.executable, "-m", "numpylm", "train", "--no-check-gradients"]
+
+
+def tiny_flags(text):
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in TINY.items() if key != "check_gradients"]
+    return [*COMMAND, "--data", text, *flags]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for other processes")
+def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
+    command = [*tiny_flags(text), "--max-steps", "1000000", "--eval-interval", "1000000", "--out", "stopped"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
+    while not (tmp_path / "stopped" / "metrics.jsonl").exists():
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert "numpylm train --resume stopped" in out
+    assert load_checkpoint(tmp_path / "stopped" / "last.npz").meta["step"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_killed_at_any_moment_the_run_folder_can_be_resumed(text, tmp_path):
+    rng = np.random.default_rng(0)
+    found = 0
+    for attempt in range(40):
+        out = tmp_path / f"run{attempt}"
+        command = [*tiny_flags(text), "--max-steps", "100000", "--eval-interval", "1", "--out", str(out)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.3, 1.6))
+        process.kill()
+        process.wait()
+        if out.exists():
+            found += 1
+            gpt, _, checkpoint = load_run(out / "last.npz")
+            assert all(np.isfinite(p.data).all() for p in gpt.parameters())
+            resume_config(out, {})
+            train(resume_config(out, {"max_steps": checkpoint.meta["step"] + 1}), resume=out)
+    assert found >= 20
+
+
+# -------------------------------------------------------------------------------------------- settings
+
+
+def test_settings_from_defaults_file_and_flags(tmp_path, text):
+    (tmp_path / "c.toml").write_text("n_layer = 3\nlearning_rate = 1\n", encoding="utf-8")
+    flags = [*tiny_flags(text)[3:], "--config", "c.toml", "--n_embd", "16", "--learning-rate", "0.002"]
+    flags = [flag for flag in flags if "n-layer" not in flag] + ["--max-steps", "1"]
+    assert main(flags) == 0
+    saved = json.loads((tmp_path / "runs" / "numbers" / "config.json").read_text(encoding="utf-8"))
+    assert (saved["n_layer"], saved["n_embd"], saved["learning_rate"]) == (3, 16, 0.002)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"n_layers": 3}, "unknown setting 'n_layers'; did you mean 'n_layer'"),
+        ({"qqq": 3}, "unknown setting 'qqq'; there are: data"),
+        ({"n_layer": "3"}, "n_layer must be a value of type int, got '3'"),
+        ({"n_layer": True}, "type int"),
+        ({"learning_rate": "fast"}, "type float"),
+        ({"data": [1]}, "list of strings"),
+        ({"batch_size": 0}, "batch_size must be above 0"),
+        ({"min_lr": 1.0}, "min_lr .* must not be above"),
+        ({"dtype": "float16"}, "float32 or float64"),
+        ({"warmup_steps": -1}, "at least 0"),
+    ],
+)
+def test_bad_settings_are_explained(values, message):
+    with pytest.raises(ValueError, match=message):
+        make_config(values)
+
+
+def test_an_int_is_a_fine_float():
+    assert make_config({"learning_rate": 1}).learning_rate == 1.0
+    assert make_config({"data": "a.txt"}).data == ("a.txt",)
+    assert make_config() == TrainConfig()
+
+
+# -------------------------------------------------------------------------------------------- commands
+
+
+@pytest.fixture
+def run(text):
+    return str(train(tiny(text, out="run")))
+
+
+def test_generate_evaluate_and_tokenize(run, text, capsys):
+    capsys.readouterr()
+    assert main(["generate", run, "--prompt", "one two", "--max-new-tokens", "5", "--seed", "1"]) == 0
+    first = capsys.readouterr().out
+    assert first.startswith("one two")
+    assert main(["generate", run, "--prompt", "one two", "--max-new-tokens", "5", "--seed", "1"]) == 0
+    assert capsys.readouterr().out == first
+    assert main(["evaluate", run, "--data", text]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"loss +\d\.\d{4} nats per token", out)
+    assert "bits per byte" in out
+    assert "accuracy" in out
+    assert main(["tokenize", run, "one 漢"]) == 0
+    assert "5 characters, 7 bytes" in capsys.readouterr().out
+    assert main(["tokenize", run, "one", "--ids"]) == 0
+    assert all(word.isdigit() for word in capsys.readouterr().out.split())
+
+
+def test_evaluation_agrees_with_the_loss_that_training_reported(run, capsys, text):
+    gpt, tokenizer, checkpoint = load_run(run)
+    from numpylm.data import split_train_val
+    from numpylm.evaluation import evaluate
+    from numpylm.prepare import load_documents
+
+    docs = split_train_val(load_documents(tiny(text)), 0.1, np.random.default_rng(1337))
+    from numpylm.data import encode_documents
+
+    score = evaluate(gpt, encode_documents(docs[1], tokenizer))
+    assert score.loss == pytest.approx(checkpoint.meta["best"], rel=1e-5)
+    by_hand = []
+    tokens = encode_documents(docs[1], tokenizer).astype(int)
+    for i in range(0, len(tokens) - 1, 16):
+        ids, targets = tokens[i : i + 16][: len(tokens) - 1 - i], tokens[i + 1 : i + 17]
+        by_hand.append(gpt.loss(ids[None], targets[None]) * len(targets))
+    assert score.loss == pytest.approx(sum(by_hand) / (len(tokens) - 1), rel=1e-5)
+
+
+def test_long_prompts_are_said_and_handled(run, capsys):
+    assert main(["generate", run, "--prompt", "one two three " * 30, "--max-new-tokens", "3"]) == 0
+    assert "the model reads the last 16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["generate", "nowhere"], 1, "no run at nowhere"),
+        (["generate", "."], 1, "not a run folder"),
+        (["generate", "RUN", "--temperature", "-1"], 1, "temperature must be"),
+        (["generate", "RUN", "--stop", "one two three"], 1, "--stop must be one token"),
+        (["generate", "RUN", "--max-new-tokens", "0"], 1, "at least 1"),
+        (["evaluate", "RUN", "--data", "nothing.txt"], 1, "no such file"),
+        (["train", "--n-layers", "3"], 2, "unknown option: --n-layers 3; did you mean --n-layer?"),
+        (["train", "--n-layer", "three"], 2, "invalid int value"),
+        (["train", "--config", "no.toml"], 1, "no such config file"),
+        (["train", "--resume", "nowhere"], 1, "cannot resume nowhere"),
+        (["train", "--data", "nowhere.txt", "--no-check-gradients"], 1, "no such file or folder"),
+        (["tran"], 2, "invalid choice"),
+        ([], 2, "required"),
+    ],
+)
+def test_mistakes_get_one_line_and_an_exit_code(run, capsys, argv, code, message):
+    capsys.readouterr()
+    argv = [run if word == "RUN" else word for word in argv]
+    try:
+        status = main(argv)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_broken_checkpoints_are_explained(run, tmp_path, capsys):
+    whole = (tmp_path / "run" / "best.npz").read_bytes()
+    for data in (whole[: len(whole) // 2], b"", b"not a zip file at all", b"\x93NUMPY"):
+        (tmp_path / "run" / "best.npz").write_bytes(data)
+        with pytest.raises(ValueError, match="not a numpylm checkpoint, or is damaged"):
+            load_run(run)
+    np.savez(tmp_path / "run" / "best.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match="not a numpylm checkpoint"):
+        load_run(run)
+    np.savez(tmp_path / "run" / "best.npz", meta=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="not a numpylm checkpoint"):
+        load_run(run)
+
+
+def test_a_tokenizer_from_another_run_is_noticed(run, tmp_path):
+    save_checkpoint(tmp_path / "run" / "best.npz", GPT(GPTConfig(301, 4, 1, 1, 4)))
+    with pytest.raises(ValueError, match="301 tokens, the tokenizer beside it 300"):
+        load_run(run)
+
+
+def test_writing_fails_without_touching_the_old_file(tmp_path):
+    from numpylm.files import write_atomically
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    (tmp_path / "f").write_bytes(b"old")
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(tmp_path / "f", fail)
+    assert (tmp_path / "f").read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_character_models_train_too(text):
+    folder = train(tiny(text, tokenizer="char"))
+    gpt, tokenizer, _ = load_run(folder)
+    assert gpt.config.vocab_size == tokenizer.vocab_size == len(set("one two three aeionrst"))
+
+
+def test_python_m_numpylm_train_works():
+    out = subprocess.run([sys.executable, "-m", "numpylm.train", "--help"], capture_output=True, text=True)
+    assert out.returncode == 0
+    assert "--n-layer" in out.stdout
+
+
+def test_importing_is_light():
+    code = "import sys, numpylm; print([m for m in ('torch', 'matplotlib', 'argparse', 'tomllib') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
