@@ -6,29 +6,10 @@ story is known exactly. What a plot needs to know about things stands in `numpyl
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from numpylm.corpora import story_words as words
 from numpylm.corpora.source import Teller
-
-
-@dataclass(frozen=True)
-class Character:
-    """Somebody in a story, with the words that stand for them."""
-
-    name: str
-    kind: str
-    she: str  # she or he
-    her: str  # possessive: her or his
-    them: str  # object: her or him
-
-    @property
-    def She(self) -> str:
-        return self.she.capitalize()
-
-
-FEMALE = ("she", "her", "her")
-MALE = ("he", "his", "him")
+from numpylm.corpora.story_words import Character
 
 
 def tell(t: Teller) -> None:
@@ -58,60 +39,39 @@ def introduce(t: Teller) -> Character:
     """Say who the story is about and where they live."""
     match t.pick("Once upon a time, a ", "There was once a ", "Far away, ", "This is the story of ", "Long ago, a "):
         case 0:
-            kind = describe(t)
-            t.say(" called ")
-            hero = name(t, kind)
-            t.say(" lived ")
-            t.choose(words.HOMES)
+            hero = describe(t)
+            t.say(f" called {hero.name} lived {hero.home}.")
         case 1:
-            kind = describe(t)
-            t.say(" whose name was ")
-            hero = name(t, kind)
-            t.say(f". {hero.She} lived ")
-            t.choose(words.HOMES)
+            hero = describe(t)
+            t.say(f" whose name was {hero.name}. {hero.She} lived {hero.home}.")
         case 2:
-            t.choose(words.HOMES)
+            hero = t.choose(words.CAST, lambda c: c.home)
             t.say(", lived a ")
-            kind = describe(t)
-            t.say(" named ")
-            hero = name(t, kind)
+            t.choose(words.TRAITS)
+            t.say(f" {hero.kind} named {hero.name}.")
         case 3:
-            hero = name(t, "")
+            hero = t.choose(words.CAST, lambda c: c.name)
             t.say(", a ")
-            hero = Character(hero.name, describe(t), hero.she, hero.her, hero.them)
-            t.say(" who lived ")
-            t.choose(words.HOMES)
+            t.choose(words.TRAITS)
+            t.say(f" {hero.kind} who lived {hero.home}.")
         case _:
-            kind = describe(t)
-            t.say(" made a home ")
-            t.choose(words.HOMES)
-            hero_is_she = t.pick(". Her", ". His") == 0
-            t.say(" name was ")
-            chosen = t.choose(words.GIRLS if hero_is_she else words.BOYS)
-            hero = Character(chosen, kind, *(FEMALE if hero_is_she else MALE))
-    t.say(".")
+            hero = describe(t)
+            t.say(f" made a home {hero.home}. {hero.her.capitalize()} name was {hero.name}.")
     return hero
 
 
-def describe(t: Teller) -> str:
-    """Say "little fox" or the like; return the kind of animal."""
+def describe(t: Teller) -> Character:
+    """Say "little fox" or the like; return the character who is one."""
     t.choose(words.TRAITS)
     t.say(" ")
-    return t.choose(words.ANIMALS)
-
-
-def name(t: Teller, kind: str) -> Character:
-    """Say a name."""
-    chosen = t.choose(words.GIRLS + words.BOYS)
-    return Character(chosen, kind, *(FEMALE if chosen in words.GIRLS else MALE))
+    return t.choose(words.CAST, lambda c: c.kind)
 
 
 def friend_of(t: Teller, hero: Character) -> Character:
-    """Say "Otto the bear": another name and another kind of animal than the hero's."""
-    chosen = t.choose([n for n in words.GIRLS + words.BOYS if n != hero.name])
-    t.say(" the ")
-    kind = t.choose([k for k in words.ANIMALS if k != hero.kind])
-    return Character(chosen, kind, *(FEMALE if chosen in words.GIRLS else MALE))
+    """Say "Otto the otter": anybody but the hero."""
+    friend = t.choose([c for c in words.CAST if c is not hero], lambda c: c.name)
+    t.say(f" the {friend.kind}")
+    return friend
 
 
 # ---------------------------------------------------------------------------------------------- plots
@@ -199,7 +159,7 @@ def learn(t: Teller, hero: Character) -> None:
         f" Everybody laughed, and {h.name} ran away and hid.\n",
         f" Poor {h.name}! {h.She} wanted to give up.\n",
     )
-    t.pick("But ", "By and by ", "That evening ")
+    t.pick("But ", "Luckily, ")
     friend = friend_of(t, h)
     t.pick(
         ' had seen it all. "',

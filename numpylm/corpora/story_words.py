@@ -2,21 +2,46 @@
 
 from dataclasses import dataclass
 
-GIRLS = ("Rosie", "Luna", "Nell", "Poppy", "Ivy", "Tess")
-BOYS = ("Otto", "Finn", "Hugo", "Leo", "Toby", "Pip")
-ANIMALS = ("fox", "rabbit", "mouse", "bear", "hedgehog", "squirrel", "badger", "mole", "otter", "beaver")
 TRAITS = ("little", "shy", "curious", "cheerful", "brave", "sleepy", "clever", "kind", "hungry", "quiet")
-HOMES = (
-    "in a hollow oak",
-    "by the old mill",
-    "under a crooked pine",
-    "at the edge of the forest",
-    "beside a blue lake",
-    "on top of a windy hill",
-    "in a cosy burrow",
-    "near the stone bridge",
-    "behind a garden wall",
-    "between two tall rocks",
+
+
+@dataclass(frozen=True)
+class Character:
+    """Somebody who lives in the valley; always the same animal in the same place, as neighbours are."""
+
+    name: str
+    kind: str
+    home: str
+    she: str = "she"
+
+    @property
+    def She(self) -> str:
+        return self.she.capitalize()
+
+    @property
+    def her(self) -> str:
+        """Possessive."""
+        return "her" if self.she == "she" else "his"
+
+    @property
+    def them(self) -> str:
+        """Object."""
+        return "her" if self.she == "she" else "him"
+
+
+CAST = (
+    Character("Rosie", "rabbit", "in a cosy burrow"),
+    Character("Luna", "cat", "behind a garden wall"),
+    Character("Nell", "mole", "under the meadow"),
+    Character("Poppy", "squirrel", "in a hollow oak"),
+    Character("Ivy", "hedgehog", "under a crooked pine"),
+    Character("Tess", "mouse", "by the old mill"),
+    Character("Otto", "otter", "beside a blue lake", "he"),
+    Character("Finn", "fox", "at the edge of the forest", "he"),
+    Character("Hugo", "bear", "in a cave on the hill", "he"),
+    Character("Leo", "badger", "between two tall rocks", "he"),
+    Character("Toby", "beaver", "near the stone bridge", "he"),
+    Character("Pip", "hare", "on top of a windy dune", "he"),
 )
 COLOURS = ("red", "blue", "yellow", "green", "silver", "golden", "purple", "white")
 SPOTS = (
@@ -134,7 +159,7 @@ WISHES = (
         "play the fiddle",
         (
             "It squeaked like a rusty gate.",
-            "The cat next door ran away, and the milk turned sour.",
+            "The neighbours shut their windows, and the milk turned sour.",
         ),
         ("Play one note until it is your friend", "Listen first and play later"),
         "{name} played a tune so sweet that even the crows kept quiet.",
