@@ -14,7 +14,7 @@ import tiktoken
 import tokenizers
 
 from numpylm import Tokenizer
-from numpylm.tokenizer import GPT2_PATTERN
+from numpylm.chunks import GPT2_PATTERN
 
 SIZE, VOCAB = 8_000_000, 16_384
 

@@ -23,6 +23,7 @@ from numpylm.attention import (
     scaled_dot_product_attention,
     scaled_dot_product_attention_backward,
 )
+from numpylm.char_tokenizer import CharTokenizer
 from numpylm.functional import (
     cross_entropy,
     cross_entropy_backward,
@@ -39,7 +40,7 @@ from numpylm.layers import Dropout, Embedding, LayerNorm, Linear
 from numpylm.module import Module, Parameter
 from numpylm.optim import AdamW, clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, keep_memory
-from numpylm.tokenizer import CharTokenizer, Tokenizer
+from numpylm.tokenizer import Tokenizer
 from numpylm.transformer import MLP, Block
 
 __all__ = [

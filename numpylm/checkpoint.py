@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.files import write_atomically
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.module import Array
 from numpylm.optim import AdamW
-from numpylm.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
+from numpylm.tokenizer import Tokenizer
 
 FORMAT = 1
 

@@ -235,8 +235,8 @@ def run_gradcheck(args: argparse.Namespace) -> int:
 
 def run_tokenize(args: argparse.Namespace) -> int:
     """numpylm tokenize"""
+    from numpylm.char_tokenizer import load_tokenizer
     from numpylm.files import read_text
-    from numpylm.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(args.run)
     if args.text is not None:

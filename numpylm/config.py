@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from numpylm.data import CLEANING
+from numpylm.cleaning import CLEANING
 from numpylm.files import read_text
 
 

@@ -1,4 +1,4 @@
-"""From files to batches: reading, cleaning, splitting, and arrays of tokens.
+"""From files to batches: reading, splitting, and arrays of tokens.
 
 A document is a text that stands for itself (a file, a story, an article). In a token array each document is
 followed, and the first one preceded, by the end-of-text token, if the tokenizer has one:
@@ -6,19 +6,17 @@ followed, and the first one preceded, by the end-of-text token, if the tokenizer
     <|endoftext|> document <|endoftext|> document <|endoftext|>
 """
 
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import regex
 from tqdm import tqdm
 
+from numpylm.char_tokenizer import TextTokenizer
+from numpylm.chunks import END_OF_TEXT
 from numpylm.files import read_text
 from numpylm.functional import IGNORE_INDEX
 from numpylm.module import Array
-from numpylm.tokenizer import END_OF_TEXT, TextTokenizer
 
 IN_MEMORY = 32_000_000  # bytes of tokens above which they are kept on disk and mapped
 SUFFIXES = (".txt", ".md", ".py")  # what is read from a folder
@@ -65,117 +63,6 @@ def split_documents(text: str) -> list[str]:
 def join_documents(documents: Iterable[str]) -> str:
     """The text of a file that `split_documents` cuts into these documents."""
     return "".join(f"{document}\n{END_OF_TEXT}\n" for document in documents)
-
-
-# -------------------------------------------------------------------------------------------- cleaning
-
-
-@dataclass(frozen=True)
-class Cleaned:
-    """What one cleaning step did: ``count`` of ``unit`` in all documents."""
-
-    step: str
-    count: int
-    unit: str
-
-    def __str__(self) -> str:
-        return f"{self.step}: {self.count:,} {self.unit}"
-
-
-def _unicode(documents: list[str]) -> tuple[list[str], Cleaned]:
-    """Compose characters (NFC), so that é is one code point however it was typed."""
-    out = [unicodedata.normalize("NFC", document) for document in documents]
-    changed = sum(a != b for a, b in zip(documents, out, strict=True))
-    return out, Cleaned("unicode", changed, "documents normalised to NFC")
-
-
-_CONTROL = regex.compile(r"[\p{Cc}\p{Cf}--[\n\t\u200c\u200d]]", regex.VERSION1)
-
-
-def _control(documents: list[str]) -> tuple[list[str], Cleaned]:
-    """Drop control and format characters, but for line ends, tabs and the joiners some scripts need."""
-    pairs = [_CONTROL.subn("", document) for document in documents]
-    return [text for text, _ in pairs], Cleaned("control", sum(n for _, n in pairs), "characters removed")
-
-
-_BLANKS = regex.compile(r"(?<=\S)[^\S\n]{2,}(?=\S)|[^\S\n]+$|\n(?:[^\S\n]*\n){2,}", regex.MULTILINE)
-
-
-def _whitespace(documents: list[str]) -> tuple[list[str], Cleaned]:
-    """One space between words, none at a line's end, one empty line at the most. Indentation stays."""
-
-    def shorter(match: "regex.Match[str]") -> str:
-        run = match.group()
-        return (
-            "\n\n"
-            if "\n" in run
-            else " "
-            if match.end() < len(match.string) and match.string[match.end()] != "\n"
-            else ""
-        )
-
-    pairs = [_BLANKS.subn(shorter, document) for document in documents]
-    return [text.strip("\n") for text, _ in pairs], Cleaned("whitespace", sum(n for _, n in pairs), "runs shortened")
-
-
-def _repeated_lines(documents: list[str]) -> tuple[list[str], Cleaned]:
-    """Of equal lines that follow one another, keep the first (menus, rulers, stuck keys)."""
-    removed = 0
-    out = []
-    for document in documents:
-        lines = document.split("\n")
-        kept = [line for i, line in enumerate(lines) if i == 0 or line != lines[i - 1] or not line.strip()]
-        removed += len(lines) - len(kept)
-        out.append("\n".join(kept))
-    return out, Cleaned("repeated_lines", removed, "lines removed")
-
-
-def _repeated_documents(documents: list[str]) -> tuple[list[str], Cleaned]:
-    """Of documents that differ in nothing but white space, keep the first."""
-    first: dict[str, str] = {}
-    for document in documents:
-        first.setdefault(" ".join(document.split()), document)
-    out = list(first.values())
-    return out, Cleaned("repeated_documents", len(documents) - len(out), "documents removed")
-
-
-CLEANING: dict[str, Callable[[list[str]], tuple[list[str], Cleaned]]] = {
-    "unicode": _unicode,
-    "control": _control,
-    "whitespace": _whitespace,
-    "repeated_lines": _repeated_lines,
-    "repeated_documents": _repeated_documents,
-}
-
-
-def clean(documents: list[str], steps: Sequence[str]) -> tuple[list[str], list[Cleaned]]:
-    """Apply cleaning steps in the given order; documents that end up empty are dropped.
-
-    Parameters
-    ----------
-    documents : list of str
-    steps : sequence of str
-        Names from `CLEANING`, or ``"all"`` for all of them in its order.
-
-    Returns
-    -------
-    documents : list of str
-    report : list of Cleaned
-        One entry a step, and one for documents that had nothing left.
-    """
-    names = list(CLEANING) if list(steps) == ["all"] else list(steps)
-    if unknown := [name for name in names if name not in CLEANING]:
-        raise ValueError(f"unknown cleaning step {unknown[0]!r}; there are: {', '.join(CLEANING)}, or all")
-    report = []
-    for name in names:
-        documents, entry = CLEANING[name](documents)
-        report.append(entry)
-    full = [document for document in documents if document.strip()]
-    if names:
-        report.append(Cleaned("empty", len(documents) - len(full), "documents dropped"))
-    if not full:
-        raise ValueError("cleaning left no text at all")
-    return full, report
 
 
 # --------------------------------------------------------------------------------------------- splitting

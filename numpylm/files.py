@@ -1,5 +1,6 @@
 """Writing files so that a crash, a full disk or a power cut never leaves half of one."""
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -66,3 +67,11 @@ def read_text(path: Path) -> str:
             f"Save it as UTF-8 and try again"
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: Path) -> object:
+    """Read a JSON file; raises ValueError with the file's name if it is none."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from numpylm import baselines
+from numpylm.char_tokenizer import CharTokenizer
+from numpylm.chunks import END_OF_TEXT
+from numpylm.cleaning import clean
 from numpylm.config import TrainConfig
 from numpylm.corpora import CORPORA
-from numpylm.data import clean, document_starts, encode_documents, fits_documents, read_documents
+from numpylm.data import document_starts, encode_documents, fits_documents, read_documents
 from numpylm.evaluation import source_nats
 from numpylm.module import Array
-from numpylm.tokenizer import END_OF_TEXT, CharTokenizer, Tokenizer
+from numpylm.tokenizer import Tokenizer
 
 
 def load_documents(config: TrainConfig) -> list[str]:

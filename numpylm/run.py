@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.char_tokenizer import CharTokenizer
 from numpylm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpylm.config import TrainConfig, make_config
 from numpylm.files import read_text, write_text
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.optim import AdamW
 from numpylm.prepare import Data
-from numpylm.tokenizer import CharTokenizer, Tokenizer
+from numpylm.tokenizer import Tokenizer
 
 RESUMABLE = ("max_steps", "eval_interval", "sample_tokens", "check_gradients")  # what --resume may change
 

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from numpylm import selfcheck
+from numpylm.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.config import TrainConfig
 from numpylm.data import random_batch, split_train_val
 from numpylm.evaluation import Score, evaluate
@@ -25,7 +26,7 @@ from numpylm.parallel import DataParallel, keep_memory
 from numpylm.plot import loss_curve
 from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses
 from numpylm.run import Run, TrainingError, new_run, resumed_run
-from numpylm.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
+from numpylm.tokenizer import Tokenizer
 
 
 def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | None = None) -> Path:

@@ -5,8 +5,8 @@ import pytest
 
 from numpylm import Tokenizer
 from numpylm.baselines import bigram_loss, unigram_loss
+from numpylm.cleaning import clean
 from numpylm.data import (
-    clean,
     document_starts,
     encode_documents,
     fits_documents,

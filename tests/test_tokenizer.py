@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from numpylm import CharTokenizer, Tokenizer
 from numpylm.bpe import apply_merges, learn_merges
-from numpylm.tokenizer import BLOCK, GPT2_PATTERN, _blocks, byte_letters, load_tokenizer
+from numpylm.char_tokenizer import load_tokenizer
+from numpylm.chunks import BLOCK, GPT2_PATTERN, blocks
+from numpylm.tokenizer import byte_letters
 
 TEXT = "the cat sat on the mat, the cat ate the rat. Émile a vu l'été; 漢字 漢字 🙂🙂\n\n  x = x + 1\n" * 3
 TRICKY = [
@@ -197,13 +199,13 @@ def test_long_words_and_many_chunks_are_quick(tok):
 
 def test_blocks_of_a_long_text_are_cut_where_chunks_begin():
     text = ("word  two\n\n three\t\n" * (BLOCK // 8))[: 3 * BLOCK]
-    blocks = list(_blocks(text, GPT2_PATTERN))
-    assert len(blocks) > 1
-    assert "".join(blocks) == text
+    parts = list(blocks(text, GPT2_PATTERN))
+    assert len(parts) > 1
+    assert "".join(parts) == text
     import regex
 
     whole = regex.findall(GPT2_PATTERN, text)
-    assert [chunk for block in blocks for chunk in regex.findall(GPT2_PATTERN, block)] == whole
+    assert [chunk for block in parts for chunk in regex.findall(GPT2_PATTERN, block)] == whole
 
 
 @pytest.mark.parametrize(

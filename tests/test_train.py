@@ -124,10 +124,10 @@ def test_gradient_accumulation_is_one_large_batch(text):
     gpt = checkpoint.build_model()
     rng = np.random.default_rng()
     rng.bit_generator.state = checkpoint.meta["batch_rng"]
+    from numpylm.char_tokenizer import load_tokenizer
     from numpylm.data import split_train_val
     from numpylm.optim import AdamW, warmup_cosine
     from numpylm.prepare import Data, load_documents
-    from numpylm.tokenizer import load_tokenizer
 
     config = tiny(text)
     docs = split_train_val(load_documents(config), 0.1, np.random.default_rng(config.seed))
