@@ -85,8 +85,8 @@ def check_gradients() -> None:
     rows = sum(len(report.rows) for report in reports)
     worst = max(row.max_rel_error for report in reports for row in report.rows)
     print(
-        f"gradients   {len(reports)} layers, {rows} arrays checked against differences of the forward pass: "
-        f"all right, worst relative error {worst:.0e} ({time.perf_counter() - start:.1f} s)"
+        f"gradients   {len(reports)} layers and {rows} arrays checked in {time.perf_counter() - start:.1f} s: "
+        f"all right, worst relative error {worst:.0e}"
     )
 
 
@@ -96,8 +96,8 @@ def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None
     per_token = data.val_bytes / (len(data.val) - 1)
     windows = "windows begin " + ("anywhere" if data.starts is None else "with documents")
     print(
-        f"tokens      {len(data.train):,} to train, {len(data.val):,} to validate; {V:,} different, "
-        f"{per_token:.2f} bytes each; {windows}"
+        f"tokens      {len(data.train):,} to train on, {len(data.val):,} to validate; {V:,} different ones, "
+        f"{per_token:.2f} bytes each\n            {windows}"
     )
     c = run.gpt.config
     print(
@@ -201,10 +201,11 @@ def evaluate_and_save(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer
     c = run.config
     score = evaluate(run.gpt, data.val, c.batch_size, data.val_starts)
     bits = score.loss / math.log(2) * (len(data.val) - 1) / data.val_bytes
-    above = "" if data.floor is None else f", {score.loss - data.floor:.4f} above the source"
+    above = "" if data.floor is None else f" ({score.loss - data.floor:.4f} above the source)"
+    trained = "" if math.isnan(train_loss) else f"; training loss {train_loss:.4f}"
     tqdm.write(
-        f"step {run.step:5}  validation loss {score.loss:.4f} nats per token (perplexity {score.perplexity:,.2f}, "
-        f"{bits:.3f} bits per byte{above})" + ("" if math.isnan(train_loss) else f"  training loss {train_loss:.4f}")
+        f"step {run.step:5}  validation loss {score.loss:.4f}{above}, perplexity {score.perplexity:,.2f}, "
+        f"{bits:.3f} bits per byte{trained}"
     )
     if run.step and c.sample_tokens and run.step < c.max_steps:
         tqdm.write("            " + sample(run.gpt, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
