@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 420, 64, 150, 24, 52
-COLOURS = ("#3b82c4", "#e0762f", "#4a9d5b", "#b45ba8")
+COLOURS = ("#e0762f", "#3b82c4", "#4a9d5b", "#b45ba8")
 
 Curve = tuple[str, Sequence[float], Sequence[float]]
 
@@ -64,7 +64,7 @@ def loss_curve(title: str, curves: Sequence[Curve], lines: Sequence[tuple[str, f
         colour = COLOURS[i % len(COLOURS)]
         path = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in zip(xs, ys, strict=True) if math.isfinite(y))
         parts.append(f'<polyline class="curve" stroke="{colour}" points="{path}"/>')
-        x, y = right - 100, TOP + 16 + 18 * i
+        x, y = right - 100, TOP + 32 + 18 * i
         parts.append(f'<line x1="{x}" x2="{x + 20}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" stroke-width="2"/>')
         parts.append(text(x + 26, y, label))
     return "\n".join(parts + ["</svg>"]) + "\n"

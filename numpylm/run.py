@@ -129,7 +129,7 @@ def new_run(config: TrainConfig, tokenizer: Tokenizer | CharTokenizer) -> Run:
     try:
         draft.chmod(0o755)
         run = Run.create(config, draft, gpt)
-        write_text(draft / "config.json", json.dumps(asdict(config), indent=2) + "\n")
+        write_config(draft, config)
         tokenizer.save(draft)
         run.save("last.npz")
         if folder.exists():
@@ -140,6 +140,12 @@ def new_run(config: TrainConfig, tokenizer: Tokenizer | CharTokenizer) -> Run:
             shutil.rmtree(draft)
     run.folder = folder
     return run
+
+
+def write_config(folder: Path, config: TrainConfig) -> None:
+    """Write config.json, with absolute paths, so that a run can be resumed from anywhere."""
+    values = asdict(config) | {"data": [str(Path(path).resolve()) for path in config.data]}
+    write_text(folder / "config.json", json.dumps(values, indent=2) + "\n")
 
 
 def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig:
@@ -170,5 +176,5 @@ def resumed_run(config: TrainConfig, folder: Path) -> Run:
         if entry["step"] <= run.step:
             run.metrics.append(entry)
     write_text(path, "".join(json.dumps(entry) + "\n" for entry in run.metrics))
-    write_text(folder / "config.json", json.dumps(asdict(config), indent=2) + "\n")
+    write_config(folder, config)
     return run

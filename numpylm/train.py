@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from numpylm.generation import printable, stream_text
 from numpylm.gpt import GPT
 from numpylm.optim import clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, keep_memory
-from numpylm.plot import loss_curve
+from numpylm.plot import Curve, loss_curve
 from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses
 from numpylm.run import Run, TrainingError, new_run, resumed_run
 from numpylm.tokenizer import Tokenizer
+
+LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
 
 
 def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | None = None) -> Path:
@@ -65,7 +68,7 @@ def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | 
     describe(run, data, tokenizer)
     with interruptible() as interrupt:
         training_loop(run, data, tokenizer, interrupt, stop_at)
-    report_end(run, " ".join(val_docs[0].split()[:3]))
+    report_end(run, " ".join(val_docs[0].replace('"', " ").split()[:3]))
     if interrupt.is_set():
         raise KeyboardInterrupt
     return run.folder
@@ -143,45 +146,58 @@ def training_loop(
     c = run.config
     workers = DataParallel(run.gpt)
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
-    recent: list[float] = []
+    since_log: list[float] = []
+    since_eval: list[float] = []
     if run.step == 0:
         evaluate_and_save(run, data, tokenizer, math.nan)
-    bar = tqdm(total=c.max_steps, initial=run.step, desc="training", unit=" steps", dynamic_ncols=True)
     start, tokens = time.perf_counter(), 0
-    with bar:
+    with tqdm(total=c.max_steps, initial=run.step, desc="training", unit=" steps", dynamic_ncols=True) as bar:
         while run.step < last and not interrupt.is_set():
-            loss, counted = take_step(run, data, workers)
-            recent.append(loss)
-            tokens += counted
+            step = take_step(run, data, workers)
+            since_log.append(step.loss)
+            since_eval.append(step.loss)
+            tokens += step.tokens
             bar.update()
             rate = tokens / (time.perf_counter() - start)
-            bar.set_postfix_str(f"loss {np.mean(recent[-20:]):.4f}, {rate:,.0f} tokens/s", refresh=False)
+            bar.set_postfix_str(f"loss {np.mean(since_log):.4f}, {rate:,.0f} tokens/s", refresh=False)
+            if run.step % LOG_INTERVAL == 0:
+                loss = float(np.mean(since_log))
+                run.log({"step": run.step, "train_loss": loss, "lr": step.lr, "grad_norm": step.grad_norm})
+                since_log = []
             if run.step % c.eval_interval == 0 or run.step == c.max_steps:
-                evaluate_and_save(run, data, tokenizer, float(np.mean(recent)))
-                recent = []
+                evaluate_and_save(run, data, tokenizer, float(np.mean(since_eval)))
+                since_eval = []
     if run.step % c.eval_interval and run.step != c.max_steps:
         run.save("last.npz")
 
 
-def take_step(run: Run, data: Data, workers: DataParallel) -> tuple[float, int]:
-    """One optimizer step; returns the mean training loss and how many tokens were counted."""
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer step did: mean loss in nats per token, how many were counted, norm before clipping."""
+
+    loss: float
+    tokens: int
+    lr: float
+    grad_norm: float
+
+
+def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
+    """Add up the gradients of ``grad_accum`` batches, clip, and move every parameter once."""
     c = run.config
     run.gpt.zero_grad()
     batches = [
         random_batch(data.train, c.batch_size, c.block_size, run.batch_rng, data.starts) for _ in range(c.grad_accum)
     ]
+    count = sum(int((targets >= 0).sum()) for _, targets in batches)
     dropout_rng = run.dropout_rng if c.dropout else None
-    counts = [int((targets >= 0).sum()) for _, targets in batches]
-    total = sum(counts)
-    loss = sum(workers.loss_and_grad(ids, targets, dropout_rng, total) for ids, targets in batches)
-    if not math.isfinite(loss):
-        raise TrainingError(divergence(run))
+    loss = sum(workers.loss_and_grad(ids, targets, dropout_rng, count) for ids, targets in batches)
     norm = clip_grad_norm(run.optimizer.parameters, c.grad_clip or math.inf)
-    if not math.isfinite(norm):
+    if not (math.isfinite(loss) and math.isfinite(norm)):
         raise TrainingError(divergence(run))
-    run.optimizer.step(warmup_cosine(run.step, c.warmup_steps, c.max_steps, c.learning_rate, c.min_lr))
+    lr = warmup_cosine(run.step, c.warmup_steps, c.max_steps, c.learning_rate, c.min_lr)
+    run.optimizer.step(lr)
     run.step += 1
-    return loss, total
+    return Step(loss, count, lr, norm)
 
 
 def divergence(run: Run) -> str:
@@ -211,7 +227,6 @@ def evaluate_and_save(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer
         tqdm.write("            " + sample(run.gpt, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
     run.log(
         {"step": run.step, "val_loss": score.loss, "val_bits_per_byte": bits, "val_accuracy": score.accuracy}
-        | ({} if math.isnan(train_loss) else {"train_loss": train_loss})
         | ({} if data.floor is None else {"above_source": score.loss - data.floor})
     )
     if score.loss < run.best:
@@ -243,7 +258,6 @@ def sample(gpt: GPT, tokenizer: Tokenizer | CharTokenizer, count: int, seed: int
 
 def draw(run: Run, data: Data, vocab_size: int) -> None:
     """Write loss.svg."""
-    training = [entry for entry in run.metrics if "train_loss" in entry]
     losses = reference_losses(data, vocab_size)
     lines = [
         ("ln V", losses["guessing, ln V"]),
@@ -252,10 +266,12 @@ def draw(run: Run, data: Data, vocab_size: int) -> None:
     ]
     if data.floor is not None:
         lines.append(("source entropy", data.floor))
-    curves = [
-        ("validation", [e["step"] for e in run.metrics], [e["val_loss"] for e in run.metrics]),
-        ("training", [e["step"] for e in training], [e["train_loss"] for e in training]),
-    ]
+
+    def curve(label: str, key: str) -> Curve:
+        entries = [entry for entry in run.metrics if key in entry]
+        return label, [entry["step"] for entry in entries], [entry[key] for entry in entries]
+
+    curves = [curve("training", "train_loss"), curve("validation", "val_loss")]
     write_text(run.folder / "loss.svg", loss_curve(f"{run.folder.name}: loss", curves, lines))
 
 

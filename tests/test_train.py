@@ -58,6 +58,16 @@ def arrays(folder, name="last.npz"):
     return checkpoint.model | {f"optimizer {k}": v for k, v in checkpoint.optimizer.items()}
 
 
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_training_losses_are_logged_between_evaluations(text):
+    entries = metrics(train(tiny(text, max_steps=25, eval_interval=25)))
+    assert [entry["step"] for entry in entries if "train_loss" in entry] == [10, 20]
+    assert all(entry["lr"] > 0 and entry["grad_norm"] > 0 for entry in entries if "train_loss" in entry)
+
+
 def test_a_run_folder_holds_everything(text, capsys):
     folder = train(tiny(text))
     assert sorted(p.name for p in folder.iterdir()) == [
@@ -69,7 +79,7 @@ def test_a_run_folder_holds_everything(text, capsys):
         "metrics.jsonl",
         "vocab.json",
     ]
-    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    entries = metrics(folder)
     assert [entry["step"] for entry in entries] == [0, 2, 4, 6]
     assert entries[-1]["val_loss"] < entries[0]["val_loss"]
     assert abs(entries[0]["val_loss"] - math.log(300)) < 0.2
@@ -99,11 +109,11 @@ def test_n_and_n_steps_are_2n_steps_to_the_bit(text):
     parts = train(make_config(asdict(config), {"out": "parts"}), stop_at=4)
     assert load_checkpoint(parts / "last.npz").meta["step"] == 4
     train(resume_config(parts, {}), resume=parts)
+    assert metrics(whole) == metrics(parts)
     one, two = arrays(whole), arrays(parts)
     assert one.keys() == two.keys()
     for name in one:
         np.testing.assert_array_equal(one[name], two[name], err_msg=name)
-    assert (whole / "metrics.jsonl").read_text(encoding="utf-8") != ""
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(text):
@@ -160,7 +170,7 @@ def test_metrics_after_a_crash_are_cut_to_the_checkpoint(text):
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"step": 6, "val_loss": 1.0}\n{"step": 8, "val')
     train(resume_config(folder, {}), resume=folder)
-    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    steps = [entry["step"] for entry in metrics(folder)]
     assert steps == [0, 2, 4, 6]
 
 

@@ -11,7 +11,7 @@ tiktoken = pytest.importorskip("tiktoken", reason="pip install -e '.[parity]' to
 tokenizers = pytest.importorskip("tokenizers", reason="pip install -e '.[parity]' to run the parity tests")
 
 from numpylm import Tokenizer  # noqa: E402
-from numpylm.chunks import END_OF_TEXT, GPT2_PATTERN
+from numpylm.chunks import END_OF_TEXT, GPT2_PATTERN  # noqa: E402
 from numpylm.corpora import CORPORA  # noqa: E402
 from numpylm.tokenizer import BYTE_OF_LETTER  # noqa: E402
 
