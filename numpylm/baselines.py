@@ -6,6 +6,8 @@ import numpy as np
 
 from numpylm.module import Array
 
+COUNTED = 10_000_000  # the baselines count so many tokens at most; more would change little
+
 
 def uniform_loss(vocab_size: int) -> float:
     """ln V: nats per token of a model that knows nothing. An untrained GPT starts here."""
@@ -17,7 +19,7 @@ def unigram_loss(train: Array, val: Array, vocab_size: int) -> float:
 
     p(v) = (count(v) + 1) / (N + V); the added one keeps tokens that were never seen possible.
     """
-    counts = np.bincount(train[1:], minlength=vocab_size) + 1.0
+    counts = np.bincount(train[1:COUNTED], minlength=vocab_size) + 1.0
     return float(-np.log(counts / counts.sum())[val[1:]].mean())
 
 
@@ -27,6 +29,7 @@ def bigram_loss(train: Array, val: Array, vocab_size: int, prior: float = 1.0) -
     p(v | u) = (count(u, v) + a p(v)) / (count(u) + a): what is seen in training, and where that is little the
     unigram model, which weighs as much as ``prior`` = a occurrences.
     """
+    train = np.asarray(train[:COUNTED])
     counts = np.bincount(train[1:], minlength=vocab_size) + 1.0
     unigram = counts / counts.sum()
     before, after = (part.astype(np.int64) for part in (val[:-1], val[1:]))

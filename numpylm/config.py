@@ -26,6 +26,7 @@ class TrainConfig:
     out: str = _setting("", "run folder to make; default: runs/NAME, numbered if that exists")
     clean: tuple[str, ...] = _setting((), f"cleaning steps: {', '.join(CLEANING)}, or all")
     val_fraction: float = _setting(0.1, "share of the text held out for validation")
+    max_val_mb: float = _setting(1.0, "and at most so many million characters of it")
     stories_mb: float = _setting(4.0, "megabytes of stories to make, if no data is given")
 
     tokenizer: str = _setting("bpe", "bpe (byte-level) or char (one token a character)")
@@ -56,7 +57,7 @@ class TrainConfig:
     check_gradients: bool = _setting(True, "check every layer's gradient before training")
 
     def __post_init__(self) -> None:
-        for name in ("stories_mb", "batch_size", "grad_accum", "max_steps", "eval_interval"):
+        for name in ("stories_mb", "max_val_mb", "batch_size", "grad_accum", "max_steps", "eval_interval"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         for name in (

@@ -19,6 +19,7 @@ from numpylm.functional import IGNORE_INDEX
 from numpylm.module import Array
 
 IN_MEMORY = 32_000_000  # bytes of tokens above which they are kept on disk and mapped
+LONG = 4_000_000  # characters of one document above which tokenizing it has a progress bar of its own
 SUFFIXES = (".txt", ".md", ".py")  # what is read from a folder
 
 
@@ -68,10 +69,13 @@ def join_documents(documents: Iterable[str]) -> str:
 # --------------------------------------------------------------------------------------------- splitting
 
 
-def split_train_val(documents: list[str], val_fraction: float, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+def split_train_val(
+    documents: list[str], val_fraction: float, rng: np.random.Generator, max_val: int | None = None
+) -> tuple[list[str], list[str]]:
     """Divide documents into training and validation texts that have nothing in common.
 
-    Whole documents are drawn at random until validation has ``val_fraction`` of all characters; equal
+    Whole documents are drawn at random until validation has ``val_fraction`` of all characters (``max_val``
+    characters at most, so that evaluation stays quick however long the text is); equal
     documents stay together, or the model would be tested on what it has learnt by heart. A single document
     is cut in two: its beginning trains, its end validates.
 
@@ -85,11 +89,12 @@ def split_train_val(documents: list[str], val_fraction: float, rng: np.random.Ge
     distinct = list(dict.fromkeys(documents))
     if len(distinct) == 1:
         text = documents[0]
-        cut = int(len(text) * (1 - val_fraction))
+        cut = max(int(len(text) * (1 - val_fraction)), len(text) - (max_val or len(text)))
         if not (text[:cut].strip() and text[cut:].strip()):
             raise ValueError(f"a text of {len(text)} characters is too short to be divided for validation")
         return [text[:cut]], [text[cut:]]
     wanted = val_fraction * sum(map(len, documents))
+    wanted = min(wanted, max_val or wanted)
     times = dict.fromkeys(distinct, 0)
     for document in documents:
         times[document] += 1
@@ -113,21 +118,23 @@ def encode_documents(
     tokenizer: TextTokenizer,
     path: Path | None = None,
     progress: bool = False,
-    in_memory: int = IN_MEMORY,
+    in_memory: int | None = None,
 ) -> Array:
     """Tokens of documents in one array, uint16 (or uint32 for large vocabularies), with end marks.
 
-    Beyond ``in_memory`` bytes they are written to ``path``, as raw numbers of that dtype, and mapped: training
-    then reads from disk only what a batch needs.
+    Beyond ``in_memory`` bytes (default: `IN_MEMORY`) they are written to ``path``, as raw numbers of that dtype,
+    and mapped: training then reads from disk only what a batch needs.
     """
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    in_memory = IN_MEMORY if in_memory is None else in_memory
     end = [] if tokenizer.end_id is None else [tokenizer.end_id]
     pieces = [np.array(end, dtype)]
     size = 0
     file = None
     try:
         for document in tqdm(documents, "tokenizing", unit=" docs", disable=not progress, leave=False):
-            pieces.append(np.array(tokenizer.encode(document) + end, dtype))
+            ids = tokenizer.encode(document, progress=progress and len(document) > LONG)
+            pieces.append(np.array(ids + end, dtype))
             size += pieces[-1].nbytes
             if path is not None and size > in_memory:
                 path.parent.mkdir(parents=True, exist_ok=True)

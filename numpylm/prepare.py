@@ -4,13 +4,15 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from numpylm import baselines
 from numpylm.char_tokenizer import CharTokenizer
 from numpylm.chunks import END_OF_TEXT
 from numpylm.cleaning import clean
 from numpylm.config import TrainConfig
 from numpylm.corpora import CORPORA
-from numpylm.data import document_starts, encode_documents, fits_documents, read_documents
+from numpylm.data import document_starts, encode_documents, fits_documents, read_documents, split_train_val
 from numpylm.evaluation import source_nats
 from numpylm.module import Array
 from numpylm.tokenizer import Tokenizer
@@ -30,6 +32,12 @@ def load_documents(config: TrainConfig) -> list[str]:
     size = sum(len(document.encode("utf-8", "surrogatepass")) for document in documents)
     print(f"text        {source}: {len(documents):,} documents, {size / 1e6:.2f} MB")
     return documents
+
+
+def split(config: TrainConfig, documents: list[str]) -> tuple[list[str], list[str]]:
+    """Divide documents into training and validation, the same way for the same config."""
+    rng = np.random.default_rng(config.seed)
+    return split_train_val(documents, config.val_fraction, rng, int(config.max_val_mb * 1e6))
 
 
 def make_tokenizer(config: TrainConfig, documents: list[str]) -> Tokenizer | CharTokenizer:
@@ -87,7 +95,7 @@ class Data:
 
     def fingerprint(self) -> str:
         """Changes when the tokens do."""
-        return hashlib.sha256(self.train.tobytes()).hexdigest()[:16] + f"-{len(self.val)}"
+        return hashlib.sha256(self.train.view(np.uint8).data).hexdigest()[:16] + f"-{len(self.val)}"
 
 
 def reference_losses(data: Data, vocab_size: int) -> dict[str, float]:

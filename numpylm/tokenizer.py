@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import regex
+from tqdm import tqdm
 
 from numpylm.bpe import Pair, apply_merges, learn_merges
 from numpylm.chunks import END_OF_TEXT, GPT2_PATTERN, blocks, count_chunks, special_regex, utf8
@@ -142,7 +143,7 @@ class Tokenizer:
         """Id of <|endoftext|>, which separates documents, if this vocabulary has it."""
         return self.special_tokens.get(END_OF_TEXT)
 
-    def encode(self, text: str, allow_special: bool = False) -> list[int]:
+    def encode(self, text: str, allow_special: bool = False, progress: bool = False) -> list[int]:
         """Ids of a text.
 
         Parameters
@@ -151,6 +152,8 @@ class Tokenizer:
         allow_special : bool
             Whether "<|endoftext|>" in the text becomes that token. Leave it off for text from outside, or
             whoever wrote it can end your documents for you.
+        progress : bool
+            Show a bar, in millions of characters.
 
         Raises
         ------
@@ -162,14 +165,15 @@ class Tokenizer:
             return [
                 i
                 for n, part in enumerate(parts)
-                for i in ([self.special_tokens[part]] if n % 2 else self._encode_ordinary(part))
+                for i in ([self.special_tokens[part]] if n % 2 else self._encode_ordinary(part, progress))
             ]
-        return self._encode_ordinary(text)
+        return self._encode_ordinary(text, progress)
 
-    def _encode_ordinary(self, text: str) -> list[int]:
+    def _encode_ordinary(self, text: str, progress: bool) -> list[int]:
+        parts = tqdm(blocks(text, self.pattern), "tokenizing", unit=" M", disable=not progress, leave=False)
         try:
             # Almost every chunk has been seen before: what counts is the split and one look-up for each.
-            chunks = chain.from_iterable(self._chunks.findall(part) for part in blocks(text, self.pattern))
+            chunks = chain.from_iterable(self._chunks.findall(part) for part in parts)
             return list(chain.from_iterable(map(self._encode_chunk, chunks)))
         except UnicodeEncodeError:
             utf8(text)  # raises the same complaint with the position in the whole text

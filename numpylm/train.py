@@ -17,7 +17,7 @@ from tqdm import tqdm
 from numpylm import selfcheck
 from numpylm.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.config import TrainConfig
-from numpylm.data import random_batch, split_train_val
+from numpylm.data import random_batch
 from numpylm.evaluation import Score, evaluate
 from numpylm.files import write_text
 from numpylm.generation import printable, stream_text
@@ -25,7 +25,7 @@ from numpylm.gpt import GPT
 from numpylm.optim import clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, keep_memory
 from numpylm.plot import Curve, loss_curve
-from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses
+from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses, split
 from numpylm.run import Run, TrainingError, new_run, resumed_run
 from numpylm.tokenizer import Tokenizer
 
@@ -56,7 +56,7 @@ def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | 
     if config.check_gradients:
         check_gradients()
     documents = load_documents(config)
-    train_docs, val_docs = split_train_val(documents, config.val_fraction, np.random.default_rng(config.seed))
+    train_docs, val_docs = split(config, documents)
     if resume is None:
         tokenizer = make_tokenizer(config, train_docs)
         run = new_run(config, tokenizer)

@@ -110,6 +110,13 @@ def test_split_of_one_text_is_at_its_end():
     assert (train, val) == (["0123456789" * 9], ["0123456789"])
 
 
+def test_validation_text_has_an_upper_limit():
+    train, val = split_train_val(["0123456789" * 10], 0.5, np.random.default_rng(0), max_val=20)
+    assert (len(train[0]), len(val[0])) == (80, 20)
+    documents = [f"{i:010}" for i in range(100)]
+    assert len(split_train_val(documents, 0.5, np.random.default_rng(0), max_val=70)[1]) == 7
+
+
 @pytest.mark.parametrize("documents", [["ab", "cd"], ["ab", "cd" * 100], ["a"] * 5 + ["b"]])
 def test_both_sides_of_a_small_split_have_something(documents):
     for seed in range(10):

@@ -174,6 +174,16 @@ def test_metrics_after_a_crash_are_cut_to_the_checkpoint(text):
     assert steps == [0, 2, 4, 6]
 
 
+def test_tokens_on_disk_train_and_resume_as_tokens_in_memory(text, monkeypatch):
+    inside = train(tiny(text, out="inside"))
+    monkeypatch.setattr("numpylm.data.IN_MEMORY", 500)
+    outside = train(tiny(text, out="outside"), stop_at=3)
+    assert (outside / "train.bin").stat().st_size > 500
+    train(resume_config(outside, {}), resume=outside)
+    for name, value in arrays(inside).items():
+        np.testing.assert_array_equal(value, arrays(outside)[name])
+
+
 def test_an_existing_folder_is_never_overwritten(text):
     assert train(tiny(text, max_steps=1)).as_posix() == "runs/numbers"
     assert train(tiny(text, max_steps=1)).as_posix() == "runs/numbers-2"
@@ -233,7 +243,9 @@ def tiny_flags(text):
 def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
     command = [*tiny_flags(text), "--max-steps", "1000000", "--eval-interval", "1000000", "--out", "stopped"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
-    while not (tmp_path / "stopped" / "metrics.jsonl").exists():
+    for _ in range(600):
+        if (tmp_path / "stopped" / "metrics.jsonl").exists() or process.poll() is not None:
+            break
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
