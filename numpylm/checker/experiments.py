@@ -1,0 +1,163 @@
+"""Run the layer again under kinder conditions, one at a time: what makes the gradient right tells what is wrong."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from numpylm.checker.report import Cause
+from numpylm.checker.subject import CheckError, Subject
+from numpylm.checker.trial import Conditions, Setup, Target, Trial
+
+CLOSE = 1e-4  # relative error that counts as right in an experiment: a real fault is far above
+PLACES = 6
+
+
+def errors(trial: Trial) -> dict[str, float]:
+    """The worst relative error of each array at a few places; NaN where nothing could be learnt."""
+    found = {}
+    for target in trial.targets:
+        found[target.name] = _error(trial, target)
+    return found
+
+
+def _error(trial: Trial, target: Target) -> float:
+    a, values = target.analytic, target.values
+    if a is None or np.shape(a) != values.shape or not np.isfinite(a).all() or not values.size:
+        return np.inf
+    rng = np.random.default_rng([trial.setup.seed, 3])
+    direction = rng.standard_normal(values.shape)
+    direction /= np.linalg.norm(direction)
+    worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(a))), values.shape))
+    flat = rng.choice(values.size, min(values.size, PLACES), replace=False)
+    places: list[Any] = [worst, *(tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat), direction]
+    given = np.array([np.vdot(a, p) if isinstance(p, np.ndarray) else a[p] for p in places])
+    true = np.array([trial.slope(values, p) for p in places])
+    scale = float(np.abs(true).max(initial=0))
+    loss = float(np.linalg.norm(np.asarray(trial.value()) * trial.dout))
+    if scale < 1e-9 * (loss + 1e-12):
+        return np.nan if float(np.abs(given).max(initial=0)) < 1e-6 * (loss + 1e-12) else np.inf
+    return float(np.abs(given - true).max() / scale)
+
+
+class Laboratory:
+    """Experiments on one subject whose plain trial is wrong in some arrays."""
+
+    def __init__(self, trial: Trial, wrong: list[str]) -> None:
+        self.trial = trial
+        self.wrong = wrong
+
+    def cured(self, setup: Setup | None = None, **conditions: Any) -> list[str]:
+        """Which of the wrong arrays are right under other conditions (none, if the layer refuses them)."""
+        try:
+            found = errors(self._run(setup, **conditions))
+        except CheckError:
+            return []
+        return [name for name in self.wrong if found.get(name, np.inf) < CLOSE]
+
+    def _run(self, setup: Setup | None, **conditions: Any) -> Trial:
+        trial = Trial(setup or self.trial.setup, replace(self.trial.conditions, **conditions))
+        if self.trial.seeded:
+            trial.seeded = True
+            trial._backward_once()
+        return trial
+
+    def causes(self) -> Iterator[tuple[list[str], Cause]]:
+        """(names of the arrays that it explains, cause) for each experiment that cures something."""
+        for experiment in (self._initial, self._dropout, self._ones, self._ids, self._ignored, self._mask):
+            yield from experiment()
+
+    def _initial(self) -> Iterator[tuple[list[str], Cause]]:
+        if not self.trial.subject.parameters or self.trial.conditions.initial:
+            return
+        cured = self.cured(initial=True)
+        if cured:
+            special = [name for name, p in self.trial.subject.parameters if np.ptp(_initial_values(self.trial, name)) == 0]
+            which = f" ({', '.join(special[:3])}, all equal at first)" if special else ""
+            text = (
+                f"{{what}} is right at the initial values of the parameters and wrong at random ones{which}: something that "
+                "should be multiplied by a parameter, or stand inside a sum with it, does not, and nobody sees it while the "
+                "parameter is 1 or 0."
+            )
+            yield cured, Cause("initial-values", text, 86)
+
+    def _dropout(self) -> Iterator[tuple[list[str], Cause]]:
+        yield from self._dropout_by_rng()
+        name, value = next(((k, v) for k, v in self.trial.setup.options.items() if "drop" in k and v), ("", None))
+        if name:
+            cured = self.cured(self.trial.setup.replace(options=self.trial.setup.options | {name: 0.0}))
+            yield from self._say_dropout(cured)
+
+    def _dropout_by_rng(self) -> Iterator[tuple[list[str], Cause]]:
+        if "rng" in self.trial.subject.signature.parameters:
+            same = np.array_equal(np.asarray(Trial(self.trial.setup, Conditions(dropout=False)).out), np.asarray(self.trial.out))
+            if not same:
+                yield from self._say_dropout(self.cured(dropout=False))
+
+    def _say_dropout(self, cured: list[str]) -> Iterator[tuple[list[str], Cause]]:
+        if cured:
+            text = (
+                "{what} is right without dropout and wrong with it: the backward must go through the very mask (and the "
+                "division by 1 - p) of its own forward, and use what stood after dropout where the forward did."
+            )
+            yield cured, Cause("dropout", text, 88)
+
+    def _ones(self) -> Iterator[tuple[list[str], Cause]]:
+        cured = self.cured(ones=True)
+        if cured:
+            text = "{what} is right for an upstream gradient of ones and wrong for a random one: is it used everywhere?"
+            yield cured, Cause("upstream", text, 78)
+
+    def _changed(self, change: Callable[[np.ndarray], np.ndarray | None]) -> Setup | None:
+        """The setup with integer inputs changed, or None if nothing changes."""
+        inputs, any_change = [], False
+        for value in self.trial.setup.inputs:
+            new = change(value) if isinstance(value, np.ndarray) and value.dtype.kind in "iu" else None
+            any_change |= new is not None
+            inputs.append(value if new is None else new)
+        return self.trial.setup.replace(inputs=tuple(inputs)) if any_change else None
+
+    def _ids(self) -> Iterator[tuple[list[str], Cause]]:
+        def unique(ids: np.ndarray) -> np.ndarray | None:
+            repeated = ids.size > len(np.unique(ids)) and (ids >= 0).all()
+            return np.arange(ids.size).reshape(ids.shape) if repeated else None
+
+        setup = self._changed(unique)
+        cured = self.cured(setup) if setup else []
+        if cured:
+            text = "{what} is right if no id occurs twice, and wrong if one does: every use of a row must add to its gradient."
+            yield cured, Cause("repeated-ids", text, 92)
+
+    def _ignored(self) -> Iterator[tuple[list[str], Cause]]:
+        def counted(ids: np.ndarray) -> np.ndarray | None:
+            return np.maximum(ids, 0) if (ids < 0).any() else None
+
+        setup = self._changed(counted)
+        cured = self.cured(setup) if setup else []
+        if cured:
+            text = (
+                "{what} is right if every target is counted, and wrong if some are ignored: loss and gradient must be divided "
+                "by the number of counted targets, and an ignored one must have gradient 0."
+            )
+            yield cured, Cause("counting", text, 92)
+
+    def _mask(self) -> Iterator[tuple[list[str], Cause]]:
+        def is_mask(value: Any) -> bool:
+            return isinstance(value, np.ndarray) and value.dtype == np.bool_ and not value.all()
+
+        setup = self.trial.setup
+        inputs = tuple(np.ones_like(v) if is_mask(v) else v for v in setup.inputs)
+        options = {k: np.ones_like(v) if is_mask(v) else v for k, v in setup.options.items()}
+        if any(map(is_mask, [*setup.inputs, *setup.options.values()])):
+            cured = self.cured(setup.replace(inputs=inputs, options=options))
+            if cured:
+                text = (
+                    "{what} is right if nothing is masked, and wrong with the mask: what the forward hides, the backward "
+                    "must hide in the same way."
+                )
+                yield cured, Cause("mask", text, 90)
+
+
+def _initial_values(trial: Trial, name: str) -> np.ndarray:
+    return np.asarray(dict(Subject(trial.setup.target).parameters)[name].data)

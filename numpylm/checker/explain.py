@@ -1,0 +1,221 @@
+"""From a failing check to plain sentences: every detective is asked, the most convincing answer is said first."""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+
+from numpylm.checker import inside
+from numpylm.checker.evidence import Evidence, cosine, gather
+from numpylm.checker.experiments import CLOSE, Laboratory, errors
+from numpylm.checker.patterns import PATTERNS
+from numpylm.checker.report import Cause, Report, Row
+from numpylm.checker.structure import dependence, linear
+from numpylm.checker.subject import CheckError
+from numpylm.checker.terms import TERMS
+from numpylm.checker.trial import Conditions, Target, Trial
+
+Check = Callable[..., Report]
+
+
+def explain(report: Report, strict: Trial, check: Check) -> None:
+    """Fill in the hints of all failing rows of a report."""
+    trial = Trial(strict.setup, Conditions(initial=strict.conditions.initial))
+    if strict.seeded:
+        trial.seeded = True
+        trial._backward_once()
+    failing = [row for row in report.rows if not row.ok]
+    targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
+    causes: dict[str, list[Cause]] = {row.name: [] for row in failing}
+    for row in failing:
+        causes[row.name] += unusable(trial.subject.name, targets[row.name][1])
+    behaviour(trial, strict, [name for name, found in causes.items() if not found], causes)
+    wrong = [name for name, found in causes.items() if not found]
+    root = inner_causes(trial, check, wrong, causes, report)
+    settled = root is not None
+    if wrong and not settled:
+        formula(trial, {name: targets[name] for name in wrong}, causes)
+    for row in failing:
+        if not causes[row.name] and root is not None:
+            causes[row.name] = [root]
+        row.explain(causes[row.name] or [unknown(trial, row, targets[row.name][1])])
+
+
+def unusable(layer: str, target: Target) -> list[Cause]:
+    """Gradients that cannot be compared: none at all, of another shape, or not finite."""
+    what, analytic, shape = f"{layer}: the gradient of {target.name}", target.analytic, target.values.shape
+    if analytic is None:
+        text = f"{layer}: backward returned no gradient for this input, {target.name}."
+        return [Cause("never-written", text, 100, target.name)]
+    got = np.shape(analytic)
+    if got != shape:
+        return [Cause("shape", f"{what} has the wrong shape: expected {shape}, got {got}{_shape_hint(shape, got)}", 100, target.name)]
+    if not np.isfinite(analytic).all():
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(analytic))[0])
+        text = f"{what} holds NaN or infinity, first at {list(bad)}: look for a division by zero, log(0), or inf - inf."
+        return [Cause("not-finite", text, 100, target.name)]
+    return []
+
+
+def _shape_hint(expected: tuple[int, ...], got: tuple[int, ...]) -> str:
+    if sorted(expected) == sorted(got):
+        return ": transposed?"
+    if len(got) > len(expected) and (not expected or got[-len(expected) :] == expected):
+        return f": not summed over the first {len(got) - len(expected)} axes? What is broadcast in forward is summed in backward."
+    if np.prod(expected) == np.prod(got):
+        return ": reshaped?"
+    if len(got) < len(expected):
+        return ": summed over too many axes?"
+    return "."
+
+
+def behaviour(trial: Trial, strict: Trial, names: list[str], causes: dict[str, list[Cause]]) -> None:
+    """Arrays that are right if gradients start at zero and backward follows its own forward directly."""
+    kind = errors(trial)
+    gentle = [name for name in names if kind.get(name, np.inf) < CLOSE]
+    if not gentle:
+        return
+    layer = trial.subject.name
+    laboratory = Laboratory(trial, gentle)
+    for condition in ("dirty", "disturb"):
+        spoilt = set(gentle) - set(laboratory.cured(**{condition: True}))
+        for name in spoilt:
+            if condition == "dirty":
+                text = (
+                    f"{layer}: the gradient of {name} is assigned (=) where it must be added (+=): what was there before, "
+                    "from another use of the parameter or another part of the batch, is lost. Right from zero, wrong otherwise."
+                )
+                causes[name].append(Cause("assigned", text, 99, name))
+            else:
+                text = (
+                    f"{layer}: the gradient of {name} is right if backward follows its forward directly, and wrong if another "
+                    "forward runs in between: something is kept on the layer (self.…) that belongs into the cache."
+                )
+                causes[name].append(Cause("state", text, 99, name))
+
+
+def inner_causes(
+    trial: Trial, check: Check, wrong: list[str], causes: dict[str, list[Cause]], report: Report
+) -> Cause | None:
+    """Look into the inner layers; returns the cause that explains all rows without one of their own."""
+    if not wrong:
+        return None
+    log = inside.record(copy_of(trial))
+    if log is None or not log.calls:
+        return None
+    name = trial.subject.name
+    failing = inside.suspects(log, check)
+    protocol = inside.protocol(log)
+    if failing and not any(cause.kind == "cache-mixup" for cause in protocol):
+        path, inner = failing[0]
+        for row in inner.rows:
+            full = f"{path}.{row.name}"
+            if full in causes:
+                causes[full] += [_moved(cause, path, name) for cause in row.causes]
+        best = inner.causes[0] if inner.causes else Cause("inner", f"{path} fails when it is checked alone.", 60)
+        return _moved(best, path, name)
+    if protocol and protocol[0].kind == "cache-mixup":
+        return protocol[0]
+    found = inside.first_wrong(log)
+    if found is None:
+        return protocol[0] if protocol else None
+    call, right, true = found
+    e = inside.place_evidence(log, call, true)
+    behind = f"the gradient at the output of {right.path} is still right" if right else "it is the first one that backward makes"
+    where = f"Each inner layer passes alone, and {behind}: look at what {name}.backward does before it calls {call.path}.backward."
+    if e.a.shape != e.n.shape:
+        text = f"{e.what} has the wrong shape: expected {e.n.shape}, got {e.a.shape}{_shape_hint(e.n.shape, e.a.shape)} {where}"
+        return Cause("shape", text, 98, call.path)
+    if protocol:
+        return protocol[0]
+    best = max(detect(e), key=lambda cause: cause.weight, default=None)
+    if best is None or best.weight < 60:
+        text = f"{name}: the gradient that reaches the output of {call.path} is wrong (cosine with the truth {cosine(e.a, e.n):.3f}). {where}"
+        return Cause("wiring", text, 90, call.path)
+    return Cause(best.kind, f"{best.text} {where}", best.weight, f"the output of {call.path}")
+
+
+def copy_of(trial: Trial) -> Trial:
+    """Another trial of the same kind, whose layer may be tampered with."""
+    again = Trial(trial.setup, trial.conditions)
+    again.seeded = trial.seeded
+    return again
+
+
+def _moved(cause: Cause, path: str, layer: str) -> Cause:
+    text = cause.text if cause.text.startswith("In ") else f"In {layer}, {path} fails when it is checked alone. {cause.text}"
+    return Cause(cause.kind, text, cause.weight, f"{path}.{cause.place}" if cause.place else path)
+
+
+def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: dict[str, list[Cause]]) -> None:
+    """The formula itself is wrong: look at the numbers, at the Jacobians, and at kinder conditions."""
+    gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
+    others = {name: e.n for name, e in gathered.items() if e.full}
+    for target in trial.targets:
+        if target.name not in others and target.analytic is not None and np.shape(target.analytic) == target.values.shape:
+            others[target.name] = np.asarray(target.analytic)  # it passed, so it is the true one
+    for name, e in gathered.items():
+        e.others = others
+        causes[name] += detect(e)
+        try:
+            index = wrong[name][0]
+            found = linear(e, trial, index)
+            causes[name] += [found] if found else dependence(e, trial, index)
+        except CheckError:
+            pass
+    for names, cause in Laboratory(trial, list(wrong)).causes():
+        for name in names:
+            what = gathered[name].what
+            causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
+
+
+def detect(e: Evidence) -> list[Cause]:
+    """Ask all who look at the numbers alone; if nobody knows the whole array, ask about its wrong part."""
+    found = [cause for detective in (*PATTERNS, *TERMS) if (cause := detective(e))]
+    if not any(cause.weight > 70 for cause in found):
+        part = wrong_part(e)
+        if part is not None:
+            inner = [cause for detective in (*PATTERNS, *TERMS) if (cause := detective(part))]
+            found += [Cause(c.kind, c.text + " All else is right.", c.weight - 1, c.place) for c in inner]
+            if not inner:
+                text = f"{part.what} is wrong (cosine with the truth {cosine(part.a, part.n):.3f}), all else is right."
+                found.append(Cause("unknown", text, 40, e.name))
+    return found
+
+
+def wrong_part(e: Evidence) -> Evidence | None:
+    """The same evidence cut down to a block along one axis that holds everything wrong."""
+    for axis in range(e.a.ndim - 1, -1, -1):
+        bad = np.flatnonzero(e.wrong.any(axis=tuple(i for i in range(e.a.ndim) if i != axis)))
+        length = e.a.shape[axis]
+        if not len(bad) or len(bad) > 0.7 * length:
+            continue
+        low, high = int(bad[0]), int(bad[-1]) + 1
+        for pieces in (2, 3, 4, 6, 8, *e.heads):
+            size = length // pieces
+            if length % pieces == 0 and low // size == (high - 1) // size:
+                low, high = low // size * size, (low // size + 1) * size
+        if high - low > 0.7 * length:
+            continue
+        cut = (slice(None),) * axis + (slice(low, high),)
+        e2 = copy.copy(e)
+        e2.a, e2.n, e2.jacobian = e.a[cut], e.n[cut], None
+        e2.known = {name: k[cut] for name, k in e.known.items() if k.shape == e.a.shape}
+        e2.known |= {name: k for name, k in e.known.items() if k.shape != e.a.shape and axis < e.a.ndim - 1}
+        e2.others = {name: k[cut] for name, k in e.others.items() if k.shape == e.a.shape and name != e.name}
+        block = f", block {low // (high - low) + 1} of {length // (high - low)}" if length % (high - low) == 0 else ""
+        e2.part = f", at {low}:{high} of axis {axis}{block},"
+        return e2
+    return None
+
+
+def unknown(trial: Trial, row: Row, target: Target) -> Cause:
+    """No pattern: the worst places with both numbers."""
+    a, values = np.asarray(target.analytic), target.values
+    e = gather(trial, target, {})
+    gap = np.nan_to_num(np.abs(a - e.n))
+    flat = np.argsort(gap, axis=None)[::-1][:2]
+    places = [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat if gap.flat[k] > 0]
+    said = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
+    text = f"{e.what} is wrong in no way that is known here (cosine with the truth {cosine(a, e.n):.3f}). Worst: {said}."
+    return Cause("unknown", text, 10, row.name)

@@ -1,0 +1,204 @@
+"""Running a layer under chosen conditions: its analytic gradients, and differences of its forward."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numpylm.checker.subject import Subject, is_float
+from numpylm.module import Array, Cache, Parameter
+
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # a coordinate that fails with one step gets the next
+Place = Any  # an index tuple, or an array: a direction of length 1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is checked: a layer or pair with its inputs, and the seed of everything random."""
+
+    target: Any
+    inputs: tuple
+    options: dict
+    seed: int = 0
+
+    @classmethod
+    def make(cls, target: Any, inputs: tuple, options: dict, seed: int) -> "Setup":
+        """Floating-point inputs and options become float64 copies; all others are passed on as they are."""
+        return cls(target, tuple(map(as_float64, inputs)), {k: as_float64(v) for k, v in options.items()}, seed)
+
+    def replace(self, **changes: Any) -> "Setup":
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a trial does. The plain one is kind: gradients start at zero, backward follows its own forward."""
+
+    initial: bool = False  # parameters keep the values that they came with, instead of random ones
+    dropout: bool = True
+    ones: bool = False  # an upstream gradient of ones
+    disturb: bool = False  # another forward, on other values, before the backward
+    dirty: bool = False  # gradients start at random values, as after an earlier backward
+
+
+@dataclass
+class Target:
+    """One array that is differentiated: its live values, and what backward says its gradient is."""
+
+    name: str
+    values: Array
+    analytic: Any
+    parameter: Parameter | None = None
+
+
+class Trial:
+    """A fresh copy of the subject under some conditions.
+
+    Attributes
+    ----------
+    subject : Subject
+    inputs : list
+    out, dout : arrays of the same shape
+        The output, and the upstream gradient u; the loss is Σ u · out.
+    targets : list of Target
+        Inputs first, then parameters.
+    """
+
+    def __init__(self, setup: Setup, conditions: Conditions | None = None) -> None:
+        self.setup = setup
+        self.conditions = conditions or Conditions()
+        self.subject = Subject(setup.target)
+        self.inputs = [copy.deepcopy(value) for value in setup.inputs]
+        self.seeded = False  # whether NumPy's global generator must be reset before each forward
+        rng = np.random.default_rng(setup.seed)
+        for _, parameter in self.subject.parameters:
+            values = random_values(parameter, rng)
+            parameter.data = as_float64(parameter.data) if self.conditions.initial else values
+            parameter.grad = rng.standard_normal(parameter.shape)
+            if not self.conditions.dirty:
+                parameter.grad = np.zeros(parameter.shape)
+        self._backward_once()
+
+    def _backward_once(self) -> None:
+        rng = np.random.default_rng([self.setup.seed, 1])
+        starts = [np.copy(parameter.grad) for _, parameter in self.subject.parameters]
+        self.given = copy.deepcopy(self.inputs)  # the inputs as they were
+        self.weights = [np.copy(parameter.data) for _, parameter in self.subject.parameters]
+        self.out, self.cache = self.run(self.inputs)
+        self.dout = self.upstream(rng)
+        if self.conditions.disturb:
+            self._other_forward()
+        self.given_dout = copy.deepcopy(self.dout)
+        self.returned = self.subject.backward(self.dout, self.cache)
+        self.targets = self._name_inputs(self.returned)
+        for (name, parameter), start in zip(self.subject.parameters, starts, strict=True):
+            self.targets.append(Target(name, parameter.data, difference(parameter.grad, start), parameter))
+
+    def upstream(self, rng: np.random.Generator) -> Any:
+        """The upstream gradient: random, so that no symmetry hides a fault."""
+        if self.conditions.ones:
+            return np.ones(np.shape(self.out)) if np.ndim(self.out) else 1.0
+        return rng.standard_normal(np.shape(self.out)) if np.ndim(self.out) else 0.5 + float(rng.random())
+
+    def _other_forward(self) -> None:
+        """Run the forward on other values; what it leaves on the layer must not matter."""
+        try:
+            self.run([other_values(value) for value in self.given])
+        except ValueError:
+            pass  # it does not accept these values: then nothing can be learnt from them
+
+    def run(self, inputs: list) -> tuple[Any, Cache]:
+        """Forward, with the same dropout masks each time."""
+        options = self.setup.options
+        if "rng" in self.subject.signature.parameters and "rng" not in options and self.conditions.dropout:
+            options = options | {"rng": np.random.default_rng([self.setup.seed, 2])}
+        if not self.seeded:
+            return self.subject.forward(*inputs, **options)
+        before = np.random.get_state()
+        np.random.seed(self.setup.seed % 2**32)
+        try:
+            return self.subject.forward(*inputs, **options)
+        finally:
+            np.random.set_state(before)
+
+    def value(self) -> Array:
+        """The output as the inputs and parameters now stand."""
+        out, _ = self.run([copy.deepcopy(value) for value in self.inputs])
+        return np.asarray(out)
+
+    def gradients(self, dout: Any, again: Cache = None, reuse: bool = False) -> list:
+        """Analytic gradients of all targets for another upstream gradient (or on a cache that was used before)."""
+        for _, parameter in self.subject.parameters:
+            parameter.grad = np.zeros(parameter.shape)
+        cache = again if reuse else self.run([copy.deepcopy(value) for value in self.inputs])[1]
+        found = [target.analytic for target in self._name_inputs(self.subject.backward(copy.deepcopy(dout), cache))]
+        return found + [np.copy(parameter.grad) for _, parameter in self.subject.parameters]
+
+    def _name_inputs(self, grads: list) -> list[Target]:
+        """Which of the returned gradients belongs to which floating-point input."""
+        floats = [i for i, value in enumerate(self.inputs) if is_float(value)]
+        if len(grads) == len(self.inputs) != len(floats):
+            grads = [grads[i] for i in floats]  # backward also returned something for ids or masks
+        grads = [*grads, *[None] * len(floats)]
+        names = self.subject.input_names
+        names = names + [f"input {i}" for i in range(len(names), len(self.inputs))]
+        return [Target(names[i], self.inputs[i], grads[k]) for k, i in enumerate(floats)]
+
+    def derivative(self, values: Array, place: Place, h: float = STEPS[0]) -> Array:
+        """d out / ds along a coordinate or a direction of ``values``: out's shape, fourth order.
+
+            [8 (out(h) - out(-h)) - (out(2h) - out(-2h))] / 12h
+
+        Where the two central differences in it disagree (a kink within 2h), it is done again with a finer step.
+        """
+        original = values.copy()
+        step = h if isinstance(place, np.ndarray) else h * max(1.0, abs(float(values[place])))
+
+        def at(steps: int) -> Array:
+            if isinstance(place, np.ndarray):
+                values[...] = original + (steps * step) * place
+            else:
+                values[place] = original[place] + steps * step
+            return self.value()
+
+        near, far = at(1) - at(-1), at(2) - at(-2)
+        values[...] = original
+        return np.asarray((8 * near - far) / (12 * step))
+
+    def slope(self, values: Array, place: Place, h: float = STEPS[0]) -> float:
+        """dL/ds with L = Σ u · out, along a coordinate or direction."""
+        return float(np.sum(self.derivative(values, place, h) * self.dout))
+
+
+def difference(after: Any, before: Array) -> Any:
+    """What was added to a gradient; the gradient itself if its shape changed."""
+    return after - before if np.shape(after) == np.shape(before) else after
+
+
+def random_values(parameter: Parameter, rng: np.random.Generator) -> Array:
+    """O(1) values: matrices keep the size of what passes through them, vectors are N(0, 1)."""
+    scale = 1.0 if np.ndim(parameter.data) < 2 else parameter.shape[0] ** -0.5
+    return np.asarray(scale * rng.standard_normal(parameter.shape))
+
+
+def other_values(value: Any) -> Any:
+    """The same numbers in another order, a little smaller: as legal as the first ones, but different."""
+    if is_float(value):
+        return 0.9 * np.flip(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+        return np.flip(value).copy()
+    return copy.deepcopy(value)
+
+
+def as_float64(value: Any) -> Any:
+    """Arrays (and lists) of floating-point numbers as float64 copies; everything else as it is."""
+    if isinstance(value, (np.ndarray, np.floating, list)) and not isinstance(value, float):
+        array = np.asarray(value)
+        return array.astype(np.float64) if array.dtype.kind == "f" else value
+    return value
+
+
+Differencer = Callable[[Place], float]
