@@ -121,7 +121,8 @@ class Laboratory:
     def _ids(self) -> Iterator[tuple[list[str], Cause]]:
         def unique(ids: np.ndarray) -> np.ndarray | None:
             repeated = ids.size > len(np.unique(ids)) and (ids >= 0).all()
-            return np.arange(ids.size).reshape(ids.shape) if repeated else None
+            order = np.random.default_rng(0).permutation(ids.size)  # not sorted: that may be another fault's cure
+            return order.reshape(ids.shape) if repeated else None
 
         setup = self._changed(unique)
         cured = self.cured(setup) if setup else []

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,10 +32,14 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         causes[row.name] += unusable(trial.subject.name, targets[row.name][1])
     behaviour(trial, strict, [name for name, found in causes.items() if not found], causes)
     wrong = [name for name, found in causes.items() if not found]
-    root = inner_causes(trial, check, wrong, causes, report)
-    settled = root is not None
-    if wrong and not settled:
-        formula(trial, {name: targets[name] for name in wrong}, causes)
+    root, passed = inner_causes(trial, check, wrong, causes)
+    if root is None or root.kind == "wiring":
+        own = [name for name in wrong if root is None or "." not in name]  # not what belongs to an inner layer
+        formula(trial, {name: targets[name] for name in own}, causes, passed)
+    if root is not None and root.kind == "wiring":
+        best = max((c for found in causes.values() for c in found), key=lambda c: c.weight, default=root)
+        root = root if best.weight <= root.weight else Cause(best.kind, f"{best.text} {root.text}", best.weight, root.place)
+        causes = {name: [] for name in causes}
     for row in failing:
         if not causes[row.name] and root is not None:
             causes[row.name] = [root]
@@ -95,15 +100,20 @@ def behaviour(trial: Trial, strict: Trial, names: list[str], causes: dict[str, l
 
 
 def inner_causes(
-    trial: Trial, check: Check, wrong: list[str], causes: dict[str, list[Cause]], report: Report
-) -> Cause | None:
-    """Look into the inner layers; returns the cause that explains all rows without one of their own."""
-    if not wrong:
-        return None
-    log = inside.record(copy_of(trial))
+    trial: Trial, check: Check, wrong: list[str], causes: dict[str, list[Cause]]
+) -> tuple[Cause | None, dict[str, np.ndarray]]:
+    """Look into the inner layers.
+
+    Returns the cause that explains all rows without one of their own, and the gradients that were passed on.
+    """
+    log = inside.record(copy_of(trial)) if wrong else None
     if log is None or not log.calls:
-        return None
-    name = trial.subject.name
+        return None, {}
+    return _inner_cause(log, check, causes), inside.passed_on(log)
+
+
+def _inner_cause(log: inside.Record, check: Check, causes: dict[str, list[Cause]]) -> Cause | None:
+    name = log.trial.subject.name
     failing = inside.suspects(log, check)
     protocol = inside.protocol(log)
     if failing and not any(cause.kind == "cache-mixup" for cause in protocol):
@@ -131,7 +141,7 @@ def inner_causes(
     best = max(detect(e), key=lambda cause: cause.weight, default=None)
     if best is None or best.weight < 60:
         text = f"{name}: the gradient that reaches the output of {call.path} is wrong (cosine with the truth {cosine(e.a, e.n):.3f}). {where}"
-        return Cause("wiring", text, 90, call.path)
+        return Cause("wiring", text, 70, call.path)
     return Cause(best.kind, f"{best.text} {where}", best.weight, f"the output of {call.path}")
 
 
@@ -147,7 +157,9 @@ def _moved(cause: Cause, path: str, layer: str) -> Cause:
     return Cause(cause.kind, text, cause.weight, f"{path}.{cause.place}" if cause.place else path)
 
 
-def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: dict[str, list[Cause]]) -> None:
+def formula(
+    trial: Trial, wrong: dict[str, tuple[int, Target]], causes: dict[str, list[Cause]], passed: dict[str, np.ndarray]
+) -> None:
     """The formula itself is wrong: look at the numbers, at the Jacobians, and at kinder conditions."""
     gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
     others = {name: e.n for name, e in gathered.items() if e.full}
@@ -156,6 +168,7 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: dict[str
             others[target.name] = np.asarray(target.analytic)  # it passed, so it is the true one
     for name, e in gathered.items():
         e.others = others
+        e.known |= passed
         causes[name] += detect(e)
         try:
             index = wrong[name][0]
@@ -165,6 +178,8 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: dict[str
             pass
     for names, cause in Laboratory(trial, list(wrong)).causes():
         for name in names:
+            if cause.kind == "initial-values":  # the rarer coincidence: a transposed Jacobian may be a symmetric one, scaled
+                causes[name] = [replace(c, weight=c.weight - 10) if c.kind == "transposed" else c for c in causes[name]]
             what = gathered[name].what
             causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
 
@@ -172,6 +187,8 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: dict[str
 def detect(e: Evidence) -> list[Cause]:
     """Ask all who look at the numbers alone; if nobody knows the whole array, ask about its wrong part."""
     found = [cause for detective in (*PATTERNS, *TERMS) if (cause := detective(e))]
+    if not any(cause.weight > 70 for cause in found):
+        found += in_each_third(e)
     if not any(cause.weight > 70 for cause in found):
         part = wrong_part(e)
         if part is not None:
@@ -181,6 +198,32 @@ def detect(e: Evidence) -> list[Cause]:
                 text = f"{part.what} is wrong (cosine with the truth {cosine(part.a, part.n):.3f}), all else is right."
                 found.append(Cause("unknown", text, 40, e.name))
     return found
+
+
+def in_each_third(e: Evidence) -> list[Cause]:
+    """Queries, keys and values often lie side by side: the same fault in each third of the last axis."""
+    if e.a.ndim < 2 or e.a.shape[-1] % 3:
+        return []
+    size, said = e.a.shape[-1] // 3, []
+    for k in range(3):
+        third = cut_down(e, e.a.ndim - 1, k * size, (k + 1) * size)
+        third.part = ", in each third of its last axis,"
+        found = [cause for detective in PATTERNS if (cause := detective(third))]
+        if not found and third.wrong.any():
+            return []
+        said.append(max(found, key=lambda cause: cause.weight, default=None))
+    known = [cause for cause in said if cause]
+    return known[:1] if known and len({cause.kind for cause in known}) == 1 else []
+
+
+def cut_down(e: Evidence, axis: int, low: int, high: int) -> Evidence:
+    """The evidence about a part of an array."""
+    cut = (slice(None),) * axis + (slice(low, high),)
+    part = copy.copy(e)
+    part.a, part.n, part.jacobian = e.a[cut], e.n[cut], None
+    part.known = {name: k[cut] for name, k in e.known.items() if k.shape == e.a.shape}
+    part.others = {name: k[cut] for name, k in e.others.items() if k.shape == e.a.shape and name != e.name}
+    return part
 
 
 def wrong_part(e: Evidence) -> Evidence | None:
@@ -197,15 +240,10 @@ def wrong_part(e: Evidence) -> Evidence | None:
                 low, high = low // size * size, (low // size + 1) * size
         if high - low > 0.7 * length:
             continue
-        cut = (slice(None),) * axis + (slice(low, high),)
-        e2 = copy.copy(e)
-        e2.a, e2.n, e2.jacobian = e.a[cut], e.n[cut], None
-        e2.known = {name: k[cut] for name, k in e.known.items() if k.shape == e.a.shape}
-        e2.known |= {name: k for name, k in e.known.items() if k.shape != e.a.shape and axis < e.a.ndim - 1}
-        e2.others = {name: k[cut] for name, k in e.others.items() if k.shape == e.a.shape and name != e.name}
+        part = cut_down(e, axis, low, high)
         block = f", block {low // (high - low) + 1} of {length // (high - low)}" if length % (high - low) == 0 else ""
-        e2.part = f", at {low}:{high} of axis {axis}{block},"
-        return e2
+        part.part = f", at {low}:{high} of axis {axis}{block},"
+        return part
     return None
 
 

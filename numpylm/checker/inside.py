@@ -76,8 +76,8 @@ class Record:
         if foreign and not same:
             self.mixups.append((path, f"{foreign[0].path}.forward"))
         fresh = [call for call in same or own if not call.backwards]
-        if same and not fresh:
-            self.mixups.append((path, f"a call of {path}.forward whose backward had run already"))
+        if same and not fresh and len(own) > 1:
+            self.mixups.append((path, f"another call of {path}.forward, whose backward had run already"))
         kept = np.array(dout)
         grad = original(dout, cache)
         call = (fresh or same or own or [None])[-1]  # type: ignore[list-item]
@@ -123,9 +123,9 @@ def record(trial: Trial) -> Record | None:
     log.replay = 0
     plain_run = trial.run
 
-    def replayed(inputs: list) -> tuple[Any, Cache]:
+    def replayed(inputs: list, stream: int = 2) -> tuple[Any, Cache]:
         log.replay = 0
-        return plain_run(inputs)
+        return plain_run(inputs, stream)
 
     trial.run = replayed  # type: ignore[method-assign]
     return log
@@ -208,16 +208,24 @@ def _differs(trial: Trial, call: Call) -> bool:
     return False
 
 
+def passed_on(log: Record, without: Call | None = None) -> dict[str, Array]:
+    """All gradients that were handed to inner layers or returned by them, by a name to call them."""
+    found: dict[str, Array] = {}
+    for call in log.calls:
+        if call is without:
+            continue
+        if call.dout is not None:
+            found.setdefault(f"the gradient at the output of {call.path}", np.asarray(call.dout))
+        if isinstance(call.dx, np.ndarray):
+            found.setdefault(f"what {call.path}.backward returned", call.dx)
+    return found
+
+
 def place_evidence(log: Record, call: Call, true: Array) -> Evidence:
     """The gradient handed to an inner layer, as something to explain."""
     trial = log.trial
     known = {name: k for name, k in known_arrays(trial).items() if k.shape == call.out.shape}
-    for other in log.calls:
-        if other.dout is not None and other is not call:
-            known.setdefault(f"the gradient at the output of {other.path}", other.dout)
-        returned = other.dx if not isinstance(other.dx, (tuple, list)) else None
-        if isinstance(returned, np.ndarray) and other is not call:
-            known.setdefault(f"what {other.path}.backward returned", returned)
+    known |= passed_on(log, call)
     indices = {name: v for name, v in named_inputs(trial) if isinstance(v, np.ndarray) and v.dtype.kind in "iu"}
     return Evidence(
         trial.subject.name,

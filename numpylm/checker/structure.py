@@ -59,7 +59,8 @@ def dependence(e: Evidence, trial: Trial, index: int) -> list[Cause]:
     if given is None:
         return []
     true = e.jacobian
-    causes = [cause for cause in (_transposed(e, true, given), _partial(e, trial, true)) if cause]
+    looks = (_transposed(e, true, given), _routed(e, trial, true, given), _partial(e, trial, true))
+    causes = [cause for cause in looks if cause]
     out_shape = np.shape(trial.out)
     if e.name not in trial.subject.input_names or not out_shape:
         return causes
@@ -81,6 +82,30 @@ def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
         )
         return Cause("transposed", text, 92, e.name)
     return None
+
+
+def _routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | None:
+    """What arrives from one place of the output is what should arrive from another."""
+    shape = np.shape(trial.out)
+    if len(shape) < 2:
+        return None
+    blocks = int(np.prod(shape[:-1]))
+    n, a = (j.reshape(blocks, -1) for j in (true, given))
+    if blocks > 64 or blocks < 2:
+        return None
+    ink = FIT * max(float(np.abs(n).max(initial=0)), 1e-300)
+    own = np.abs(a - n).max(axis=1) <= ink
+    other = np.array([(np.abs(n - row).max(axis=1) <= ink).any() for row in a])
+    if own.all() or not other.all():
+        return None
+    p = int(np.flatnonzero(~own)[0])
+    q = int(np.abs(n - a[p]).max(axis=1).argmin())
+    places = [[int(i) for i in np.unravel_index(k, shape[:-1])] for k in (p, q)]
+    text = (
+        f"{e.what} mixes up places: what comes from output {places[0]} is put where {places[1]} belongs (so for "
+        f"{int((~own).sum())} of {blocks} places). Was one of two arrays sorted or shuffled, and the other not?"
+    )
+    return Cause("permuted", text, 91, e.name)
 
 
 def _partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
@@ -189,6 +214,15 @@ def _elementwise(e: Evidence, trial: Trial, n: Array, true: Array, given: Array)
     if not bad.any():
         return None
     i = int(np.argmax(np.abs(slopes - right)))
+    if "rng" in trial.subject.signature.parameters and (right == 0).any() and len(np.unique(right.round(9))) == 2:
+        let_through = int(((slopes != 0) & (right == 0)).sum())
+        lost = int(((slopes == 0) & (right != 0)).sum())
+        text = (
+            f"{e.what} does not go through the mask of its own forward: it passes at {let_through} places that the forward "
+            f"dropped, and is zero at {lost} that it kept. The cache must carry the mask; a new one is another one."
+        )
+        if let_through or lost:
+            return Cause("dropout", text, 92, e.name)
     text = f"{e.what}: the function is elementwise, and its derivative is wrong: at x = {x[i]:.4g} backward uses {slopes[i]:.6g}, the slope is {right[i]:.6g}."
     with np.errstate(all="ignore"):
         names = {"the output itself": out, "the input itself": x, "output / input": out / x, "1": np.ones_like(x)}

@@ -151,4 +151,34 @@ def partly_zero(e: Evidence) -> Cause | None:
     return None
 
 
-TERMS: tuple[Detective, ...] = (rows_of_ids, masked, indexed, partly_zero, missing_term)
+def one_of_many(e: Evidence) -> Cause | None:
+    """n is the sum of a known array over its first axis, a is one of its parts."""
+    for name, k in e.known.items():
+        if k.shape[1:] != e.a.shape or not 1 < len(k) <= 64 or not e.equal(e.n, k.sum(0)):
+            continue
+        for i, part in enumerate(k):
+            if e.equal(e.a, part):
+                text = (
+                    f"{e.what} is only entry {i} of {name} along axis 0, of {len(k)} that there are: what was broadcast over "
+                    "that axis in the forward must be summed over it."
+                )
+                return Cause("partial", text, 93, e.name)
+    return None
+
+
+def unbalanced(e: Evidence) -> Cause | None:
+    """The true gradient sums to zero along an axis, the given one does not."""
+    if not e.full:
+        return None
+    for axis in range(e.a.ndim - 1, -1, -1):
+        true, given = np.abs(e.n.sum(axis)).max(initial=0), np.abs(e.a.sum(axis)).max(initial=0)
+        if e.a.shape[axis] > 2 and true <= FIT * e.scale and given > 1e-3 * e.scale:
+            text = (
+                f"{e.what} does not sum to zero along axis {axis}, and must: the output stays the same when one number is "
+                f"added to everything along that axis (as softmax does). The term that subtracts a sum or mean is missing or wrong."
+            )
+            return Cause("missing-term", text, 76, e.name)
+    return None
+
+
+TERMS: tuple[Detective, ...] = (rows_of_ids, one_of_many, masked, indexed, partly_zero, missing_term, unbalanced)

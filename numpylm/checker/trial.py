@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,19 +105,19 @@ class Trial:
     def _other_forward(self) -> None:
         """Run the forward on other values; what it leaves on the layer must not matter."""
         try:
-            self.run([other_values(value) for value in self.given])
+            self.run([other_values(value) for value in self.given], stream=4)
         except ValueError:
             pass  # it does not accept these values: then nothing can be learnt from them
 
-    def run(self, inputs: list) -> tuple[Any, Cache]:
-        """Forward, with the same dropout masks each time."""
+    def run(self, inputs: list, stream: int = 2) -> tuple[Any, Cache]:
+        """Forward, with the same dropout masks each time (others for another ``stream``)."""
         options = self.setup.options
         if "rng" in self.subject.signature.parameters and "rng" not in options and self.conditions.dropout:
-            options = options | {"rng": np.random.default_rng([self.setup.seed, 2])}
+            options = options | {"rng": np.random.default_rng([self.setup.seed, stream])}
         if not self.seeded:
             return self.subject.forward(*inputs, **options)
         before = np.random.get_state()
-        np.random.seed(self.setup.seed % 2**32)
+        np.random.seed((self.setup.seed + stream) % 2**32)
         try:
             return self.subject.forward(*inputs, **options)
         finally:
@@ -200,5 +199,3 @@ def as_float64(value: Any) -> Any:
         return array.astype(np.float64) if array.dtype.kind == "f" else value
     return value
 
-
-Differencer = Callable[[Place], float]
