@@ -76,8 +76,8 @@ def _shape_hint(expected: tuple[int, ...], got: tuple[int, ...]) -> str:
 
 def behaviour(trial: Trial, strict: Trial, names: list[str], causes: dict[str, list[Cause]]) -> None:
     """Arrays that are right if gradients start at zero and backward follows its own forward directly."""
-    kind = errors(trial)
-    gentle = [name for name in names if kind.get(name, np.inf) < CLOSE]
+    error = errors(trial, names)
+    gentle = [name for name in names if error.get(name, np.inf) < CLOSE]
     if not gentle:
         return
     layer = trial.subject.name
@@ -139,6 +139,8 @@ def _inner_cause(log: inside.Record, check: Check, causes: dict[str, list[Cause]
     if protocol:
         return protocol[0]
     best = max(detect(e), key=lambda cause: cause.weight, default=None)
+    if (best is None or best.weight < 60) and (order := inside.out_of_order(log, call)):
+        return order
     if best is None or best.weight < 60:
         text = f"{name}: the gradient that reaches the output of {call.path} is wrong (cosine with the truth {cosine(e.a, e.n):.3f}). {where}"
         return Cause("wiring", text, 70, call.path)

@@ -13,18 +13,19 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from numpylm.checker.evidence import FIT, Evidence, head_counts, known_arrays, known_sizes, measure, named_inputs
-from numpylm.checker.report import Cause, Report
+from numpylm.checker.report import Cause, Report, listing
 from numpylm.checker.subject import is_float
 from numpylm.checker.trial import Trial
 from numpylm.module import Array, Cache
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
     """One call of an inner layer's forward, and of its backward if there was one."""
 
@@ -48,6 +49,7 @@ class Record:
     calls: list[Call] = field(default_factory=list)
     mixups: list[tuple[str, str]] = field(default_factory=list)  # (layer, whose cache it was given)
     backward_counts: Counter = field(default_factory=Counter)
+    returned: list[Call] = field(default_factory=list)  # in the order of the backward
     replay: int = -1  # which call a repeated forward has reached; -1 while recording
 
     def forward(self, path: str, layer: Any, original: Callable, inputs: tuple, options: dict) -> Any:
@@ -85,6 +87,7 @@ class Record:
             call.backwards += 1
             if call.backwards == 1:
                 call.dout, call.dx = kept, grad
+                self.returned.append(call)
         return grad
 
 
@@ -163,20 +166,36 @@ def protocol(log: Record) -> list[Cause]:
         text = f"{name}.backward gives {path}.backward the cache of {whose}: each backward needs the cache of its own forward."
         causes.append(Cause("cache-mixup", text, 99, path))
     forwards = Counter(call.path for call in log.calls)
-    for path, count in forwards.items():
-        ran = log.backward_counts[path]
-        if ran != count:
-            much = "never does" if not ran else f"runs {_times(ran)}"
-            text = (
-                f"{name}: {path}.forward runs {_times(count)}, {path}.backward {much}. Every forward needs its own "
-                "backward, once, or a part of the gradient is lost or doubled."
-            )
-            causes.append(Cause("call-count", text, 94, path))
+    odd = [path for path, count in forwards.items() if log.backward_counts[path] != count]
+    for path in odd[-1:]:  # the last in the forward is the first that goes wrong on the way back
+        ran, also = log.backward_counts[path], listing(odd[:-1]) if odd[:-1] else ""
+        text = (
+            f"{name}: {path}.forward runs {_times(forwards[path])}, {path}.backward {_times(ran)}"
+            + (f" (and {also} likewise)" if also else "")
+            + ". Every forward needs its own backward, once, or a part of the gradient is lost or doubled."
+        )
+        causes.append(Cause("call-count", text, 94, listing([*odd[:-1], path], 99)))
     return causes
 
 
+def out_of_order(log: Record, place: Call) -> Cause | None:
+    """The backward visits two neighbours in the forward's order, and the gradient is wrong from there on."""
+    went = {id(call): k for k, call in enumerate(log.returned)}
+    for first, second in pairwise(log.calls):
+        if place not in (first, second) or id(first) not in went or id(second) not in went:
+            continue
+        if went[id(first)] < went[id(second)]:
+            name = log.trial.subject.name
+            text = (
+                f"{name}: forward runs {first.path} and then {second.path}, and so does backward. It must take them in the "
+                f"opposite order, {second.path} first: the chain rule starts at the loss."
+            )
+            return Cause("order", text, 88, second.path)
+    return None
+
+
 def _times(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def first_wrong(log: Record) -> tuple[Call, Call | None, Array] | None:
@@ -221,6 +240,13 @@ def passed_on(log: Record, without: Call | None = None) -> dict[str, Array]:
     return found
 
 
+def _which(log: Record, call: Call) -> str:
+    """Which call of a layer that is called several times."""
+    same = [other for other in log.calls if other.path == call.path]
+    number = next(i for i, other in enumerate(same) if other is call)
+    return "" if len(same) == 1 else f" (call {number + 1} of {len(same)})"
+
+
 def place_evidence(log: Record, call: Call, true: Array) -> Evidence:
     """The gradient handed to an inner layer, as something to explain."""
     trial = log.trial
@@ -229,7 +255,7 @@ def place_evidence(log: Record, call: Call, true: Array) -> Evidence:
     indices = {name: v for name, v in named_inputs(trial) if isinstance(v, np.ndarray) and v.dtype.kind in "iu"}
     return Evidence(
         trial.subject.name,
-        f"the output of {call.path}",
+        f"the output of {call.path}{_which(log, call)}",
         np.asarray(call.dout, dtype=np.float64),
         true,
         None,

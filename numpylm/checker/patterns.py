@@ -136,9 +136,23 @@ def permuted(e: Evidence) -> Cause | None:
             if order is None:
                 continue
             called = "heads" if split and axis == len(shape) - 2 else f"slices along axis {axis}"
-            text = f"{e.what}{split} has its {called} in the wrong order: what stands at {list(range(len(order)))} belongs at {order}."
+            text = f"{e.what}{split} has its {called} in the wrong order: {_describe_order(order)}."
             return Cause("permuted", text, 91, e.name)
     return None
+
+
+def _describe_order(order: list[int]) -> str:
+    """In blocks, if the slices moved in blocks."""
+    count = len(order)
+    for size in (count // k for k in range(2, count) if count % k == 0):
+        starts = order[::size]
+        if all(order[i] == starts[i // size] + i % size and starts[i // size] % size == 0 for i in range(count)):
+            break
+    else:
+        size = 1
+    blocks = f", in blocks of {size}" if size > 1 else ""
+    places = [start // size for start in order[::size]]
+    return f"what stands at {list(range(len(places)))}{blocks} belongs at {places}"
 
 
 def _slice_order(a: Array, n: Array, scale: float) -> list[int] | None:

@@ -65,6 +65,12 @@ KINDS = {
     "cache-mixup": "an inner layer's backward is given the wrong cache",
     "wiring": "inner layers are right, what connects them is not",
     "inner": "an inner layer is wrong",
+    "order": "inner layers go back in the wrong order",
+    "bias-correction": "Adam's bias correction is wrong",
+    "epsilon": "Adam's epsilon is in the wrong place",
+    "weight-decay": "weight decay is wrong",
+    "moments": "Adam's running means are wrong",
+    "step": "a parameter is not moved",
     "rounding": "float32 rounding, not a fault",
     "kink": "a kink, not a fault",
     "unknown": "no known pattern",
@@ -136,10 +142,10 @@ class Report:
         said: dict[str, str] = {}
         for row, shape in zip(self.rows, shapes, strict=True):
             verdict = "ok" if row.ok else "WRONG"
+            if row.hint in said:
+                verdict += f", see {said[row.hint]}"
             lines.append(f"  {row.name:{width}}  {shape:{shape_width}}  {row.max_rel_error:16.1e}  {verdict}")
-            if row.hint and row.hint in said:
-                lines += paragraph(f"See {said[row.hint]}: one cause explains both.", 6)
-            elif row.hint:
+            if row.hint and row.hint not in said:
                 lines += paragraph(row.hint, 6)
                 said[row.hint] = row.name
         for finding in self.findings:

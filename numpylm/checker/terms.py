@@ -14,7 +14,7 @@ def missing_term(e: Evidence) -> Cause | None:
     small = float(np.nanmax(np.abs(rest), initial=0)) < 1e-3 * e.scale
 
     def cause(term: str, weight: float = 84) -> Cause:
-        text = f"{e.what} lacks a term. True minus given is {term}."
+        text = f"{e.what} lacks a term. True minus given is {term}{'' if term.endswith('?') else '.'}"
         return Cause("missing-term", text, weight - (10 if small else 0), e.name)
 
     for name, k in e.known.items():

@@ -1,1 +1,153 @@
-STEPS = ()
+"""Faults in the optimizer and in clipping."""
+
+from typing import Any
+
+from numpylm.checker.optimizers import check_clipping, check_optimizer
+from numpylm.zoo.fault import Fault, World
+from numpylm.zoo.layers import Case, Rng
+
+
+def _adamw(world: World, rng: Rng) -> Case:
+    return check_optimizer, (world.AdamW,), {}
+
+
+def _clipping(world: World, rng: Rng) -> Case:
+    return check_clipping, (world.clip_grad_norm,), {}
+
+
+def _step(name: str, old: str, new: str, wrong: str, hides: str, kind: str) -> Fault:
+    return Fault(name, "optim", "AdamW", old, new, wrong, hides, kind, "matrix", _adamw)
+
+
+def _clip(name: str, old: str, new: str, wrong: str, hides: str, kind: str, place: Any) -> Fault:
+    return Fault(name, "optim", "clip_grad_norm", old, new, wrong, hides, kind, place, _clipping)
+
+
+NORM = "norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in parameters))"
+
+STEPS = (
+    _step(
+        "adam-without-bias-correction",
+        "correction1 = 1 - beta1**self.t\ncorrection2 = math.sqrt(1 - beta2**self.t)",
+        "correction1 = 1.0\ncorrection2 = 1.0",
+        "m and v start at zero and are not corrected for it.",
+        "After some hundred steps the corrections are 1 anyway.",
+        "bias-correction",
+    ),
+    _step(
+        "adam-clock-stands",
+        "self.t += 1",
+        "self.t = 1",
+        "The step count never advances, so the correction of the first step is made for ever.",
+        "The first step is right.",
+        "bias-correction",
+    ),
+    _step(
+        "adam-epsilon-inside",
+        "denominator = np.sqrt(v)\n...\ndenominator /= correction2\ndenominator += self.eps",
+        "denominator = v / correction2**2\n...\ndenominator = np.sqrt(denominator + self.eps)",
+        "ε stands inside the root.",
+        "With ε = 1e-8 it shows only where gradients are below 1e-4.",
+        "epsilon",
+    ),
+    _step(
+        "adam-couples-decay",
+        "m *= beta1\nm += (1 - beta1) * p.grad\nv *= beta2\nv += (1 - beta2) * (p.grad * p.grad)\nif p.data.ndim >= 2:\n    p.data *= 1 - lr * self.weight_decay",
+        "g = p.grad + self.weight_decay * p.data if p.data.ndim >= 2 else p.grad\nm *= beta1\nm += (1 - beta1) * g\nv *= beta2\nv += (1 - beta2) * (g * g)",
+        "Weight decay goes through the gradient (Adam with L2), not to the weights (AdamW).",
+        "Both shrink weights; how much depends on each weight's gradients.",
+        "weight-decay",
+    ),
+    _step(
+        "adam-decay-without-the-rate",
+        "p.data *= 1 - lr * self.weight_decay",
+        "p.data *= 1 - self.weight_decay",
+        "Decay is not multiplied by the learning rate.",
+        "With a small decay the model still learns, badly.",
+        "weight-decay",
+    ),
+    _step(
+        "adam-decay-upwards",
+        "p.data *= 1 - lr * self.weight_decay",
+        "p.data *= 1 + lr * self.weight_decay",
+        "Decay makes the weights grow.",
+        "It is slow.",
+        "weight-decay",
+    ),
+    _step(
+        "adam-swaps-betas",
+        "beta1, beta2 = self.betas",
+        "beta2, beta1 = self.betas",
+        "The two decay rates are exchanged.",
+        "It trains, with a long momentum and a nervous scale.",
+        "moments",
+    ),
+    _step(
+        "adam-divides-by-the-variance",
+        "denominator = np.sqrt(v)\ndenominator /= correction2",
+        "denominator = v / correction2**2",
+        "The root of v is not taken.",
+        "Small gradients make huge steps, which clipping of the gradient does not prevent.",
+        "moments",
+    ),
+    _step(
+        "adam-absolute-second-moment",
+        "v += (1 - beta2) * (p.grad * p.grad)",
+        "v += (1 - beta2) * np.abs(p.grad)",
+        "v averages |g| instead of g².",
+        "It is positive and grows with the gradient, as it should.",
+        "moments",
+    ),
+    _step(
+        "adam-undamped-momentum",
+        "m += (1 - beta1) * p.grad",
+        "m += p.grad",
+        "m takes the whole gradient: steps are 1/(1 - β₁) times too long.",
+        "It is a factor that a smaller learning rate makes up for.",
+        "moments",
+    ),
+    _step(
+        "adam-climbs",
+        "p.data -= (lr / correction1) * (m / denominator)",
+        "p.data += (lr / correction1) * (m / denominator)",
+        "The step goes uphill.",
+        "Not for long.",
+        "sign",
+    ),
+    _clip(
+        "clip-each-alone",
+        "if math.isfinite(norm) and norm > max_norm:\n    for p in parameters:\n        p.grad *= max_norm / (norm + 1e-6)",
+        "for p in parameters:\n    own = math.sqrt(float(np.vdot(p.grad, p.grad)))\n    if own > max_norm:\n        p.grad *= max_norm / (own + 1e-6)",
+        "Every array is clipped by its own norm: the direction of the step changes.",
+        "The common norm is below the limit times the root of the number of arrays.",
+        "partial",
+        "above",
+    ),
+    _clip(
+        "clip-squared-norm",
+        NORM,
+        NORM.replace("math.sqrt(", "float("),
+        "The root is missing.",
+        "For norms near 1 it makes little difference.",
+        "factor",
+        "above",
+    ),
+    _clip(
+        "clip-blows-up",
+        "if math.isfinite(norm) and norm > max_norm:",
+        "if math.isfinite(norm):",
+        "Gradients are scaled to the limit also when they are below it.",
+        "With Adam the scale hardly matters; near the minimum it does.",
+        "factor",
+        "below",
+    ),
+    _clip(
+        "clip-copies",
+        "p.grad *= max_norm / (norm + 1e-6)",
+        "grad = p.grad * (max_norm / (norm + 1e-6))",
+        "A clipped copy is made and forgotten.",
+        "The returned norm looks fine.",
+        "never-written",
+        "above",
+    ),
+)

@@ -1,0 +1,308 @@
+"""Is an optimizer's step the paper's, and if not, which line differs?
+
+An optimizer has no gradient to difference. But there are only so many ways to get Adam wrong, and each can be
+simulated: the optimizer under check takes a few steps on random gradients, and its path is compared with that of
+the right algorithm and of every known wrong one. The one that it follows to the last digit names the fault.
+"""
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from numpylm.checker.report import Cause, Report, Row
+from numpylm.checker.subject import CheckError, describe
+from numpylm.module import Array, Parameter
+
+CLOSE = 1e-9  # relative distance of two paths that are the same
+N_STEPS = 5
+SHAPES = {"matrix": (3, 4), "vector": (5,)}
+LR, BETAS, EPS, DECAY, MOMENTUM = 0.02, (0.8, 0.95), 1e-3, 0.3, 0.7
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to step; the defaults are AdamW as in Loshchilov & Hutter 2019, algorithm 2."""
+
+    momentum_only: bool = False  # SGD
+    momentum: float = 0.0
+    decay: str = "decoupled"  # or "coupled", "without lr", "after", "grows", "none"
+    decay_vectors: bool = True
+    correct_m: bool = True
+    correct_v: bool = True
+    betas_swapped: bool = False
+    eps: str = "outside"  # or "inside", "uncorrected", "none"
+    second: str = "square"  # or "abs", "of m", "newest", "mean"
+    root: bool = True
+    damped: bool = True  # m takes (1 - β₁) g, not g
+    sign: float = 1.0
+    clock: str = "steps"  # or "frozen", "from zero", "per parameter"
+    shared: bool = False  # one m and v for all parameters of a shape
+
+
+FAULTS: list[tuple[Rule, str, str]] = [
+    (Rule(sign=-1.0), "sign", "it adds the step where it must subtract it: training climbs"),
+    (Rule(correct_m=False, correct_v=False), "bias-correction", "both bias corrections are missing: m and v start at 0 and must be divided by 1 - βᵗ"),
+    (Rule(correct_m=False), "bias-correction", "the bias correction of m is missing: m must be divided by 1 - β₁ᵗ"),
+    (Rule(correct_v=False), "bias-correction", "the bias correction of v is missing: v must be divided by 1 - β₂ᵗ"),
+    (Rule(clock="frozen"), "bias-correction", "the step count t stays at 1, so the bias correction never ends"),
+    (Rule(clock="from zero"), "bias-correction", "the step count t is one too large"),
+    (Rule(clock="per parameter"), "bias-correction", "the step count t advances once for each parameter, not once a step"),
+    (Rule(eps="inside"), "epsilon", "ε stands inside the root: √(v̂ + ε) instead of √v̂ + ε"),
+    (Rule(eps="uncorrected"), "epsilon", "ε is added to √v before the bias correction, so it is not the paper's ε"),
+    (Rule(eps="none"), "epsilon", "ε is not used: a parameter without gradient gives 0/0"),
+    (Rule(decay="coupled"), "weight-decay", "weight decay is added to the gradient (L2, plain Adam) and so divided by √v̂; AdamW decays the weights themselves"),
+    (Rule(decay="without lr"), "weight-decay", "weight decay is not multiplied by the learning rate"),
+    (Rule(decay="grows"), "weight-decay", "weight decay has the wrong sign: the weights grow"),
+    (Rule(decay="none"), "weight-decay", "weight decay is not applied at all"),
+    (Rule(betas_swapped=True), "moments", "β₁ and β₂ are exchanged"),
+    (Rule(second="abs"), "moments", "v is a mean of |g| where it must be one of g²"),
+    (Rule(second="of m"), "moments", "v is made of m² instead of g²"),
+    (Rule(second="newest"), "moments", "v is the newest g² only, not a running mean"),
+    (Rule(second="mean"), "moments", "v is one mean over the whole array instead of one number for each entry"),
+    (Rule(root=False), "moments", "the step is divided by v̂ instead of √v̂"),
+    (Rule(damped=False), "moments", "m takes g instead of (1 - β₁) g"),
+    (Rule(shared=True), "state", "parameters share one m and v: each needs its own"),
+]  # fmt: skip
+
+
+def simulate(rule: Rule, starts: list[Array], gradients: list[list[Array]]) -> list[list[Array]]:
+    """The parameters after each step."""
+    values = [start.copy() for start in starts]
+    m, v = ([np.zeros_like(start) for start in starts] for _ in range(2))
+    b1, b2 = BETAS[::-1] if rule.betas_swapped else BETAS
+    path, ticks = [], 0
+    for step, grads in enumerate(gradients, 1):
+        for i, g in enumerate(grads):
+            ticks += 1
+            t = {"steps": step, "frozen": 1, "from zero": step + 1, "per parameter": ticks}[rule.clock]
+            decays = values[i].ndim >= 2 or rule.decay_vectors
+            values[i] = _one(rule, values[i], g, m, v, i, t, b1, b2, decays)
+        path.append([value.copy() for value in values])
+    return path
+
+
+def _one(
+    rule: Rule, x: Array, g: Array, m: list, v: list, i: int, t: int, b1: float, b2: float, decays: bool
+) -> Array:
+    """One parameter, one step."""
+    decay = {"decoupled": LR * DECAY, "without lr": DECAY, "grows": -LR * DECAY}.get(rule.decay, 0.0) if decays else 0.0
+    if rule.decay == "coupled" and decays:
+        g = g + DECAY * x
+    if rule.momentum_only:
+        m[i] = rule.momentum * m[i] + g
+        return x * (1 - decay) - rule.sign * LR * m[i]
+    slot = 0 if rule.shared and m[0].shape == x.shape else i
+    m[slot] = b1 * m[slot] + ((1 - b1) if rule.damped else 1.0) * g
+    squares = {"square": g * g, "abs": np.abs(g), "of m": m[slot] * m[slot], "newest": g * g, "mean": np.full_like(g, (g * g).mean())}
+    v[slot] = squares["newest"] if rule.second == "newest" else b2 * v[slot] + (1 - b2) * squares[rule.second]
+    c1 = 1 - b1**t if rule.correct_m else 1.0
+    c2 = 1 - b2**t if rule.correct_v else 1.0
+    vhat = v[slot] / c2
+    eps = 0.0 if rule.eps == "none" else EPS
+    if rule.eps == "inside":
+        denominator = np.sqrt(vhat + eps)
+    elif rule.eps == "uncorrected":
+        denominator = (np.sqrt(v[slot]) + eps) / math.sqrt(c2)
+    else:
+        denominator = (np.sqrt(vhat) if rule.root else vhat) + eps
+    return x * (1 - decay) - rule.sign * LR * (m[slot] / c1) / denominator
+
+
+def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
+    """Compare an optimizer with Adam and AdamW (or SGD, if it knows no betas), and name the line that differs.
+
+    Parameters
+    ----------
+    factory : class or function
+        ``factory(parameters, lr=…, betas=…, eps=…, weight_decay=…)`` (also ``beta1=``, ``beta2=``, ``epsilon=``,
+        ``wd=``) makes an optimizer whose ``step()`` moves every ``parameter.data`` along ``parameter.grad``.
+        Weight decay on vectors (biases, gains) is a choice, and both are accepted.
+
+    Returns
+    -------
+    report : Report
+        A row for a matrix and for a vector: the largest relative distance from the nearest right path.
+    """
+    start = time.perf_counter()
+    title = getattr(factory, "__name__", "optimizer")
+    report = Report(title, [])
+    rng = np.random.default_rng(seed)
+    shapes = [SHAPES["matrix"], SHAPES["vector"], SHAPES["vector"]]
+    starts = [1 + rng.random(shape) for shape in shapes]
+    gradients = [[rng.standard_normal(shape) * 0.1 ** rng.random(shape) for shape in shapes] for _ in range(N_STEPS)]
+    try:
+        path, names = _run(factory, title, starts, gradients, report)
+    except CheckError as error:
+        report.findings.append(Cause("error", str(error), 100, title))
+        return report
+    right = list(_right_rules(names))
+    best = min(right, key=lambda rule: _distance(path, simulate(rule, starts, gradients)).max())
+    gaps = _distance(path, simulate(best, starts, gradients))
+    for name, where in (("matrix", [0]), ("vector", [1, 2])):
+        gap = float(gaps[where].max())
+        report.rows.append(Row(name, SHAPES[name], gap, gap <= CLOSE))
+    if not all(row.ok for row in report.rows):
+        _explain(report, path, starts, gradients, best)
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def _run(
+    factory: Callable, title: str, starts: list[Array], gradients: list[list[Array]], report: Report
+) -> tuple[list[list[Array]], set[str]]:
+    """The path of the optimizer under check, and which settings it takes."""
+    accepted = inspect.signature(factory).parameters
+    offers = {"lr": LR, "learning_rate": LR, "betas": BETAS, "beta1": BETAS[0], "beta2": BETAS[1], "eps": EPS}
+    offers |= {"epsilon": EPS, "weight_decay": DECAY, "wd": DECAY, "momentum": MOMENTUM}
+    settings = {name: value for name, value in offers.items() if name in accepted}
+    parameters = [Parameter(start.copy()) for start in starts]
+    try:
+        optimizer = factory(parameters, **settings)
+        path = []
+        for grads in gradients:
+            for parameter, grad in zip(parameters, grads, strict=True):
+                parameter.grad[...] = grad
+            optimizer.step()
+            path.append([np.array(parameter.data, dtype=np.float64) for parameter in parameters])
+            if not all(np.array_equal(p.grad, grad) or not np.any(p.grad) for p, grad in zip(parameters, grads, strict=True)):
+                text = f"{title}.step changes the gradients: whoever looks at them afterwards (their norm, a second optimizer) is misled."
+                report.findings = [Cause("writes-upstream", text, 60, "grad")]
+                for parameter, grad in zip(parameters, grads, strict=True):
+                    parameter.grad = np.array(grad)
+    except Exception as error:
+        raise CheckError(f"{title} stopped. {describe(error)}") from error
+    return path, set(settings)
+
+
+def _right_rules(names: set[str]) -> Iterator[Rule]:
+    """What counts as right, given the settings that an optimizer has."""
+    decays = "weight_decay" in names or "wd" in names
+    base = Rule(decay="decoupled" if decays else "none")
+    if not names & {"betas", "beta1", "beta2"}:
+        base = replace(base, momentum_only=True, momentum=MOMENTUM if "momentum" in names else 0.0)
+        yield replace(base, decay="coupled" if decays else "none")
+    yield base
+    yield replace(base, decay_vectors=False)
+
+
+def _distance(path: list[list[Array]], other: list[list[Array]]) -> Array:
+    """Largest relative distance over all steps, for each parameter."""
+    with np.errstate(all="ignore"):
+        gaps = np.array([[np.abs(x - y).max() / np.abs(y).max() for x, y in zip(*step, strict=True)] for step in zip(path, other, strict=True)])
+    return np.nan_to_num(gaps, nan=np.inf).max(axis=0)
+
+
+def _explain(report: Report, path: list[list[Array]], starts: list[Array], gradients: list[list[Array]], best: Rule) -> None:
+    """Which wrong algorithm does it follow? All single faults, then pairs of them."""
+    names = [fault for fault in FAULTS if not best.momentum_only or fault[0].decay != "decoupled" or fault[0].sign < 0]
+    wrong = [row for row in report.rows if not row.ok]
+    for rules, kind, said in _candidates(names, best):
+        for rule in rules:
+            if _distance(path, simulate(rule, starts, gradients)).max() <= CLOSE:
+                text = f"{report.title}: {said}. Its path over {len(path)} steps is exactly that of this variant."
+                for row in wrong:
+                    row.explain([Cause(kind, text, 97, row.name)])
+                return
+    moved = [not np.array_equal(value, start) for value, start in zip(path[0], starts, strict=True)]
+    for row, i in ((row, 0 if row.name == "matrix" else 1) for row in wrong):
+        if not moved[i]:
+            row.explain([Cause("step", f"{report.title}: the {row.name} does not move at all.", 95, row.name)])
+            continue
+        truth = simulate(best, starts, gradients)
+        step = next(k for k in range(len(path)) if np.abs(path[k][i] - truth[k][i]).max() > CLOSE * np.abs(truth[k][i]).max())
+        place = tuple(int(k) for k in np.argwhere(np.abs(path[step][i] - truth[step][i]) > 0)[0])
+        before = starts[i][place] if not step else path[step - 1][i][place]
+        text = (
+            f"{report.title}: the {row.name} takes no path that is known here. It first differs in step {step + 1}, at {list(place)}: "
+            f"from {before:.6g} it goes to {path[step][i][place]:.6g}, the right step leads to {truth[step][i][place]:.6g}."
+        )
+        row.explain([Cause("unknown", text, 10, row.name)])
+
+
+def _candidates(faults: list, best: Rule) -> Iterator[tuple[list[Rule], str, str]]:
+    """Each fault put into the nearest right rule; then each pair."""
+    plain = Rule()
+
+    def put(fault: Rule, into: Rule) -> Rule:
+        changed = {name: value for name, value in vars(fault).items() if value != getattr(plain, name)}
+        return replace(into, **changed)
+
+    bases = [best, replace(best, decay_vectors=not best.decay_vectors)]
+    for fault, kind, said in faults:
+        yield [put(fault, base) for base in bases], kind, said
+    for i, (first, kind, said) in enumerate(faults):
+        for second, _, also in faults[i + 1 :]:
+            yield [put(second, put(first, base)) for base in bases], kind, f"{said}; and {also}"
+
+
+# ------------------------------------------------------------------------------------------- clipping
+
+
+def _clip_right(grads: list[Array], limit: float) -> list[Array]:
+    norm = math.sqrt(sum(float((g * g).sum()) for g in grads))
+    return [g * min(1.0, limit / norm) for g in grads]
+
+
+CLIP_FAULTS: list[tuple[Callable[[list[Array], float], list[Array]], str, str]] = [
+    (lambda gs, c: [g * min(1.0, c / np.linalg.norm(g)) for g in gs], "partial", "each array is clipped by its own norm, which changes the direction of the step; one norm over all arrays is needed"),
+    (lambda gs, c: [np.clip(g, -c, c) for g in gs], "partial", "each number is cut off at ± the limit, which changes the direction of the step; clipping by norm scales all of them together"),
+    (lambda gs, c: [g * (c / math.sqrt(sum(float((h * h).sum()) for h in gs))) for g in gs], "factor", "gradients are always scaled to the limit: small ones are blown up, only larger ones should be scaled down"),
+    (lambda gs, c: [g * min(1.0, c / sum(float((h * h).sum()) for h in gs)) for g in gs], "factor", "the root is missing: the gradients are divided by their squared norm"),
+    (lambda gs, c: [g * min(1.0, c / sum(float(np.abs(h).sum()) for h in gs)) for g in gs], "factor", "the norm is a sum of absolute values (L1) where the root of the sum of squares (L2) is meant"),
+    (lambda gs, c: [g * min(1.0, c / sum(float(np.linalg.norm(h)) for h in gs)) for g in gs], "factor", "the norms of the arrays are added; their squares must be added, and the root taken of the sum"),
+    (lambda gs, c: gs, "never-written", "the gradients are not changed: multiply them in place (p.grad *= …), not a copy"),
+]  # fmt: skip
+
+
+def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
+    """Compare ``function(parameters, max_norm)`` with clipping by the common L2 norm (Pascanu et al. 2013).
+
+    It must change every ``.grad`` in place; what it returns, if anything, is the norm *before* clipping.
+    """
+    start = time.perf_counter()
+    title = getattr(function, "__name__", "clipping")
+    report = Report(title, [])
+    rng = np.random.default_rng(seed)
+    grads = [rng.standard_normal(shape) for shape in ((4, 3), (5,), (2, 2))]
+    norm = math.sqrt(sum(float((g * g).sum()) for g in grads))
+    limits = {"above the limit": norm / 3, "below the limit": norm * 2}
+    got: dict[str, list[Array]] = {}
+    for name, limit in limits.items():
+        parameters = [Parameter(np.zeros(g.shape)) for g in grads]
+        for parameter, g in zip(parameters, grads, strict=True):
+            parameter.grad[...] = g
+        try:
+            returned = function(parameters, limit)
+        except Exception as error:
+            report.findings = [Cause("error", f"{title} stopped. {describe(error)}", 100, title)]
+            return report
+        got[name] = [p.grad for p in parameters]
+        gap = _gap(got[name], _clip_right(grads, limit))
+        report.rows.append(Row(name, (sum(g.size for g in grads),), gap, gap <= 1e-5))
+        if isinstance(returned, (float, np.floating)) and abs(float(returned) - norm) > 1e-5 * norm:
+            what = "after clipping" if abs(float(returned) - limit) < 1e-4 * norm else "of something else"
+            text = f"{title} returns the norm {what}, {float(returned):.6g}; the norm before, {norm:.6g}, is what tells how training goes."
+            report.findings = [Cause("factor", text, 60, "returned norm")]
+    wrong = [row for row in report.rows if not row.ok]
+    for variant, kind, said in CLIP_FAULTS if wrong else []:
+        if all(_gap(got[name], variant(grads, limit)) <= 1e-5 for name, limit in limits.items()):
+            for row in wrong:
+                row.explain([Cause(kind, f"{title}: {said}.", 95, row.name)])
+            break
+    else:
+        for row in wrong:
+            size = math.sqrt(sum(float((g * g).sum()) for g in got[row.name]))
+            text = f"{title}: {row.name}, a norm of {norm:.6g} with limit {limits[row.name]:.6g} became {size:.6g}."
+            row.explain([Cause("unknown", text, 10, row.name)])
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def _gap(got: list[Array], right: list[Array]) -> float:
+    gap = max(float(np.abs(x - y).max()) for x, y in zip(got, right, strict=True))
+    return gap / max(float(np.abs(y).max()) for y in right)
