@@ -280,9 +280,9 @@ def _habits(subject: Subject) -> str:
     """What the check did not ask of a layer that is written in another way than ours."""
     parts = []
     if subject.keeps_cache:
-        parts.append("keeps its cache on itself, so a second forward before the backward destroys the first one's gradient")
+        parts.append("keeps its cache on itself (a second forward before the backward destroys the first one's gradient)")
     if subject.plain:
-        parts.append("overwrites its gradients, so a layer that is used twice loses one of them")
+        parts.append("overwrites its gradients (a layer that is used twice loses one of them)")
     return f"{subject.name} {' and '.join(parts)}. That was not counted as a fault here; numpylm.module says how ours avoid it."
 
 

@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from numpylm.checker.subject import is_float
-from numpylm.checker.trial import Target, Trial
+from numpylm.checker.subject import CheckError, is_float
+from numpylm.checker.trial import Setup, Target, Trial
 from numpylm.module import Array
 
 FIT = 1e-5  # two gradients agree if they differ by no more than this share of the largest entry
@@ -52,6 +52,7 @@ class Evidence:
     others: dict[str, Array] = field(default_factory=dict)
     heads: tuple[int, ...] = ()
     indices: dict[str, Array] = field(default_factory=dict)  # integer inputs
+    elsewhere: Callable[[], Iterator[tuple[float, dict[str, float]]]] | None = None  # factors at other sizes
     part: str = ""  # which part of the array this is about, where it is not all of it
 
     @property
@@ -106,6 +107,7 @@ def gather(trial: Trial, target: Target, others: dict[str, Array]) -> Evidence:
         others,
         head_counts(trial.subject.layer, trial.setup.options),
         {name: v for name, v in named_inputs(trial) if isinstance(v, np.ndarray) and v.dtype.kind in "iu"},
+        lambda: factors_elsewhere(trial, target.name),
     )
 
 
@@ -189,18 +191,17 @@ LETTERS = {1: ("N",), 2: ("N", "C"), 3: ("B", "T", "C"), 4: ("B", "H", "T", "D")
 def known_sizes(trial: Trial) -> dict[str, float]:
     """Axis lengths, their products, and numbers that the layer or its options hold."""
     sizes: dict[str, float] = {}
+    letters: dict[str, int] = {}
     for name, value in [*named_inputs(trial), ("the output", np.asarray(trial.out))]:
         if not isinstance(value, np.ndarray) or value.size < 2:
             continue
         for axis, length in enumerate(value.shape):
             letter = LETTERS.get(value.ndim, ("",) * value.ndim)[axis]
-            key = f"{letter}, the length of axis {axis} of {name}" if letter else f"the length of axis {axis} of {name}"
-            if length > 1 and float(length) not in sizes.values():
-                sizes[key] = float(length)
+            if letters.setdefault(letter or name + str(axis), length) == length and f"{letter}," in "".join(sizes):
+                continue  # the same axis, seen in another array
+            sizes[f"{letter}, the length of axis {axis} of {name}" if letter else f"the length of axis {axis} of {name}"] = float(length)
         for k in range(2, value.ndim + 1):
-            product = float(math.prod(value.shape[:k]))
-            if product not in sizes.values():
-                sizes[f"the product of the first {k} axes of {name}"] = product
+            sizes[f"{'·'.join(LETTERS.get(value.ndim, '?' * value.ndim)[:k])}, the first {k} axes of {name} together"] = float(math.prod(value.shape[:k]))
         if value.dtype.kind in "iu":
             counted = float((value >= 0).sum())
             if 0 < counted < value.size:
@@ -233,10 +234,10 @@ def head_counts(layer: Any, options: dict) -> tuple[int, ...]:
     return tuple(dict.fromkeys([*named, 2, 3, 4, 6, 8]))
 
 
-def name_factor(factor: float, sizes: dict[str, float]) -> str | None:
-    """What a constant is: a plain number, a size, its root, or its inverse; None if it is none of them."""
+def name_factor(factor: float, sizes: dict[str, float]) -> list[str]:
+    """What a constant may be: a plain number, a size, its root, or its inverse, or such of two sizes."""
     size = abs(factor)
-    minus = "minus " if factor < 0 else ""
+    sizes = {name: value for name, value in sizes.items() if value not in (0, 1)}
 
     def same(value: float) -> bool:
         return abs(size - value) <= 2e-6 * max(size, value)
@@ -258,6 +259,34 @@ def name_factor(factor: float, sizes: dict[str, float]) -> str | None:
                 (value2 / value1, f"({name2}) / ({name1})"),
             )
             found += [text for number, text in forms if same(number)]
-    if not found:
-        return None
-    return minus + found[0] + (f" (or {found[1]})" if len(found) > 1 else "")
+    return found
+
+
+def shrunk(setup: Setup) -> Iterator[Setup]:
+    """The same check with one axis of the inputs shorter by one: tells a factor of 2 from a batch of 2."""
+    arrays = [value for value in (*setup.inputs, *setup.options.values()) if isinstance(value, np.ndarray)]
+    if not arrays:
+        return
+    for axis in range(arrays[0].ndim):
+        length = arrays[0].shape[axis]
+
+        def cut(value: Any, axis: int = axis, length: int = length) -> Any:
+            fits = isinstance(value, np.ndarray) and value.ndim > axis and value.shape[axis] == length
+            return value[(slice(None),) * axis + (slice(length - 1),)] if fits else value
+
+        if length > 1:
+            options = {name: cut(value) for name, value in setup.options.items()}
+            yield setup.replace(inputs=tuple(map(cut, setup.inputs)), options=options)
+
+
+def factors_elsewhere(trial: Trial, name: str) -> Iterator[tuple[float, dict[str, float]]]:
+    """(factor, sizes) of one array for inputs of other sizes."""
+    for setup in shrunk(trial.setup):
+        try:
+            other = Trial(setup, trial.conditions)
+        except CheckError:
+            continue
+        target = next(target for target in other.targets if target.name == name)
+        direction = np.random.default_rng(0).standard_normal(target.values.shape)
+        if np.shape(target.analytic) == direction.shape and (slope := other.slope(target.values, direction)):
+            yield float(np.vdot(target.analytic, direction)) / slope, known_sizes(other)

@@ -40,10 +40,24 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         best = max((c for found in causes.values() for c in found), key=lambda c: c.weight, default=root)
         root = root if best.weight <= root.weight else Cause(best.kind, f"{best.text} {root.text}", best.weight, root.place)
         causes = {name: [] for name in causes}
+    follows(causes, trial)
     for row in failing:
         if not causes[row.name] and root is not None:
             causes[row.name] = [root]
         row.explain(causes[row.name] or [unknown(trial, row, targets[row.name][1])])
+
+
+def follows(causes: dict[str, list[Cause]], trial: Trial) -> None:
+    """An input's gradient is made of everything behind it: a clear fault in a parameter explains it better than a guess."""
+    sure = [max(found, key=lambda c: c.weight) for name, found in causes.items() if found and name not in trial.subject.input_names]
+    sure = [cause for cause in sure if cause.kind in ("transposed", "reshaped", "permuted", "swapped")]
+    for name, found in causes.items():
+        if sure and name in trial.subject.input_names and max((c.weight for c in found), default=0) < 90:
+            text = (
+                f"{trial.subject.name}: the gradient of {name} is wrong as well. It is made of everything behind it, so mend "
+                f"{sure[0].place} first and look again."
+            )
+            causes[name] = [Cause(sure[0].kind, text, 60, name)]
 
 
 def unusable(layer: str, target: Target) -> list[Cause]:
@@ -141,6 +155,13 @@ def _inner_cause(log: inside.Record, check: Check, causes: dict[str, list[Cause]
     best = max(detect(e), key=lambda cause: cause.weight, default=None)
     if (best is None or best.weight < 60) and (order := inside.out_of_order(log, call)):
         return order
+    same = next((k for k, value in e.known.items() if k.startswith("what") and value.shape == e.a.shape and np.array_equal(value, e.a)), "")
+    if (best is None or best.weight < 60) and same:
+        text = (
+            f"{name}: {call.path}.backward is given {same}, unchanged, but in the forward something stands between the two "
+            f"(an activation, a product): its own backward is missing. (Cosine with the truth {cosine(e.a, e.n):.3f}.)"
+        )
+        return Cause("wiring", text, 72, call.path)
     if best is None or best.weight < 60:
         text = f"{name}: the gradient that reaches the output of {call.path} is wrong (cosine with the truth {cosine(e.a, e.n):.3f}). {where}"
         return Cause("wiring", text, 70, call.path)

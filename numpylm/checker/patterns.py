@@ -21,10 +21,13 @@ def factor(e: Evidence) -> Cause | None:
     if abs(c + 1) < FIT:
         text = f"{e.what} has the wrong sign: it is -1 times the true one (cosine {cosine(e.a, e.n):.3f})."
         return Cause("sign", text, 95, e.name)
-    name = name_factor(c, e.sizes)
-    known = f": {name}" if name else ""
+    names = name_factor(c, e.sizes)
+    if len(names) > 1 and e.elsewhere is not None:
+        for other, sizes in e.elsewhere():
+            names = [name for name in names if name in name_factor(other, sizes)] or names
+    known = f": {'minus ' if c < 0 else ''}{' or '.join(names[:2])}" if names else ""
     text = f"{e.what} is {c:.6g} times the true one everywhere{known} (cosine {cosine(e.a, e.n):.3f})."
-    return Cause("factor", text, 90 if name else 66, e.name)
+    return Cause("factor", text, 90 if names else 66, e.name)
 
 
 def swapped(e: Evidence) -> Cause | None:
@@ -170,6 +173,28 @@ def _slice_order(a: Array, n: Array, scale: float) -> list[int] | None:
     return [int(i) for i in order]
 
 
+def behind_weight(e: Evidence) -> Cause | None:
+    """The gradient of a matrix W in x W is xᵀ d, and with few rows d can be had back: is *it* transposed, reshaped, …?"""
+    if e.a.ndim != 2 or not e.full:
+        return None
+    for name, x in e.known.items():
+        rows = x.reshape(-1, x.shape[-1])
+        if x.ndim < 2 or x.shape[-1] != e.a.shape[0] or len(rows) > x.shape[-1] or np.linalg.matrix_rank(rows) < len(rows):
+            continue
+        back = np.linalg.pinv(rows.T)  # (N, C)
+        given, true = back @ e.a, back @ e.n
+        if not (e.equal(rows.T @ given, e.a) and e.equal(rows.T @ true, e.n)):
+            continue
+        shape = (*x.shape[:-1], e.a.shape[1])
+        behind = Evidence(e.layer, f"{name} @ {e.name}", given.reshape(shape), true.reshape(shape), heads=e.heads, sizes=e.sizes)
+        for pattern in (transposed, reshaped, permuted):
+            if found := pattern(behind):
+                text = f"{found.text} (Recovered from the gradient of {e.name}, which is {name}ᵀ times it.)"
+                return Cause(found.kind, text, found.weight, e.name)
+        return None
+    return None
+
+
 PATTERNS: tuple[Detective, ...] = (
     never_written,
     swapped,
@@ -178,4 +203,5 @@ PATTERNS: tuple[Detective, ...] = (
     transposed,
     reshaped,
     permuted,
+    behind_weight,
 )

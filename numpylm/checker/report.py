@@ -71,6 +71,7 @@ KINDS = {
     "weight-decay": "weight decay is wrong",
     "moments": "Adam's running means are wrong",
     "step": "a parameter is not moved",
+    "forward": "the forward is not ours",
     "rounding": "float32 rounding, not a fault",
     "kink": "a kink, not a fault",
     "unknown": "no known pattern",

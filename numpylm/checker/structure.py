@@ -159,7 +159,7 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
                 f"(axis {axis}). The forward never looks ahead, the backward does{off}: the causal mask is "
                 f"{'off by one' if off else 'missing'} in backward."
             )
-            return Cause("causal", text, 95, e.name)
+            return Cause("causal", text, 95 if off else 80, e.name)
         if len(lost) and (lost[:, 0] == lost[:, 1]).any():
             text = (
                 f"{e.what}: no gradient goes from output position {lost[0][0]} to position {lost[0][1]}, which it sees in "

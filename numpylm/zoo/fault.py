@@ -64,13 +64,16 @@ class World:
     def __init__(self, *faults: Fault) -> None:
         self.modules: dict[str, types.ModuleType] = {}
         self.sources: dict[str, str] = {}
+        label = "-".join(fault.name for fault in faults)
+        changed = False
         for name in MODULES:
-            source = inspect.getsource(importlib.import_module(f"numpylm.{name}"))
+            real = importlib.import_module(f"numpylm.{name}")
+            self.sources[name] = inspect.getsource(real)
             for fault in faults:
                 if fault.module == name:
-                    source = change(source, fault)
-            self.sources[name] = source
-            self.modules[name] = self._run(name, source, "-".join(fault.name for fault in faults))
+                    self.sources[name] = change(self.sources[name], fault)
+                    changed = True
+            self.modules[name] = self._run(name, self.sources[name], label) if changed else real
 
     def _run(self, name: str, source: str, label: str) -> types.ModuleType:
         """Execute a module's source; its imports of our modules find those of this world."""

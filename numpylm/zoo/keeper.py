@@ -4,9 +4,9 @@ import difflib
 
 import numpy as np
 
-from numpylm.checker.report import Report
+from numpylm.checker.report import KINDS, Report
 from numpylm.gradcheck import gradcheck
-from numpylm.zoo.fault import Fault, World
+from numpylm.zoo.fault import Fault, World, difference, without_docstrings
 from numpylm.zoo.layers import FUNCTIONS, LAYERS
 from numpylm.zoo.model import MODEL
 from numpylm.zoo.steps import STEPS
@@ -33,3 +33,70 @@ def check(fault: Fault, seed: int = 0) -> Report:
     if fault.module == "optim":
         return subject(*inputs, **options)
     return gradcheck(subject, *inputs, rng=rng, **options)
+
+
+def index() -> str:
+    """The list of all animals, without giving anything away but where they live."""
+    lines = [f"{len(animals())} faulty layers. Each is one small change to a right one. Find it."]
+    place = ""
+    for fault in animals():
+        if fault.owner != place:
+            place = fault.owner
+            lines.append(f"\n{place}")
+        lines.append(f"  {fault.name}")
+    lines.append(
+        "\n  numpylm gradcheck --zoo NAME           the faulty code: where is the bug?"
+        "\n  numpylm gradcheck --zoo NAME --check   what the checker says"
+        "\n  numpylm gradcheck --zoo NAME --solve   the answer"
+    )
+    return "\n".join(lines)
+
+
+def riddle(fault: Fault) -> str:
+    """The faulty code, without the docstrings that would help too much."""
+    code = World(fault).source(fault.owner)
+    partner = fault.owner.removesuffix("_backward")
+    if partner != fault.owner:
+        code = World(fault).source(partner) + "\n\n" + code
+    return (
+        f"{fault.name}: one thing in this code is wrong. Which?\n\n{without_docstrings(code)}\n"
+        f"numpylm gradcheck --zoo {fault.name} --check   what the checker says\n"
+        f"numpylm gradcheck --zoo {fault.name} --solve   the answer"
+    )
+
+
+def answer(fault: Fault) -> str:
+    """What was changed, what is wrong with it, and how it hides."""
+    changed = difference(World().source(fault.owner), World(fault).source(fault.owner))
+    return f"{fault.name}, in {fault.owner} of {fault.module}.py\n\n{changed}\n\n{fault.wrong}\nHow it hides: {fault.hides}"
+
+
+def names_place(fault: Fault, report: Report) -> bool:
+    """Whether a failing row or a cause of the report names the place of the fault."""
+    said = [cause.place for cause in report.causes] + [row.name for row in report.rows if not row.ok]
+    return any(fault.place in place for place in said)
+
+
+def table() -> str:
+    """All faults and what the checker says about them, as Markdown."""
+    detected = placed = explained = 0
+    rows = []
+    for fault in animals():
+        report = check(fault)
+        first = report.causes[0] if report.causes else None
+        right = first is not None and first.kind == fault.kind
+        detected += not report.ok
+        placed += names_place(fault, report)
+        explained += right
+        said = first.text.replace("\n", " ").replace("|", "\\|") if first else "nothing"
+        mark = "" if right else f" (expected: {KINDS[fault.kind]})"
+        rows.append(f"| `{fault.name}` | {fault.wrong} | {fault.hides} | {said}{mark} |")
+    count = len(rows)
+    head = (
+        "# The zoo of faulty layers\n\nMade by `numpylm gradcheck --zoo --table`. Each animal is one small change to our own code; "
+        "the last column is what the checker says about it first.\n\n"
+        f"**{count} faults: {detected} detected, {placed} placed (the layer and the parameter or input named), "
+        f"{explained} with the right cause first ({explained / count:.0%}).**\n\n"
+        "| fault | what is wrong | how it hides | what the checker says first |\n| --- | --- | --- | --- |\n"
+    )
+    return head + "\n".join(rows)

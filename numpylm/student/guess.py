@@ -1,0 +1,127 @@
+"""What to build a layer with, and what to feed it, guessed from the names of its arguments.
+
+No two sizes are alike, so that nothing fits by luck. Where a guess fails the next one is tried; the student can
+always say it instead: a function ``NAME_example(rng)`` in the file returns the inputs (for a class: an object, then
+its inputs).
+"""
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+B, T, S, C, H, D, V, OUT, HIDDEN = 2, 5, 7, 12, 3, 4, 11, 10, 20
+ATTEMPTS = 150
+Rng = np.random.Generator
+
+SIZES: dict[int | float, tuple[str, ...]] = {
+    C: (
+        "dim", "d_model", "n_embd", "embd", "embed_dim", "emb_dim", "embedding_dim", "n_embed", "d", "c", "size", "features",
+        "num_features", "n_features", "normalized_shape", "channels", "in_features", "n_in", "in_dim", "input_dim", "d_in",
+        "fan_in", "input_size", "in_size", "width",
+    ),
+    OUT: ("out_features", "n_out", "out_dim", "output_dim", "d_out", "fan_out", "output_size", "out_size", "classes"),
+    HIDDEN: ("hidden", "d_ff", "n_hidden", "hidden_dim", "hidden_size", "d_hidden", "ff_dim", "inner_dim"),
+    H: ("n_head", "n_heads", "num_heads", "heads", "h", "nhead"),
+    V: ("vocab_size", "num_embeddings", "v", "n_vocab", "vocab", "num_classes", "n_classes"),
+    S: ("block_size", "max_len", "t", "context", "seq_len", "context_length", "max_seq_len", "n_positions"),
+    2: ("n_layer", "n_layers", "num_layers", "layers", "depth"),
+    0.3: ("p", "dropout", "rate", "p_drop", "drop", "dropout_p", "dropout_rate", "drop_prob", "attn_dropout", "resid_dropout"),
+    1e-5: ("eps", "epsilon"),
+}  # fmt: skip
+NUMBERS = {name: value for value, names in SIZES.items() for name in names}
+
+
+def arguments(function: Callable, rng: Rng) -> dict[str, Any]:
+    """Keyword arguments for a constructor: all that it requires, and dropout wherever it can be had."""
+    given: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        known = name.lower().lstrip("_")
+        required = parameter.default is parameter.empty
+        if known in ("rng", "generator"):
+            given[name] = np.random.default_rng(int(rng.integers(2**31)))
+        elif known in NUMBERS and (required or "drop" in known or (known == "p" and parameter.default in (0, 0.0))):
+            given[name] = NUMBERS[known]
+        elif not required:
+            continue
+        elif known in ("config", "cfg"):
+            given[name] = SimpleNamespace(vocab_size=V, block_size=S, n_layer=2, n_head=H, n_embd=C, dropout=0.3, bias=True)
+        elif known == "bias":
+            given[name] = True
+        elif known == "dtype":
+            given[name] = np.float64
+        else:
+            given[name] = C
+    return given
+
+
+def _floats(*shapes: tuple[int, ...]) -> Callable[[Rng], list[Any]]:
+    return lambda rng: [rng.standard_normal(shape) for shape in shapes]
+
+
+def _ids(*shapes: tuple[int, ...]) -> Callable[[Rng], list[Any]]:
+    def make(rng: Rng) -> list[Any]:
+        found = [rng.integers(0, V, shape) for shape in shapes]
+        for ids in found:
+            ids.flat[-1] = ids.flat[0]  # an id that occurs twice
+        return found
+
+    return make
+
+
+def _masks(rng: Rng) -> list[Any]:
+    causal = np.tri(T, dtype=bool)
+    padding = rng.random((B, 1, T, S)) < 0.7
+    padding[..., 0] = True
+    return [causal, padding]
+
+
+def _constant(*values: Any) -> Callable[[Rng], list[Any]]:
+    return lambda rng: list(values)
+
+
+ANYTHING = _floats((B, T, C), (6, C), (B, H, T, D), (T, C), (C,), (B, T, V), (B, T))
+KINDS: list[tuple[tuple[str, ...], Callable[[Rng], list[Any]]]] = [
+    (("ids", "idx", "tokens", "token_ids", "indices", "index", "input_ids"), _ids((B, T), (6,))),
+    (("targets", "target", "labels", "label", "y", "y_true"), _ids((B, T), (6,))),
+    (("logits", "scores", "y_pred"), _floats((B, T, V), (6, V))),
+    (("q", "query", "queries"), _floats((B, H, T, D), (B, T, C), (T, C))),
+    (("k", "v", "key", "value", "keys", "values"), _floats((B, H, S, D), (B, H, T, D), (B, S, C), (B, T, C), (T, C))),
+    (("memory", "context", "enc_out", "encoder_out", "enc", "kv"), _floats((B, S, C))),
+    (("w", "weight", "weights", "wq", "wk", "wv", "wo", "w1", "kernel"), _floats((C, OUT), (C, C), (C,), (OUT, C), (V, C))),
+    (("w2",), _floats((OUT, C), (OUT, V))),
+    (("b", "bias", "b1"), _floats((OUT,), (C,))),
+    (("b2",), _floats((C,), (V,))),
+    (("gamma", "beta", "gain", "scale", "shift", "g"), _floats((C,))),
+    (("mask", "attn_mask", "key_padding_mask"), _masks),
+    (("n_head", "n_heads", "num_heads", "heads"), _constant(H)),
+    (("p", "dropout", "dropout_p", "rate", "drop", "p_drop"), _constant(0.3)),
+    (("eps", "epsilon"), _constant(1e-5)),
+    (("axis", "dim"), _constant(-1)),
+    (("ln_param", "param", "params", "config"), _constant({})),
+    (("dropout_param",), _constant({"mode": "train", "p": 0.7, "seed": 1})),
+    (("bn_param",), _constant({"mode": "train"})),
+]  # fmt: skip
+
+
+def inputs(forward: Callable, rng: Rng, skip_first: bool = False) -> Iterator[tuple]:
+    """Input tuples to try, the likeliest first."""
+    choices = []
+    parameters = list(inspect.signature(forward).parameters.items())[1 if skip_first else 0 :]
+    for name, parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.KEYWORD_ONLY):
+            continue
+        if parameter.default is not parameter.empty and name.lower() not in ("targets", "labels", "b", "bias"):
+            break
+        known = next((make for names, make in KINDS if name.lower() in names), None)
+        if known is None:
+            guesses = ANYTHING(rng) + _ids((B, T), (6,))(rng)
+        else:
+            guesses = known(rng)
+        choices.append(guesses)
+    return itertools.islice(itertools.product(*choices), ATTEMPTS)
