@@ -24,6 +24,8 @@ from numpylm.attention import (
     scaled_dot_product_attention_backward,
 )
 from numpylm.char_tokenizer import CharTokenizer
+from numpylm.checker.optimizers import check_clipping, check_optimizer
+from numpylm.diagnose import diagnose
 from numpylm.functional import (
     cross_entropy,
     cross_entropy_backward,
@@ -60,9 +62,12 @@ __all__ = [
     "Parameter",
     "Tokenizer",
     "__version__",
+    "check_clipping",
+    "check_optimizer",
     "clip_grad_norm",
     "cross_entropy",
     "cross_entropy_backward",
+    "diagnose",
     "gelu",
     "gelu_backward",
     "gradcheck",

@@ -98,11 +98,19 @@ def build_parser() -> Parser:
     check = add("gradcheck", run_gradcheck, "check the gradient of every layer, block and the whole model")
     check.add_argument("--seed", type=int, default=0, help="seed of parameters and inputs (default: 0)")
     check.add_argument("--verbose", "-v", action="store_true", help="show every input and parameter")
-    check.add_argument("--file", type=Path, help="check your own: every layer, function pair and optimizer in a Python file")
-    check.add_argument("--only", metavar="NAME", help="with --file: this class or function alone")
-    check.add_argument("--as", dest="like", metavar="LAYER", help="with --file: hold it against ours, such as LayerNorm")
     check.add_argument(
-        "--zoo", nargs="?", const="", metavar="NAME", help="the zoo of faulty layers: list them, or show one for you to find the bug"
+        "--file", type=Path, help="check your own: every layer, function pair and optimizer in a Python file"
+    )
+    check.add_argument("--only", metavar="NAME", help="with --file: this class or function alone")
+    check.add_argument(
+        "--as", dest="like", metavar="LAYER", help="with --file: hold it against ours, such as LayerNorm"
+    )
+    check.add_argument(
+        "--zoo",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="the zoo of faulty layers: list them, or show one for you to find the bug",
     )
     zoo = check.add_mutually_exclusive_group()
     zoo.add_argument("--check", action="store_true", help="with --zoo NAME: what the checker says")
@@ -130,6 +138,9 @@ def add_train_flags(parser: Parser) -> None:
 
     parser.add_argument("--config", type=Path, help="TOML file with any of the settings below; flags win over it")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run folder")
+    parser.add_argument(
+        "--diagnose", action="store_true", help="do not train: take some steps on one batch, and say what looks wrong"
+    )
     for setting in fields(TrainConfig):
         kind, default = KINDS[setting.name], setting.default
         names = ["--" + setting.name.replace("_", "-")]
@@ -152,10 +163,16 @@ def run_train(args: argparse.Namespace) -> int:
     """numpylm train"""
     from numpylm.config import TrainConfig, make_config, read_config_file
     from numpylm.run import resume_config
-    from numpylm.train import train
+    from numpylm.train import diagnose_run, train
 
     flags = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if getattr(args, f.name) is not None}
     file = read_config_file(args.config) if args.config else {}
+    if args.diagnose:
+        if args.resume:
+            raise ValueError("--diagnose looks at a new run; it does not go with --resume")
+        diagnosis = diagnose_run(make_config(file, flags))
+        print(diagnosis)
+        return 0 if diagnosis.ok else 1
     if args.resume:
         train(resume_config(args.resume, file | flags), resume=args.resume)
     else:

@@ -23,6 +23,7 @@ from numpylm.module import Array
 TOLERANCE = 1e-6  # worst relative error that passes; a right backward is typically below 1e-9
 FULL_CHECK = 40  # arrays up to this size are checked element by element
 SAMPLED = 12  # larger ones at so many random coordinates, and along one random direction
+TINY = 1e-250  # where output and gradient are zero: 0 / TINY is 0, 0 / 0 is not
 ROUGH = 2e-3  # what passes, with a note, where the layer itself computes in float32
 
 
@@ -126,14 +127,14 @@ class _Check:
         trial.seeded = True
         if not _same(trial.value(), trial.value()):
             raise CheckError(
-                f"{trial.subject.name}.forward gives another result each time it is called, with the same inputs: it draws "
-                "random numbers that nobody can repeat, or changes something on itself. Take the generator as an "
-                "argument, forward(x, rng=None), and draw from it."
+                f"{trial.subject.name}.forward gives another result each time it is called, with the same inputs: it "
+                "draws random numbers that nobody can repeat, or changes something on itself. Take the generator as "
+                "an argument, forward(x, rng=None), and draw from it."
             )
         trial._backward_once()
         self.notes.append(
-            "forward draws from NumPy's global generator, which was reset before each call here; take the generator as "
-            "an argument, forward(x, rng=None), so that others can repeat what happens."
+            "forward draws from NumPy's global generator, which was reset before each call here; take the generator "
+            "as an argument, forward(x, rng=None), so that others can repeat what happens."
         )
 
     def _writes_outside(self) -> None:
@@ -145,21 +146,24 @@ class _Check:
             for live, original in zip(trial.inputs, trial.given, strict=True):
                 if isinstance(live, np.ndarray):
                     live[...] = original
-            text = f"{name} writes into its input {changed[0]}: whoever holds that array finds it changed. Make a new array."
+            text = (
+                f"{name} writes into its input {changed[0]}: whoever holds that array finds it changed. Make a new "
+                "array."
+            )
             self.findings.append(Cause("writes-input", text, 98, changed[0]))
         if not _same(trial.given_dout, trial.dout):
             trial.dout = trial.given_dout
             text = (
-                f"{name}.backward writes into its upstream gradient: where a residual passes the same array on, the other "
-                "branch gets a changed one. Make a new array (g = dout * w, not dout *= w)."
+                f"{name}.backward writes into its upstream gradient: where a residual passes the same array on, the "
+                "other branch gets a changed one. Make a new array (g = dout * w, not dout *= w)."
             )
             self.findings.append(Cause("writes-upstream", text, 98, "dout"))
         for (parameter_name, parameter), before in zip(trial.subject.parameters, trial.weights, strict=True):
             if not _same(parameter.data, before):
                 parameter.data[...] = before
                 text = (
-                    f"{name} changes the values of {parameter_name} in its forward or backward. Gradients of all sequences "
-                    "of a batch must belong to the same weights: leave updates to the optimizer."
+                    f"{name} changes the values of {parameter_name} in its forward or backward. Gradients of all "
+                    "sequences of a batch must belong to the same weights: leave updates to the optimizer."
                 )
                 self.findings.append(Cause("writes-weight", text, 99, parameter_name))
 
@@ -172,8 +176,8 @@ class _Check:
         first, second = (trial.gradients(trial.dout, cache, reuse=True) for _ in range(2))
         if not _same(first, second):
             text = (
-                f"{trial.subject.name}.backward writes into its cache: a second backward on the same cache gives another "
-                "gradient. Make new arrays (p * d, not p *= d)."
+                f"{trial.subject.name}.backward writes into its cache: a second backward on the same cache gives "
+                "another gradient. Make new arrays (p * d, not p *= d)."
             )
             self.findings.append(Cause("writes-cache", text, 97, "cache"))
 
@@ -190,7 +194,10 @@ class _Check:
         direction /= np.linalg.norm(direction)
         coarse, fine = (trial.slope(target.values, direction, h) for h in (1e-3, 1e-8))
         scale = float(np.linalg.norm(trial.derivative(target.values, direction))) * float(np.linalg.norm(trial.dout))
-        return abs(coarse - fine) > 0.05 * scale and abs(trial.slope(target.values, direction, 1e-2) - coarse) < 1e-2 * scale
+        return (
+            abs(coarse - fine) > 0.05 * scale
+            and abs(trial.slope(target.values, direction, 1e-2) - coarse) < 1e-2 * scale
+        )
 
     def row(self, target: Target) -> Row:
         """Check one array."""
@@ -201,7 +208,7 @@ class _Check:
         a = np.array([at(analytic, place) for place in places])
         n = np.array([self.trial.slope(values, place) for place in places])
         noise = 1e7 * 1e-16 * float(np.linalg.norm(self.trial.value() * self.trial.dout)) / STEPS[0]
-        floor = max(1e-4 * np.abs(n).max(initial=0), noise)
+        floor = max(1e-4 * np.abs(n).max(initial=0), noise, TINY)
         error = relative_error(a, n, floor)
         for step in (1e-2, 3e-2) if self.rounds else STEPS[1:]:
             for i in np.flatnonzero(error > self.tolerance):
@@ -226,8 +233,8 @@ class _Check:
         else:
             return False
         self.notes.append(
-            f"{self.trial.subject.name}.{where} computes in float32 although its inputs are float64, so {target.name} could "
-            f"only be checked to {worst:.0e}: rounding, not a fault. Keep the dtype of the input "
+            f"{self.trial.subject.name}.{where} computes in float32 although its inputs are float64, so "
+            f"{target.name} could only be checked to {worst:.0e}: rounding, not a fault. Keep the dtype of the input "
             "(Python floats and math.sqrt do; arrays made with dtype=np.float32 and astype do not)."
         )
         return True
@@ -252,8 +259,9 @@ class _Check:
         inside = np.minimum(left, right).sum() - slack <= a <= np.maximum(left, right).sum() + slack
         if inside and not any("kink" in note for note in self.notes):
             self.notes.append(
-                f"some inputs lie exactly on a kink of {trial.subject.name} (as 0 does for ReLU), where the slope on the left "
-                "differs from that on the right. Anything between them is a valid choice, and backward chose so."
+                f"some inputs lie exactly on a kink of {trial.subject.name} (as 0 does for ReLU), where the slope on "
+                "the left differs from that on the right. Anything between them is a valid choice, and backward "
+                "chose so."
             )
         return bool(inside)
 
@@ -280,10 +288,15 @@ def _habits(subject: Subject) -> str:
     """What the check did not ask of a layer that is written in another way than ours."""
     parts = []
     if subject.keeps_cache:
-        parts.append("keeps its cache on itself (a second forward before the backward destroys the first one's gradient)")
+        parts.append(
+            "keeps its cache on itself (a second forward before the backward destroys the first one's gradient)"
+        )
     if subject.plain:
         parts.append("overwrites its gradients (a layer that is used twice loses one of them)")
-    return f"{subject.name} {' and '.join(parts)}. That was not counted as a fault here; numpylm.module says how ours avoid it."
+    return (
+        f"{subject.name} {' and '.join(parts)}. That was not counted as a fault here; numpylm.module says how ours "
+        "avoid it."
+    )
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -110,20 +110,19 @@ def free_folder(config: TrainConfig) -> Path:
     return base if not base.exists() else next(folder for folder in numbered if not folder.exists())
 
 
+def new_model(config: TrainConfig, vocab_size: int) -> GPT:
+    """The untrained model that a config describes."""
+    rng = np.random.default_rng(np.random.SeedSequence(config.seed).spawn(1)[0])
+    shape = GPTConfig(
+        vocab_size, config.block_size, config.n_layer, config.n_head, config.n_embd, config.dropout, config.bias
+    )
+    return GPT(shape, rng, np.dtype(config.dtype))
+
+
 def new_run(config: TrainConfig, tokenizer: Tokenizer | CharTokenizer) -> Run:
     """Make a model and its run folder, which appears all at once: a folder that is there can be resumed."""
     folder = free_folder(config)
-    rng = np.random.default_rng(np.random.SeedSequence(config.seed).spawn(1)[0])
-    shape = GPTConfig(
-        tokenizer.vocab_size,
-        config.block_size,
-        config.n_layer,
-        config.n_head,
-        config.n_embd,
-        config.dropout,
-        config.bias,
-    )
-    gpt = GPT(shape, rng, np.dtype(config.dtype))
+    gpt = new_model(config, tokenizer.vocab_size)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:

@@ -6,7 +6,7 @@ may attend to nothing, and dropout is on wherever a layer has it.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,22 @@ from numpylm.layers import Dropout, Embedding, LayerNorm, Linear
 from numpylm.module import Array, Cache, Module
 from numpylm.transformer import MLP, Block
 
-B, T, S, C, H, D, V = 2, 5, 7, 12, 3, 4, 11
+
+class Sizes(NamedTuple):
+    """Batch, queries, keys (and longest sequence), heads, channels a head, vocabulary."""
+
+    B: int = 2
+    T: int = 5
+    S: int = 7
+    H: int = 3
+    D: int = 4
+    V: int = 11
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> "Sizes":
+        """Other sizes, down to a batch of one, one head and a single position."""
+        B, T, H, D = (int(n) for n in rng.integers((1, 1, 1, 1), (4, 8, 4, 6)))
+        return cls(B, T, T + int(rng.integers(0, 4)), H, max(D, 3 if H == 1 else 2), int(rng.integers(3, 16)))
 
 
 class GPTLoss(Module):
@@ -43,8 +58,10 @@ class GPTLoss(Module):
         self.gpt.backward(F.cross_entropy_backward(dloss, loss_cache), gpt_cache)
 
 
-def cases(rng: np.random.Generator) -> Iterator[tuple[str, Any, tuple, dict]]:
+def cases(rng: np.random.Generator, sizes: Sizes | None = None) -> Iterator[tuple[str, Any, tuple, dict]]:
     """Yield (title, layer or pair, inputs, options) for everything that has a gradient."""
+    B, T, S, H, D, V = sizes or Sizes()
+    C = H * D
 
     def x(*shape: int) -> Array:
         return rng.standard_normal(shape)
@@ -54,7 +71,7 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, Any, tuple, dict]]:
     targets = rng.integers(0, V, (B, T))
     targets[0, :2] = F.IGNORE_INDEX
     mask = rng.random((B, 1, T, S)) < 0.6  # as for padding: another one for each sequence
-    mask[0, 0, 2] = False  # a query that may attend to nothing
+    mask[0, 0, T // 2] = False  # a query that may attend to nothing
     attention = (scaled_dot_product_attention, scaled_dot_product_attention_backward)
 
     yield "softmax", (F.softmax, F.softmax_backward), (x(B, T, V),), {}
@@ -82,10 +99,10 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, Any, tuple, dict]]:
     yield "GPT with its loss", GPTLoss(GPT(GPTConfig(V, S, 2, H, C))), (ids, targets), {}
 
 
-def run(rng: np.random.Generator | None = None) -> Iterator[Report]:
+def run(rng: np.random.Generator | None = None, sizes: Sizes | None = None) -> Iterator[Report]:
     """Check every case and yield its report, titled."""
     rng = rng or np.random.default_rng(0)
-    for title, layer, inputs, options in cases(rng):
+    for title, layer, inputs, options in cases(rng, sizes):
         report = gradcheck(layer, *inputs, rng=rng, **options)
         report.title = title
         yield report

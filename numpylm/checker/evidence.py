@@ -76,7 +76,7 @@ class Evidence:
     @property
     def wrong(self) -> Array:
         """Where the two differ (False where not measured)."""
-        return np.nan_to_num(np.abs(self.a - self.n)) > FIT * self.scale
+        return np.asarray(np.nan_to_num(np.abs(self.a - self.n)) > FIT * self.scale)
 
     def equal(self, x: Array, y: Array) -> bool:
         """Whether two arrays of this shape agree wherever the true gradient was measured, and are not all zero."""
@@ -199,9 +199,13 @@ def known_sizes(trial: Trial) -> dict[str, float]:
             letter = LETTERS.get(value.ndim, ("",) * value.ndim)[axis]
             if letters.setdefault(letter or name + str(axis), length) == length and f"{letter}," in "".join(sizes):
                 continue  # the same axis, seen in another array
-            sizes[f"{letter}, the length of axis {axis} of {name}" if letter else f"the length of axis {axis} of {name}"] = float(length)
+            sizes[
+                f"{letter}, the length of axis {axis} of {name}" if letter else f"the length of axis {axis} of {name}"
+            ] = float(length)
         for k in range(2, value.ndim + 1):
-            sizes[f"{'·'.join(LETTERS.get(value.ndim, '?' * value.ndim)[:k])}, the first {k} axes of {name} together"] = float(math.prod(value.shape[:k]))
+            sizes[
+                f"{'·'.join(LETTERS.get(value.ndim, '?' * value.ndim)[:k])}, the first {k} axes of {name} together"
+            ] = float(math.prod(value.shape[:k]))
         if value.dtype.kind in "iu":
             counted = float((value >= 0).sum())
             if 0 < counted < value.size:
@@ -253,12 +257,12 @@ def name_factor(factor: float, sizes: dict[str, float]) -> list[str]:
         found += [text for number, text in forms if same(number)]
     for (name1, value1), (name2, value2) in combinations(sizes.items(), 2):
         if not found:
-            forms = (
+            pairs = (
                 (value1 * value2, f"({name1}) times ({name2})"),
                 (value1 / value2, f"({name1}) / ({name2})"),
                 (value2 / value1, f"({name2}) / ({name1})"),
             )
-            found += [text for number, text in forms if same(number)]
+            found += [text for number, text in pairs if same(number)]
     return found
 
 

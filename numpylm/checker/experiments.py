@@ -71,32 +71,37 @@ class Laboratory:
             return
         cured = self.cured(initial=True)
         if cured:
-            special = [name for name, p in self.trial.subject.parameters if np.ptp(_initial_values(self.trial, name)) == 0]
+            special = [
+                name for name, p in self.trial.subject.parameters if np.ptp(_initial_values(self.trial, name)) == 0
+            ]
             which = f" ({', '.join(special[:3])}, all equal at first)" if special else ""
             text = (
-                f"{{what}} is right at the initial values of the parameters and wrong at random ones{which}: something that "
-                "should be multiplied by a parameter, or stand inside a sum with it, does not, and nobody sees it while the "
-                "parameter is 1 or 0."
+                f"{{what}} is right at the initial values of the parameters and wrong at random ones{which}: "
+                "something that should be multiplied by a parameter, or stand inside a sum with it, does not, and "
+                "nobody sees it while the parameter is 1 or 0."
             )
             yield cured, Cause("initial-values", text, 86)
 
     def _dropout(self) -> Iterator[tuple[list[str], Cause]]:
         yield from self._dropout_by_rng()
-        name, value = next(((k, v) for k, v in self.trial.setup.options.items() if "drop" in k and v), ("", None))
+        name = next((k for k, v in self.trial.setup.options.items() if "drop" in k and v), "")
         if name:
             cured = self.cured(self.trial.setup.replace(options=self.trial.setup.options | {name: 0.0}))
             yield from self._say_dropout(cured)
 
     def _dropout_by_rng(self) -> Iterator[tuple[list[str], Cause]]:
         if "rng" in self.trial.subject.signature.parameters:
-            same = np.array_equal(np.asarray(Trial(self.trial.setup, Conditions(dropout=False)).out), np.asarray(self.trial.out))
+            same = np.array_equal(
+                np.asarray(Trial(self.trial.setup, Conditions(dropout=False)).out), np.asarray(self.trial.out)
+            )
             if not same:
                 yield from self._say_dropout(self.cured(dropout=False))
 
     def _say_dropout(self, cured: list[str]) -> Iterator[tuple[list[str], Cause]]:
         if cured:
             text = (
-                "{what} is right without dropout and wrong with it: the backward must go through the very mask (and the "
+                "{what} is right without dropout and wrong with it: the backward must go through the very mask (and "
+                "the "
                 "division by 1 - p) of its own forward, and use what stood after dropout where the forward did."
             )
             yield cured, Cause("dropout", text, 88)
@@ -125,7 +130,10 @@ class Laboratory:
         setup = self._changed(unique)
         cured = self.cured(setup) if setup else []
         if cured:
-            text = "{what} is right if no id occurs twice, and wrong if one does: every use of a row must add to its gradient."
+            text = (
+                "{what} is right if no id occurs twice, and wrong if one does: every use of a row must add to its "
+                "gradient."
+            )
             yield cured, Cause("repeated-ids", text, 92)
 
     def _ignored(self) -> Iterator[tuple[list[str], Cause]]:
@@ -136,7 +144,8 @@ class Laboratory:
         cured = self.cured(setup) if setup else []
         if cured:
             text = (
-                "{what} is right if every target is counted, and wrong if some are ignored: loss and gradient must be divided "
+                "{what} is right if every target is counted, and wrong if some are ignored: loss and gradient must "
+                "be divided "
                 "by the number of counted targets, and an ignored one must have gradient 0."
             )
             yield cured, Cause("counting", text, 92)
@@ -152,7 +161,8 @@ class Laboratory:
             cured = self.cured(setup.replace(inputs=inputs, options=options))
             if cured:
                 text = (
-                    "{what} is right if nothing is masked, and wrong with the mask: what the forward hides, the backward "
+                    "{what} is right if nothing is masked, and wrong with the mask: what the forward hides, the "
+                    "backward "
                     "must hide in the same way."
                 )
                 yield cured, Cause("mask", text, 90)

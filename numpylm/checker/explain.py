@@ -38,7 +38,11 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         formula(trial, {name: targets[name] for name in own}, causes, passed)
     if root is not None and root.kind == "wiring":
         best = max((c for found in causes.values() for c in found), key=lambda c: c.weight, default=root)
-        root = root if best.weight <= root.weight else Cause(best.kind, f"{best.text} {root.text}", best.weight, root.place)
+        root = (
+            root
+            if best.weight <= root.weight
+            else Cause(best.kind, f"{best.text} {root.text}", best.weight, root.place)
+        )
         causes = {name: [] for name in causes}
     follows(causes, trial)
     for row in failing:
@@ -48,14 +52,18 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
 
 
 def follows(causes: dict[str, list[Cause]], trial: Trial) -> None:
-    """An input's gradient is made of everything behind it: a clear fault in a parameter explains it better than a guess."""
-    sure = [max(found, key=lambda c: c.weight) for name, found in causes.items() if found and name not in trial.subject.input_names]
+    """An input's gradient is made of everything behind it: a clear fault in a parameter explains it best."""
+    sure = [
+        max(found, key=lambda c: c.weight)
+        for name, found in causes.items()
+        if found and name not in trial.subject.input_names
+    ]
     sure = [cause for cause in sure if cause.kind in ("transposed", "reshaped", "permuted", "swapped")]
     for name, found in causes.items():
         if sure and name in trial.subject.input_names and max((c.weight for c in found), default=0) < 90:
             text = (
-                f"{trial.subject.name}: the gradient of {name} is wrong as well. It is made of everything behind it, so mend "
-                f"{sure[0].place} first and look again."
+                f"{trial.subject.name}: the gradient of {name} is wrong as well. It is made of everything behind it, "
+                f"so mend {sure[0].place} first and look again."
             )
             causes[name] = [Cause(sure[0].kind, text, 60, name)]
 
@@ -68,7 +76,14 @@ def unusable(layer: str, target: Target) -> list[Cause]:
         return [Cause("never-written", text, 100, target.name)]
     got = np.shape(analytic)
     if got != shape:
-        return [Cause("shape", f"{what} has the wrong shape: expected {shape}, got {got}{_shape_hint(shape, got)}", 100, target.name)]
+        return [
+            Cause(
+                "shape",
+                f"{what} has the wrong shape: expected {shape}, got {got}{_shape_hint(shape, got)}",
+                100,
+                target.name,
+            )
+        ]
     if not np.isfinite(analytic).all():
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(analytic))[0])
         text = f"{what} holds NaN or infinity, first at {list(bad)}: look for a division by zero, log(0), or inf - inf."
@@ -80,7 +95,10 @@ def _shape_hint(expected: tuple[int, ...], got: tuple[int, ...]) -> str:
     if sorted(expected) == sorted(got):
         return ": transposed?"
     if len(got) > len(expected) and (not expected or got[-len(expected) :] == expected):
-        return f": not summed over the first {len(got) - len(expected)} axes? What is broadcast in forward is summed in backward."
+        return (
+            f": not summed over the first {len(got) - len(expected)} axes? What is broadcast in forward is summed in "
+            "backward."
+        )
     if np.prod(expected) == np.prod(got):
         return ": reshaped?"
     if len(got) < len(expected):
@@ -97,18 +115,20 @@ def behaviour(trial: Trial, strict: Trial, names: list[str], causes: dict[str, l
     layer = trial.subject.name
     laboratory = Laboratory(trial, gentle)
     for condition in ("dirty", "disturb"):
-        spoilt = set(gentle) - set(laboratory.cured(**{condition: True}))
+        spoilt = set(gentle) - set(laboratory.cured(dirty=condition == "dirty", disturb=condition == "disturb"))
         for name in spoilt:
             if condition == "dirty":
                 text = (
-                    f"{layer}: the gradient of {name} is assigned (=) where it must be added (+=): what was there before, "
-                    "from another use of the parameter or another part of the batch, is lost. Right from zero, wrong otherwise."
+                    f"{layer}: the gradient of {name} is assigned (=) where it must be added (+=): what was there "
+                    "before, from another use of the parameter or another part of the batch, is lost. Right from "
+                    "zero, wrong otherwise."
                 )
                 causes[name].append(Cause("assigned", text, 99, name))
             else:
                 text = (
-                    f"{layer}: the gradient of {name} is right if backward follows its forward directly, and wrong if another "
-                    "forward runs in between: something is kept on the layer (self.…) that belongs into the cache."
+                    f"{layer}: the gradient of {name} is right if backward follows its forward directly, and wrong "
+                    "if another forward runs in between: something is kept on the layer (self.…) that belongs into "
+                    "the cache."
                 )
                 causes[name].append(Cause("state", text, 99, name))
 
@@ -136,8 +156,8 @@ def _inner_cause(log: inside.Record, check: Check, causes: dict[str, list[Cause]
             full = f"{path}.{row.name}"
             if full in causes:
                 causes[full] += [_moved(cause, path, name) for cause in row.causes]
-        best = inner.causes[0] if inner.causes else Cause("inner", f"{path} fails when it is checked alone.", 60)
-        return _moved(best, path, name)
+        worst = inner.causes[0] if inner.causes else Cause("inner", f"{path} fails when it is checked alone.", 60)
+        return _moved(worst, path, name)
     if protocol and protocol[0].kind == "cache-mixup":
         return protocol[0]
     found = inside.first_wrong(log)
@@ -145,25 +165,41 @@ def _inner_cause(log: inside.Record, check: Check, causes: dict[str, list[Cause]
         return protocol[0] if protocol else None
     call, right, true = found
     e = inside.place_evidence(log, call, true)
-    behind = f"the gradient at the output of {right.path} is still right" if right else "it is the first one that backward makes"
-    where = f"Each inner layer passes alone, and {behind}: look at what {name}.backward does before it calls {call.path}.backward."
+    behind = (
+        f"the gradient at the output of {right.path} is still right"
+        if right
+        else "it is the first one that backward makes"
+    )
+    where = (
+        f"Each inner layer passes alone, and {behind}: look at what {name}.backward does before it calls "
+        f"{call.path}.backward."
+    )
     if e.a.shape != e.n.shape:
-        text = f"{e.what} has the wrong shape: expected {e.n.shape}, got {e.a.shape}{_shape_hint(e.n.shape, e.a.shape)} {where}"
+        text = (
+            f"{e.what} has the wrong shape: expected {e.n.shape}, got {e.a.shape}{_shape_hint(e.n.shape, e.a.shape)} "
+            f"{where}"
+        )
         return Cause("shape", text, 98, call.path)
     if protocol:
         return protocol[0]
     best = max(detect(e), key=lambda cause: cause.weight, default=None)
     if (best is None or best.weight < 60) and (order := inside.out_of_order(log, call)):
         return order
-    same = next((k for k, value in e.known.items() if k.startswith("what") and value.shape == e.a.shape and np.array_equal(value, e.a)), "")
-    if (best is None or best.weight < 60) and same:
+    vague = best is None or best.weight < 60
+    returned = {k: value for k, value in e.known.items() if k.startswith("what")}
+    same = next((k for k, value in returned.items() if np.array_equal(value, e.a)), "")
+    if vague and same:
         text = (
-            f"{name}: {call.path}.backward is given {same}, unchanged, but in the forward something stands between the two "
-            f"(an activation, a product): its own backward is missing. (Cosine with the truth {cosine(e.a, e.n):.3f}.)"
+            f"{name}: {call.path}.backward is given {same}, unchanged, but in the forward something stands between "
+            "the two (an activation, a product): its own backward is missing. (Cosine with the truth "
+            f"{cosine(e.a, e.n):.3f}.)"
         )
         return Cause("wiring", text, 72, call.path)
     if best is None or best.weight < 60:
-        text = f"{name}: the gradient that reaches the output of {call.path} is wrong (cosine with the truth {cosine(e.a, e.n):.3f}). {where}"
+        text = (
+            f"{name}: the gradient that reaches the output of {call.path} is wrong (cosine with the truth "
+            f"{cosine(e.a, e.n):.3f}). {where}"
+        )
         return Cause("wiring", text, 70, call.path)
     return Cause(best.kind, f"{best.text} {where}", best.weight, f"the output of {call.path}")
 
@@ -176,7 +212,11 @@ def copy_of(trial: Trial) -> Trial:
 
 
 def _moved(cause: Cause, path: str, layer: str) -> Cause:
-    text = cause.text if cause.text.startswith("In ") else f"In {layer}, {path} fails when it is checked alone. {cause.text}"
+    text = (
+        cause.text
+        if cause.text.startswith("In ")
+        else f"In {layer}, {path} fails when it is checked alone. {cause.text}"
+    )
     return Cause(cause.kind, text, cause.weight, f"{path}.{cause.place}" if cause.place else path)
 
 
@@ -187,7 +227,11 @@ def formula(
     gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
     others = {name: e.n for name, e in gathered.items() if e.full}
     for target in trial.targets:
-        if target.name not in others and target.analytic is not None and np.shape(target.analytic) == target.values.shape:
+        if (
+            target.name not in others
+            and target.analytic is not None
+            and np.shape(target.analytic) == target.values.shape
+        ):
             others[target.name] = np.asarray(target.analytic)  # it passed, so it is the true one
     for name, e in gathered.items():
         e.others = others
@@ -201,7 +245,9 @@ def formula(
             pass
     for names, cause in Laboratory(trial, list(wrong)).causes():
         for name in names:
-            if cause.kind == "initial-values":  # the rarer coincidence: a transposed Jacobian may be a symmetric one, scaled
+            if (
+                cause.kind == "initial-values"
+            ):  # the rarer coincidence: a transposed Jacobian may be a symmetric one, scaled
                 causes[name] = [replace(c, weight=c.weight - 10) if c.kind == "transposed" else c for c in causes[name]]
             what = gathered[name].what
             causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
@@ -278,5 +324,7 @@ def unknown(trial: Trial, row: Row, target: Target) -> Cause:
     flat = np.argsort(gap, axis=None)[::-1][:2]
     places = [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat if gap.flat[k] > 0]
     said = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
-    text = f"{e.what} is wrong in no way that is known here (cosine with the truth {cosine(a, e.n):.3f}). Worst: {said}."
+    text = (
+        f"{e.what} is wrong in no way that is known here (cosine with the truth {cosine(a, e.n):.3f}). Worst: {said}."
+    )
     return Cause("unknown", text, 10, row.name)

@@ -163,7 +163,10 @@ def protocol(log: Record) -> list[Cause]:
     name = log.trial.subject.name
     causes = []
     for path, whose in log.mixups[:1]:
-        text = f"{name}.backward gives {path}.backward the cache of {whose}: each backward needs the cache of its own forward."
+        text = (
+            f"{name}.backward gives {path}.backward the cache of {whose}: each backward needs the cache of its own "
+            "forward."
+        )
         causes.append(Cause("cache-mixup", text, 99, path))
     forwards = Counter(call.path for call in log.calls)
     odd = [path for path, count in forwards.items() if log.backward_counts[path] != count]
@@ -187,8 +190,8 @@ def out_of_order(log: Record, place: Call) -> Cause | None:
         if went[id(first)] < went[id(second)]:
             name = log.trial.subject.name
             text = (
-                f"{name}: forward runs {first.path} and then {second.path}, and so does backward. It must take them in the "
-                f"opposite order, {second.path} first: the chain rule starts at the loss."
+                f"{name}: forward runs {first.path} and then {second.path}, and so does backward. It must take them "
+                f"in the opposite order, {second.path} first: the chain rule starts at the loss."
             )
             return Cause("order", text, 88, second.path)
     return None

@@ -86,9 +86,7 @@ def simulate(rule: Rule, starts: list[Array], gradients: list[list[Array]]) -> l
     return path
 
 
-def _one(
-    rule: Rule, x: Array, g: Array, m: list, v: list, i: int, t: int, b1: float, b2: float, decays: bool
-) -> Array:
+def _one(rule: Rule, x: Array, g: Array, m: list, v: list, i: int, t: int, b1: float, b2: float, decays: bool) -> Array:
     """One parameter, one step."""
     decay = {"decoupled": LR * DECAY, "without lr": DECAY, "grows": -LR * DECAY}.get(rule.decay, 0.0) if decays else 0.0
     if rule.decay == "coupled" and decays:
@@ -98,7 +96,13 @@ def _one(
         return x * (1 - decay) - rule.sign * LR * m[i]
     slot = 0 if rule.shared and m[0].shape == x.shape else i
     m[slot] = b1 * m[slot] + ((1 - b1) if rule.damped else 1.0) * g
-    squares = {"square": g * g, "abs": np.abs(g), "of m": m[slot] * m[slot], "newest": g * g, "mean": np.full_like(g, (g * g).mean())}
+    squares = {
+        "square": g * g,
+        "abs": np.abs(g),
+        "of m": m[slot] * m[slot],
+        "newest": g * g,
+        "mean": np.full_like(g, (g * g).mean()),
+    }
     v[slot] = squares["newest"] if rule.second == "newest" else b2 * v[slot] + (1 - b2) * squares[rule.second]
     c1 = 1 - b1**t if rule.correct_m else 1.0
     c2 = 1 - b2**t if rule.correct_v else 1.0
@@ -169,8 +173,13 @@ def _run(
                 parameter.grad[...] = grad
             optimizer.step()
             path.append([np.array(parameter.data, dtype=np.float64) for parameter in parameters])
-            if not all(np.array_equal(p.grad, grad) or not np.any(p.grad) for p, grad in zip(parameters, grads, strict=True)):
-                text = f"{title}.step changes the gradients: whoever looks at them afterwards (their norm, a second optimizer) is misled."
+            if not all(
+                np.array_equal(p.grad, grad) or not np.any(p.grad) for p, grad in zip(parameters, grads, strict=True)
+            ):
+                text = (
+                    f"{title}.step changes the gradients: whoever looks at them afterwards (their norm, a second "
+                    "optimizer) is misled."
+                )
                 report.findings = [Cause("writes-upstream", text, 60, "grad")]
                 for parameter, grad in zip(parameters, grads, strict=True):
                     parameter.grad = np.array(grad)
@@ -193,11 +202,18 @@ def _right_rules(names: set[str]) -> Iterator[Rule]:
 def _distance(path: list[list[Array]], other: list[list[Array]]) -> Array:
     """Largest relative distance over all steps, for each parameter."""
     with np.errstate(all="ignore"):
-        gaps = np.array([[np.abs(x - y).max() / np.abs(y).max() for x, y in zip(*step, strict=True)] for step in zip(path, other, strict=True)])
+        gaps = np.array(
+            [
+                [np.abs(x - y).max() / np.abs(y).max() for x, y in zip(*step, strict=True)]
+                for step in zip(path, other, strict=True)
+            ]
+        )
     return np.nan_to_num(gaps, nan=np.inf).max(axis=0)
 
 
-def _explain(report: Report, path: list[list[Array]], starts: list[Array], gradients: list[list[Array]], best: Rule) -> None:
+def _explain(
+    report: Report, path: list[list[Array]], starts: list[Array], gradients: list[list[Array]], best: Rule
+) -> None:
     """Which wrong algorithm does it follow? All single faults, then pairs of them."""
     names = [fault for fault in FAULTS if not best.momentum_only or fault[0].decay != "decoupled" or fault[0].sign < 0]
     wrong = [row for row in report.rows if not row.ok]
@@ -214,12 +230,15 @@ def _explain(report: Report, path: list[list[Array]], starts: list[Array], gradi
             row.explain([Cause("step", f"{report.title}: the {row.name} does not move at all.", 95, row.name)])
             continue
         truth = simulate(best, starts, gradients)
-        step = next(k for k in range(len(path)) if np.abs(path[k][i] - truth[k][i]).max() > CLOSE * np.abs(truth[k][i]).max())
+        step = next(
+            k for k in range(len(path)) if np.abs(path[k][i] - truth[k][i]).max() > CLOSE * np.abs(truth[k][i]).max()
+        )
         place = tuple(int(k) for k in np.argwhere(np.abs(path[step][i] - truth[step][i]) > 0)[0])
         before = starts[i][place] if not step else path[step - 1][i][place]
         text = (
-            f"{report.title}: the {row.name} takes no path that is known here. It first differs in step {step + 1}, at {list(place)}: "
-            f"from {before:.6g} it goes to {path[step][i][place]:.6g}, the right step leads to {truth[step][i][place]:.6g}."
+            f"{report.title}: the {row.name} takes no path that is known here. It first differs in step {step + 1}, "
+            f"at {list(place)}: from {before:.6g} it goes to {path[step][i][place]:.6g}, the right step leads to "
+            f"{truth[step][i][place]:.6g}."
         )
         row.explain([Cause("unknown", text, 10, row.name)])
 
@@ -286,7 +305,10 @@ def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
         report.rows.append(Row(name, (sum(g.size for g in grads),), gap, gap <= 1e-5))
         if isinstance(returned, (float, np.floating)) and abs(float(returned) - norm) > 1e-5 * norm:
             what = "after clipping" if abs(float(returned) - limit) < 1e-4 * norm else "of something else"
-            text = f"{title} returns the norm {what}, {float(returned):.6g}; the norm before, {norm:.6g}, is what tells how training goes."
+            text = (
+                f"{title} returns the norm {what}, {float(returned):.6g}; the norm before, {norm:.6g}, is what tells "
+                "how training goes."
+            )
             report.findings = [Cause("factor", text, 60, "returned norm")]
     wrong = [row for row in report.rows if not row.ok]
     for variant, kind, said in CLIP_FAULTS if wrong else []:

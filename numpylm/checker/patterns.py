@@ -103,7 +103,9 @@ def transposed(e: Evidence) -> Cause | None:
             if e.equal(moved.reshape(e.a.shape), e.n) and not e.equal(e.a, e.n):
                 axes = [i for i, axis in enumerate(order) if i != axis]
                 which = "last two axes" if axes == [len(shape) - 2, len(shape) - 1] else f"axes {axes}"
-                text = f"{e.what}{split} equals the true one transposed over its {which}: cosine {cosine(moved, n):.3f}."
+                text = (
+                    f"{e.what}{split} equals the true one transposed over its {which}: cosine {cosine(moved, n):.3f}."
+                )
                 return Cause("transposed", text, 93, e.name)
     return None
 
@@ -122,9 +124,10 @@ def reshaped(e: Evidence) -> Cause | None:
             wrong = np.transpose(wrong, np.argsort(target)).reshape(e.a.shape)
             if e.equal(e.a, wrong) and not e.equal(wrong, e.n):
                 text = (
-                    f"{e.what}{split} holds the true numbers in the order that a reshape gives where a transpose (swapaxes) "
-                    f"is needed: axes {list(order)} were reshaped to {[shape[i] for i in target]}. reshape never moves a "
-                    f"number in memory. (Cosine with the truth {cosine(e.a, e.n):.3f}, with the reshaped truth 1.000.)"
+                    f"{e.what}{split} holds the true numbers in the order that a reshape gives where a transpose "
+                    f"(swapaxes) is needed: axes {list(order)} were reshaped to {[shape[i] for i in target]}. "
+                    f"reshape never moves a number in memory. (Cosine with the truth {cosine(e.a, e.n):.3f}, with "
+                    "the reshaped truth 1.000.)"
                 )
                 return Cause("reshaped", text, 92, e.name)
     return None
@@ -174,19 +177,26 @@ def _slice_order(a: Array, n: Array, scale: float) -> list[int] | None:
 
 
 def behind_weight(e: Evidence) -> Cause | None:
-    """The gradient of a matrix W in x W is xᵀ d, and with few rows d can be had back: is *it* transposed, reshaped, …?"""
+    """The gradient of W in x W is xᵀ d, and with few rows d can be had back: is *it* transposed, or reshaped?"""
     if e.a.ndim != 2 or not e.full:
         return None
     for name, x in e.known.items():
         rows = x.reshape(-1, x.shape[-1])
-        if x.ndim < 2 or x.shape[-1] != e.a.shape[0] or len(rows) > x.shape[-1] or np.linalg.matrix_rank(rows) < len(rows):
+        if (
+            x.ndim < 2
+            or x.shape[-1] != e.a.shape[0]
+            or len(rows) > x.shape[-1]
+            or np.linalg.matrix_rank(rows) < len(rows)
+        ):
             continue
         back = np.linalg.pinv(rows.T)  # (N, C)
         given, true = back @ e.a, back @ e.n
         if not (e.equal(rows.T @ given, e.a) and e.equal(rows.T @ true, e.n)):
             continue
         shape = (*x.shape[:-1], e.a.shape[1])
-        behind = Evidence(e.layer, f"{name} @ {e.name}", given.reshape(shape), true.reshape(shape), heads=e.heads, sizes=e.sizes)
+        behind = Evidence(
+            e.layer, f"{name} @ {e.name}", given.reshape(shape), true.reshape(shape), heads=e.heads, sizes=e.sizes
+        )
         for pattern in (transposed, reshaped, permuted):
             if found := pattern(behind):
                 text = f"{found.text} (Recovered from the gradient of {e.name}, which is {name}ᵀ times it.)"

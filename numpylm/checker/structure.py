@@ -24,7 +24,11 @@ def backward_jacobian(trial: Trial, index: int) -> Array | None:
     for o in range(size):
         one = np.zeros(size)
         one[o] = 1.0
-        rows.append(np.asarray(trial.gradients(one.reshape(np.shape(trial.out)) if np.ndim(trial.out) else 1.0)[index]).reshape(-1))
+        rows.append(
+            np.asarray(trial.gradients(one.reshape(np.shape(trial.out)) if np.ndim(trial.out) else 1.0)[index]).reshape(
+                -1
+            )
+        )
     return np.stack(rows)
 
 
@@ -37,15 +41,15 @@ def linear(e: Evidence, trial: Trial, index: int) -> Cause | None:
         return None
     if e.equal(doubled, first):
         text = (
-            f"{e.what} stays the same when the upstream gradient is doubled: backward does not use it. By the chain rule "
-            "every gradient is multiplied by it, also where a loss is the last step and it is 1."
+            f"{e.what} stays the same when the upstream gradient is doubled: backward does not use it. By the chain "
+            "rule every gradient is multiplied by it, also where a loss is the last step and it is 1."
         )
         return Cause("upstream", text, 98, e.name)
     negated = np.asarray(trial.gradients(-trial.dout)[index])
     if not e.equal(doubled, 2 * first) or not e.equal(negated, -first):
         text = (
-            f"{e.what} is not proportional to the upstream gradient (twice as much, or its opposite, gives something else): "
-            "does backward use the upstream gradient where it should use the input, or multiply by it twice?"
+            f"{e.what} is not proportional to the upstream gradient (twice as much, or its opposite, gives something "
+            "else): does backward use the upstream gradient where it should use the input, or multiply by it twice?"
         )
         return Cause("upstream", text, 97, e.name)
     return None
@@ -77,8 +81,8 @@ def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
     scale = max(float(np.abs(true).max(initial=0)), 1e-300)
     if true.shape[0] == true.shape[1] and np.abs(given - true.T).max() <= FIT * scale < np.abs(true - true.T).max():
         text = (
-            f"{e.what} is made with a matrix where its transpose is needed: the Jacobian that backward uses is the true one "
-            "transposed (cosine 1.000). For y = x W, dx = dy Wᵀ; for y = P v, dv = Pᵀ dy."
+            f"{e.what} is made with a matrix where its transpose is needed: the Jacobian that backward uses is the "
+            "true one transposed (cosine 1.000). For y = x W, dx = dy Wᵀ; for y = P v, dv = Pᵀ dy."
         )
         return Cause("transposed", text, 92, e.name)
     return None
@@ -131,8 +135,8 @@ def _partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
         lost, kept = np.flatnonzero(np.abs(weights) < FIT), np.flatnonzero(np.abs(weights - 1) < FIT)
         if len(lost) + len(kept) == count and len(lost) and len(kept):
             text = (
-                f"{e.what} counts only what comes from index {listing(kept.tolist())} of axis {axis} of the output; what comes "
-                f"from {listing(lost.tolist())} is lost. Sum over that axis."
+                f"{e.what} counts only what comes from index {listing(kept.tolist())} of axis {axis} of the output; "
+                f"what comes from {listing(lost.tolist())} is lost. Sum over that axis."
             )
         else:
             said = ", ".join(f"{w:.4g}" for w in weights[:6]) + (", …" if count > 6 else "")
@@ -155,15 +159,16 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
         if len(later):
             off = " by exactly one position" if (later[:, 1] - later[:, 0] == 1).all() and len(true) > 2 else ""
             text = (
-                f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it cannot see "
-                f"(axis {axis}). The forward never looks ahead, the backward does{off}: the causal mask is "
-                f"{'off by one' if off else 'missing'} in backward."
+                f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "
+                f"cannot see (axis {axis}). The forward never looks ahead, the backward does{off}: the causal mask "
+                f"is {'off by one' if off else 'missing'} in backward."
             )
             return Cause("causal", text, 95 if off else 80, e.name)
         if len(lost) and (lost[:, 0] == lost[:, 1]).any():
             text = (
-                f"{e.what}: no gradient goes from output position {lost[0][0]} to position {lost[0][1]}, which it sees in "
-                f"the forward (axis {axis}): the causal mask in backward is off by one, the diagonal belongs to what may be seen."
+                f"{e.what}: no gradient goes from output position {lost[0][0]} to position {lost[0][1]}, which it "
+                f"sees in the forward (axis {axis}): the causal mask in backward is off by one, the diagonal belongs "
+                "to what may be seen."
             )
             return Cause("causal", text, 94, e.name)
     return None
@@ -173,7 +178,7 @@ def _along(j: Array, out_shape: tuple[int, ...], in_shape: tuple[int, ...], axis
     """Whether anything at one place of an axis of the output depends on anything at a place of the input's axis."""
     full = j.reshape(*out_shape, *in_shape)
     keep = (axis, len(out_shape) + axis)
-    return full.any(axis=tuple(i for i in range(full.ndim) if i not in keep))
+    return np.asarray(full.any(axis=tuple(i for i in range(full.ndim) if i not in keep)))
 
 
 def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
@@ -188,14 +193,15 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
         which = f"axis {axis}" + (", the batch" if axis == 0 and e.a.ndim > 2 else "")
         if given and not true:
             text = (
-                f"{e.what} mixes different places along {which}, which the forward keeps apart: a sum, mean or product over "
-                "the wrong axis in backward?"
+                f"{e.what} mixes different places along {which}, which the forward keeps apart: a sum, mean or "
+                "product over the wrong axis in backward?"
             )
             return Cause("mixing", text, 91, e.name)
         if true and not given:
             text = (
-                f"{e.what} treats every place along {which} on its own, but in the forward they influence each other (as in "
-                "softmax, where every output depends on every input of its row): the terms off the diagonal are missing."
+                f"{e.what} treats every place along {which} on its own, but in the forward they influence each other "
+                "(as in softmax, where every output depends on every input of its row): the terms off the diagonal "
+                "are missing."
             )
             return Cause("diagonal", text, 90, e.name)
     return None
@@ -218,17 +224,23 @@ def _elementwise(e: Evidence, trial: Trial, n: Array, true: Array, given: Array)
         let_through = int(((slopes != 0) & (right == 0)).sum())
         lost = int(((slopes == 0) & (right != 0)).sum())
         text = (
-            f"{e.what} does not go through the mask of its own forward: it passes at {let_through} places that the forward "
-            f"dropped, and is zero at {lost} that it kept. The cache must carry the mask; a new one is another one."
+            f"{e.what} does not go through the mask of its own forward: it passes at {let_through} places that the "
+            f"forward dropped, and is zero at {lost} that it kept. The cache must carry the mask; a new one is "
+            "another one."
         )
         if let_through or lost:
             return Cause("dropout", text, 92, e.name)
-    text = f"{e.what}: the function is elementwise, and its derivative is wrong: at x = {x[i]:.4g} backward uses {slopes[i]:.6g}, the slope is {right[i]:.6g}."
+    text = (
+        f"{e.what}: the function is elementwise, and its derivative is wrong: at x = {x[i]:.4g} backward uses "
+        f"{slopes[i]:.6g}, the slope is {right[i]:.6g}."
+    )
     with np.errstate(all="ignore"):
         names = {"the output itself": out, "the input itself": x, "output / input": out / x, "1": np.ones_like(x)}
     alike = [name for name, value in names.items() if np.allclose(slopes, value, rtol=1e-6, atol=1e-9)]
     if alike == ["output / input"]:
-        text += " It equals output / input: for x g(x) the product rule has two terms, g + x g', and the second is missing."
+        text += (
+            " It equals output / input: for x g(x) the product rule has two terms, g + x g', and the second is missing."
+        )
     elif alike:
         text += f" It equals {alike[0]} everywhere."
     elif not bad[x > 0].any():

@@ -67,7 +67,7 @@ class PlainParameter(Parameter):
             getattr(self.layer, path[0])[path[1]] = value
 
     @property
-    def data(self) -> Array:  # type: ignore[override]
+    def data(self) -> Array:
         return self._get(self.value)
 
     @data.setter
@@ -75,7 +75,7 @@ class PlainParameter(Parameter):
         self._set(self.value, value)
 
     @property
-    def grad(self) -> Array:  # type: ignore[override]
+    def grad(self) -> Array:
         found = self._get(self.gradient)
         return np.zeros_like(self.data) if found is None else np.asarray(found)
 
@@ -105,8 +105,8 @@ class Subject:
         if isinstance(target, (tuple, list)):
             if len(target) != 2 or not all(callable(part) for part in target):
                 raise TypeError(
-                    "gradcheck expects a layer, a pair (forward, backward) of functions, or a class with forward(ctx, …) "
-                    f"and backward(ctx, …); got a {type(target).__name__} of {len(target)}"
+                    "gradcheck expects a layer, a pair (forward, backward) of functions, or a class with "
+                    f"forward(ctx, …) and backward(ctx, …); got a {type(target).__name__} of {len(target)}"
                 )
             self._forward, self._backward = target
             self.name = getattr(self._forward, "__name__", "function")
@@ -132,11 +132,13 @@ class Subject:
         self.keeps_cache = _count_required(self._backward) == 1 and _count_positional(self._backward) == 1
 
     def _use_context_class(self, target: type) -> None:
-        static = all(isinstance(inspect.getattr_static(target, name, None), staticmethod) for name in ("forward", "backward"))
+        static = all(
+            isinstance(inspect.getattr_static(target, name, None), staticmethod) for name in ("forward", "backward")
+        )
         if not static:
             raise TypeError(
-                f"gradcheck got the class {target.__name__} itself: pass an object, {target.__name__}(…); only a class "
-                "with static forward(ctx, …) and backward(ctx, …) is checked as a class"
+                f"gradcheck got the class {target.__name__} itself: pass an object, {target.__name__}(…); only a "
+                "class with static forward(ctx, …) and backward(ctx, …) is checked as a class"
             )
         self.name = target.__name__
 
@@ -162,7 +164,8 @@ class Subject:
         out, cache = result
         if not (isinstance(out, (np.ndarray, float, int, np.number))):
             raise CheckError(
-                f"{self.name}: the first thing that forward returns must be one array (or number), got a {type(out).__name__}"
+                f"{self.name}: the first thing that forward returns must be one array (or number), got a "
+                f"{type(out).__name__}"
             )
         return out, cache
 
@@ -193,7 +196,9 @@ class Subject:
 def describe(error: BaseException) -> str:
     """An exception as the student's own file, line and code, then the message."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in OWN_FILES]
-    theirs = [f for f in frames if not f.filename.startswith((str(PACKAGE), NUMPY)) and "site-packages" not in f.filename]
+    theirs = [
+        f for f in frames if not f.filename.startswith((str(PACKAGE), NUMPY)) and "site-packages" not in f.filename
+    ]
     inner = theirs[-1] if theirs else next((f for f in reversed(frames) if not f.filename.startswith(NUMPY)), None)
     said = f"{type(error).__name__}: {error}"
     if inner is None:

@@ -40,11 +40,15 @@ def missing_term(e: Evidence) -> Cause | None:
     rows = {name: k for name, k in e.known.items() if k.shape == e.a.shape}
     for name, k in rows.items():
         if e.equal(rest, _project(rest, [k])):
-            return cause(f"in each row a multiple of {name}: the term {name} · (a sum over the row) is missing or wrong", 85)
+            return cause(
+                f"in each row a multiple of {name}: the term {name} · (a sum over the row) is missing or wrong", 85
+            )
     if e.a.shape[-1] > 4:
         for name, k in rows.items():
             if e.equal(rest, _project(rest, [k, np.ones_like(k)])):
-                return cause(f"in each row a constant and a multiple of {name}: two sums over the row are missing or wrong")
+                return cause(
+                    f"in each row a constant and a multiple of {name}: two sums over the row are missing or wrong"
+                )
     return None
 
 
@@ -61,7 +65,7 @@ def rows_of_ids(e: Evidence) -> Cause | None:
     """Wrong only in the rows of a table that the ids use, or only where an id occurs more than once."""
     if e.a.ndim != 2:
         return None
-    bad_rows = e.wrong.any(axis=1)
+    bad_rows = np.asarray(e.wrong.any(axis=1))
     for name, ids in e.indices.items():
         used = ids[(ids >= 0) & (ids < len(e.a))]
         if not used.size or used.size != ids.size:
@@ -71,24 +75,24 @@ def rows_of_ids(e: Evidence) -> Cause | None:
         if often.any() and bad_rows[often].any() and not bad_rows[~often].any():
             rows = listing(np.flatnonzero(bad_rows).tolist())
             text = (
-                f"{e.what} is wrong only in rows of ids that occur more than once in {name} (rows {rows}); where an id "
-                "occurs once it is right. Each use of a row adds to its gradient: grad[ids] += d keeps only one of several "
-                "equal ids, np.add.at(grad, ids, d) keeps all."
+                f"{e.what} is wrong only in rows of ids that occur more than once in {name} (rows {rows}); where an "
+                "id occurs once it is right. Each use of a row adds to its gradient: grad[ids] += d keeps only one "
+                "of several equal ids, np.add.at(grad, ids, d) keeps all."
             )
             return Cause("repeated-ids", text, 97, e.name)
         two_uses = never.any() and np.abs(np.nan_to_num(e.n[never])).max(initial=0) > FIT * e.scale
         if two_uses and bad_rows[once | often].any() and not bad_rows[never].any():
             text = (
-                f"{e.what} is right in the rows of ids that do not occur in {name}, and wrong in those that do. It is used "
-                "in two ways, as a look-up table and as a matrix, and its gradient is the sum of both: the look-up's part is "
-                "missing or wrong."
+                f"{e.what} is right in the rows of ids that do not occur in {name}, and wrong in those that do. It "
+                "is used in two ways, as a look-up table and as a matrix, and its gradient is the sum of both: the "
+                "look-up's part is missing or wrong."
             )
             return Cause("shared", text, 96, e.name)
         if two_uses and not np.any(e.a[never]) and bad_rows[never].any():
             text = (
-                f"{e.what} is zero in the rows of ids that do not occur in {name}, where the true one is not. It is used "
-                "in two ways, as a look-up table and as a matrix (the output layer), and its gradient is the sum of both: "
-                "the matrix's part is missing."
+                f"{e.what} is zero in the rows of ids that do not occur in {name}, where the true one is not. It is "
+                "used in two ways, as a look-up table and as a matrix (the output layer), and its gradient is the "
+                "sum of both: the matrix's part is missing."
             )
             return Cause("shared", text, 96, e.name)
     return None
@@ -104,14 +108,16 @@ def masked(e: Evidence) -> Cause | None:
             rows = e.wrong.reshape(*index.shape, -1).any(axis=-1)
             if not (rows & (index >= 0)).any():
                 text = (
-                    f"{e.what} is not zero at places where {name} is {index.min()} ({plural(int(rows.sum()), 'place')}): the "
-                    "forward ignores them, so no gradient may come from there."
+                    f"{e.what} is not zero at places where {name} is {index.min()} "
+                    f"({plural(int(rows.sum()), 'place')}): the forward ignores them, so no gradient may come from "
+                    "there."
                 )
                 return Cause("mask", text, 94, e.name)
     where = tuple(int(i) for i in np.argwhere(e.wrong)[0])
     text = (
-        f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where the output does not depend on it at all "
-        f"(first at {list(where)}: {e.a[where]:.4g}), and right everywhere else: a mask that forward applies and backward does not?"
+        f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where the output does not depend on it at "
+        f"all (first at {list(where)}: {e.a[where]:.4g}), and right everywhere else: a mask that forward applies and "
+        "backward does not?"
     )
     return Cause("mask", text, 83, e.name)
 
@@ -126,8 +132,8 @@ def indexed(e: Evidence) -> Cause | None:
             gaps = (e.n - e.a)[e.wrong]
             much = f"; true minus given is {gaps[0]:.6g} at all of them" if np.ptp(gaps) < FIT * e.scale else ""
             text = (
-                f"{e.what} is wrong only at the entries that {name} picks, one in each row{much}: the term that belongs to "
-                "the right answer (the one-hot vector) is missing or wrong."
+                f"{e.what} is wrong only at the entries that {name} picks, one in each row{much}: the term that "
+                "belongs to the right answer (the one-hot vector) is missing or wrong."
             )
             return Cause("missing-term", text, 94, e.name)
     return None
@@ -144,8 +150,8 @@ def partly_zero(e: Evidence) -> Cause | None:
         dead = zero.all(axis=rest)
         if lost.any() and (lost <= dead).all() and e.a.shape[axis] > 1:
             text = (
-                f"{e.what} is zero at {listing(np.flatnonzero(lost).tolist())} along axis {axis}, where the true one is not, "
-                "and right everywhere else: a part that backward forgets."
+                f"{e.what} is zero at {listing(np.flatnonzero(lost).tolist())} along axis {axis}, where the true one "
+                "is not, and right everywhere else: a part that backward forgets."
             )
             return Cause("partial", text, 82, e.name)
     return None
@@ -159,8 +165,8 @@ def one_of_many(e: Evidence) -> Cause | None:
         for i, part in enumerate(k):
             if e.equal(e.a, part):
                 text = (
-                    f"{e.what} is only entry {i} of {name} along axis 0, of {len(k)} that there are: what was broadcast over "
-                    "that axis in the forward must be summed over it."
+                    f"{e.what} is only entry {i} of {name} along axis 0, of {len(k)} that there are: what was "
+                    "broadcast over that axis in the forward must be summed over it."
                 )
                 return Cause("partial", text, 93, e.name)
     return None
@@ -174,8 +180,9 @@ def unbalanced(e: Evidence) -> Cause | None:
         true, given = np.abs(e.n.sum(axis)).max(initial=0), np.abs(e.a.sum(axis)).max(initial=0)
         if e.a.shape[axis] > 2 and true <= FIT * e.scale and given > 1e-3 * e.scale:
             text = (
-                f"{e.what} does not sum to zero along axis {axis}, and must: the output stays the same when one number is "
-                f"added to everything along that axis (as softmax does). The term that subtracts a sum or mean is missing or wrong."
+                f"{e.what} does not sum to zero along axis {axis}, and must: the output stays the same when one "
+                "number is added to everything along that axis (as softmax does). The term that subtracts a sum or "
+                "mean is missing or wrong."
             )
             return Cause("missing-term", text, 76, e.name)
     return None

@@ -1,5 +1,6 @@
 """Running a layer under chosen conditions: its analytic gradients, and differences of its forward."""
 
+import contextlib
 import copy
 import dataclasses
 from dataclasses import dataclass
@@ -104,10 +105,8 @@ class Trial:
 
     def _other_forward(self) -> None:
         """Run the forward on other values; what it leaves on the layer must not matter."""
-        try:
+        with contextlib.suppress(ValueError):  # if it does not accept these values, nothing can be learnt from them
             self.run([other_values(value) for value in self.given], stream=4)
-        except ValueError:
-            pass  # it does not accept these values: then nothing can be learnt from them
 
     def run(self, inputs: list, stream: int = 2) -> tuple[Any, Cache]:
         """Forward, with the same dropout masks each time (others for another ``stream``)."""
@@ -116,12 +115,12 @@ class Trial:
             options = options | {"rng": np.random.default_rng([self.setup.seed, stream])}
         if not self.seeded:
             return self.subject.forward(*inputs, **options)
-        before = np.random.get_state()
-        np.random.seed((self.setup.seed + stream) % 2**32)
+        before = np.random.get_state()  # noqa: NPY002
+        np.random.seed((self.setup.seed + stream) % 2**32)  # noqa: NPY002
         try:
             return self.subject.forward(*inputs, **options)
         finally:
-            np.random.set_state(before)
+            np.random.set_state(before)  # noqa: NPY002
 
     def value(self) -> Array:
         """The output as the inputs and parameters now stand."""
@@ -198,4 +197,3 @@ def as_float64(value: Any) -> Any:
         array = np.asarray(value)
         return array.astype(np.float64) if array.dtype.kind == "f" else value
     return value
-

@@ -60,6 +60,7 @@ REFERENCES: dict[str, tuple[Builder, tuple, Inputs]] = {
     "attention": (_pair("scaled_dot_product_attention"), (), _qkv),
 }
 
+
 def compare(item: Found, name: str, seed: int = 0) -> Report:
     """Gradient check of a student's layer, with our layer's forward and gradients beside it.
 
@@ -72,7 +73,7 @@ def compare(item: Found, name: str, seed: int = 0) -> Report:
         raise ValueError(f"--as {name}: there is no such layer here; known are {', '.join(REFERENCES)}")
     if item.kind in ("optimizer", "clipping"):
         raise ValueError(f"--as {name}: {item.name} is no layer; check it without --as")
-    build, args, make_inputs = REFERENCES[name]
+    _, args, make_inputs = REFERENCES[name]
     rng = np.random.default_rng(seed)
     inputs = make_inputs(rng)
     title = f"{item.name}, held against {name}"
@@ -124,7 +125,9 @@ def _make(item: Found, args: tuple, rng: np.random.Generator) -> Any:
         raise CheckError(f"{item.name}{args} could not be made, and ours can. {describe(error)}") from error
 
 
-Pairs = list[tuple[str, Any, Callable[[Array], Array], str]]  # their name, their Parameter or input, how it looks to us, our name
+Pairs = list[
+    tuple[str, Any, Callable[[Array], Array], str]
+]  # their name, their Parameter or input, how it looks to us, our name
 
 
 def _match(item: Found, target: Any, ours: Subject, inputs: tuple) -> tuple[Subject, tuple, Pairs, list[str]]:
@@ -153,11 +156,13 @@ def _match(item: Found, target: Any, ours: Subject, inputs: tuple) -> tuple[Subj
         our_name, value, _ = best
         turned = np.shape(value) != shape
         if turned:
-            notes.append(f"{their_name} is the transpose of our {our_name}: (out, in) as in torch, where ours is (in, out).")
+            notes.append(
+                f"{their_name} is the transpose of our {our_name}: (out, in) as in torch, where ours is (in, out)."
+            )
         parameter.data = np.array(value.T if turned else value)
         parameter.grad = np.zeros(shape)
         pairs.append((their_name, parameter, np.transpose if turned else np.asarray, our_name))
-    for our_name, value, _ in [entry for entry in left if "bias" in entry[0]]:
+    for _, value, _ in [entry for entry in left if "bias" in entry[0]]:
         value[...] = 0  # a layer without biases is compared with ours at biases of zero
     if left:
         notes.append("not found in yours: " + ", ".join(f"{our_name} {np.shape(value)}" for our_name, value, _ in left))
@@ -178,10 +183,19 @@ def _split(ours: Subject, shapes: list[tuple]) -> list[tuple[str, Array, Paramet
 
 
 def _nearest(name: str, shape: tuple, left: list) -> Any:
-    """Among our parameters of that shape (or its transpose): the one with the same name, the same letter, or the first."""
-    same = [entry for entry in left if np.shape(entry[1]) == shape] or [e for e in left if np.shape(e[1]) == shape[::-1]]
+    """Among our parameters of that shape (or its transpose): the same name, the same letter, or the first."""
+    same = [entry for entry in left if np.shape(entry[1]) == shape] or [
+        e for e in left if np.shape(e[1]) == shape[::-1]
+    ]
     lower = name.lower()
-    letter = next((c for c in "qkv" if f"w{c}" in lower or f"w_{c}" in lower or f"b_{c}" in lower or f"{c}_" in lower or f"b{c}" in lower), "")
+    letter = next(
+        (
+            c
+            for c in "qkv"
+            if f"w{c}" in lower or f"w_{c}" in lower or f"b_{c}" in lower or f"{c}_" in lower or f"b{c}" in lower
+        ),
+        "",
+    )
     by_letter = [entry for entry in same if letter and entry[0].endswith(f"part {letter}")]
     output = [entry for entry in same if "part" not in entry[0]] if not letter else []
     by_name = [entry for entry in same if entry[0] == name]
@@ -229,18 +243,24 @@ def _forward_causes(
             same = _run(other, inputs)
         except CheckError:
             continue
-        if same.shape == got.shape and np.abs(same - got).max() <= CLOSE * np.abs(want).max() and not np.array_equal(same, want):
+        if (
+            same.shape == got.shape
+            and np.abs(same - got).max() <= CLOSE * np.abs(want).max()
+            and not np.array_equal(same, want)
+        ):
             causes.append(Cause("forward", f"{title}: the forward is that of {name} with {said}.", 95, "forward"))
             break
     e = Evidence(title, "…", got, want, None, {}, {}, {}, (H,))
     for cause in detect(e) if not causes else []:
-        text = cause.text.replace("the gradient of …", "the output").replace("the true one", "ours").replace("true", "our")
+        text = (
+            cause.text.replace("the gradient of …", "the output").replace("the true one", "ours").replace("true", "our")
+        )
         causes.append(Cause("forward", text, cause.weight, "forward"))
     if not causes:
         worst = tuple(int(i) for i in np.unravel_index(int(np.abs(got - want).argmax()), got.shape))
         text = (
-            f"{title}: the output differs (cosine {cosine(got, want):.4f}). Worst at {list(worst)}: yours {got[worst]:.6g}, "
-            f"ours {want[worst]:.6g}. Gradients below belong to your forward, whatever it is."
+            f"{title}: the output differs (cosine {cosine(got, want):.4f}). Worst at {list(worst)}: yours "
+            f"{got[worst]:.6g}, ours {want[worst]:.6g}. Gradients below belong to your forward, whatever it is."
         )
         causes.append(Cause("forward", text, 10, "forward"))
     return causes
@@ -268,11 +288,17 @@ def _gradients(
         if dx is not None and k < len(their_dx):
             gaps[theirs.input_names[k]] = _gap(their_dx[k], dx)
     for k, (their_name, parameter, view, our_name) in enumerate(pairs):
-        given = parameter.grad if parameter is not None else (their_dx[len(inputs) + k] if len(inputs) + k < len(their_dx) else None)
+        given = (
+            parameter.grad
+            if parameter is not None
+            else (their_dx[len(inputs) + k] if len(inputs) + k < len(their_dx) else None)
+        )
         gaps[their_name] = _gap(view(np.asarray(given)) if given is not None else None, our_grads[our_name])
     if gaps:
         worst = max(gaps, key=lambda key: gaps[key])
-        report.notes.append(f"gradients beside those of our {name}: largest relative difference {gaps[worst]:.1e}, in {worst}.")
+        report.notes.append(
+            f"gradients beside those of our {name}: largest relative difference {gaps[worst]:.1e}, in {worst}."
+        )
 
 
 def _grad_part(ours: Subject, name: str) -> Array:

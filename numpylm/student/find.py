@@ -110,8 +110,8 @@ def choose(path: Path, only: str | None = None, like: str | None = None) -> list
     items = find(load_file(path))
     if not items:
         raise ValueError(
-            f"{path} holds nothing to check: it needs classes with forward and backward, function pairs such as f and "
-            "f_backward (or f_forward and f_backward), optimizers with step, or a function with clip in its name"
+            f"{path} holds nothing to check: it needs classes with forward and backward, function pairs such as f "
+            "and f_backward (or f_forward and f_backward), optimizers with step, or a function with clip in its name"
         )
     names = [item.name for item in items]
     if only is not None:
@@ -181,7 +181,8 @@ def prepare(item: Found, seed: int = 0) -> tuple[Any, tuple, dict]:
     why = f" With inputs of shape {tried}: {first[0]}" if first else ""
     raise CheckError(
         f"{item.name}: no inputs were found that its forward accepts. Say which to use: add a function "
-        f"{item.name}_example(rng) to the file that returns {'the object and ' if item.kind == 'layer' else ''}the inputs as a tuple.{why}"
+        f"{item.name}_example(rng) to the file that returns {'the object and ' if item.kind == 'layer' else ''}the "
+        f"inputs as a tuple.{why}"
     )
 
 
@@ -203,8 +204,12 @@ def _build(item: Found, rng: np.random.Generator) -> Any:
     try:
         return item.target(**given)
     except Exception as error:
-        said = ", ".join(f"{name}={value!r}" for name, value in given.items() if not isinstance(value, np.random.Generator))
+        said = ", ".join(
+            f"{name}={value!r}" for name, value in given.items() if not isinstance(value, np.random.Generator)
+        )
         raise CheckError(
-            f"{item.name}({said}) could not be made; these arguments were guessed from their names. Say what to use: add a "
-            f"function {item.name}_example(rng) to the file that returns the object and its inputs as a tuple.\n{describe(error)}"
+            f"{item.name}({said}) could not be made; these arguments were guessed from their names. Say what to "
+            "use: add a "
+            f"function {item.name}_example(rng) to the file that returns the object and its inputs as a "
+            f"tuple.\n{describe(error)}"
         ) from error

@@ -50,7 +50,9 @@ def arguments(function: Callable, rng: Rng) -> dict[str, Any]:
         elif not required:
             continue
         elif known in ("config", "cfg"):
-            given[name] = SimpleNamespace(vocab_size=V, block_size=S, n_layer=2, n_head=H, n_embd=C, dropout=0.3, bias=True)
+            given[name] = SimpleNamespace(
+                vocab_size=V, block_size=S, n_layer=2, n_head=H, n_embd=C, dropout=0.3, bias=True
+            )
         elif known == "bias":
             given[name] = True
         elif known == "dtype":

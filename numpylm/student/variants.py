@@ -60,6 +60,6 @@ def worlds() -> list[tuple[str, World]]:
     """(what it is, the modules so changed) for each change whose line still exists."""
     made = []
     for module, owner, old, new, said in CHANGES:
-        fault = Fault("variant", module, owner, old, new, said, "", "", "", lambda world, rng: (None, (), {}))
+        fault = Fault("", "variant", module, owner, old, new, said, "", "", "", lambda world, rng: (None, (), {}))
         made.append((said, World(fault)))
     return made

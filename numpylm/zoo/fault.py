@@ -24,6 +24,8 @@ class Fault:
 
     Attributes
     ----------
+    animal : str
+        What it is called in the game, where the name would give the bug away.
     name : str
     module : str
         Which of our modules is changed.
@@ -43,6 +45,7 @@ class Fault:
         ``build(world, rng) -> (subject, inputs, options)``: what is put through the checker.
     """
 
+    animal: str
     name: str
     module: str
     owner: str

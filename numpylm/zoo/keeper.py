@@ -18,8 +18,8 @@ def animals() -> list[Fault]:
 
 
 def get(name: str) -> Fault:
-    """The fault of that name; a ValueError names the nearest one."""
-    names = {fault.name: fault for fault in animals()}
+    """The fault of that name (or animal); a ValueError names the nearest one."""
+    names = {fault.name: fault for fault in animals()} | {fault.animal: fault for fault in animals()}
     if name not in names:
         near = difflib.get_close_matches(name, names, 1, 0.4)
         raise ValueError(f"no animal {name!r} in the zoo" + (f"; did you mean {near[0]}?" if near else ""))
@@ -43,11 +43,12 @@ def index() -> str:
         if fault.owner != place:
             place = fault.owner
             lines.append(f"\n{place}")
-        lines.append(f"  {fault.name}")
+            lines.append("")
+        lines[-1] += f"  {fault.animal}"
     lines.append(
-        "\n  numpylm gradcheck --zoo NAME           the faulty code: where is the bug?"
-        "\n  numpylm gradcheck --zoo NAME --check   what the checker says"
-        "\n  numpylm gradcheck --zoo NAME --solve   the answer"
+        "\n  numpylm gradcheck --zoo ANIMAL           the faulty code: where is the bug?"
+        "\n  numpylm gradcheck --zoo ANIMAL --check   what the checker says"
+        "\n  numpylm gradcheck --zoo ANIMAL --solve   the answer"
     )
     return "\n".join(lines)
 
@@ -59,16 +60,19 @@ def riddle(fault: Fault) -> str:
     if partner != fault.owner:
         code = World(fault).source(partner) + "\n\n" + code
     return (
-        f"{fault.name}: one thing in this code is wrong. Which?\n\n{without_docstrings(code)}\n"
-        f"numpylm gradcheck --zoo {fault.name} --check   what the checker says\n"
-        f"numpylm gradcheck --zoo {fault.name} --solve   the answer"
+        f"The {fault.animal}: one thing in this code is wrong. Which?\n\n{without_docstrings(code)}\n"
+        f"numpylm gradcheck --zoo {fault.animal} --check   what the checker says\n"
+        f"numpylm gradcheck --zoo {fault.animal} --solve   the answer"
     )
 
 
 def answer(fault: Fault) -> str:
     """What was changed, what is wrong with it, and how it hides."""
     changed = difference(World().source(fault.owner), World(fault).source(fault.owner))
-    return f"{fault.name}, in {fault.owner} of {fault.module}.py\n\n{changed}\n\n{fault.wrong}\nHow it hides: {fault.hides}"
+    return (
+        f"The {fault.animal} is {fault.name}, in {fault.owner} of "
+        f"{fault.module}.py\n\n{changed}\n\n{fault.wrong}\nHow it hides: {fault.hides}"
+    )
 
 
 def names_place(fault: Fault, report: Report) -> bool:
@@ -90,10 +94,11 @@ def table() -> str:
         explained += right
         said = first.text.replace("\n", " ").replace("|", "\\|") if first else "nothing"
         mark = "" if right else f" (expected: {KINDS[fault.kind]})"
-        rows.append(f"| `{fault.name}` | {fault.wrong} | {fault.hides} | {said}{mark} |")
+        rows.append(f"| {fault.animal}: `{fault.name}` | {fault.wrong} | {fault.hides} | {said}{mark} |")
     count = len(rows)
     head = (
-        "# The zoo of faulty layers\n\nMade by `numpylm gradcheck --zoo --table`. Each animal is one small change to our own code; "
+        "# The zoo of faulty layers\n\nMade by `numpylm gradcheck --zoo --table`. Each animal is one small change "
+        "to our own code; "
         "the last column is what the checker says about it first.\n\n"
         f"**{count} faults: {detected} detected, {placed} placed (the layer and the parameter or input named), "
         f"{explained} with the right cause first ({explained / count:.0%}).**\n\n"

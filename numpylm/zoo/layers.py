@@ -68,6 +68,7 @@ SOFTMAX = "p, axis = cache\n    return p * (dp - (dp * p).sum(axis=axis, keepdim
 
 FUNCTIONS = (
     Fault(
+        "otter",
         "softmax-without-the-sum",
         "functional",
         "softmax_backward",
@@ -80,6 +81,7 @@ FUNCTIONS = (
         _pair("softmax", B, T, V),
     ),
     Fault(
+        "lynx",
         "softmax-diagonal",
         "functional",
         "softmax_backward",
@@ -92,6 +94,7 @@ FUNCTIONS = (
         _pair("softmax", B, T, V),
     ),
     Fault(
+        "heron",
         "softmax-wrong-axis",
         "functional",
         "softmax_backward",
@@ -104,6 +107,7 @@ FUNCTIONS = (
         _pair("softmax", B, T, V),
     ),
     Fault(
+        "badger",
         "softmax-subtracts-twice",
         "functional",
         "softmax_backward",
@@ -116,6 +120,7 @@ FUNCTIONS = (
         _pair("softmax", B, T, V),
     ),
     Fault(
+        "newt",
         "softmax-spoils-its-cache",
         "functional",
         "softmax_backward",
@@ -128,6 +133,7 @@ FUNCTIONS = (
         _pair("softmax", B, T, V),
     ),
     Fault(
+        "stoat",
         "relu-gates-on-the-gradient",
         "functional",
         "relu_backward",
@@ -140,6 +146,7 @@ FUNCTIONS = (
         _pair("relu", T, C),
     ),
     Fault(
+        "plover",
         "relu-passes-everything",
         "functional",
         "relu_backward",
@@ -152,6 +159,7 @@ FUNCTIONS = (
         _pair("relu", T, C),
     ),
     Fault(
+        "mole",
         "relu-in-place",
         "functional",
         "relu",
@@ -164,6 +172,7 @@ FUNCTIONS = (
         _pair("relu", T, C),
     ),
     Fault(
+        "wren",
         "gelu-without-the-product-rule",
         "functional",
         "gelu_backward",
@@ -176,6 +185,7 @@ FUNCTIONS = (
         _pair("gelu", T, C),
     ),
     Fault(
+        "vole",
         "gelu-forgets-the-three",
         "functional",
         "gelu_backward",
@@ -188,6 +198,7 @@ FUNCTIONS = (
         _pair("gelu", T, C),
     ),
     Fault(
+        "hare",
         "gelu-other-form-backward",
         "functional",
         "gelu_backward",
@@ -200,6 +211,7 @@ FUNCTIONS = (
         _pair("gelu", T, C, approximate="none"),
     ),
     Fault(
+        "toad",
         "cross-entropy-without-the-target",
         "functional",
         "cross_entropy",
@@ -212,6 +224,7 @@ FUNCTIONS = (
         _cross_entropy,
     ),
     Fault(
+        "finch",
         "cross-entropy-counts-the-ignored",
         "functional",
         "cross_entropy",
@@ -224,6 +237,7 @@ FUNCTIONS = (
         _cross_entropy,
     ),
     Fault(
+        "shrew",
         "cross-entropy-learns-padding",
         "functional",
         "cross_entropy",
@@ -236,6 +250,7 @@ FUNCTIONS = (
         _cross_entropy,
     ),
     Fault(
+        "adder",
         "cross-entropy-sum",
         "functional",
         "cross_entropy",
@@ -248,6 +263,7 @@ FUNCTIONS = (
         _cross_entropy,
     ),
     Fault(
+        "linnet",
         "cross-entropy-sign",
         "functional",
         "cross_entropy_backward",
@@ -260,6 +276,7 @@ FUNCTIONS = (
         _cross_entropy,
     ),
     Fault(
+        "ibex",
         "cross-entropy-ignores-upstream",
         "functional",
         "cross_entropy_backward",
@@ -275,6 +292,7 @@ FUNCTIONS = (
 
 LAYERS = (
     Fault(
+        "marten",
         "linear-bias-mean",
         "layers",
         "Linear",
@@ -287,6 +305,7 @@ LAYERS = (
         _linear(),
     ),
     Fault(
+        "puffin",
         "linear-bias-forgotten",
         "layers",
         "Linear",
@@ -299,6 +318,7 @@ LAYERS = (
         _linear(),
     ),
     Fault(
+        "gecko",
         "linear-weight-assigned",
         "layers",
         "Linear",
@@ -311,6 +331,7 @@ LAYERS = (
         _linear(),
     ),
     Fault(
+        "tapir",
         "linear-forgets-the-transpose",
         "layers",
         "Linear",
@@ -323,6 +344,7 @@ LAYERS = (
         _linear(C),
     ),
     Fault(
+        "okapi",
         "linear-weight-transposed",
         "layers",
         "Linear",
@@ -335,6 +357,7 @@ LAYERS = (
         _linear(C),
     ),
     Fault(
+        "lemur",
         "linear-weight-reshaped",
         "layers",
         "Linear",
@@ -347,6 +370,7 @@ LAYERS = (
         _linear(),
     ),
     Fault(
+        "dingo",
         "linear-first-sequence-only",
         "layers",
         "Linear",
@@ -359,6 +383,7 @@ LAYERS = (
         _linear(),
     ),
     Fault(
+        "quokka",
         "linear-unsummed-bias",
         "layers",
         "Linear",
@@ -371,6 +396,7 @@ LAYERS = (
         _linear(),
     ),
     Fault(
+        "wombat",
         "linear-descends-by-itself",
         "layers",
         "Linear",
@@ -383,6 +409,7 @@ LAYERS = (
         _linear(),
     ),
     Fault(
+        "numbat",
         "embedding-repeats-lost",
         "layers",
         "Embedding",
@@ -395,6 +422,7 @@ LAYERS = (
         _embedding,
     ),
     Fault(
+        "bilby",
         "embedding-assigned",
         "layers",
         "Embedding",
@@ -407,6 +435,7 @@ LAYERS = (
         _embedding,
     ),
     Fault(
+        "kiwi",
         "embedding-unsorted",
         "layers",
         "Embedding",
@@ -419,6 +448,7 @@ LAYERS = (
         _embedding,
     ),
     Fault(
+        "kea",
         "layernorm-gain-outside",
         "layers",
         "LayerNorm",
@@ -431,6 +461,7 @@ LAYERS = (
         _layer_norm,
     ),
     Fault(
+        "tui",
         "layernorm-gain-forgotten",
         "layers",
         "LayerNorm",
@@ -443,6 +474,7 @@ LAYERS = (
         _layer_norm,
     ),
     Fault(
+        "weka",
         "layernorm-mean-forgotten",
         "layers",
         "LayerNorm",
@@ -455,6 +487,7 @@ LAYERS = (
         _layer_norm,
     ),
     Fault(
+        "gannet",
         "layernorm-variance-forgotten",
         "layers",
         "LayerNorm",
@@ -467,6 +500,7 @@ LAYERS = (
         _layer_norm,
     ),
     Fault(
+        "avocet",
         "layernorm-unbiased-backward",
         "layers",
         "LayerNorm",
@@ -479,6 +513,7 @@ LAYERS = (
         _layer_norm,
     ),
     Fault(
+        "curlew",
         "layernorm-as-if-elementwise",
         "layers",
         "LayerNorm",
@@ -491,6 +526,7 @@ LAYERS = (
         _layer_norm,
     ),
     Fault(
+        "dunlin",
         "layernorm-gain-from-upstream",
         "layers",
         "LayerNorm",
@@ -503,6 +539,7 @@ LAYERS = (
         _layer_norm,
     ),
     Fault(
+        "egret",
         "layernorm-in-place",
         "layers",
         "LayerNorm",
@@ -515,6 +552,7 @@ LAYERS = (
         _layer_norm,
     ),
     Fault(
+        "bittern",
         "dropout-forgets-the-mask",
         "layers",
         "Dropout",
@@ -527,6 +565,7 @@ LAYERS = (
         _dropout,
     ),
     Fault(
+        "crake",
         "dropout-draws-again",
         "layers",
         "Dropout",
@@ -539,6 +578,7 @@ LAYERS = (
         _dropout,
     ),
     Fault(
+        "rail",
         "dropout-unscaled-backward",
         "layers",
         "Dropout",
@@ -551,11 +591,12 @@ LAYERS = (
         _dropout,
     ),
     Fault(
+        "ocelot",
         "dropout-remembers",
         "layers",
         "Dropout",
         "return x * mask, mask\n...\nmask = cache",
-        "self.mask = mask\nreturn x * mask, mask\n...\nmask = getattr(self, \"mask\", None)",
+        'self.mask = mask\nreturn x * mask, mask\n...\nmask = getattr(self, "mask", None)',
         "The mask is kept on the layer; a layer used three times has one mask left.",
         "Used once, it is right.",
         "state",
@@ -563,6 +604,7 @@ LAYERS = (
         _dropout,
     ),
     Fault(
+        "margay",
         "attention-keys-reshaped",
         "attention",
         "scaled_dot_product_attention_backward",
@@ -575,6 +617,7 @@ LAYERS = (
         _attention(),
     ),
     Fault(
+        "serval",
         "attention-values-before-dropout",
         "attention",
         "scaled_dot_product_attention_backward",
@@ -587,6 +630,7 @@ LAYERS = (
         _attention(dropout_p=0.3),
     ),
     Fault(
+        "caracal",
         "attention-forgets-the-scale",
         "attention",
         "scaled_dot_product_attention_backward",
@@ -599,6 +643,7 @@ LAYERS = (
         _attention(),
     ),
     Fault(
+        "genet",
         "attention-scales-by-the-dimension",
         "attention",
         "scaled_dot_product_attention_backward",
@@ -611,6 +656,7 @@ LAYERS = (
         _attention(),
     ),
     Fault(
+        "civet",
         "attention-swaps-queries-and-keys",
         "attention",
         "scaled_dot_product_attention_backward",
@@ -623,6 +669,7 @@ LAYERS = (
         _attention(S=T),
     ),
     Fault(
+        "mongoose",
         "attention-values-not-transposed",
         "attention",
         "scaled_dot_product_attention_backward",
@@ -635,6 +682,7 @@ LAYERS = (
         _attention(S=T),
     ),
     Fault(
+        "meerkat",
         "attention-mask-forgotten",
         "attention",
         "scaled_dot_product_attention_backward",
@@ -647,6 +695,7 @@ LAYERS = (
         _masked_attention,
     ),
     Fault(
+        "aardvark",
         "attention-softmax-skipped",
         "attention",
         "scaled_dot_product_attention_backward",
@@ -659,6 +708,7 @@ LAYERS = (
         _attention(),
     ),
     Fault(
+        "pangolin",
         "attention-future-leaks",
         "attention",
         "CausalSelfAttention",
@@ -671,6 +721,7 @@ LAYERS = (
         _self_attention,
     ),
     Fault(
+        "sloth",
         "attention-off-by-one",
         "attention",
         "CausalSelfAttention",
@@ -683,6 +734,7 @@ LAYERS = (
         _self_attention,
     ),
     Fault(
+        "tamarin",
         "attention-heads-merged-by-reshape",
         "attention",
         "CausalSelfAttention",
@@ -695,6 +747,7 @@ LAYERS = (
         _self_attention,
     ),
     Fault(
+        "marmoset",
         "attention-heads-reversed",
         "attention",
         "CausalSelfAttention",
@@ -707,6 +760,7 @@ LAYERS = (
         _self_attention,
     ),
     Fault(
+        "capuchin",
         "attention-keys-first",
         "attention",
         "CausalSelfAttention",

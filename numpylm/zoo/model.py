@@ -1,6 +1,6 @@
 """Faults in what connects the layers: the MLP, the block, the whole model."""
 
-import numpy as np
+from typing import Any
 
 from numpylm.zoo.fault import Fault, World
 from numpylm.zoo.layers import B, C, Case, H, Rng, T, V
@@ -10,11 +10,11 @@ def _mlp(world: World, rng: Rng) -> Case:
     return world.MLP(C), (rng.standard_normal((B, T, C)),), {}
 
 
-def _block(dropout: float = 0.0) -> object:
+def _block(dropout: float = 0.0) -> Any:
     return lambda world, rng: (world.Block(C, H, dropout), (rng.standard_normal((B, T, C)),), {})
 
 
-def _gpt(dropout: float = 0.0) -> object:
+def _gpt(dropout: float = 0.0) -> Any:
     def build(world: World, rng: Rng) -> Case:
         ids = rng.integers(0, V - 3, (B, T))
         ids[:, 1:3] = ids[0, 0]
@@ -25,6 +25,7 @@ def _gpt(dropout: float = 0.0) -> object:
 
 MODEL = (
     Fault(
+        "howler",
         "mlp-forgets-gelu",
         "transformer",
         "MLP",
@@ -37,6 +38,7 @@ MODEL = (
         _mlp,
     ),
     Fault(
+        "gibbon",
         "mlp-upper-layer-twice",
         "transformer",
         "MLP",
@@ -49,6 +51,7 @@ MODEL = (
         _mlp,
     ),
     Fault(
+        "loris",
         "block-drops-the-residual",
         "transformer",
         "Block",
@@ -61,6 +64,7 @@ MODEL = (
         _block(),
     ),
     Fault(
+        "galago",
         "block-drops-the-inner-residual",
         "transformer",
         "Block",
@@ -73,6 +77,7 @@ MODEL = (
         _block(),
     ),
     Fault(
+        "colobus",
         "block-residual-twice",
         "transformer",
         "Block",
@@ -85,6 +90,7 @@ MODEL = (
         _block(),
     ),
     Fault(
+        "oryx",
         "block-post-norm-backward",
         "transformer",
         "Block",
@@ -97,6 +103,7 @@ MODEL = (
         _block(),
     ),
     Fault(
+        "kudu",
         "block-one-mask-for-two",
         "transformer",
         "Block",
@@ -109,6 +116,7 @@ MODEL = (
         _block(0.3),
     ),
     Fault(
+        "eland",
         "block-norms-swap-caches",
         "transformer",
         "Block",
@@ -121,6 +129,7 @@ MODEL = (
         _block(),
     ),
     Fault(
+        "dikdik",
         "block-forgets-dropout-backward",
         "transformer",
         "Block",
@@ -133,6 +142,7 @@ MODEL = (
         _block(0.3),
     ),
     Fault(
+        "bongo",
         "block-skips-a-norm",
         "transformer",
         "Block",
@@ -145,6 +155,7 @@ MODEL = (
         _block(),
     ),
     Fault(
+        "nyala",
         "gpt-table-only",
         "gpt",
         "GPT",
@@ -157,6 +168,7 @@ MODEL = (
         _gpt(),
     ),
     Fault(
+        "gnu",
         "gpt-head-only",
         "gpt",
         "GPT",
@@ -169,6 +181,7 @@ MODEL = (
         _gpt(),
     ),
     Fault(
+        "gazelle",
         "gpt-head-assigned",
         "gpt",
         "GPT",
@@ -181,6 +194,7 @@ MODEL = (
         _gpt(),
     ),
     Fault(
+        "impala",
         "gpt-positions-of-one-sequence",
         "gpt",
         "GPT",
@@ -193,6 +207,7 @@ MODEL = (
         _gpt(),
     ),
     Fault(
+        "saiga",
         "gpt-positions-averaged",
         "gpt",
         "GPT",
@@ -205,6 +220,7 @@ MODEL = (
         _gpt(),
     ),
     Fault(
+        "takin",
         "gpt-blocks-in-forward-order",
         "gpt",
         "GPT",
@@ -217,6 +233,7 @@ MODEL = (
         _gpt(),
     ),
     Fault(
+        "serow",
         "gpt-one-cache-for-all-blocks",
         "gpt",
         "GPT",
@@ -229,6 +246,7 @@ MODEL = (
         _gpt(),
     ),
     Fault(
+        "goral",
         "gpt-forgets-the-last-norm",
         "gpt",
         "GPT",
@@ -241,6 +259,7 @@ MODEL = (
         _gpt(),
     ),
     Fault(
+        "chamois",
         "gpt-trains-the-head-only",
         "gpt",
         "GPT",
@@ -253,6 +272,7 @@ MODEL = (
         _gpt(),
     ),
     Fault(
+        "markhor",
         "gpt-forgets-dropout-backward",
         "gpt",
         "GPT",

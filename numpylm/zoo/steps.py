@@ -15,18 +15,19 @@ def _clipping(world: World, rng: Rng) -> Case:
     return check_clipping, (world.clip_grad_norm,), {}
 
 
-def _step(name: str, old: str, new: str, wrong: str, hides: str, kind: str) -> Fault:
-    return Fault(name, "optim", "AdamW", old, new, wrong, hides, kind, "matrix", _adamw)
+def _step(animal: str, name: str, old: str, new: str, wrong: str, hides: str, kind: str) -> Fault:
+    return Fault(animal, name, "optim", "AdamW", old, new, wrong, hides, kind, "matrix", _adamw)
 
 
-def _clip(name: str, old: str, new: str, wrong: str, hides: str, kind: str, place: Any) -> Fault:
-    return Fault(name, "optim", "clip_grad_norm", old, new, wrong, hides, kind, place, _clipping)
+def _clip(animal: str, name: str, old: str, new: str, wrong: str, hides: str, kind: str, place: Any) -> Fault:
+    return Fault(animal, name, "optim", "clip_grad_norm", old, new, wrong, hides, kind, place, _clipping)
 
 
 NORM = "norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in parameters))"
 
 STEPS = (
     _step(
+        "argali",
         "adam-without-bias-correction",
         "correction1 = 1 - beta1**self.t\ncorrection2 = math.sqrt(1 - beta2**self.t)",
         "correction1 = 1.0\ncorrection2 = 1.0",
@@ -35,6 +36,7 @@ STEPS = (
         "bias-correction",
     ),
     _step(
+        "urial",
         "adam-clock-stands",
         "self.t += 1",
         "self.t = 1",
@@ -43,6 +45,7 @@ STEPS = (
         "bias-correction",
     ),
     _step(
+        "manul",
         "adam-epsilon-inside",
         "denominator = np.sqrt(v)\n...\ndenominator /= correction2\ndenominator += self.eps",
         "denominator = v / correction2**2\n...\ndenominator = np.sqrt(denominator + self.eps)",
@@ -51,6 +54,7 @@ STEPS = (
         "epsilon",
     ),
     _step(
+        "dhole",
         "adam-couples-decay",
         "m *= beta1\nm += (1 - beta1) * p.grad\nv *= beta2\nv += (1 - beta2) * (p.grad * p.grad)\nif p.data.ndim >= 2:\n    p.data *= 1 - lr * self.weight_decay",
         "g = p.grad + self.weight_decay * p.data if p.data.ndim >= 2 else p.grad\nm *= beta1\nm += (1 - beta1) * g\nv *= beta2\nv += (1 - beta2) * (g * g)",
@@ -59,6 +63,7 @@ STEPS = (
         "weight-decay",
     ),
     _step(
+        "jackal",
         "adam-decay-without-the-rate",
         "p.data *= 1 - lr * self.weight_decay",
         "p.data *= 1 - self.weight_decay",
@@ -67,6 +72,7 @@ STEPS = (
         "weight-decay",
     ),
     _step(
+        "fennec",
         "adam-decay-upwards",
         "p.data *= 1 - lr * self.weight_decay",
         "p.data *= 1 + lr * self.weight_decay",
@@ -75,6 +81,7 @@ STEPS = (
         "weight-decay",
     ),
     _step(
+        "corsac",
         "adam-swaps-betas",
         "beta1, beta2 = self.betas",
         "beta2, beta1 = self.betas",
@@ -83,6 +90,7 @@ STEPS = (
         "moments",
     ),
     _step(
+        "zorilla",
         "adam-divides-by-the-variance",
         "denominator = np.sqrt(v)\ndenominator /= correction2",
         "denominator = v / correction2**2",
@@ -91,6 +99,7 @@ STEPS = (
         "moments",
     ),
     _step(
+        "tayra",
         "adam-absolute-second-moment",
         "v += (1 - beta2) * (p.grad * p.grad)",
         "v += (1 - beta2) * np.abs(p.grad)",
@@ -99,6 +108,7 @@ STEPS = (
         "moments",
     ),
     _step(
+        "fisher",
         "adam-undamped-momentum",
         "m += (1 - beta1) * p.grad",
         "m += p.grad",
@@ -107,6 +117,7 @@ STEPS = (
         "moments",
     ),
     _step(
+        "wolverine",
         "adam-climbs",
         "p.data -= (lr / correction1) * (m / denominator)",
         "p.data += (lr / correction1) * (m / denominator)",
@@ -115,6 +126,7 @@ STEPS = (
         "sign",
     ),
     _clip(
+        "mink",
         "clip-each-alone",
         "if math.isfinite(norm) and norm > max_norm:\n    for p in parameters:\n        p.grad *= max_norm / (norm + 1e-6)",
         "for p in parameters:\n    own = math.sqrt(float(np.vdot(p.grad, p.grad)))\n    if own > max_norm:\n        p.grad *= max_norm / (own + 1e-6)",
@@ -124,6 +136,7 @@ STEPS = (
         "above",
     ),
     _clip(
+        "polecat",
         "clip-squared-norm",
         NORM,
         NORM.replace("math.sqrt(", "float("),
@@ -133,6 +146,7 @@ STEPS = (
         "above",
     ),
     _clip(
+        "ferret",
         "clip-blows-up",
         "if math.isfinite(norm) and norm > max_norm:",
         "if math.isfinite(norm):",
@@ -142,6 +156,7 @@ STEPS = (
         "below",
     ),
     _clip(
+        "beaver",
         "clip-copies",
         "p.grad *= max_norm / (norm + 1e-6)",
         "grad = p.grad * (max_norm / (norm + 1e-6))",
