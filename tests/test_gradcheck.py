@@ -146,7 +146,7 @@ class MissingInput(Linear):
         (LastIdWins(5, 3), (np.array([[1, 2, 1], [1, 4, 0]]),), ["weight"], "occur more than once"),
         (KeepsState(6, 4), (X,), ["weight"], "kept on the layer"),
         (WritesUpstream(6, 4), (X,), [], "writes into its upstream gradient"),
-        (NewMask(0.4), (X,), ["x"], "right without dropout"),
+        (NewMask(0.4), (X,), ["x"], "mask of its own forward"),
         (Transposed(6, 4), (X,), ["x"], "(2, 6, 5)"),
         (MissingInput(6, 4), (X,), ["x"], "no gradient for this input"),
     ],
