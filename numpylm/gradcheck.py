@@ -88,6 +88,7 @@ def gradcheck(
     setup = Setup.make(layer, inputs, options, int(rng.integers(2**32)))
     title = Subject(layer).name
     report = Report(title, [])
+    generator = np.random.get_state()  # noqa: NPY002  # the layer may draw from it; put back below
     try:
         check = _Check(setup, rng, tolerance)
         report.rows = [check.row(target) for target in check.trial.targets]
@@ -97,6 +98,8 @@ def gradcheck(
             explain(report, check.trial, gradcheck)
     except CheckError as error:
         report.findings = [Cause("error", str(error), 100, title)]
+    finally:
+        np.random.set_state(generator)  # noqa: NPY002
     report.seconds = time.perf_counter() - start
     return report
 

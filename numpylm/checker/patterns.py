@@ -27,7 +27,7 @@ def factor(e: Evidence) -> Cause | None:
             names = [name for name in names if name in name_factor(other, sizes)] or names
     known = f": {'minus ' if c < 0 else ''}{' or '.join(names[:2])}" if names else ""
     text = f"{e.what} is {c:.6g} times the true one everywhere{known} (cosine {cosine(e.a, e.n):.3f})."
-    return Cause("factor", text, 90 if names else 66, e.name)
+    return Cause("factor", text, 90 if names else 89, e.name)
 
 
 def swapped(e: Evidence) -> Cause | None:

@@ -251,7 +251,7 @@ def _elementwise(e: Evidence, trial: Trial, n: Array, true: Array, given: Array)
         text += " It is the derivative taken at the output f(x) instead of at the input x."
     else:
         text += f" The error is largest there and {np.abs(slopes - right).min():.2g} at its smallest."
-    return Cause("slope", text, 86, e.name)
+    return Cause("slope", text, 84, e.name)
 
 
 def _slope_at_output(trial: Trial, name: str, out: Array) -> Array:

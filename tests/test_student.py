@@ -1,0 +1,303 @@
+"""A student's file: what is found in it, what it is fed, how it is held against ours, how its errors are shown."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from numpylm.cli import main
+from numpylm.student import check_file, choose, compare
+
+HEAD = "import numpy as np\nfrom numpylm import Parameter\n\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_file(code: str, name: str = "my_layers.py") -> Path:
+        path = tmp_path / name
+        path.write_text(HEAD + textwrap.dedent(code), encoding="utf-8")
+        return path
+
+    return write_file
+
+
+def reports(path):
+    return {report.title: report for report in check_file(path)}
+
+
+PAIRS = """
+    def affine_forward(x, w, b):
+        return x @ w + b, (x, w)
+
+    def affine_backward(dout, cache):
+        x, w = cache
+        return dout @ w.T, x.reshape(-1, x.shape[-1]).T @ dout.reshape(-1, dout.shape[-1]), dout.sum((0, 1))
+
+    def sigmoid(x):
+        s = 1 / (1 + np.exp(-x))
+        return s, s
+
+    def sigmoid_backward(dout, s):
+        return dout * s
+
+    class Square:
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**2
+
+        @staticmethod
+        def backward(ctx, dout):
+            (x,) = ctx.saved_tensors
+            return 3 * dout * x
+
+    class Old:
+        def __init__(self, n_in, n_out):
+            self.W = np.random.randn(n_in, n_out)
+            self.b = np.zeros(n_out)
+
+        def forward(self, x):
+            self.x = x
+            return x @ self.W + self.b
+
+        def backward(self, dout):
+            self.dW = self.x.reshape(-1, self.x.shape[-1]).T @ dout.reshape(-1, dout.shape[-1])
+            self.db = dout.mean((0, 1))
+            return dout @ self.W.T
+
+    class SGD:
+        def __init__(self, params, lr=0.1):
+            self.params, self.lr = params, lr
+
+        def step(self):
+            for p in self.params:
+                p.data += self.lr * p.grad
+
+    def clip_gradients(params, limit):
+        for p in params:
+            np.clip(p.grad, -limit, limit, out=p.grad)
+"""
+
+
+def test_everything_in_a_file_is_found_and_judged(write):
+    found = reports(write(PAIRS))
+    assert list(found) == ["affine", "sigmoid", "Square", "Old", "SGD", "clip_gradients"]
+    assert found["affine"].ok, str(found["affine"])
+    assert "It is right" in str(found["sigmoid"]) or "derivative is wrong" in str(found["sigmoid"])
+    assert found["Square"].causes[0].kind == "factor"
+    assert "1.5 times" in str(found["Square"])
+    assert found["Old"].row("W").ok
+    assert found["Old"].row("x").ok
+    assert "of x together" in found["Old"].row("b").hint  # 1 / (B T)
+    assert found["SGD"].causes[0].kind == "sign"
+    assert "each number is cut off" in str(found["clip_gradients"])
+
+
+ATTENTION = """
+    class MyAttention:
+        def __init__(self, d_model, n_heads):
+            self.h = n_heads
+            for name in ("Wq", "Wk", "Wv", "Wo"):
+                setattr(self, name, Parameter(np.random.randn(d_model, d_model)))
+
+        def forward(self, x):
+            B, T, C = x.shape
+            split = lambda a: a.reshape(B, T, self.h, C // self.h).transpose(0, 2, 1, 3)
+            q, k, v = (split(x @ w.data) for w in (self.Wq, self.Wk, self.Wv))
+            s = q @ k.transpose(0, 1, 3, 2) / np.sqrt(C // self.h)
+            s = np.where(np.tri(T, dtype=bool), s, -1e9)
+            p = np.exp(s - s.max(-1, keepdims=True))
+            p /= p.sum(-1, keepdims=True)
+            o = (p @ v).transpose(0, 2, 1, 3).reshape(B, T, C)
+            return o @ self.Wo.data, (x, q, k, v, p, o)
+
+        def backward(self, dy, cache):
+            x, q, k, v, p, o = cache
+            B, T, C = x.shape
+            flat = lambda a: a.reshape(-1, C)
+            merge = lambda a: a.transpose(0, 2, 1, 3).reshape(B, T, C)
+            self.Wo.grad += flat(o).T @ flat(dy)
+            do = (dy @ self.Wo.data.T).reshape(B, T, self.h, C // self.h).transpose(0, 2, 1, 3)
+            dv = p.transpose(0, 1, 3, 2) @ do
+            dp = do @ v.transpose(0, 1, 3, 2)
+            ds = p * (dp - (dp * p).sum(-1, keepdims=True)) / np.sqrt(C // self.h)
+            dq, dk = ds @ k, KEYS
+            dx = 0
+            for w, d in ((self.Wq, dq), (self.Wk, dk), (self.Wv, dv)):
+                w.grad += flat(x).T @ flat(merge(d))
+                dx = dx + merge(d) @ w.data.T
+            return dx
+"""
+RIGHT_KEYS, WRONG_KEYS = "ds.transpose(0, 1, 3, 2) @ q", "(q.transpose(0, 1, 3, 2) @ ds).reshape(k.shape)"
+
+
+def test_keys_that_were_reshaped_inside_one_big_layer_are_named(write):
+    """There is no inner layer to look at: dK is recovered from the gradient of Wk."""
+    report = reports(write(ATTENTION.replace("KEYS", WRONG_KEYS)))["MyAttention"]
+    assert [row.name for row in report.rows if not row.ok] == ["x", "Wk"]
+    assert report.causes[0].kind == "reshaped"
+    assert report.causes[0].place == "Wk"
+    assert "3 heads of 4" in report.row("Wk").hint
+    assert "cosine" in report.row("Wk").hint.lower()
+
+
+def test_a_right_attention_passes_and_equals_ours(write):
+    path = write(ATTENTION.replace("KEYS", RIGHT_KEYS))
+    report = compare(choose(path)[0], "CausalSelfAttention")
+    assert report.ok, str(report)
+    assert report.row("forward").max_rel_error < 1e-12
+    assert any("largest relative difference" in note for note in report.notes)
+
+
+NORM = """
+    class LayerNorm:
+        def __init__(self, dim, eps=1e-5):
+            self.gain, self.shift, self.eps = Parameter(np.ones(dim)), Parameter(np.zeros(dim)), eps
+
+        def forward(self, x):
+            r = 1 / np.sqrt(x.var(-1, keepdims=True, ddof=DDOF) + self.eps)
+            xhat = (x - x.mean(-1, keepdims=True)) * r
+            return xhat * self.gain.data + self.shift.data, (xhat, r)
+
+        def backward(self, dy, cache):
+            xhat, r = cache
+            self.gain.grad += (dy * xhat).sum((0, 1))
+            self.shift.grad += dy.sum((0, 1))
+            g, C = dy * self.gain.data, xhat.shape[-1]
+            return r * (g - g.mean(-1, keepdims=True) - xhat * (g * xhat).sum(-1, keepdims=True) / (C - DDOF))
+"""
+
+
+def test_a_forward_that_differs_from_ours_is_named(write):
+    """Its own gradient is right: only holding it against ours shows the wrong variance."""
+    path = write(NORM.replace("DDOF", "1"))
+    assert reports(path)["LayerNorm"].ok
+    report = compare(choose(path)[0], "LayerNorm")
+    assert not report.ok
+    assert "unbiased variance" in report.row("forward").hint
+    assert compare(choose(write(NORM.replace("DDOF", "0")))[0], "LayerNorm").ok
+
+
+def test_cs231n_style_is_held_against_ours_with_parameters_as_arguments(write):
+    code = """
+        def layernorm_forward(x, gamma, beta, eps=1e-5):
+            r = 1 / np.sqrt(x.var(-1, keepdims=True) + eps)
+            xhat = (x - x.mean(-1, keepdims=True)) * r
+            return xhat * gamma + beta, (xhat, r, gamma)
+
+        def layernorm_backward(dy, cache):
+            xhat, r, gamma = cache
+            g = dy * gamma
+            dx = r * (g - g.mean(-1, keepdims=True) - xhat * (g * xhat).mean(-1, keepdims=True))
+            return dx, (dy * xhat).sum((0, 1)), dy.sum((0, 1))
+    """
+    report = compare(choose(write(code))[0], "LayerNorm")
+    assert report.ok, str(report)
+    assert [row.name for row in report.rows] == ["forward", "x", "gamma", "beta"]
+
+
+def test_weights_as_in_torch_are_recognised(write):
+    code = """
+        class Linear:
+            def __init__(self, n_in, n_out):
+                self.weight, self.bias = Parameter(np.zeros((n_out, n_in))), Parameter(np.zeros(n_out))
+
+            def forward(self, x):
+                return x @ self.weight.data.T + self.bias.data, x
+
+            def backward(self, dy, x):
+                self.weight.grad += dy.reshape(-1, dy.shape[-1]).T @ x.reshape(-1, x.shape[-1])
+                self.bias.grad += dy.sum((0, 1))
+                return dy @ self.weight.data
+    """
+    report = compare(choose(write(code))[0], "Linear")
+    assert report.ok, str(report)
+    assert "transpose" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def f(x):\n    return x.foo, x\n\ndef f_backward(d, x):\n    return d\n", "line 5, in f"),
+        ("class Layer:\n    def forward(self, x):\n        return x\n    def backward(self, d, c):\n        return d\n", "the pair (out, cache)"),
+        ("def f(x):\n    return x * 2, x\n\ndef f_backward(d, x):\n    return d.swapaxes(0, 1) * 2\n", "expected (2, 5, 12), got (5, 2, 12): transposed?"),
+        ("def f(x):\n    return x * 2, x\n\ndef f_backward(d, x):\n    raise RuntimeError('not yet')\n", "not yet"),
+        ("class Odd:\n    def __init__(self, path):\n        open(path)\n    def forward(self, x):\n        return x, x\n    def backward(self, d, c):\n        return d\n", "Odd_example(rng)"),
+        ("def f(x, zebra):\n    return x * zebra['stripes'], x\n\ndef f_backward(d, x):\n    return d\n", "f_example(rng)"),
+    ],
+)  # fmt: skip
+def test_errors_are_the_students_own(write, code, said, capsys):
+    path = write(code)
+    assert main(["gradcheck", "--file", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert said in out
+    assert "checker" not in out  # no file of ours
+
+
+def test_an_example_of_ones_own_is_used(write):
+    code = """
+        class Odd:
+            def __init__(self, table):
+                self.table = Parameter(table)
+
+            def forward(self, zebra):
+                return zebra * self.table.data, zebra
+
+            def backward(self, d, zebra):
+                self.table.grad += d * zebra
+                return d * self.table.data
+
+        def Odd_example(rng):
+            return Odd(np.ones((3, 2))), rng.standard_normal((3, 2))
+    """
+    report = reports(write(code))["Odd"]
+    assert report.ok, str(report)
+    assert report.row("zebra").shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--file", "missing.py"], "is not a file"),
+        (["--file", "{empty}"], "holds nothing to check"),
+        (["--file", "{broken}"], "line 4"),
+        (["--file", "{raises}"], "line 4"),
+        (["--file", "{text}"], "must end in .py"),
+        (["--file", "{pair}", "--as", "Lineer"], "known are Linear"),
+        (["--file", "{pair}", "--only", "g"], "there is: f"),
+    ],
+)
+def test_unusable_files_get_one_message(write, tmp_path, argv, said, capsys):
+    pair = "def f(x):\n    return x, x\n\ndef f_backward(d, x):\n    return d\n"
+    names = {
+        "empty": write("x = 1\n", "empty.py"),
+        "broken": write("def f(:\n", "broken.py"),
+        "raises": write("1 / 0\n", "raises.py"),
+        "text": write("hello\n", "text.txt"),
+        "pair": write(pair, "pair.py"),
+    }
+    assert main(["gradcheck", *(word.format(**names) for word in argv)]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_the_command_says_what_is_wrong_and_counts(write, capsys):
+    assert main(["gradcheck", "--file", str(write(PAIRS))]) == 1
+    assert "6 checked, wrong: sigmoid, Square, Old, SGD, clip_gradients." in capsys.readouterr().out
+    assert main(["gradcheck", "--file", str(write(PAIRS)), "--only", "affine"]) == 0
+
+
+def test_a_file_may_import_its_neighbour_and_print(write, tmp_path, capsys):
+    (tmp_path / "helper_of_mine.py").write_text("TWO = 2\n", encoding="utf-8")
+    path = write(
+        "from helper_of_mine import TWO\nprint('noise')\n"
+        "def f(x):\n    return TWO * x, x\n\ndef f_backward(d, x):\n    return TWO * d\n"
+    )
+    assert main(["gradcheck", "--file", str(path)]) == 0
+    assert "noise" not in capsys.readouterr().out
+
+
+def test_numbers_are_the_same_every_time(write):
+    path = write(ATTENTION.replace("KEYS", WRONG_KEYS))
+    first, second = (reports(path)["MyAttention"] for _ in range(2))
+    assert [row.max_rel_error for row in first.rows] == [row.max_rel_error for row in second.rows]
+    assert first.causes == second.causes
