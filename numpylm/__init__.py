@@ -24,7 +24,8 @@ from numpylm.attention import (
     scaled_dot_product_attention_backward,
 )
 from numpylm.char_tokenizer import CharTokenizer
-from numpylm.checker.optimizers import check_clipping, check_optimizer
+from numpylm.checker.clipping import check_clipping
+from numpylm.checker.optimizers import check_optimizer
 from numpylm.diagnose import diagnose
 from numpylm.functional import (
     cross_entropy,

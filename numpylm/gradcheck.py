@@ -8,23 +8,16 @@ ones (they are random here), tolerances that are absolute, and parameters that n
 What fails is explained in plain sentences: see `numpylm.checker.explain`.
 """
 
-import copy
 import time
 from typing import Any
 
 import numpy as np
 
 from numpylm.checker.explain import explain
-from numpylm.checker.report import Cause, Report, Row
+from numpylm.checker.report import Cause, Report
 from numpylm.checker.subject import CheckError, Subject
-from numpylm.checker.trial import STEPS, Conditions, Place, Setup, Target, Trial
-from numpylm.module import Array
-
-TOLERANCE = 1e-6  # worst relative error that passes; a right backward is typically below 1e-9
-FULL_CHECK = 40  # arrays up to this size are checked element by element
-SAMPLED = 12  # larger ones at so many random coordinates, and along one random direction
-TINY = 1e-250  # where output and gradient are zero: 0 / TINY is 0, 0 / 0 is not
-ROUGH = 2e-3  # what passes, with a note, where the layer itself computes in float32
+from numpylm.checker.trial import Setup
+from numpylm.checker.verdict import TOLERANCE, Check
 
 
 def gradcheck(
@@ -90,7 +83,7 @@ def gradcheck(
     report = Report(title, [])
     generator = np.random.get_state()  # noqa: NPY002  # the layer may draw from it; put back below
     try:
-        check = _Check(setup, rng, tolerance)
+        check = Check(setup, rng, tolerance)
         report.rows = [check.row(target) for target in check.trial.targets]
         report.notes = check.notes
         report.findings = check.findings
@@ -102,214 +95,3 @@ def gradcheck(
         np.random.set_state(generator)  # noqa: NPY002
     report.seconds = time.perf_counter() - start
     return report
-
-
-class _Check:
-    """The verdict on each array."""
-
-    def __init__(self, setup: Setup, rng: np.random.Generator, tolerance: float) -> None:
-        self.rng = rng
-        self.tolerance = tolerance
-        self.notes: list[str] = []
-        self.findings: list[Cause] = []
-        plain = Subject(setup.target)
-        strict = not plain.keeps_cache and not plain.plain
-        self.trial = Trial(setup, Conditions(disturb=not plain.keeps_cache, dirty=not plain.plain))
-        if not strict:
-            self.notes.append(_habits(plain))
-        self._writes_outside()
-        self._repeatable()
-        self._writes_cache()
-        self.rounds = self._rounds()
-
-    def _repeatable(self) -> None:
-        """Without this, differences mean nothing: the same call must give the same output."""
-        trial = self.trial
-        if _same(trial.value(), np.asarray(trial.out)):
-            return
-        trial.seeded = True
-        if not _same(trial.value(), trial.value()):
-            raise CheckError(
-                f"{trial.subject.name}.forward gives another result each time it is called, with the same inputs: it "
-                "draws random numbers that nobody can repeat, or changes something on itself. Take the generator as "
-                "an argument, forward(x, rng=None), and draw from it."
-            )
-        trial._backward_once()
-        self.notes.append(
-            "forward draws from NumPy's global generator, which was reset before each call here; take the generator "
-            "as an argument, forward(x, rng=None), so that others can repeat what happens."
-        )
-
-    def _writes_outside(self) -> None:
-        """Whether forward or backward change what is not theirs; undoes it."""
-        trial, name = self.trial, self.trial.subject.name
-        names = [*trial.subject.input_names, *(f"input {i}" for i in range(len(trial.inputs)))]
-        changed = [n for n, a, b in zip(names, trial.given, trial.inputs, strict=False) if not _same(a, b)]
-        if changed:
-            for live, original in zip(trial.inputs, trial.given, strict=True):
-                if isinstance(live, np.ndarray):
-                    live[...] = original
-            text = (
-                f"{name} writes into its input {changed[0]}: whoever holds that array finds it changed. Make a new "
-                "array."
-            )
-            self.findings.append(Cause("writes-input", text, 98, changed[0]))
-        if not _same(trial.given_dout, trial.dout):
-            trial.dout = trial.given_dout
-            text = (
-                f"{name}.backward writes into its upstream gradient: where a residual passes the same array on, the "
-                "other branch gets a changed one. Make a new array (g = dout * w, not dout *= w)."
-            )
-            self.findings.append(Cause("writes-upstream", text, 98, "dout"))
-        for (parameter_name, parameter), before in zip(trial.subject.parameters, trial.weights, strict=True):
-            if not _same(parameter.data, before):
-                parameter.data[...] = before
-                text = (
-                    f"{name} changes the values of {parameter_name} in its forward or backward. Gradients of all "
-                    "sequences of a batch must belong to the same weights: leave updates to the optimizer."
-                )
-                self.findings.append(Cause("writes-weight", text, 99, parameter_name))
-
-    def _writes_cache(self) -> None:
-        """Whether a second backward on one cache gives another gradient than the first."""
-        trial = self.trial
-        if trial.subject.keeps_cache or any(finding.kind.startswith("writes") for finding in self.findings):
-            return
-        cache = trial.run([copy.deepcopy(value) for value in trial.inputs])[1]
-        first, second = (trial.gradients(trial.dout, cache, reuse=True) for _ in range(2))
-        if not _same(first, second):
-            text = (
-                f"{trial.subject.name}.backward writes into its cache: a second backward on the same cache gives "
-                "another gradient. Make new arrays (p * d, not p *= d)."
-            )
-            self.findings.append(Cause("writes-cache", text, 97, "cache"))
-
-    def _rounds(self) -> bool:
-        """Whether the forward computes in less than float64: differences over a tiny step are then grossly wrong."""
-        trial = self.trial
-        floats = [target for target in trial.targets if target.values.size]
-        if np.asarray(trial.out).dtype in (np.float32, np.float16):
-            return True
-        if not floats:
-            return False
-        target = max(floats, key=lambda t: t.values.size)
-        direction = self.rng.standard_normal(target.values.shape)
-        direction /= np.linalg.norm(direction)
-        coarse, fine = (trial.slope(target.values, direction, h) for h in (1e-3, 1e-8))
-        scale = float(np.linalg.norm(trial.derivative(target.values, direction))) * float(np.linalg.norm(trial.dout))
-        return (
-            abs(coarse - fine) > 0.05 * scale
-            and abs(trial.slope(target.values, direction, 1e-2) - coarse) < 1e-2 * scale
-        )
-
-    def row(self, target: Target) -> Row:
-        """Check one array."""
-        name, values, analytic = target.name, target.values, target.analytic
-        if analytic is None or np.shape(analytic) != values.shape or not np.isfinite(analytic).all():
-            return Row(name, values.shape, np.inf, False)
-        places = self._places(values)
-        a = np.array([at(analytic, place) for place in places])
-        n = np.array([self.trial.slope(values, place) for place in places])
-        noise = 1e7 * 1e-16 * float(np.linalg.norm(self.trial.value() * self.trial.dout)) / STEPS[0]
-        floor = max(1e-4 * np.abs(n).max(initial=0), noise, TINY)
-        error = relative_error(a, n, floor)
-        for step in (1e-2, 3e-2) if self.rounds else STEPS[1:]:
-            for i in np.flatnonzero(error > self.tolerance):
-                finer = self.trial.slope(values, places[i], step)
-                least = max(floor, noise * STEPS[0] / step)  # rounding grows as the step shrinks
-                error[i] = min(error[i], relative_error(a[i], finer, least))
-        for i in np.flatnonzero(error > self.tolerance):
-            if self._kink(values, places[i], a[i], floor):
-                error[i] = 0.0
-        worst = float(error.max(initial=0))
-        return Row(name, values.shape, worst, worst <= self.tolerance or self._rounding(target, a, n, worst))
-
-    def _rounding(self, target: Target, a: Array, n: Array, worst: float) -> bool:
-        """Whether float32 inside the layer, and nothing else, explains the difference; says so in a note."""
-        scale = float(np.abs(n).max(initial=0))
-        gap = float(np.abs(a - n).max(initial=0))
-        single = np.asarray(target.analytic)
-        if self.rounds and gap <= ROUGH * scale:
-            where = "forward"
-        elif gap <= 1e-5 * scale and _same(single, single.astype(np.float32).astype(np.float64)):
-            where = "backward"
-        else:
-            return False
-        self.notes.append(
-            f"{self.trial.subject.name}.{where} computes in float32 although its inputs are float64, so "
-            f"{target.name} could only be checked to {worst:.0e}: rounding, not a fault. Keep the dtype of the input "
-            "(Python floats and math.sqrt do; arrays made with dtype=np.float32 and astype do not)."
-        )
-        return True
-
-    def _kink(self, values: Array, place: Place, a: float, floor: float) -> bool:
-        """Whether the point lies on a kink and backward chose a slope between those on either side."""
-        trial, h = self.trial, 1e-7
-        original = values.copy()
-        outs = []
-        for step in (-h, 0, h):
-            if isinstance(place, np.ndarray):
-                values[...] = original + step * place
-            else:
-                values[place] = original[place] + step
-            outs.append(trial.value())
-        values[...] = original
-        left, right = ((outs[i + 1] - outs[i]) * trial.dout / h for i in (0, 1))
-        jump = np.abs(right - left)
-        if float(jump.max(initial=0)) < 1e-2 * max(floor, float(np.abs(right).max(initial=0))):
-            return False
-        slack = 1e-5 * (float(np.abs(left).sum() + np.abs(right).sum()) + floor)
-        inside = np.minimum(left, right).sum() - slack <= a <= np.maximum(left, right).sum() + slack
-        if inside and not any("kink" in note for note in self.notes):
-            self.notes.append(
-                f"some inputs lie exactly on a kink of {trial.subject.name} (as 0 does for ReLU), where the slope on "
-                "the left differs from that on the right. Anything between them is a valid choice, and backward "
-                "chose so."
-            )
-        return bool(inside)
-
-    def _places(self, values: Array) -> list[Place]:
-        """Coordinates, and for larger arrays one random direction of length 1."""
-        if values.size <= FULL_CHECK:
-            return list(np.ndindex(values.shape))
-        flat = self.rng.choice(values.size, SAMPLED, replace=False)
-        coordinates = list(zip(*(axis.tolist() for axis in np.unravel_index(flat, values.shape)), strict=True))
-        direction = self.rng.standard_normal(values.shape)
-        return [direction / np.linalg.norm(direction), *coordinates]
-
-
-def at(gradient: Array, place: Place) -> float:
-    """A gradient's component at a coordinate or along a direction."""
-    return float(np.vdot(gradient, place)) if isinstance(place, np.ndarray) else float(gradient[place])
-
-
-def relative_error(a: Any, n: Any, floor: float) -> Any:
-    return np.abs(a - n) / np.maximum(np.maximum(np.abs(a), np.abs(n)), floor)
-
-
-def _habits(subject: Subject) -> str:
-    """What the check did not ask of a layer that is written in another way than ours."""
-    parts = []
-    if subject.keeps_cache:
-        parts.append(
-            "keeps its cache on itself (a second forward before the backward destroys the first one's gradient)"
-        )
-    if subject.plain:
-        parts.append("overwrites its gradients (a layer that is used twice loses one of them)")
-    return (
-        f"{subject.name} {' and '.join(parts)}. That was not counted as a fault here; numpylm.module says how ours "
-        "avoid it."
-    )
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, list):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
-    if a is None or b is None or isinstance(a, (dict, str)):
-        return a is b or isinstance(a, (dict, str))
-    x, y = np.asarray(a), np.asarray(b)
-    if x.shape != y.shape:
-        return False
-    if x.dtype.kind == y.dtype.kind == "f":
-        return bool(np.array_equal(x, y, equal_nan=True))
-    return bool(np.array_equal(x, y))

@@ -1,19 +1,17 @@
 """From a failing check to plain sentences: every detective is asked, the most convincing answer is said first."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from numpylm.checker import inside
-from numpylm.checker.evidence import Evidence, cosine, gather
+from numpylm.checker.evidence import cosine, gather
 from numpylm.checker.experiments import CLOSE, Laboratory, errors
-from numpylm.checker.patterns import PATTERNS
+from numpylm.checker.parts import detect
 from numpylm.checker.report import Cause, Report, Row
 from numpylm.checker.structure import dependence, linear
 from numpylm.checker.subject import CheckError
-from numpylm.checker.terms import TERMS
 from numpylm.checker.trial import Conditions, Target, Trial
 
 Check = Callable[..., Report]
@@ -251,69 +249,6 @@ def formula(
                 causes[name] = [replace(c, weight=c.weight - 10) if c.kind == "transposed" else c for c in causes[name]]
             what = gathered[name].what
             causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
-
-
-def detect(e: Evidence) -> list[Cause]:
-    """Ask all who look at the numbers alone; if nobody knows the whole array, ask about its wrong part."""
-    found = [cause for detective in (*PATTERNS, *TERMS) if (cause := detective(e))]
-    if not any(cause.weight > 70 for cause in found):
-        found += in_each_third(e)
-    if not any(cause.weight > 70 for cause in found):
-        part = wrong_part(e)
-        if part is not None:
-            inner = [cause for detective in (*PATTERNS, *TERMS) if (cause := detective(part))]
-            found += [Cause(c.kind, c.text + " All else is right.", c.weight - 1, c.place) for c in inner]
-            if not inner:
-                text = f"{part.what} is wrong (cosine with the truth {cosine(part.a, part.n):.3f}), all else is right."
-                found.append(Cause("unknown", text, 40, e.name))
-    return found
-
-
-def in_each_third(e: Evidence) -> list[Cause]:
-    """Queries, keys and values often lie side by side: the same fault in each third of the last axis."""
-    if e.a.ndim < 2 or e.a.shape[-1] % 3:
-        return []
-    size, said = e.a.shape[-1] // 3, []
-    for k in range(3):
-        third = cut_down(e, e.a.ndim - 1, k * size, (k + 1) * size)
-        third.part = ", in each third of its last axis,"
-        found = [cause for detective in PATTERNS if (cause := detective(third))]
-        if not found and third.wrong.any():
-            return []
-        said.append(max(found, key=lambda cause: cause.weight, default=None))
-    known = [cause for cause in said if cause]
-    return known[:1] if known and len({cause.kind for cause in known}) == 1 else []
-
-
-def cut_down(e: Evidence, axis: int, low: int, high: int) -> Evidence:
-    """The evidence about a part of an array."""
-    cut = (slice(None),) * axis + (slice(low, high),)
-    part = copy.copy(e)
-    part.a, part.n, part.jacobian = e.a[cut], e.n[cut], None
-    part.known = {name: k[cut] for name, k in e.known.items() if k.shape == e.a.shape}
-    part.others = {name: k[cut] for name, k in e.others.items() if k.shape == e.a.shape and name != e.name}
-    return part
-
-
-def wrong_part(e: Evidence) -> Evidence | None:
-    """The same evidence cut down to a block along one axis that holds everything wrong."""
-    for axis in range(e.a.ndim - 1, -1, -1):
-        bad = np.flatnonzero(e.wrong.any(axis=tuple(i for i in range(e.a.ndim) if i != axis)))
-        length = e.a.shape[axis]
-        if not len(bad) or len(bad) > 0.7 * length:
-            continue
-        low, high = int(bad[0]), int(bad[-1]) + 1
-        for pieces in (2, 3, 4, 6, 8, *e.heads):
-            size = length // pieces
-            if length % pieces == 0 and low // size == (high - 1) // size:
-                low, high = low // size * size, (low // size + 1) * size
-        if high - low > 0.7 * length:
-            continue
-        part = cut_down(e, axis, low, high)
-        block = f", block {low // (high - low) + 1} of {length // (high - low)}" if length % (high - low) == 0 else ""
-        part.part = f", at {low}:{high} of axis {axis}{block},"
-        return part
-    return None
 
 
 def unknown(trial: Trial, row: Row, target: Target) -> Cause:

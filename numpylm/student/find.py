@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.checker.optimizers import check_clipping, check_optimizer
+from numpylm.checker.clipping import check_clipping
+from numpylm.checker.optimizers import check_optimizer
 from numpylm.checker.report import Cause, Report
 from numpylm.checker.subject import CheckError, Subject, describe
 from numpylm.gradcheck import gradcheck

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from numpylm.checker.optimizers import check_clipping, check_optimizer
+from numpylm.checker.clipping import check_clipping
+from numpylm.checker.optimizers import check_optimizer
 from numpylm.zoo.fault import Fault, World
 from numpylm.zoo.layers import Case, Rng
 
