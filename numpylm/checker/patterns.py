@@ -123,14 +123,21 @@ def reshaped(e: Evidence) -> Cause | None:
             wrong = np.transpose(n, order).reshape([shape[i] for i in target])
             wrong = np.transpose(wrong, np.argsort(target)).reshape(e.a.shape)
             if e.equal(e.a, wrong) and not e.equal(wrong, e.n):
+                was, became = (_layout(shape, axes, bool(split)) for axes in (order, target))
                 text = (
-                    f"{e.what}{split} holds the true numbers in the order that a reshape gives where a transpose "
-                    f"(swapaxes) is needed: axes {list(order)} were reshaped to {[shape[i] for i in target]}. "
-                    f"reshape never moves a number in memory. (Cosine with the truth {cosine(e.a, e.n):.3f}, with "
-                    "the reshaped truth 1.000.)"
+                    f"{e.what}{split} has the right numbers in the wrong places: laid out as {was} they were reshaped "
+                    f"to {became}, where they must be transposed (swapaxes). reshape never moves a number in memory. "
+                    f"(Cosine with the truth {cosine(e.a, e.n):.3f}, with the reshaped truth 1.000.)"
                 )
                 return Cause("reshaped", text, 92, e.name)
     return None
+
+
+def _layout(shape: tuple[int, ...], axes: tuple[int, ...], split: bool) -> str:
+    """The axes by their letters where they have some: ``(B, H, D, T)``."""
+    letters = {(3, False): "BTC", (4, True): "BTHD", (4, False): "BHTD"}.get((len(shape), split))
+    names = [letters[i] if letters else str(shape[i]) for i in axes]
+    return f"({', '.join(names)})"
 
 
 def permuted(e: Evidence) -> Cause | None:
