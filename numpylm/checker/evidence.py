@@ -1,7 +1,6 @@
 """The numbers that a diagnosis starts from: one wrong gradient beside the true one, and everything known around it."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -15,7 +14,6 @@ from numpylm.module import Array
 
 FIT = 1e-5  # two gradients agree if they differ by no more than this share of the largest entry
 MEASURED = 700  # at most so many coordinates of a wrong gradient are differenced
-SECONDS = 0.25  # and at most about so long, for one array
 
 
 @dataclass
@@ -113,10 +111,7 @@ def gather(trial: Trial, target: Target, others: dict[str, Array]) -> Evidence:
 
 def measure(trial: Trial, values: Array, dout: Any) -> tuple[Array, Array | None]:
     """The true gradient of ``values``, and the whole Jacobian if all coordinates could be measured."""
-    start = time.perf_counter()
-    trial.value()
-    budget = SECONDS / max(4 * (time.perf_counter() - start), 1e-6)
-    limit = int(min(MEASURED, max(budget, 48)))
+    limit = affordable(trial)
     u = np.asarray(dout, dtype=np.float64).reshape(-1)
     n = np.full(values.shape, np.nan)
     if values.size <= limit:
@@ -128,6 +123,12 @@ def measure(trial: Trial, values: Array, dout: Any) -> tuple[Array, Array | None
     for place in _sample(values.shape, limit):
         n[place] = float(derivative(trial, values, place).reshape(-1) @ u)
     return n, None
+
+
+def affordable(trial: Trial) -> int:
+    """How many coordinates may be measured: fewer for larger subjects, and never depending on the clock."""
+    work = sum(target.values.size for target in trial.targets)
+    return int(np.clip(6e5 / work, 128, MEASURED)) if work < 1e5 else max(8, int(1.28e7 / work))
 
 
 def derivative(trial: Trial, values: Array, place: tuple) -> Array:

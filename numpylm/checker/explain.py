@@ -24,6 +24,11 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         trial.seeded = True
         trial._backward_once()
     failing = [row for row in report.rows if not row.ok]
+    broken = next((finding for finding in report.findings if finding.kind == "not-finite"), None)
+    if broken is not None:
+        for row in failing:
+            row.explain([broken])
+        return
     targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
     causes: dict[str, list[Cause]] = {row.name: [] for row in failing}
     for row in failing:

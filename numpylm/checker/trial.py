@@ -153,7 +153,9 @@ class Trial:
         Where the two central differences in it disagree (a kink within 2h), it is done again with a finer step.
         """
         original = values.copy()
-        step = h if isinstance(place, np.ndarray) else h * max(1.0, abs(float(values[place])))
+        step = h * scale_of(original)
+        if not isinstance(place, np.ndarray):
+            step = max(step, h * abs(float(values[place])))
 
         def at(steps: int) -> Array:
             if isinstance(place, np.ndarray):
@@ -169,6 +171,12 @@ class Trial:
     def slope(self, values: Array, place: Place, h: float = STEPS[0]) -> float:
         """dL/ds with L = Σ u · out, along a coordinate or direction."""
         return float(np.sum(self.derivative(values, place, h) * self.dout))
+
+
+def scale_of(values: Array) -> float:
+    """How large a step is small: the root mean square of the values, at most 1 (and 1 for nothing but zeros)."""
+    size = float(np.sqrt(np.mean(values * values))) if values.size else 0.0
+    return min(1.0, size) if size > 1e-12 else 1.0
 
 
 def difference(after: Any, before: Array) -> Any:

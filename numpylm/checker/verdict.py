@@ -7,7 +7,7 @@ import numpy as np
 
 from numpylm.checker.report import Cause, Row
 from numpylm.checker.subject import CheckError, Subject
-from numpylm.checker.trial import STEPS, Conditions, Place, Setup, Target, Trial
+from numpylm.checker.trial import STEPS, Conditions, Place, Setup, Target, Trial, scale_of
 from numpylm.module import Array
 
 TOLERANCE = 1e-6  # worst relative error that passes; a right backward is typically below 1e-9
@@ -31,9 +31,23 @@ class Check:
         if not strict:
             self.notes.append(_habits(plain))
         self._writes_outside()
+        self._finite()
         self._repeatable()
         self._writes_cache()
         self.rounds = self._rounds()
+
+    def _finite(self) -> None:
+        """A forward that gives no numbers has no derivative."""
+        out = np.asarray(self.trial.out)
+        if not np.isfinite(out).all():
+            where = [int(i) for i in np.argwhere(~np.isfinite(out))[0]]
+            text = (
+                f"{self.trial.subject.name}.forward gives NaN or infinity, first at {where} of its output, for "
+                "inputs that are finite: there is no gradient to check. Usual reasons: exp of a large number "
+                "(subtract the maximum first), a row in which everything is masked (-inf - -inf), a division by "
+                "zero, the log of zero."
+            )
+            self.findings.append(Cause("not-finite", text, 100, "forward"))
 
     def _repeatable(self) -> None:
         """Without this, differences mean nothing: the same call must give the same output."""
@@ -123,7 +137,9 @@ class Check:
         places = self._places(values)
         a = np.array([at(analytic, place) for place in places])
         n = np.array([self.trial.slope(values, place) for place in places])
-        noise = 1e7 * 1e-16 * float(np.linalg.norm(self.trial.value() * self.trial.dout)) / STEPS[0]
+        noise = (
+            1e7 * 1e-16 * float(np.linalg.norm(self.trial.value() * self.trial.dout)) / (STEPS[0] * scale_of(values))
+        )
         floor = max(1e-4 * np.abs(n).max(initial=0), noise, TINY)
         error = relative_error(a, n, floor)
         for step in (1e-2, 3e-2) if self.rounds else STEPS[1:]:

@@ -11,10 +11,10 @@ Case = tuple[Any, tuple, dict]
 Rng = np.random.Generator
 
 
-def _pair(name: str, *shape: int, **options: Any) -> Any:
+def _pair(name: str, *shape: int, times: float = 2.0, **options: Any) -> Any:
     def build(world: World, rng: Rng) -> Case:
         pair = (getattr(world, name), getattr(world, f"{name}_backward"))
-        return pair, (2 * rng.standard_normal(shape),), options
+        return pair, (times * rng.standard_normal(shape),), options
 
     return build
 
@@ -58,6 +58,16 @@ def _masked_attention(world: World, rng: Rng) -> Case:
     mask = rng.random((B, 1, T, 7)) < 0.6
     mask[..., 0] = True
     return pair, inputs, {"mask": mask}
+
+
+def _empty_attention(world: World, rng: Rng) -> Case:
+    pair, inputs, options = _masked_attention(world, rng)
+    options["mask"][0, 0, 2] = False  # a query that may attend to nothing
+    return pair, inputs, options
+
+
+def _quiet_layer_norm(world: World, rng: Rng) -> Case:
+    return world.LayerNorm(C), (0.01 * rng.standard_normal((B, T, C)),), {}
 
 
 def _self_attention(world: World, rng: Rng) -> Case:
@@ -287,6 +297,32 @@ FUNCTIONS = (
         "upstream",
         "logits",
         _cross_entropy,
+    ),
+    Fault(
+        "muskrat",
+        "softmax-overflows",
+        "functional",
+        "softmax",
+        "p = x - x.max(axis=axis, keepdims=True, initial=low)",
+        "p = x.copy()",
+        "The maximum is not subtracted, so exp overflows for large inputs: inf / inf is NaN.",
+        "Inputs of ordinary size show nothing.",
+        "not-finite",
+        "x",
+        _pair("softmax", B, T, V, times=1000.0),
+    ),
+    Fault(
+        "nutria",
+        "softmax-of-nothing",
+        "functional",
+        "softmax",
+        "p = x - x.max(axis=axis, keepdims=True, initial=low)\n...\np /= np.maximum(p.sum(axis=axis, keepdims=True), np.finfo(x.dtype).tiny)",
+        "p = x - x.max(axis=axis, keepdims=True)\n...\np /= p.sum(axis=axis, keepdims=True)",
+        "A row that is masked altogether is -inf - -inf: NaN, which spreads through the whole model.",
+        "Only an empty row shows it: a sequence of nothing but padding.",
+        "not-finite",
+        "q",
+        _empty_attention,
     ),
 )
 
@@ -550,6 +586,32 @@ LAYERS = (
         "writes-upstream",
         "dout",
         _layer_norm,
+    ),
+    Fault(
+        "agouti",
+        "layernorm-unbiased-forward",
+        "layers",
+        "LayerNorm",
+        "variance = np.vecdot(centred, centred)[..., None] / C  # (..., 1)",
+        "variance = np.vecdot(centred, centred)[..., None] / (C - 1)  # (..., 1)",
+        "Forward divides the variance by C - 1, backward differentiates a division by C.",
+        "For 768 channels the difference is a thousandth, and the formula was copied from a famous page.",
+        "missing-term",
+        "x",
+        _layer_norm,
+    ),
+    Fault(
+        "paca",
+        "layernorm-epsilon-outside",
+        "layers",
+        "LayerNorm",
+        "rstd = 1 / np.sqrt(variance + self.eps)  # (..., 1)",
+        "rstd = 1 / (np.sqrt(variance) + self.eps)  # (..., 1)",
+        "ε stands outside the root in forward; the backward is that of ε inside.",
+        "For rows of ordinary size ε does not matter.",
+        "missing-term",
+        "x",
+        _quiet_layer_norm,
     ),
     Fault(
         "bittern",
