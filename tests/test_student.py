@@ -301,3 +301,60 @@ def test_numbers_are_the_same_every_time(write):
     first, second = (reports(path)["MyAttention"] for _ in range(2))
     assert [row.max_rel_error for row in first.rows] == [row.max_rel_error for row in second.rows]
     assert first.causes == second.causes
+
+
+PATHS = """
+    class CrossAttention:
+        def __init__(self, d_model):
+            self.Wq, self.Wk, self.Wv = (Parameter(np.zeros((d_model, d_model))) for _ in range(3))
+
+        def forward(self, x, context):
+            q, k, v = x @ self.Wq.data, context @ self.Wk.data, context @ self.Wv.data
+            e = np.exp(q @ k.transpose(0, 2, 1) / 3)
+            p = e / e.sum(-1, keepdims=True)
+            return p @ v, (x, context, q, k, v, p)
+
+        def backward(self, dout, cache):
+            x, context, q, k, v, p = cache
+            dv = p.transpose(0, 2, 1) @ dout
+            dp = dout @ v.transpose(0, 2, 1)
+            ds = p * (dp - (dp * p).sum(-1, keepdims=True)) / 3
+            dq, dk = ds @ k, ds.transpose(0, 2, 1) @ q
+            for W, a, d in ((self.Wq, x, dq), (self.Wk, context, dk), (self.Wv, context, DV)):
+                W.grad += np.einsum("bti,btj->ij", a, d)
+            return dq @ self.Wq.data.T, CONTEXT
+"""
+BOTH = "dk @ self.Wk.data.T + dv @ self.Wv.data.T"
+
+
+def test_a_lost_path_through_one_of_two_weights_is_named(write):
+    right = PATHS.replace("DV", "dv").replace("CONTEXT", BOTH)
+    assert reports(write(right))["CrossAttention"].ok
+    lost = PATHS.replace("DV", "dv").replace("CONTEXT", "dv @ self.Wv.data.T")
+    assert "lacks the path through Wk" in reports(write(lost))["CrossAttention"].row("context").hint
+    twice = PATHS.replace("DV", "dv").replace("CONTEXT", f"{BOTH} + dk @ self.Wk.data.T")
+    assert "counts the path through Wk" in reports(write(twice))["CrossAttention"].row("context").hint
+
+
+def test_what_stands_in_the_place_of_an_inner_gradient_is_named(write):
+    code = """
+        class Gated:
+            def __init__(self, dim, hidden):
+                self.W1, self.W2 = (Parameter(np.zeros((dim, hidden))) for _ in range(2))
+
+            def forward(self, x):
+                a, b = x @ self.W1.data, x @ self.W2.data
+                h = np.tanh(a)
+                return h * b, (x, h, b)
+
+            def backward(self, dout, cache):
+                x, h, b = cache
+                da, db = dout * b * (1 - h), dout
+                self.W1.grad += np.einsum("bti,btj->ij", x, da)
+                self.W2.grad += np.einsum("bti,btj->ij", x, db)
+                return da @ self.W1.data.T + db @ self.W2.data.T
+    """
+    report = reports(write(code))["Gated"]
+    assert "multiplied elementwise by (1 + h)" in report.row("W1").hint
+    assert "multiplied elementwise by h" in report.row("W2").hint
+    assert "mend" in report.row("x").hint

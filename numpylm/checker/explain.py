@@ -9,7 +9,8 @@ from numpylm.checker import inside
 from numpylm.checker.evidence import cosine, gather
 from numpylm.checker.experiments import CLOSE, Laboratory, errors
 from numpylm.checker.parts import detect
-from numpylm.checker.report import Cause, Report, Row
+from numpylm.checker.recovered import recover
+from numpylm.checker.report import Cause, Report, Row, listing
 from numpylm.checker.structure import dependence, linear
 from numpylm.checker.subject import CheckError
 from numpylm.checker.trial import Conditions, Target, Trial
@@ -48,10 +49,11 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         )
         causes = {name: [] for name in causes}
     follows(causes, trial)
+    right = [row.name for row in report.rows if row.ok]
     for row in failing:
         if not causes[row.name] and root is not None:
             causes[row.name] = [root]
-        row.explain(causes[row.name] or [unknown(trial, row, targets[row.name][1])])
+        row.explain(causes[row.name] or [unknown(trial, row, targets[row.name][1], right)])
 
 
 def follows(causes: dict[str, list[Cause]], trial: Trial) -> None:
@@ -61,7 +63,7 @@ def follows(causes: dict[str, list[Cause]], trial: Trial) -> None:
         for name, found in causes.items()
         if found and name not in trial.subject.input_names
     ]
-    sure = [cause for cause in sure if cause.kind in ("transposed", "reshaped", "permuted", "swapped")]
+    sure = [cause for cause in sure if "Recovered" in cause.text]
     for name, found in causes.items():
         if sure and name in trial.subject.input_names and max((c.weight for c in found), default=0) < 90:
             text = (
@@ -246,6 +248,8 @@ def formula(
             causes[name] += [found] if found else dependence(e, trial, index)
         except CheckError:
             pass
+    for cause in recover(trial, gathered):
+        causes[cause.place].append(cause)
     for names, cause in Laboratory(trial, list(wrong)).causes():
         for name in names:
             if (
@@ -256,15 +260,21 @@ def formula(
             causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
 
 
-def unknown(trial: Trial, row: Row, target: Target) -> Cause:
-    """No pattern: the worst places with both numbers."""
+def unknown(trial: Trial, row: Row, target: Target, right: list[str]) -> Cause:
+    """No pattern: what is right nevertheless, and the worst places with both numbers."""
     a, values = np.asarray(target.analytic), target.values
     e = gather(trial, target, {})
     gap = np.nan_to_num(np.abs(a - e.n))
     flat = np.argsort(gap, axis=None)[::-1][:2]
     places = [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat if gap.flat[k] > 0]
     said = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
+    fine = (
+        f" Right {'is' if len(right) == 1 else 'are'} {listing(right)}, and so is all that their gradients need."
+        if right
+        else ""
+    )
     text = (
-        f"{e.what} is wrong in no way that is known here (cosine with the truth {cosine(a, e.n):.3f}). Worst: {said}."
+        f"{e.what} is wrong, and fits no pattern that is known here (cosine with the truth {cosine(a, e.n):.3f}).{fine} "
+        f"Worst: {said}."
     )
     return Cause("unknown", text, 10, row.name)

@@ -50,18 +50,35 @@ def never_written(e: Evidence) -> Cause | None:
     return Cause("never-written", text, 97, e.name)
 
 
+FORMS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("{}", lambda k: k),
+    ("(1 - {})", lambda k: 1 - k),
+    ("(1 + {})", lambda k: 1 + k),
+    ("{}²", lambda k: k * k),
+    ("(1 - {}²)", lambda k: 1 - k * k),
+    ("{} (1 - {})", lambda k: k * (1 - k)),
+    ("exp({})", lambda k: np.exp(np.minimum(k, 700))),
+)
+
+
 def missing_factor(e: Evidence) -> Cause | None:
-    """n = a K or a = n K with an array K that is known."""
-    for name, k in e.known.items():
-        K = _broadcast(k, e.a.shape)
-        if K is None or np.ptp(K) == 0:
-            continue
-        if e.equal(e.a * K, e.n):
-            text = f"{e.what} lacks a factor: multiplied elementwise by {name} it is the true one (cosine 1.000)."
-            return Cause("missing-factor", text, 88, e.name)
-        if e.equal(e.a, e.n * K):
-            text = f"{e.what} has a factor too much: it is the true one multiplied elementwise by {name}."
-            return Cause("missing-factor", text, 88, e.name)
+    """n = a f(K) or a = n f(K) with an array K that is known and a simple function f."""
+    for form, function in FORMS:
+        for name, k in e.known.items():
+            K = _broadcast(k, e.a.shape)
+            if K is None or np.ptp(K) == 0:
+                continue
+            with np.errstate(all="ignore"):
+                f = function(K)
+            if not np.isfinite(f).all() or np.ptp(f) == 0:
+                continue
+            said = form.replace("{}", name)
+            if e.equal(e.a * f, e.n):
+                text = f"{e.what} lacks a factor: multiplied elementwise by {said} it is the true one (cosine 1.000)."
+                return Cause("missing-factor", text, 88, e.name)
+            if e.equal(e.a, e.n * f):
+                text = f"{e.what} has a factor too much: it is the true one multiplied elementwise by {said}."
+                return Cause("missing-factor", text, 88, e.name)
     return None
 
 
@@ -183,35 +200,6 @@ def _slice_order(a: Array, n: Array, scale: float) -> list[int] | None:
     return [int(i) for i in order]
 
 
-def behind_weight(e: Evidence) -> Cause | None:
-    """The gradient of W in x W is xᵀ d, and with few rows d can be had back: is *it* transposed, or reshaped?"""
-    if e.a.ndim != 2 or not e.full:
-        return None
-    for name, x in e.known.items():
-        rows = x.reshape(-1, x.shape[-1])
-        if (
-            x.ndim < 2
-            or x.shape[-1] != e.a.shape[0]
-            or len(rows) > x.shape[-1]
-            or np.linalg.matrix_rank(rows) < len(rows)
-        ):
-            continue
-        back = np.linalg.pinv(rows.T)  # (N, C)
-        given, true = back @ e.a, back @ e.n
-        if not (e.equal(rows.T @ given, e.a) and e.equal(rows.T @ true, e.n)):
-            continue
-        shape = (*x.shape[:-1], e.a.shape[1])
-        behind = Evidence(
-            e.layer, f"{name} @ {e.name}", given.reshape(shape), true.reshape(shape), heads=e.heads, sizes=e.sizes
-        )
-        for pattern in (transposed, reshaped, permuted):
-            if found := pattern(behind):
-                text = f"{found.text} (Recovered from the gradient of {e.name}, which is {name}ᵀ times it.)"
-                return Cause(found.kind, text, found.weight, e.name)
-        return None
-    return None
-
-
 PATTERNS: tuple[Detective, ...] = (
     never_written,
     swapped,
@@ -220,5 +208,4 @@ PATTERNS: tuple[Detective, ...] = (
     transposed,
     reshaped,
     permuted,
-    behind_weight,
 )

@@ -95,7 +95,7 @@ class Row:
         if self.causes:
             best = self.causes[0]
             self.hint = best.text
-            also = [c for c in self.causes[1:] if c.kind != best.kind and c.weight >= max(50, best.weight - 15)]
+            also = [c for c in self.causes[1:] if c.kind != best.kind and c.weight >= max(50, best.weight - 4)]
             if also:
                 self.hint += f" Also possible: {also[0].text}"
 

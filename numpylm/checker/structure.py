@@ -82,7 +82,8 @@ def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
     if true.shape[0] == true.shape[1] and np.abs(given - true.T).max() <= FIT * scale < np.abs(true - true.T).max():
         text = (
             f"{e.what} is made with a matrix where its transpose is needed: the Jacobian that backward uses is the "
-            "true one transposed (cosine 1.000). For y = x W, dx = dy Wᵀ; for y = P v, dv = Pᵀ dy."
+            "true one transposed (cosine 1.000). For y = x W, dx = dy Wᵀ; for y = P v, dv = Pᵀ dy; "
+            "for a rotation, the rotation by the opposite angle."
         )
         return Cause("transposed", text, 92, e.name)
     return None

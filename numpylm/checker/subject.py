@@ -5,9 +5,11 @@ class in the way of torch.autograd.Function (``forward(ctx, x)``, ``backward(ctx
 its cache on itself (``out = forward(x)``, ``dx = backward(dout)``): all of them become a `Subject`.
 """
 
+import ast
 import copy
 import inspect
 import linecache
+import textwrap
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -109,7 +111,8 @@ class Subject:
                     f"forward(ctx, …) and backward(ctx, …); got a {type(target).__name__} of {len(target)}"
                 )
             self._forward, self._backward = target
-            self.name = getattr(self._forward, "__name__", "function")
+            name = getattr(self._forward, "__name__", "function")
+            self.name = name.removesuffix("_forward").removesuffix("_fwd") or name
         elif isinstance(target, type):
             self._use_context_class(target)
         else:
@@ -191,6 +194,20 @@ class Subject:
             for name, parameter in self.signature.parameters.items()
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         ]
+
+
+def cache_names(forward: Callable) -> list[str]:
+    """What the student calls the parts of the cache: the names in ``return out, (x, mask, …)``; empty if unclear."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
+    except (OSError, TypeError, SyntaxError):
+        return []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
+            cache = node.value.elts[1]
+            parts = cache.elts if isinstance(cache, (ast.Tuple, ast.List)) else [cache]
+            return [ast.unparse(part) for part in parts]
+    return []
 
 
 def describe(error: BaseException) -> str:

@@ -14,7 +14,7 @@ def missing_term(e: Evidence) -> Cause | None:
     small = float(np.nanmax(np.abs(rest), initial=0)) < 1e-3 * e.scale
 
     def cause(term: str, weight: float = 84) -> Cause:
-        text = f"{e.what} lacks a term. True minus given is {term}{'' if term.endswith('?') else '.'}"
+        text = f"{e.what} has a term missing or wrong. True minus given is {term}{'' if term.endswith('?') else '.'}"
         return Cause("missing-term", text, weight - (10 if small else 0), e.name)
 
     for name, k in e.known.items():
@@ -38,11 +38,20 @@ def missing_term(e: Evidence) -> Cause | None:
                 f"the same number everywhere along axis {axis}: a sum or mean over that axis is missing (or wrong)"
             )
     rows = {name: k for name, k in e.known.items() if k.shape == e.a.shape}
-    for name, k in rows.items():
-        if e.equal(rest, _project(rest, [k])):
-            return cause(
-                f"in each row a multiple of {name}: the term {name} · (a sum over the row) is missing or wrong", 85
-            )
+    last = e.a.ndim - 1
+    groups = {
+        "in each row": (last,),
+        "for each channel": tuple(range(last)),
+        "along axis 1": (1,),
+        "everywhere": tuple(range(e.a.ndim)),
+    }
+    for where, axes in groups.items():
+        if np.prod([e.a.shape[axis] for axis in axes]) < 3 or max(axes) > last:
+            continue
+        for name, k in rows.items():
+            if e.equal(rest, _multiple(rest, k, axes)):
+                over = {"in each row": "the row", "everywhere": "everything"}.get(where, f"axes {list(axes)}")
+                return cause(f"{where} a multiple of {name}: the term {name} · (a sum over {over})", 85)
     if e.a.shape[-1] > 4:
         for name, k in rows.items():
             if e.equal(rest, _project(rest, [k, np.ones_like(k)])):
@@ -50,6 +59,12 @@ def missing_term(e: Evidence) -> Cause | None:
                     f"in each row a constant and a multiple of {name}: two sums over the row are missing or wrong"
                 )
     return None
+
+
+def _multiple(rest: Array, k: Array, axes: tuple[int, ...]) -> Array:
+    """k times the number, one for each place outside ``axes``, that brings it nearest to ``rest``."""
+    norm = (k * k).sum(axes, keepdims=True)
+    return k * (rest * k).sum(axes, keepdims=True) / np.where(norm > 0, norm, 1)
 
 
 def _project(rest: Array, basis: list[Array]) -> Array:
@@ -188,4 +203,30 @@ def unbalanced(e: Evidence) -> Cause | None:
     return None
 
 
-TERMS: tuple[Detective, ...] = (rows_of_ids, one_of_many, masked, indexed, partly_zero, missing_term, unbalanced)
+def misplaced(e: Evidence) -> Cause | None:
+    """The right amounts, at the wrong places along an axis."""
+    if not e.full:
+        return None
+    for axis in range(e.a.ndim):
+        total = e.n.sum(axis)
+        if e.a.shape[axis] < 2 or np.abs(total).max(initial=0) < 1e-3 * e.scale:
+            continue
+        if np.abs(e.a.sum(axis) - total).max(initial=0) <= FIT * e.scale:
+            text = (
+                f"{e.what} has the right sums along axis {axis}, but not the right places: what belongs to one index "
+                "of that axis lands at another. Is an index (of a maximum, an id, a shift) lost or off?"
+            )
+            return Cause("permuted", text, 77, e.name)
+    return None
+
+
+TERMS: tuple[Detective, ...] = (
+    rows_of_ids,
+    one_of_many,
+    masked,
+    indexed,
+    partly_zero,
+    missing_term,
+    unbalanced,
+    misplaced,
+)
