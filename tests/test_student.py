@@ -83,7 +83,7 @@ def test_everything_in_a_file_is_found_and_judged(write):
     found = reports(write(PAIRS))
     assert list(found) == ["affine", "sigmoid", "Square", "Old", "SGD", "clip_gradients"]
     assert found["affine"].ok, str(found["affine"])
-    assert "It is right" in str(found["sigmoid"]) or "derivative is wrong" in str(found["sigmoid"])
+    assert "multiplied elementwise by (1 - s)" in found["sigmoid"].row("x").hint
     assert found["Square"].causes[0].kind == "factor"
     assert "1.5 times" in str(found["Square"])
     assert found["Old"].row("W").ok

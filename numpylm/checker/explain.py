@@ -50,10 +50,11 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         causes = {name: [] for name in causes}
     follows(causes, trial)
     right = [row.name for row in report.rows if row.ok]
+    clear = next((name for name, found in causes.items() if any(c.weight > 75 for c in found)), "")
     for row in failing:
         if not causes[row.name] and root is not None:
             causes[row.name] = [root]
-        row.explain(causes[row.name] or [unknown(trial, row, targets[row.name][1], right)])
+        row.explain(causes[row.name] or [unknown(trial, row, targets[row.name][1], right, clear)])
 
 
 def follows(causes: dict[str, list[Cause]], trial: Trial) -> None:
@@ -260,7 +261,7 @@ def formula(
             causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
 
 
-def unknown(trial: Trial, row: Row, target: Target, right: list[str]) -> Cause:
+def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str) -> Cause:
     """No pattern: what is right nevertheless, and the worst places with both numbers."""
     a, values = np.asarray(target.analytic), target.values
     e = gather(trial, target, {})
@@ -268,13 +269,10 @@ def unknown(trial: Trial, row: Row, target: Target, right: list[str]) -> Cause:
     flat = np.argsort(gap, axis=None)[::-1][:2]
     places = [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat if gap.flat[k] > 0]
     said = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
-    fine = (
-        f" Right {'is' if len(right) == 1 else 'are'} {listing(right)}, and so is all that their gradients need."
-        if right
-        else ""
-    )
+    fine = f" Right: {listing(right)}, and so all that these need." if right else ""
+    first = f" It may follow from what is said of {clear}: mend that first." if clear else ""
     text = (
-        f"{e.what} is wrong, and fits no pattern that is known here (cosine with the truth {cosine(a, e.n):.3f}).{fine} "
-        f"Worst: {said}."
+        f"{e.what} is wrong, and fits no pattern that is known here (cosine with the truth "
+        f"{cosine(a, e.n):.3f}).{first}{fine} Worst: {said}."
     )
     return Cause("unknown", text, 10, row.name)
