@@ -168,7 +168,7 @@ def protocol(log: Record) -> list[Cause]:
             "forward."
         )
         causes.append(Cause("cache-mixup", text, 99, path))
-    forwards = Counter(call.path for call in log.calls)
+    forwards = Counter(call.path for call in log.calls if not _does_nothing(call))
     odd = [path for path, count in forwards.items() if log.backward_counts[path] != count]
     for path in odd[-1:]:  # the last in the forward is the first that goes wrong on the way back
         ran, also = log.backward_counts[path], listing(odd[:-1]) if odd[:-1] else ""
@@ -195,6 +195,11 @@ def out_of_order(log: Record, place: Call) -> Cause | None:
             )
             return Cause("order", text, 88, second.path)
     return None
+
+
+def _does_nothing(call: Call) -> bool:
+    """A call that passes its input on as it is (dropout at p = 0) needs no backward."""
+    return not call.backwards and len(call.inputs) == 1 and np.array_equal(call.inputs[0], call.out)
 
 
 def _times(count: int) -> str:
