@@ -1,0 +1,275 @@
+"""Make the notebooks from the lessons' sources. One source for each lesson; nothing is edited in two places.
+
+    python notebooks/build.py                  every student's notebook, and every solution, executed
+    python notebooks/build.py 02 03            these lessons
+    python notebooks/build.py --check          only look whether what is committed belongs to the sources
+    python notebooks/build.py --run students   run the students' notebooks, all blanks left blank; nothing is written
+    python notebooks/build.py --run solutions  run the solutions; nothing is written
+
+A source is a Python file in jupytext's percent format, with four additions:
+
+    # %% exercise="NAME"     a cell with something to write: what stands between the comments ``--- solution`` and
+                             ``--- end`` is what the student's notebook leaves blank
+    # %% zoo="ANIMAL"        faulty code from the zoo (and the right code in the solution)
+    # @hint TITLE            in text: hints that open with a click, until the next one or ``@end``
+    # @answer QUESTION       in text: a question whose answer opens with a click
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SOURCES = HERE / "lessons"
+BLANK = "raise NotImplementedError  # your code here"
+TIMEOUT = 600  # seconds for one cell
+
+
+# --------------------------------------------------------------------------------------------- sources
+
+
+@dataclass(frozen=True)
+class ExerciseCell:
+    """A cell with something to write: the solution's code, and what ``check`` is called with."""
+
+    name: str
+    code: str
+    objects: tuple[str, ...]
+
+
+def sources(wanted: list[str] | None = None) -> list[Path]:
+    """The lessons' files, in order; all, or those whose names begin with one of ``wanted``."""
+    found = sorted(SOURCES.glob("[0-9][0-9]_*.py"))
+    chosen = [path for path in found if not wanted or any(path.name.startswith(w) for w in wanted)]
+    if not chosen:
+        raise SystemExit(f"no lesson begins with {wanted}; there are: {', '.join(path.stem for path in found)}")
+    return chosen
+
+
+def exercise_cells(path: Path) -> list[ExerciseCell]:
+    """The exercises of a lesson. Needs no jupytext, so that tests can use it."""
+    text = path.read_text(encoding="utf-8")
+    found = []
+    for match in re.finditer(r'^# %% exercise="([\w-]+)"\n(.*?)(?=^# %%)', text, re.MULTILINE | re.DOTALL):
+        name, code = match.groups()
+        call = re.search(rf'check\(\s*"{re.escape(name)}",\s*([^)]*)\)', text)
+        if not call:
+            raise ValueError(f"{path.name}: the exercise {name} is never checked")
+        objects = tuple(part.strip() for part in call.group(1).split(",") if part.strip())
+        found.append(ExerciseCell(name, solution(code), objects))
+    return found
+
+
+def solution(code: str) -> str:
+    """The code with its solution, and without the marks around it."""
+    return re.sub(r"^[ ]*# --- (solution|end)\n?", "", code, flags=re.MULTILINE).strip("\n") + "\n"
+
+
+def blank(code: str) -> str:
+    """The code with its solutions taken out."""
+    pattern = r"^([ ]*)# --- solution\n.*?^[ ]*# --- end\n?"
+    return re.sub(pattern, rf"\1{BLANK}\n", code, flags=re.MULTILINE | re.DOTALL).strip("\n") + "\n"
+
+
+def text_cell(text: str) -> str:
+    """Markdown with its hints and answers folded."""
+    out, number, fold = [], 0, False
+    for line in text.splitlines():
+        match = re.match(r"@(hint|answer|end)\s*(.*)", line)
+        if not match:
+            out.append(line)
+            continue
+        if fold:
+            out += ["", "</details>", ""]
+        kind, title = match.groups()
+        fold = kind != "end"
+        if kind == "hint":
+            number += 1
+            title = f"Hint {number}: {title[:1].lower() + title[1:]}"
+        if fold:
+            out += ["", f"<details><summary>{title}</summary>", ""]
+    if fold:
+        raise ValueError(f"a hint or answer is not closed with @end: {text[:80]}")
+    return "\n".join(out)
+
+
+def zoo_code(animal: str, right: bool) -> str:
+    """An animal's code, without docstrings: the faulty one, or ours."""
+    from numpylm.zoo.fault import World, without_docstrings
+    from numpylm.zoo.keeper import get
+
+    fault = get(animal)
+    world = World() if right else World(fault)
+    names = [fault.owner.removesuffix("_backward")] if fault.owner.endswith("_backward") else []
+    return "\n\n".join(without_docstrings(world.source(name)).rstrip() for name in [*names, fault.owner]) + "\n"
+
+
+def notebook(path: Path, solved: bool) -> Any:
+    """The notebook of a lesson, with or without the solutions; not executed."""
+    import jupytext
+    import nbformat
+
+    book = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    book.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for cell in book.cells:
+        exercise, animal = cell.metadata.pop("exercise", None), cell.metadata.pop("zoo", None)
+        cell.metadata.clear()
+        if cell.cell_type == "markdown":
+            cell.source = text_cell(cell.source)
+        elif animal:
+            cell.source = (cell.source + "\n\n" if cell.source else "") + zoo_code(animal, solved)
+        elif exercise:
+            cell.source = solution(cell.source) if solved else blank(cell.source)
+        cell.source = cell.source.rstrip("\n")
+    book.cells.append(nbformat.v4.new_markdown_cell(footer(path, solved)))
+    for number, cell in enumerate(book.cells):
+        cell.id = f"{number:03}-{hashlib.sha256(cell.source.encode()).hexdigest()[:8]}"
+    book.nbformat, book.nbformat_minor = 4, 5
+    return book
+
+
+def footer(path: Path, solved: bool) -> str:
+    """Where to go from here."""
+    found = sources()
+    at = found.index(path)
+    links = []
+    if at > 0:
+        links.append(f"← [{found[at - 1].stem}]({found[at - 1].stem}.ipynb)")
+    links.append(
+        f"[without the solutions](../{path.stem}.ipynb)" if solved else f"[solutions](solutions/{path.stem}.ipynb)"
+    )
+    if at + 1 < len(found):
+        links.append(f"[{found[at + 1].stem}]({found[at + 1].stem}.ipynb) →")
+    return "---\n" + " · ".join(links) + "\n\n`numpylm course` shows what you have solved, and what comes next."
+
+
+# ------------------------------------------------------------------------------------------- execution
+
+
+def run(path: Path, solved: bool) -> tuple[Any, float]:
+    """Execute a lesson's notebook in a folder of its own; (the notebook with outputs, seconds)."""
+    from nbclient import NotebookClient
+
+    book = notebook(path, solved)
+    with tempfile.TemporaryDirectory() as folder:
+        progress = Path(folder) / "course.json"
+        if solved:
+            write_progress(progress, path)
+        os.environ["NUMPYLM_COURSE_FILE"] = str(progress)  # the kernel inherits it
+        start = time.perf_counter()
+        client = NotebookClient(book, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}})
+        client.execute(env=os.environ | {"NUMPYLM_COURSE_FILE": str(progress)})
+        seconds = time.perf_counter() - start
+    tidy(book)
+    return book, seconds
+
+
+def write_progress(file: Path, path: Path) -> None:
+    """As if a student had solved every lesson before this one."""
+    solved = {}
+    for earlier in sources()[: sources().index(path)]:
+        for cell in exercise_cells(earlier):
+            solved[cell.name] = {"day": "2026-01-01", "source": cell.code, "names": cell.objects}
+    file.write_text(json.dumps(solved), encoding="utf-8")
+
+
+def tidy(book: Any) -> None:
+    """Take out of the outputs what differs from run to run and what nobody wants to read: progress bars, times."""
+    for cell in book.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [
+            o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr" and "\r" in o.text)
+        ]
+
+
+def write(book: Any, path: Path) -> None:
+    """Write a notebook as UTF-8 with one kind of line end."""
+    import nbformat
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(nbformat.writes(book) + "\n", encoding="utf-8", newline="\n")
+
+
+def same_cells(book: Any, path: Path) -> bool:
+    """Whether a notebook on disk has the cells that the source makes."""
+    import nbformat
+
+    if not path.exists():
+        return False
+    there = nbformat.read(path, as_version=4)
+    return [(c.cell_type, c.source) for c in there.cells] == [(c.cell_type, c.source) for c in book.cells]
+
+
+def main() -> int:
+    """See the top of this file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lessons", nargs="*", help="numbers of lessons; none: all")
+    parser.add_argument("--check", action="store_true", help="compare what is committed with the sources")
+    parser.add_argument("--students", action="store_true", help="write the students' notebooks only; run nothing")
+    parser.add_argument("--run", choices=("students", "solutions"), help="run notebooks and write nothing")
+    parser.add_argument("--jobs", type=int, default=1, help="how many notebooks at a time")
+    args = parser.parse_args()
+    chosen = sources(args.lessons)
+    stale = []
+    if args.check or not args.run:
+        for path in chosen:
+            student = notebook(path, solved=False)
+            if not args.check:
+                write(student, HERE / f"{path.stem}.ipynb")
+                continue
+            if not same_cells(student, HERE / f"{path.stem}.ipynb"):
+                stale.append(f"{path.stem}.ipynb")
+            if not same_cells(notebook(path, solved=True), HERE / "solutions" / f"{path.stem}.ipynb"):
+                stale.append(f"solutions/{path.stem}.ipynb")
+    if stale:
+        print(f"these do not belong to their sources: {', '.join(stale)}; run python notebooks/build.py")
+        return 1
+    if args.check:
+        print(f"{len(chosen)} lessons: every notebook belongs to its source")
+    if args.run or not (args.check or args.students):
+        execute(chosen, args.run != "students", keep=not args.run, jobs=args.jobs)
+    return 0
+
+
+def execute(chosen: list[Path], solved: bool, keep: bool, jobs: int) -> None:
+    """Run notebooks, write them if they are to be kept, and print how long each took."""
+    from nbclient.exceptions import CellExecutionError
+
+    def one(path: Path) -> tuple[Path, float, str]:
+        try:
+            book, seconds = run(path, solved)
+        except CellExecutionError as error:
+            return path, 0.0, str(error)
+        if keep:
+            write(book, HERE / "solutions" / f"{path.stem}.ipynb")
+        return path, seconds, ""
+
+    failed = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for path, seconds, error in pool.map(one, chosen):
+            print(f"{path.stem:30} {'FAILED' if error else f'{seconds:6.1f} s'}", flush=True)
+            if error:
+                failed.append(path.stem)
+                print(error)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+"""The course: lessons in ``notebooks/``, in which a student derives, writes and proves every gradient of a GPT.
+
+A lesson's cells use `check` (is this exercise right, and what to go on with), `swap` (put a student's layers
+into our model), `collect` (a student's layers as one module), `storyteller` and `stories` (what the lessons
+read), and `style` and `heatmap` (pictures). ``numpylm course`` lists what has been solved.
+"""
+
+from numpylm.course.checking import check
+from numpylm.course.collect import collect, swap
+from numpylm.course.data import stories, storyteller
+from numpylm.course.pictures import heatmap, style
+
+__all__ = ["check", "collect", "heatmap", "stories", "storyteller", "style", "swap"]

@@ -1,0 +1,93 @@
+"""``check``: the cell below each exercise."""
+
+import ast
+import linecache
+import textwrap
+from typing import Any
+
+from numpylm.course import progress
+from numpylm.course.exercise import Verdict
+from numpylm.course.judge import judge
+from numpylm.course.lessons import find, lesson_of
+
+
+def check(name: str, *theirs: Any) -> Any:
+    """Check an exercise, say in plain words what is wrong, and return what to go on with.
+
+    Parameters
+    ----------
+    name : str
+        The exercise.
+    *theirs : functions or classes
+        What the student wrote.
+
+    Returns
+    -------
+    The same things if they are right, else numpylm's own, so that the lesson goes on either way. One thing for
+    one, a tuple for several.
+    """
+    exercise = find(name)
+    if len(theirs) != len(exercise.ours):
+        raise ValueError(f"check({name!r}, …) expects {len(exercise.ours)} things, got {len(theirs)}")
+    verdict = judge(exercise, *theirs)
+    if verdict.state == "right":
+        names = tuple(getattr(thing, "__name__", "") for thing in theirs)
+        progress.record(name, source_of(*theirs), names)
+    print(sentence(name, verdict))
+    goes_on = theirs if verdict.state == "right" else exercise.ours
+    return goes_on[0] if len(goes_on) == 1 else tuple(goes_on)
+
+
+def sentence(name: str, verdict: Verdict) -> str:
+    """What `check` prints."""
+    if verdict.state == "unwritten":
+        return f"○ {name}: not written yet. The cells below go on with numpylm's own."
+    if verdict.state == "wrong":
+        text = textwrap.indent(_wrapped(verdict.text), "    ")
+        return f"✗ {name}: not right yet.\n{text}\n  Until it is, the cells below go on with numpylm's own."
+    lesson = lesson_of(name)
+    try:
+        solved = progress.load()
+    except ValueError:
+        solved = {}
+    done = sum(exercise.name in solved for exercise in lesson.exercises)
+    remark = f" ({verdict.text})" if verdict.text else ""
+    return f"✓ {name}: right{remark}. {done} of {len(lesson.exercises)} in this lesson."
+
+
+def _wrapped(text: str) -> str:
+    lines = []
+    for line in text.splitlines():
+        keep = line.startswith(" ") or len(line) <= 100
+        lines += [line] if keep else textwrap.wrap(line, 100)
+    return "\n".join(lines)
+
+
+def source_of(*things: Any) -> str:
+    """The source of functions and classes, also of those that were made in a notebook's cell.
+
+    ``inspect.getsource`` cannot find a class of a cell; but the code of its methods knows its file, and the cell's
+    lines are in linecache.
+    """
+    parts: list[str] = []
+    for thing in things:
+        code = getattr(thing, "__code__", None)
+        if code is None:
+            methods = [value for value in vars(thing).values() if hasattr(value, "__code__")]
+            code = methods[0].__code__ if methods else None
+        text = "".join(linecache.getlines(code.co_filename)) if code is not None else ""
+        found = _definition(text, thing.__name__)
+        if found and found not in parts:
+            parts.append(found)
+    return "\n\n\n".join(parts)
+
+
+def _definition(source: str, name: str) -> str:
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # a cell with magics
+        return ""
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
+            return ast.get_source_segment(source, node) or ""
+    return ""

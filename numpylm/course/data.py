@@ -1,0 +1,36 @@
+"""What the lessons read: the bundled model and stories."""
+
+from pathlib import Path
+
+from numpylm.char_tokenizer import CharTokenizer
+from numpylm.checkpoint import load_run
+from numpylm.corpora import CORPORA
+from numpylm.gpt import GPT
+from numpylm.tokenizer import Tokenizer
+
+
+def storyteller() -> tuple[GPT, Tokenizer | CharTokenizer]:
+    """The model that comes with the course, and its tokenizer: a GPT of half a million parameters.
+
+    It is what ``numpylm train`` makes in two minutes; see ``data/README.md``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder ``data/storyteller`` is neither in the repository nor above the current folder.
+    """
+    places = [Path(__file__).parents[2], Path.cwd(), *Path.cwd().parents]
+    for place in places:
+        folder = place / "data" / "storyteller"
+        if (folder / "best.npz").is_file():
+            gpt, tokenizer, _ = load_run(folder)
+            return gpt, tokenizer
+    raise FileNotFoundError(
+        "data/storyteller was not found: run the notebooks from a clone of the repository (git clone, then "
+        'pip install -e ".[notebooks]")'
+    )
+
+
+def stories(size: int) -> list[str]:
+    """The first stories of the bundled corpus, ``size`` bytes together or a little more."""
+    return CORPORA["stories"].documents(size)

@@ -1,0 +1,262 @@
+"""Tests that exercises are made of: compare outputs, check gradients, hold a layer against ours."""
+
+import copy
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from numpylm.checker.evidence import Evidence, cosine
+from numpylm.checker.explain import detect
+from numpylm.checker.report import Report
+from numpylm.checker.shapes import shape_hint
+from numpylm.checker.subject import describe
+from numpylm.course.exercise import Exercise, Result, Test, Verdict
+from numpylm.gradcheck import gradcheck
+from numpylm.student import Found, compare
+
+Rng = np.random.Generator
+Cases = Callable[[Rng], Iterable[tuple]]
+TOLERANCE = 1e-8  # share of the largest number by which an output may differ from ours
+
+
+def judge(exercise: Exercise, *theirs: Any) -> Verdict:
+    """Put what a student wrote through the exercise's test. Never raises: an error is part of the answer."""
+    try:
+        with np.errstate(all="ignore"):  # NaN and infinity are told in words
+            result = exercise.test(*theirs)
+    except NotImplementedError:
+        return Verdict("unwritten", "not written yet")
+    except Exception as error:
+        return Verdict("wrong", in_words(error))
+    if result.problems:
+        return Verdict("wrong", "\n".join(result.problems))
+    return Verdict("right", result.remark)
+
+
+def in_words(error: Exception) -> str:
+    """An exception with the student's own line; a notebook's cells have no file names that mean anything."""
+    return re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py", "your cell", describe(error))
+
+
+def both(*tests: Test) -> Test:
+    """One test after the other; the first that finds something has the word."""
+
+    def test(*theirs: Any) -> Result:
+        remark = ""
+        for part in tests:
+            result = part(*theirs)
+            if result.problems:
+                return result
+            remark = result.remark or remark
+        return Result([], remark)
+
+    return test
+
+
+# --------------------------------------------------------------------------------------------- outputs
+
+
+def outputs(ours: Callable, cases: Cases, slips: Mapping[str, Callable] | None = None, *, cached: bool = False) -> Test:
+    """A test that a function returns what ours returns.
+
+    Parameters
+    ----------
+    ours : callable
+    cases : callable
+        ``cases(rng)`` gives the tuples of arguments to try, the plainest first.
+    slips : mapping of sentence -> callable
+        Wrong functions that are often written; whoever has the output of one of them is told the sentence.
+    cached : bool
+        The function is a forward that returns ``(out, cache)``: only ``out`` is compared (and ours returns it alone).
+    """
+
+    def test(*theirs: Any) -> Result:
+        function = theirs[0]
+        name = getattr(function, "__name__", "it")
+        count = 0
+        for args in cases(np.random.default_rng(0)):
+            given = copy.deepcopy(args)
+            got = function(*given)
+            if cached and not (isinstance(got, tuple) and len(got) == 2):
+                return Result([f"{name} must return the pair (out, cache); it returns {_say(got)}."])
+            got = got[0] if cached else got
+            want = ours(*copy.deepcopy(args))
+            problem = differ(got, want, args, function)
+            if problem:
+                for sentence, slip in (slips or {}).items():
+                    if _same_slip(slip, args, got):
+                        return Result([f"{name}: {sentence}"])
+                return Result([f"{name}{_called(args)}: {problem}"])
+            if changed := [i for i, (a, b) in enumerate(zip(args, given, strict=True)) if not equal(a, b)]:
+                return Result([f"{name} changes its argument {_names(function, args)[changed[0]]}: make a new one."])
+            count += 1
+        return Result([], f"{count} {'case' if count == 1 else 'cases'} as expected")
+
+    return test
+
+
+def _same_slip(slip: Callable, args: tuple, got: Any) -> bool:
+    try:
+        with np.errstate(all="ignore"):
+            return equal(slip(*copy.deepcopy(args)), got)
+    except Exception:
+        return False
+
+
+def equal(a: Any, b: Any) -> bool:
+    """The same value, up to rounding; NaN equals NaN."""
+    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
+        return len(a) == len(b) and all(map(equal, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, (np.ndarray, float, int, np.number)) and isinstance(b, (np.ndarray, float, int, np.number)):
+        x, y = np.asarray(a), np.asarray(b)
+        if x.shape != y.shape:
+            return False
+        size = float(np.abs(y[np.isfinite(y)]).max(initial=0)) if y.dtype.kind in "fiu" else 0
+        return bool(np.allclose(x, y, rtol=0, atol=TOLERANCE * max(size, 1e-30), equal_nan=True))
+    if hasattr(a, "__dict__") and not callable(a) and type(a) is type(b):
+        return True  # objects (layers, models) are not compared
+    return bool(np.all(a == b)) if type(a) is type(b) or isinstance(a, str) else a is b
+
+
+def differ(got: Any, want: Any, args: tuple, function: Callable) -> str:
+    """What is wrong with an output, in words; "" if nothing."""
+    if got is None:
+        return "it returns None. Is the return missing?"
+    if isinstance(want, tuple):
+        if not isinstance(got, (tuple, list)) or len(got) != len(want):
+            return f"expected {len(want)} things, got {_say(got)}"
+        for i, (g, w) in enumerate(zip(got, want, strict=True)):
+            if problem := differ(g, w, args, function):
+                return f"output {i + 1} of {len(want)}: {problem}"
+        return ""
+    if isinstance(want, (np.ndarray, float, np.floating)) and not isinstance(want, bool):
+        return _differ_in_numbers(got, want, args, function)
+    return "" if equal(got, want) else f"expected {_say(want)}, got {_say(got)}"
+
+
+def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> str:
+    try:
+        x = np.asarray(got)
+    except ValueError:
+        return f"expected an array of shape {np.shape(want)}, got {_say(got)}"
+    y = np.asarray(want)
+    if x.dtype.kind not in "fiub":
+        return f"expected numbers, got {_say(got)}"
+    if x.shape != y.shape:
+        return f"wrong shape: expected {y.shape or 'one number'}, got {x.shape or 'one number'}" + shape_hint(
+            y.shape, x.shape
+        )
+    bad = ~np.isfinite(x) & np.isfinite(y)
+    if bad.any():
+        where = f" at {[int(i) for i in np.argwhere(bad)[0]]}" if x.ndim else ""
+        return f"gives NaN or infinity{where}. An overflow in exp, a division by zero, or log(0)?"
+    if equal(x, y):
+        return ""
+    return _pattern(x, y, args, function) or _worst(x, y)
+
+
+def _pattern(x: np.ndarray, y: np.ndarray, args: tuple, function: Callable) -> str:
+    """The checker's own detectives, asked about an output instead of a gradient."""
+    sizes = {
+        f"the length of axis {axis} of {name}": float(length)
+        for name, arg in zip(_names(function, args), args, strict=False)
+        for axis, length in enumerate(np.shape(arg))
+    }
+    if y.ndim == 0:
+        ratio = float(x) / float(y) if float(y) else 0.0
+        found = [name for name, size in sizes.items() if size > 1 and abs(abs(ratio) - size) < 1e-6 * size]
+        found += [f"1 / {name}" for name, size in sizes.items() if size > 1 and abs(abs(ratio) * size - 1) < 1e-6]
+        if abs(ratio + 1) < 1e-6:
+            return f"expected {float(y):.6g}, got {float(x):.6g}: the sign is wrong."
+        return f"expected {float(y):.6g}, got {float(x):.6g}" + (
+            f", which is {ratio:.6g} times as much: {found[0]}?" if found else ""
+        )
+    e = Evidence("", "…", x.astype(np.float64), y.astype(np.float64), None, {}, sizes, {}, (2, 3, 4))
+    causes = sorted(detect(e), key=lambda cause: -cause.weight)
+    if not causes or causes[0].weight < 60:
+        return ""
+    text = causes[0].text.replace(": the gradient of …", "the output").replace("the true one", "the right one")
+    return text.replace("True minus given", "Right minus yours").replace("true", "right")
+
+
+def _worst(x: np.ndarray, y: np.ndarray) -> str:
+    gap = np.abs(x - y)
+    gap = np.where(np.isfinite(gap), gap, np.where(np.isnan(x) == np.isnan(y), 0, np.inf))
+    place = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), y.shape))
+    share = float((gap > TOLERANCE * max(float(np.abs(y).max()), 1e-30)).mean())
+    return (
+        f"{share:.0%} of the numbers are wrong (cosine with the right ones {cosine(x, y):.3f}); at {list(place)} "
+        f"expected {y[place]:.6g}, got {x[place]:.6g}."
+    )
+
+
+def _names(function: Callable, args: tuple) -> list[str]:
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return [*names, *(f"number {i}" for i in range(len(names), len(args)))]
+
+
+def _called(args: tuple) -> str:
+    return "(" + ", ".join(_say(arg, 40) for arg in args) + ")"
+
+
+def _say(value: Any, limit: int = 90) -> str:
+    """A value as short as it can be said."""
+    if isinstance(value, np.ndarray):
+        if value.size <= 6 and value.ndim <= 1:
+            return np.array2string(value, precision=4, separator=", ")
+        return f"array of shape {value.shape}"
+    if isinstance(value, (float, np.floating)):
+        return f"{float(value):.6g}"
+    text = repr(value)
+    if len(text) <= limit:
+        return text
+    return f"a {type(value).__name__} of {len(value)}" if hasattr(value, "__len__") else f"a {type(value).__name__}"
+
+
+# ------------------------------------------------------------------------------------------- gradients
+
+
+def gradients(cases: Callable[[Rng], tuple] | None = None, make: Callable[..., Any] = lambda *them: them) -> Test:
+    """A test that a backward is the derivative of its forward.
+
+    ``make`` turns what the student wrote into what `gradcheck` takes (as it stands: a pair of functions), and
+    ``cases(rng)`` gives the inputs.
+    """
+
+    def test(*theirs: Any) -> Result:
+        inputs = cases(np.random.default_rng(0)) if cases else ()
+        report = gradcheck(make(*theirs), *inputs)
+        report.title = getattr(theirs[0], "__name__", report.title)
+        return from_report(report)
+
+    return test
+
+
+def held_against(name: str) -> Test:
+    """A test of a layer (or a pair): forward as ours, backward the derivative of its forward."""
+
+    def test(*theirs: Any) -> Result:
+        kind = "layer" if inspect.isclass(theirs[0]) else "pair"
+        target = theirs[0] if kind == "layer" else theirs
+        return from_report(compare(Found(theirs[0].__name__, kind, target), name))
+
+    return test
+
+
+def from_report(report: Report) -> Result:
+    """A gradient check's report as a result; raises NotImplementedError for a blank."""
+    if any(cause.kind == "error" and "NotImplementedError" in cause.text for cause in report.causes):
+        raise NotImplementedError
+    if report.ok:
+        worst = max(row.max_rel_error for row in report.rows)
+        return Result([], f"{len(report.rows)} arrays checked, worst relative error {worst:.0e}")
+    text = re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py", "your cell", str(report))
+    return Result([text])

@@ -1,0 +1,62 @@
+"""What has been solved on this machine: one small JSON file in the home folder."""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from numpylm.files import read_json, write_text
+
+VARIABLE = "NUMPYLM_COURSE_FILE"  # names another file than ~/.numpylm/course.json
+
+
+@dataclass(frozen=True)
+class Solved:
+    """One exercise that passed: when, and the student's code, with the names that it defines."""
+
+    day: str
+    source: str
+    names: tuple[str, ...]
+
+
+def progress_file() -> Path:
+    """Where progress is kept."""
+    return Path(os.environ.get(VARIABLE) or Path.home() / ".numpylm" / "course.json")
+
+
+def load() -> dict[str, Solved]:
+    """Solved exercises by name; none if there is no file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged: says where it is.
+    """
+    path = progress_file()
+    if not path.exists():
+        return {}
+    found = read_json(path)
+    try:
+        assert isinstance(found, dict)
+        return {name: Solved(e["day"], e["source"], tuple(e["names"])) for name, e in found.items()}
+    except (AssertionError, KeyError, TypeError):
+        raise ValueError(f"{path} is not a progress file of the course; move it away to begin anew") from None
+
+
+def record(name: str, source: str, names: tuple[str, ...]) -> None:
+    """Remember that an exercise passed. A file that is damaged or cannot be written is no reason to stop a lesson."""
+    try:
+        solved = load()
+        solved[name] = Solved(date.today().isoformat(), source, names)
+        data = {key: {"day": s.day, "source": s.source, "names": s.names} for key, s in solved.items()}
+        write_text(progress_file(), json.dumps(data, indent=1, ensure_ascii=False))
+    except (ValueError, OSError) as error:
+        print(f"(progress was not saved: {error})")
+
+
+def reset() -> None:
+    """Forget everything that was solved; the file is kept beside, as ``course.json.old``."""
+    path = progress_file()
+    if path.exists():
+        path.replace(path.with_name(path.name + ".old"))

@@ -1,0 +1,34 @@
+"""Wrong answers to lesson 02: what is changed in the solution, and what the check must say."""
+
+WRONG = {
+    "bigram_probabilities": [
+        ("axis=1", "axis=0", "each row by its own sum"),
+        ("counts.sum(axis=1, keepdims=True)", "counts.sum()", "divided by the sum of all counts"),
+        ("np.ones", "np.zeros", "Start from ones"),
+        ("np.add.at(counts, (ids[:-1], ids[1:]), 1)", "counts[ids[:-1], ids[1:]] += 1", "np.add.at adds every time"),
+        (" / counts.sum(axis=1, keepdims=True)", "", "counts, not probabilities"),
+    ],
+    "softmax": [
+        ("z - z.max(axis=-1, keepdims=True)", "z", "Subtract each row's maximum"),
+        ("e.sum(axis=-1, keepdims=True)", "e.sum()", "Each row is a distribution of its own"),
+        ("return e / e.sum(axis=-1, keepdims=True)", "e / e.sum(axis=-1, keepdims=True)", "Is the return missing?"),
+    ],
+    "cross_entropy": [
+        (".mean())", ".sum())", "sum over tokens"),
+        ("float(-np.log", "float(np.log", "the sign is wrong"),
+        ("np.log(", "np.log2(", "in bits"),
+        ("p[np.arange(len(y)), y]", "p[:, y]", "takes N columns of every row"),
+        ("return loss, (p, y)", "return loss", "must return the pair (out, cache)"),
+    ],
+    "cross_entropy_backward": [
+        (" / len(y)", "", "6 times the true one"),
+        ("dloss * dz", "-dloss * dz", "wrong sign"),
+        ("dloss * dz", "dz", "does not use it"),
+        ("dz[np.arange(len(y)), y] -= 1", "pass", "the one-hot vector"),
+        ("p.copy()", "p", "writes into its cache"),
+    ],
+    "scores": [
+        ("nats_per_token * tokens / math.log(2)", "nats_per_token * tokens", "nats per byte"),
+        ("* tokens / math.log(2) / n_bytes", "* n_bytes / math.log(2) / tokens", "tokens and bytes are exchanged"),
+    ],
+}

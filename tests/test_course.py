@@ -1,0 +1,93 @@
+"""The course: every solution passes, every blank is said to be one, every typical mistake is named."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import numpylm
+from numpylm import attention
+from numpylm.course.judge import judge
+from numpylm.course.lessons import LESSONS, find
+from numpylm.module import normal
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def _load(path):
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build = _load(NOTEBOOKS / "build.py")
+CELLS = {cell.name: cell for path in build.sources() for cell in build.exercise_cells(path)}
+EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises]
+WRONG = {}
+for file in sorted((Path(__file__).parent / "course").glob("wrong_*.py")):
+    WRONG |= _load(file).WRONG
+PAIRS = [(name, *wrong) for name, all_wrong in WRONG.items() for wrong in all_wrong]
+
+
+def answers(name, change=lambda code: code):
+    """What a student's cell defines, run among the names that a lesson has at that point."""
+    space = {"np": np, "math": math, "normal": normal} | {n: getattr(numpylm, n) for n in numpylm.__all__}
+    space |= {n: getattr(attention, n) for n in ("causal_mask", "split_heads", "merge_heads")}
+    for exercise in EXERCISES:  # what the earlier exercises' checks returned
+        if exercise.name == name:
+            break
+        for part, ours in zip(CELLS[exercise.name].objects, exercise.ours, strict=True):
+            space |= {part: ours, part.removeprefix("my_").removeprefix("My"): ours}
+    cell = CELLS[name]
+    code = change(cell.code)
+    exec(compile(code, f"<{name}>", "exec"), space)
+    return [space[part] for part in cell.objects]
+
+
+def test_lessons_sources_and_registry_belong_together():
+    assert [lesson.name for lesson in LESSONS] == [path.stem for path in build.sources()]
+    for lesson, path in zip(LESSONS, build.sources(), strict=True):
+        assert [e.name for e in lesson.exercises] == [cell.name for cell in build.exercise_cells(path)]
+    names = [exercise.name for exercise in EXERCISES]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
+def test_the_solution_passes_and_so_does_ours(exercise):
+    verdict = judge(exercise, *answers(exercise.name))
+    assert verdict.state == "right", verdict.text
+    verdict = judge(exercise, *exercise.ours)
+    assert verdict.state == "right", verdict.text
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
+def test_a_blank_is_not_called_wrong(exercise):
+    source = next(path for path in build.sources() if path.stem.startswith(_lesson(exercise)))
+    text = source.read_text(encoding="utf-8")
+    cell = text.split(f'# %% exercise="{exercise.name}"\n')[1].split("\n# %%")[0]
+    verdict = judge(exercise, *answers(exercise.name, lambda _: build.blank(cell)))
+    assert verdict.state == "unwritten", verdict.text
+
+
+def _lesson(exercise):
+    return next(lesson.number for lesson in LESSONS if exercise in lesson.exercises)
+
+
+def test_every_exercise_has_at_least_two_wrong_answers():
+    assert {e.name for e in EXERCISES} == WRONG.keys()
+    assert [name for name, wrong in WRONG.items() if len(wrong) < 2] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "old", "new", "said"), PAIRS)
+def test_a_typical_mistake_is_named(name, old, new, said):
+    def change(code):
+        assert old in code, f"the solution of {name} has no {old!r}"
+        return code.replace(old, new)
+
+    verdict = judge(find(name), *answers(name, change))
+    assert verdict.state == "wrong", "this mistake passes"
+    assert said in " ".join(verdict.text.split()), verdict.text
