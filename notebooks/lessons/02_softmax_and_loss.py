@@ -94,13 +94,13 @@ def my_bigram_probabilities(ids, vocab_size):
 bigram_probabilities = check("bigram_probabilities", my_bigram_probabilities)
 
 # %% [markdown]
-# Here is the table for the most frequent characters. Each row is one distribution. What follows a `q`? What follows a full
-# stop?
+# Here is the table for the most frequent characters. Each row is one distribution. What follows an `h`? What follows a
+# full stop?
 
 # %%
 P = bigram_probabilities(train, V)  # (V, V)
 frequent = np.argsort(-np.bincount(train, minlength=V))[:24]
-names = [repr(tokenizer.decode([i]))[1:-1] for i in frequent]
+names = [repr(tokenizer.decode([i]))[1:-1].replace(" ", "␣") for i in frequent]  # ␣ is a space
 fig, axes = plt.subplots(figsize=(6, 5.2))
 image = heatmap(
     axes, P[np.ix_(frequent, frequent)], names, names, xlabel="next character y", ylabel="character x", title="P(y | x)"
@@ -426,7 +426,7 @@ for value, name in ((uniform, "ln V"), (unigram, "unigram"), (bigram, "bigram by
     axes.axhline(value, color="#808080", linestyle="--", linewidth=1)
     axes.annotate(name, (1000, value), (1005, value), va="center", annotation_clip=False)
 axes.set(xlabel="step", ylabel="loss (nats per token)", xlim=(0, 1000))
-axes.legend()
+axes.legend(loc=(0.3, 0.75))
 plt.show()
 print(f"validation loss: learnt {learnt:.3f}, counted {bigram:.3f} nats per token")
 

@@ -1,0 +1,518 @@
+# %% [markdown]
+# # 04 · Linear layers and the MLP
+#
+# Four fifths of a Transformer's arithmetic is one operation: a matrix product. In this lesson you derive its gradient in two
+# ways, write the layer, and build from it the first of the two parts of a Transformer block, the MLP.
+#
+# **You need:** lessons 02 and 03, the chain rule, and what a matrix product is.
+# **Time:** about an hour and a half. **You will write:** the gradients of a linear layer, `Linear`, GELU, the MLP, and dropout.
+
+# %%
+import math
+
+import numpy as np
+from tqdm import tqdm
+
+from numpylm import GPT, AdamW, GPTConfig, Module, Parameter, gradcheck, relu, relu_backward
+from numpylm.course import check, heatmap, style, swap
+
+plt = style()
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## 1 What a linear layer does
+#
+# It turns a list of numbers into another list. Each output is a weighted sum of all inputs, plus a constant:
+#
+# $$y_j = \sum_i x_i W_{ij} + b_j$$
+#
+# $x$ has $C$ numbers (*channels*), $y$ has $K$. $W$ has $C$ rows and $K$ columns; $b$ has $K$ entries. A text has many
+# positions, and the same $W$ and $b$ serve all of them. Put one position in each row of a matrix $x$ with $N$ rows, and all of
+# it is one matrix product:
+#
+# $$y = x W + b \qquad (N, C) \cdot (C, K) \to (N, K)$$
+#
+# $b$ is added to every row.
+
+# %%
+N, C, K = 5, 4, 3
+x = rng.standard_normal((N, C))
+W = rng.standard_normal((C, K))
+b = rng.standard_normal(K)
+y = x @ W + b  # (N, C) @ (C, K) + (K,) -> (N, K)
+
+fig, axes = plt.subplots(1, 4, figsize=(8, 2.6), width_ratios=[C, K, K, K])
+parts = ((x, "x  (N, C)"), (W, "W  (C, K)"), (np.tile(b, (N, 1)), "b, on every row"), (y, "y  (N, K)"))
+for ax, (matrix, title) in zip(axes, parts, strict=True):
+    heatmap(ax, matrix, title=title, numbers=".1f", limit=3)
+    ax.set(xticks=[], yticks=[])
+plt.show()
+
+# %% [markdown]
+# ## 2 Backward: what we have and what we want
+#
+# Somewhere behind this layer stands a loss $L$, one number. The layers behind us hand us **dy**: for each number of $y$, how
+# much $L$ changes with it. It has $y$'s shape.
+#
+# $$\texttt{dy}_{nj} = \frac{\partial L}{\partial y_{nj}}$$
+#
+# We want the same for what went in: **dx**, with $x$'s shape, to hand on to the layer before; **dW** and **db**, with the
+# shapes of $W$ and $b$, to train them.
+
+# %% [markdown]
+# ## 3 The first way: by shapes
+#
+# We know three arrays: `dy` (N, K), `x` (N, C), `W` (C, K). The gradient of a product contains the *other* factor. So dW is
+# made of `dy` and `x`, dx of `dy` and `W`. How can they be multiplied so that the shape is right? There is one way each.
+#
+# | wanted | shape | made of | fits |
+# | --- | --- | --- | --- |
+# | dW | (C, K) | x (N, C), dy (N, K) | $x^T dy$: (C, N) · (N, K) |
+# | dx | (N, C) | dy (N, K), W (C, K) | $dy\, W^T$: (N, K) · (K, C) |
+# | db | (K,) | dy (N, K) | sum over the N rows |
+#
+# This is how people write gradients of matrices from memory. It is not a proof: if $C = K$, more than one product fits, and a
+# transpose can be forgotten without any error. So:
+#
+# ## 4 The second way: by indices
+#
+# Write one number of the output, and see where each input occurs in it:
+#
+# $$y_{nj} = \sum_i x_{ni} W_{ij} + b_j$$
+#
+# $W_{ij}$ occurs in $y_{nj}$ for every row $n$, multiplied by $x_{ni}$. The chain rule adds up all ways on which $W_{ij}$
+# reaches the loss:
+#
+# $$\frac{\partial L}{\partial W_{ij}} = \sum_n \frac{\partial L}{\partial y_{nj}} \frac{\partial y_{nj}}{\partial W_{ij}}
+# = \sum_n \texttt{dy}_{nj}\, x_{ni} = \sum_n (x^T)_{in}\, \texttt{dy}_{nj} = (x^T \texttt{dy})_{ij}$$
+#
+# $x_{ni}$ occurs in $y_{nj}$ for every column $j$, multiplied by $W_{ij}$:
+#
+# $$\frac{\partial L}{\partial x_{ni}} = \sum_j \texttt{dy}_{nj}\, W_{ij} = \sum_j \texttt{dy}_{nj}\, (W^T)_{ji} = (\texttt{dy}\, W^T)_{ni}$$
+#
+# $b_j$ occurs in $y_{nj}$ for every row $n$, multiplied by 1:
+#
+# $$\frac{\partial L}{\partial b_j} = \sum_n \texttt{dy}_{nj}$$
+#
+# One rule stands behind all three, and you will use it in every lesson: **what is used several times in the forward gets a
+# sum in the backward.**
+
+# %% [markdown]
+# ### Exercise: `linear_gradients`
+#
+# @hint A nudge
+# Three lines, one for each gradient; each is in the table above.
+# @hint Almost code
+# ```python
+# dx = dy @ …
+# dW = … @ dy
+# db = dy.sum(axis=…)
+# ```
+# @end
+
+
+# %% exercise="linear_gradients"
+def my_linear_gradients(dy, x, W):
+    """Gradients of y = x W + b.
+
+    Parameters
+    ----------
+    dy : array (N, K)
+        dL/dy, from behind.
+    x : array (N, C)
+    W : array (C, K)
+
+    Returns
+    -------
+    dx (N, C), dW (C, K), db (K,)
+    """
+    # --- solution
+    dx = dy @ W.T  # (N, K) @ (K, C)
+    dW = x.T @ dy  # (C, N) @ (N, K)
+    db = dy.sum(axis=0)  # (K,)
+    return dx, dW, db
+    # --- end
+
+
+# %%
+linear_gradients = check("linear_gradients", my_linear_gradients)
+
+# %% [markdown]
+# ## 5 The layer
+#
+# Every layer of this course, and of numpylm, has the same shape:
+#
+# - an object owns its **parameters**. A `Parameter` has `.data` (the values) and `.grad` (the gradient, zero at first);
+# - `out, cache = layer.forward(x)`. The cache is what the backward will need. Nothing is kept on the layer, so it can be
+#   called twice before anything goes back;
+# - `dx = layer.backward(dout, cache)` returns the gradient of the input and **adds** to each `.grad`. It adds because a
+#   parameter may be used more than once.
+#
+# A text comes as (B, T, C): a batch of B sequences with T positions. A linear layer does the same to every position, so it
+# treats all B·T positions as rows: `x.reshape(-1, C)` lays (B, T, C) out as (B·T, C), and `-1` means "whatever is left".
+
+# %% [markdown]
+# ### Exercise: `Linear`
+#
+# The forward is given. Write the backward, for inputs of any shape (..., in).
+#
+# @hint A nudge
+# Lay `dy` and `x` out as rows first. At the end give dx the shape of x again.
+# @hint The formula
+# With rows: $dW = x^T dy$, $db = \sum_n dy_n$, $dx = dy\, W^T$. Into `.grad` with `+=`.
+# @hint Almost code
+# ```python
+# x = cache
+# n_in, n_out = self.weight.shape
+# rows = dy.reshape(-1, n_out)                         # (N, out)
+# self.weight.grad += x.reshape(-1, n_in).T @ rows     # (in, out)
+# if self.bias is not None:
+#     self.bias.grad += …
+# return (… @ …).reshape(x.shape)
+# ```
+# @end
+
+
+# %% exercise="Linear"
+class MyLinear(Module):
+    """y = x W + b on the last axis.
+
+    weight (in, out) starts as normal random numbers with standard deviation ``std``, bias (out,) at zero.
+    """
+
+    def __init__(self, in_features, out_features, bias=True, *, std=0.02, rng=None, dtype=np.float32):
+        rng = rng or np.random.default_rng()
+        self.weight = Parameter((std * rng.standard_normal((in_features, out_features))).astype(dtype))
+        self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
+
+    def forward(self, x):
+        """x (..., in) -> y (..., out), and x as the cache."""
+        n_in, n_out = self.weight.shape
+        y = x.reshape(-1, n_in) @ self.weight.data  # (N, out)
+        if self.bias is not None:
+            y = y + self.bias.data
+        return y.reshape(*x.shape[:-1], n_out), x
+
+    def backward(self, dy, cache):
+        """dy (..., out) -> dx (..., in); adds to weight.grad and bias.grad."""
+        # --- solution
+        x = cache
+        n_in, n_out = self.weight.shape
+        rows = dy.reshape(-1, n_out)  # (N, out)
+        self.weight.grad += x.reshape(-1, n_in).T @ rows  # (in, N) @ (N, out)
+        if self.bias is not None:
+            self.bias.grad += rows.sum(axis=0)
+        return (rows @ self.weight.data.T).reshape(x.shape)
+        # --- end
+
+
+# %%
+Linear = check("Linear", MyLinear)
+
+# %% [markdown]
+# What if you had written `=` instead of `+=`? Or forgotten the transpose? Try it: change a line, run the two cells again, read
+# what the check says, and change it back. Finding out how errors look is worth more than avoiding them.
+
+# %% [markdown]
+# ## 6 Why linear is not enough
+#
+# Two linear layers in a row are one linear layer: $(x W_1) W_2 = x (W_1 W_2)$. A hundred of them can do no more than one. Below,
+# a single linear layer and two of them try to learn a curve.
+
+
+# %%
+def fit(layers, inputs, targets, steps=1500, lr=0.01):
+    """Train a chain of layers on mean squared error; layers is a list of objects or (forward, backward) pairs."""
+    objects = [layer for layer in layers if not isinstance(layer, tuple)]
+    optimizer = AdamW([p for layer in objects for p in layer.parameters()], lr=lr, weight_decay=0)
+    for _ in tqdm(range(steps), leave=False):
+        out, caches = inputs, []
+        for layer in layers:
+            out, cache = layer[0](out) if isinstance(layer, tuple) else layer.forward(out)
+            caches.append(cache)
+        dout = 2 * (out - targets) / len(targets)  # the gradient of mean((out - targets)²)
+        for layer, cache in zip(reversed(layers), reversed(caches), strict=True):
+            dout = layer[1](dout, cache) if isinstance(layer, tuple) else layer.backward(dout, cache)
+        optimizer.step()
+        for p in optimizer.parameters:
+            p.grad.fill(0)
+    return out
+
+
+inputs = np.linspace(-3, 3, 200)[:, None]  # (200, 1)
+targets = np.sin(2 * inputs) + 0.3 * inputs
+
+
+def linear(n_in, n_out):
+    return Linear(n_in, n_out, std=1 / math.sqrt(n_in), rng=rng, dtype=np.float64)
+
+
+one = fit([linear(1, 1)], inputs, targets)
+two = fit([linear(1, 32), linear(32, 1)], inputs, targets)
+fig, axes = plt.subplots(figsize=(6, 2.8))
+axes.plot(inputs, targets, label="to be learnt", color="#808080", linewidth=4, alpha=0.4)
+axes.plot(inputs, one, label="one linear layer")
+axes.plot(inputs, two, label="two linear layers", linestyle="--")
+axes.set(xlabel="input", ylabel="output")
+axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+plt.show()
+
+# %% [markdown]
+# What is missing is something that bends, between the two. The plainest is ReLU, $\max(x, 0)$. GPT-2 uses the smoother **GELU**
+# (Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2):
+#
+# $$\text{gelu}(x) = x \cdot \tfrac12 \left(1 + \tanh u\right), \qquad u = \sqrt{2/\pi}\,\left(x + 0.044715\, x^3\right)$$
+#
+# The factor $\tfrac12(1 + \tanh u)$ is near 0 for very negative $x$ and near 1 for large $x$: a soft switch. (It approximates
+# the normal distribution function, hence the odd constants.)
+#
+# Its derivative: gelu is a product of $x$ and the switch $g = \tfrac12 (1 + \tanh u)$, so by the product rule it is
+# $g + x\, g'$. And since $\tanh' = 1 - \tanh^2$, the chain rule gives
+#
+# $$g' = \tfrac12 \left(1 - \tanh^2 u\right) u', \qquad u' = \sqrt{2/\pi}\,\left(1 + 3 \cdot 0.044715\, x^2\right)$$
+
+# %% [markdown]
+# ### Exercise: `gelu`
+#
+# A pair of functions; there are no parameters. GELU works on each number alone, so backward is a product, number by number:
+# `dx = dout * slope`.
+#
+# @hint A nudge
+# The backward needs $x$ and $\tanh u$. Put both into the cache, then the tanh is computed once.
+# @hint Faster
+# `x**3` is slow in NumPy (a general power); `x * x * x` is not.
+# @hint Almost code
+# ```python
+# t = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
+# return …, (x, t)
+# ```
+# and backward
+# ```python
+# x, t = cache
+# du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+# return dout * (0.5 * (1 + t) + …)
+# ```
+# @end
+
+
+# %% exercise="gelu"
+def my_gelu(x):
+    """GELU in GPT-2's tanh form: x · ½ (1 + tanh u), u = √(2/π) (x + 0.044715 x³).
+
+    Parameters
+    ----------
+    x : array, any shape
+
+    Returns
+    -------
+    out : array, x's shape
+    cache
+    """
+    # --- solution
+    t = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
+    return 0.5 * x * (1 + t), (x, t)
+    # --- end
+
+
+def my_gelu_backward(dout, cache):
+    """dout (x's shape) -> dx = dout · (g + x g')."""
+    # --- solution
+    x, t = cache
+    du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+    return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * du)
+    # --- end
+
+
+# %%
+gelu, gelu_backward = check("gelu", my_gelu, my_gelu_backward)
+
+# %%
+x = np.linspace(-4, 4, 400)
+fig, axes = plt.subplots(1, 2, figsize=(8, 2.8))
+for name, forward, backward in (("ReLU", relu, relu_backward), ("GELU", gelu, gelu_backward)):
+    out, cache = forward(x)
+    axes[0].plot(x, out, label=name)
+    axes[1].plot(x, backward(np.ones_like(x), cache), label=name)
+axes[0].set(xlabel="x", ylabel="output")
+axes[1].set(xlabel="x", ylabel="slope")
+axes[0].legend()
+plt.show()
+
+# %% [markdown]
+# GELU has a slope everywhere, a little negative left of -0.75; ReLU's slope is 0 for all negative inputs, so a unit that is
+# always negative never learns again. Now the curve once more, with a GELU between the two layers:
+
+# %%
+bent = fit([linear(1, 32), (gelu, gelu_backward), linear(32, 1)], inputs, targets)
+fig, axes = plt.subplots(figsize=(6, 2.8))
+axes.plot(inputs, targets, label="to be learnt", color="#808080", linewidth=4, alpha=0.4)
+axes.plot(inputs, two, label="two linear layers", linestyle="--", color="#e8871e")
+axes.plot(inputs, bent, label="with a GELU between", color="#22a559")
+axes.set(xlabel="input", ylabel="output")
+axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+plt.show()
+
+# %% [markdown]
+# ## 7 The MLP
+#
+# That is it: two linear layers with a GELU between them are the **MLP** ("multi-layer perceptron", or feed-forward network) of
+# a Transformer block (Vaswani et al. 2017, arXiv:1706.03762, equation 2, with GELU for ReLU):
+#
+# $$y = \text{gelu}(x W_1 + b_1)\, W_2 + b_2$$
+#
+# The hidden layer has 4C numbers. It works on each position alone; no information moves between positions. (Moving it is
+# attention's part, in lesson 06.) The names `c_fc` and `c_proj` are GPT-2's.
+#
+# The backward of a chain is the chain backwards: the last step first, each with **its own cache**.
+
+# %% [markdown]
+# ### Exercise: `MLP`
+#
+# @hint A nudge
+# The forward goes c_fc, gelu, c_proj. The backward goes c_proj, gelu, c_fc.
+# @hint Almost code
+# ```python
+# c_fc_cache, gelu_cache, c_proj_cache = cache
+# dactive = self.c_proj.backward(dy, c_proj_cache)   # (..., 4C)
+# dhidden = …
+# return …
+# ```
+# @end
+
+
+# %% exercise="MLP"
+class MyMLP(Module):
+    """y = gelu(x W₁ + b₁) W₂ + b₂, on each position alone."""
+
+    def __init__(self, n_embd, bias=True, *, proj_std=0.02, rng=None, dtype=np.float32):
+        self.c_fc = Linear(n_embd, 4 * n_embd, bias, rng=rng, dtype=dtype)
+        self.c_proj = Linear(4 * n_embd, n_embd, bias, std=proj_std, rng=rng, dtype=dtype)
+
+    def forward(self, x):
+        """x (..., C) -> y (..., C)."""
+        # --- solution
+        hidden, c_fc_cache = self.c_fc.forward(x)  # (..., 4C)
+        active, gelu_cache = gelu(hidden)  # (..., 4C)
+        y, c_proj_cache = self.c_proj.forward(active)  # (..., C)
+        return y, (c_fc_cache, gelu_cache, c_proj_cache)
+        # --- end
+
+    def backward(self, dy, cache):
+        """dy (..., C) -> dx (..., C); the layers inside add to their own gradients."""
+        # --- solution
+        c_fc_cache, gelu_cache, c_proj_cache = cache
+        dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., 4C)
+        dhidden = gelu_backward(dactive, gelu_cache)  # (..., 4C)
+        return self.c_fc.backward(dhidden, c_fc_cache)  # (..., C)
+        # --- end
+
+
+# %%
+MLP = check("MLP", MyMLP)
+
+# %% [markdown]
+# ## 8 Dropout
+#
+# A large model can learn a small text by heart. One remedy: while training, set each number to 0 with probability $p$, at random
+# and anew each time, so that no part can rely on another (Srivastava et al. 2014). What is kept is divided by $1 - p$; then
+# the mean stays what it was, and nothing needs to be corrected when dropout is off:
+#
+# $$y = \frac{x \cdot m}{1 - p}, \qquad m = 1 \text{ with probability } 1 - p, \text{ else } 0$$
+#
+# For a given mask $m$ this is a product with constants, so $dx = dy \cdot m / (1 - p)$, **with the same mask**. Where does the
+# backward get it from? From the cache. A layer that keeps the mask on itself goes wrong when it is called twice; drawing a new
+# one is wrong always. And a check with $p = 0$ sees neither.
+#
+# There is no "training mode" in numpylm: dropout happens when the forward gets a random generator, and not otherwise.
+
+# %% [markdown]
+# ### Exercise: `Dropout`
+#
+# @hint A nudge
+# `rng.random(x.shape)` gives uniform numbers in [0, 1). Which share of them is at least p?
+# @hint Almost code
+# ```python
+# if rng is None or self.p == 0:
+#     return x, None
+# mask = (rng.random(x.shape) >= self.p) / (1 - self.p)
+# return …, mask
+# ```
+# and backward: what if the cache is None?
+# @end
+
+
+# %% exercise="Dropout"
+class MyDropout(Module):
+    """y = x · m / (1 - p) if the forward is given an rng; y = x if not."""
+
+    def __init__(self, p):
+        self.p = p
+
+    def forward(self, x, rng=None):
+        """x (any shape) -> y (same shape); the cache is the mask with its scale, or None."""
+        # --- solution
+        if rng is None or self.p == 0:
+            return x, None
+        mask = ((rng.random(x.shape) >= self.p) / (1 - self.p)).astype(x.dtype)
+        return x * mask, mask
+        # --- end
+
+    def backward(self, dy, cache):
+        """dy -> dx, through the mask of that very call."""
+        # --- solution
+        return dy if cache is None else dy * cache
+        # --- end
+
+
+# %%
+Dropout = check("Dropout", MyDropout)
+
+# %% [markdown]
+# ## 9 Your layers in a GPT
+#
+# `swap` puts layers into a model in place of the library's own: same parameters, other code. If yours are right, the loss is
+# the same to the last digits, and training does not notice.
+
+# %%
+config = GPTConfig(vocab_size=50, block_size=16, n_layer=2, n_head=2, n_embd=32)
+gpt = GPT(config, np.random.default_rng(1))
+mine = swap(gpt, Linear=Linear, MLP=MLP, Dropout=Dropout)
+ids = rng.integers(0, 50, (4, 17))
+print(
+    "layers:", sorted({type(layer).__name__ for block in mine.h for layer in (block.mlp, block.mlp.c_fc, block.drop)})
+)
+print(f"loss with numpylm's layers  {gpt.loss(ids[:, :-1], ids[:, 1:]):.6f}")
+print(f"loss with these layers      {mine.loss(ids[:, :-1], ids[:, 1:]):.6f}")
+
+optimizer = AdamW(mine.parameters(), lr=3e-3)
+for step in range(61):
+    mine.zero_grad()
+    loss = mine.loss_and_grad(ids[:, :-1], ids[:, 1:])
+    optimizer.step()
+    if step % 20 == 0:
+        print(f"step {step:3}  loss {loss:.3f}")
+
+# %% [markdown]
+# And the same check that the library runs on its own layers before each training:
+
+# %%
+print(gradcheck(mine.h[0].mlp, rng.standard_normal((2, 5, 32))))
+
+# %% [markdown]
+# ## What you can do now
+#
+# - find the gradient of a matrix product by shapes, and prove it by indices;
+# - write a layer: parameters on the object, cache on the call, gradients added;
+# - chain layers backwards, each with its own cache;
+# - say why a nonlinearity is needed, and what dropout does to forward and backward.
+#
+# ## Three questions
+#
+# @answer A linear layer with C = K = 64 has the backward `dx = dy @ W`. Which tests does it pass?
+# All tests of shapes, and those with a symmetric W. It is wrong: dx = dy Wᵀ. Test with C ≠ K, then it cannot even run.
+# @answer Why is `self.weight.grad = …` wrong even if every check with a single call passes?
+# A parameter may be used more than once before the step: by a layer that is called twice, by tied weights, by batches whose
+# gradients are added up. The last use would erase the others.
+# @answer How many multiplications does the MLP need for one position, and how many does its backward need?
+# Forward C·4C + 4C·C = 8C². Backward twice as much: for each of the two matrices one product for dx and one for dW.
+# @end

@@ -1,0 +1,415 @@
+# %% [markdown]
+# # 05 · Layer norm and residuals
+#
+# Stack forty layers, and numbers vanish or explode. Two small inventions keep a deep network alive: the residual connection
+# and layer normalisation. The second has the most often miswritten gradient of all; here you derive it in three steps.
+#
+# **You need:** lesson 04. **Time:** about an hour and a half.
+# **You will write:** normalisation and its gradient, `LayerNorm`, and the residual connection.
+
+# %%
+import numpy as np
+
+from numpylm import GPT, MLP, GPTConfig, Module, Parameter
+from numpylm.course import check, style, swap
+
+plt = style()
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## 1 What goes wrong in a deep network
+#
+# Send random numbers through 40 layers $x \leftarrow x W$, each $W$ random with standard deviation $s/\sqrt{C}$, and watch how large
+# the numbers are after each layer. For $s = 1$ the size is kept on average. But who says that it stays 1 while training?
+
+# %%
+C, depth = 64, 40
+fig, axes = plt.subplots(figsize=(6, 2.8))
+for s in (0.8, 1.0, 1.25):
+    x = rng.standard_normal((100, C))
+    sizes = [x.std()]
+    for _ in range(depth):
+        x = x @ (s / np.sqrt(C) * rng.standard_normal((C, C)))
+        sizes.append(x.std())
+    axes.semilogy(sizes, label=f"s = {s}")
+axes.set(xlabel="layer", ylabel="standard deviation of x")
+axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+plt.show()
+
+# %% [markdown]
+# A quarter too much, and after 40 layers the numbers are thousands of times too large. A fifth too little, and nothing is left.
+# Gradients take the same way back and suffer the same.
+#
+# ## 2 Normalise
+#
+# The cure (Ba, Kiros and Hinton 2016, arXiv:1607.06450, equations 3 and 4): give each row mean 0 and variance 1, whatever came in.
+# A row is one position with its C channels, $x_1 \dots x_C$:
+#
+# $$\mu = \frac1C \sum_i x_i, \qquad \sigma^2 = \frac1C \sum_i (x_i - \mu)^2, \qquad
+# \hat x_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \varepsilon}}$$
+#
+# Each row for itself: positions do not mix. $\varepsilon = 10^{-5}$ stands *inside* the root and keeps a row of equal numbers from
+# becoming 0/0. The variance divides by $C$. (`np.var` does; `np.std(ddof=1)` and some libraries divide by $C - 1$.)
+#
+# Write $r = 1 / \sqrt{\sigma^2 + \varepsilon}$ for the factor; it is called `rstd`, "reciprocal standard deviation", and
+# $\hat x = (x - \mu)\, r$.
+
+# %% [markdown]
+# ### Exercise: `normalize`
+#
+# The cache is `(xhat, rstd)`: that is all that the backward will need.
+#
+# @hint A nudge
+# `x.mean(axis=-1, keepdims=True)` has shape (..., 1) and broadcasts against x.
+# @hint Almost code
+# ```python
+# centred = x - …                                                   # (..., C)
+# variance = (centred * centred).mean(axis=-1, keepdims=True)       # (..., 1)
+# rstd = 1 / np.sqrt(…)
+# ```
+# @end
+
+
+# %% exercise="normalize"
+def my_normalize(x):
+    """Give each row of the last axis mean 0 and variance 1; ε = 1e-5.
+
+    Parameters
+    ----------
+    x : array (..., C)
+
+    Returns
+    -------
+    xhat : array (..., C)
+    cache : (xhat (..., C), rstd (..., 1))
+    """
+    # --- solution
+    centred = x - x.mean(axis=-1, keepdims=True)  # (..., C)
+    variance = (centred * centred).mean(axis=-1, keepdims=True)  # (..., 1)
+    rstd = 1 / np.sqrt(variance + 1e-5)  # (..., 1)
+    xhat = centred * rstd  # (..., C)
+    return xhat, (xhat, rstd)
+    # --- end
+
+
+# %%
+normalize = check("normalize", my_normalize)
+
+# %% [markdown]
+# ## 3 The gradient, in three steps
+#
+# Behind us stands the loss; the gradient that arrives at $\hat x$ is $g$, with $g_i = \partial L / \partial \hat x_i$. One row
+# only: rows do not mix. Take the forward apart into three steps, and go back through them, the last one first.
+#
+# | step | forward | who uses what |
+# | --- | --- | --- |
+# | 1 | $c_i = x_i - \mu$ | every $c_i$ uses $\mu$, so every $x_j$ |
+# | 2 | $r = (\sigma^2 + \varepsilon)^{-1/2}$, with $\sigma^2 = \frac1C \sum_i c_i^2$ | $r$ uses every $c_i$ |
+# | 3 | $\hat x_i = c_i\, r$ | |
+#
+# **Back through step 3.** $\hat x_i$ is a product. So $c_i$ gets $g_i\, r$ directly. And $r$, which was used by every $i$, gets a
+# sum: $\partial L/\partial r = \sum_i g_i c_i$.
+#
+# **Back through step 2.** The derivative of $(\sigma^2 + \varepsilon)^{-1/2}$ is $-\frac12 (\sigma^2 + \varepsilon)^{-3/2} = -\frac12 r^3$,
+# and that of $\sigma^2$ with respect to $c_i$ is $\frac{2}{C} c_i$. So $c_i$ gets on this second way
+#
+# $$\Big(\sum_k g_k c_k\Big) \cdot \big(-\tfrac12 r^3\big) \cdot \tfrac2C c_i = -\, r \cdot (c_i r) \cdot \tfrac1C \sum_k g_k\, (c_k r)
+# = -\, r\, \hat x_i\, \text{mean}(g \hat x)$$
+#
+# Both ways together: $\;\partial L/\partial c_i = r\,\big(g_i - \hat x_i\, \text{mean}(g \hat x)\big)$.
+#
+# **Back through step 1.** $c_i = x_i - \mu$, and $\mu$ is the mean of all. Then $x_i$ gets $\partial L / \partial c_i$ directly, and
+# through $\mu$ minus the mean of all of them. What is the mean of $\partial L/\partial c$? Since $\text{mean}(\hat x) = 0$, only the first part
+# is left: $r\, \text{mean}(g)$. The result:
+#
+# $$\boxed{dx = r\,\big(g - \text{mean}(g) - \hat x \cdot \text{mean}(g \hat x)\big)}$$
+#
+# One line of code, three terms: through nothing, through the mean, through the variance.
+
+# %% [markdown]
+# ### Exercise: `normalize_backward`
+#
+# @hint A nudge
+# Both means run over the last axis and keep it: `keepdims=True`.
+# @hint Almost code
+# ```python
+# xhat, rstd = cache
+# mean_g = dxhat.mean(axis=-1, keepdims=True)              # (..., 1)
+# mean_gx = (dxhat * xhat).mean(axis=-1, keepdims=True)    # (..., 1)
+# return rstd * (…)
+# ```
+# @end
+
+
+# %% exercise="normalize_backward"
+def my_normalize_backward(dxhat, cache):
+    """Gradient of `normalize`.
+
+    Parameters
+    ----------
+    dxhat : array (..., C)
+        dL/dx̂, called g above.
+    cache : (xhat (..., C), rstd (..., 1))
+
+    Returns
+    -------
+    dx : array (..., C)
+    """
+    # --- solution
+    xhat, rstd = cache
+    mean_g = dxhat.mean(axis=-1, keepdims=True)  # (..., 1)
+    mean_gx = (dxhat * xhat).mean(axis=-1, keepdims=True)  # (..., 1)
+    return rstd * (dxhat - mean_g - xhat * mean_gx)
+    # --- end
+
+
+# %%
+normalize, normalize_backward = check("normalize_backward", my_normalize, my_normalize_backward)
+
+# %% [markdown]
+# ### What the two means do
+#
+# Add a constant to a row: $\hat x$ does not change. Stretch a row: $\hat x$ does not change either. So the loss cannot depend on
+# shifting or stretching, and the gradient must have nothing in these two directions. The first mean takes out the part of $g$ along
+# $(1, 1, \dots, 1)$, the second the part along $\hat x$. See for yourself (the second product is not exactly 0: ε is in the way):
+
+# %%
+x = 3 + 2 * rng.standard_normal((1, 6))
+xhat, cache = normalize(x)
+g = rng.standard_normal((1, 6))
+dx = normalize_backward(g, cache)
+print("x      ", x.round(2), " mean", x.mean().round(2), " std", x.std().round(2))
+print("x̂      ", xhat.round(2), f" mean {xhat.mean():.1e}  std {xhat.std():.6f}")
+print("g      ", g.round(2))
+print("dx     ", dx.round(2))
+print(
+    f"dx · 1 = {dx.sum():+.1e}     dx · x̂ = {(dx * xhat).sum():+.1e}     (g · 1 was {g.sum():+.2f}, g · x̂ {(g * xhat).sum():+.2f})"
+)
+
+# %% [markdown]
+# ## 4 Gain and bias: the layer
+#
+# Mean 0 and variance 1 may not be what the next layer needs. So each channel gets two trained numbers, a gain $\gamma$ (at first
+# 1) and a bias $\beta$ (at first 0):
+#
+# $$y_i = \gamma_i \hat x_i + \beta_i$$
+#
+# Backward through this line: $\hat x_i$ gets $g_i = dy_i \gamma_i$. And $\gamma_i$, $\beta_i$ were used for every row $n$, so they get sums:
+#
+# $$d\gamma_i = \sum_n dy_{ni}\, \hat x_{ni}, \qquad d\beta_i = \sum_n dy_{ni}$$
+#
+# Note the order. The gain is multiplied in **first**, and then the two means are taken, of $g$ and not of $dy$. Whoever multiplies at
+# the end gets a gradient that is exactly right at the start, when all gains are 1, and wrong ever after.
+
+# %% [markdown]
+# ### Exercise: `LayerNorm`
+#
+# @hint A nudge
+# The forward calls `normalize`, the backward `normalize_backward`. What is left to write is the line above, both ways.
+# @hint The sums
+# For any number of axes before the last: `(dy * xhat).reshape(-1, C).sum(axis=0)`.
+# @hint Almost code
+# ```python
+# xhat, rstd = cache
+# C = xhat.shape[-1]
+# self.weight.grad += …
+# if self.bias is not None:
+#     self.bias.grad += …
+# return normalize_backward(…, cache)
+# ```
+# @end
+
+
+# %% exercise="LayerNorm"
+class MyLayerNorm(Module):
+    """y = γ x̂ + β over the last axis; γ is ``weight`` (C,), β is ``bias`` (C,) or None."""
+
+    def __init__(self, dim, eps=1e-5, bias=True, *, dtype=np.float32):
+        self.eps = eps
+        self.weight = Parameter(np.ones(dim, dtype))
+        self.bias = Parameter(np.zeros(dim, dtype)) if bias else None
+
+    def forward(self, x):
+        """x (..., C) -> y (..., C); the cache is (x̂, rstd)."""
+        # --- solution
+        centred = x - x.mean(axis=-1, keepdims=True)  # (..., C)
+        rstd = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + self.eps)  # (..., 1)
+        xhat = centred * rstd
+        y = xhat * self.weight.data
+        if self.bias is not None:
+            y = y + self.bias.data
+        return y, (xhat, rstd)
+        # --- end
+
+    def backward(self, dy, cache):
+        """dy (..., C) -> dx (..., C); adds to weight.grad and bias.grad."""
+        # --- solution
+        xhat, rstd = cache
+        C = xhat.shape[-1]
+        self.weight.grad += (dy * xhat).reshape(-1, C).sum(axis=0)
+        if self.bias is not None:
+            self.bias.grad += dy.reshape(-1, C).sum(axis=0)
+        g = dy * self.weight.data  # what arrives at x̂: the gain belongs inside the means
+        mean_g = g.mean(axis=-1, keepdims=True)  # (..., 1)
+        mean_gx = (g * xhat).mean(axis=-1, keepdims=True)  # (..., 1)
+        return rstd * (g - mean_g - xhat * mean_gx)
+        # --- end
+
+
+# %%
+LayerNorm = check("LayerNorm", MyLayerNorm)
+
+# %% [markdown]
+# ## 5 Residual connections
+#
+# The other invention (He et al. 2015, arXiv:1512.03385): do not replace $x$, add to it.
+#
+# $$y = x + f(x)$$
+#
+# $f$ is a whole layer or several. It needs to find only what should *change*. If it outputs 0, nothing is lost.
+#
+# And backward? $x$ is used twice, so its gradient is a sum of two: one comes past $f$, unchanged, the other through it.
+#
+# $$dx = dy + \Big(\frac{\partial f}{\partial x}\Big)^{T} dy$$
+#
+# The second term is what `f.backward(dy)` returns. The first is a path from the loss to the very first layer without a single
+# weight on it.
+
+# %% [markdown]
+# ### Exercise: `Residual`
+#
+# `layer` is any object with our forward and backward.
+#
+# @hint A nudge
+# One addition in the forward, one in the backward.
+# @hint Beware
+# `dy += …` would write into the caller's array. Make a new one.
+# @hint Almost code
+# ```python
+# out, cache = self.layer.forward(x)
+# return …, cache
+# ```
+# @end
+
+
+# %% exercise="Residual"
+class MyResidual(Module):
+    """y = x + layer(x)."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def forward(self, x):
+        """x -> y, of the same shape; the layer's cache is ours."""
+        # --- solution
+        out, cache = self.layer.forward(x)
+        return x + out, cache
+        # --- end
+
+    def backward(self, dy, cache):
+        """dy -> dx."""
+        # --- solution
+        return dy + self.layer.backward(dy, cache)
+        # --- end
+
+
+# %%
+Residual = check("Residual", MyResidual)
+
+# %% [markdown]
+# ## 6 What it is worth
+#
+# Three stacks of 40 MLPs: plain; with residuals; with residuals and a layer norm before each MLP, as GPT-2 has it
+# ("pre-norm", $x + \text{MLP}(\text{LayerNorm}(x))$). Send a random gradient back from the end, and measure how much of it arrives
+# in front of each layer.
+
+
+# %%
+class PreNorm(Module):
+    """layer(norm(x))."""
+
+    def __init__(self, norm, layer):
+        self.norm, self.layer = norm, layer
+
+    def forward(self, x):
+        """x (..., C) -> (..., C)."""
+        normed, norm_cache = self.norm.forward(x)
+        out, layer_cache = self.layer.forward(normed)
+        return out, (norm_cache, layer_cache)
+
+    def backward(self, dy, cache):
+        """dy (..., C) -> (..., C)."""
+        norm_cache, layer_cache = cache
+        return self.norm.backward(self.layer.backward(dy, layer_cache), norm_cache)
+
+
+def mlp(std):
+    """An MLP whose weights have a given size."""
+    layer = MLP(C, dtype=np.float64)
+    for p in layer.parameters():
+        p.data = std * rng.standard_normal(p.shape) if p.data.ndim == 2 else p.data
+    return layer
+
+
+def gradient_sizes(layers):
+    """Sizes of the gradient in front of each layer, the first layer first."""
+    x, caches = rng.standard_normal((20, C)), []
+    for layer in layers:
+        x, cache = layer.forward(x)
+        caches.append(cache)
+    dx, sizes = rng.standard_normal(x.shape), []
+    for layer, cache in zip(reversed(layers), reversed(caches), strict=True):
+        dx = layer.backward(dx, cache)
+        sizes.append(np.linalg.norm(dx))
+    return sizes[::-1]
+
+
+fig, axes = plt.subplots(1, 2, figsize=(8.5, 2.9), sharey=True)
+for ax, std in zip(axes, (0.05, 0.12), strict=True):
+    ax.semilogy(gradient_sizes([mlp(std) for _ in range(depth)]), label="plain")
+    ax.semilogy(gradient_sizes([Residual(mlp(std)) for _ in range(depth)]), label="residual")
+    ax.semilogy(
+        gradient_sizes([Residual(PreNorm(LayerNorm(C, dtype=np.float64), mlp(std))) for _ in range(depth)]),
+        label="residual, layer norm",
+    )
+    ax.set(xlabel="layer (the loss is on the right)", title=f"weights of size {std}")
+axes[0].set_ylabel("norm of the gradient")
+axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+plt.show()
+
+# %% [markdown]
+# Plain: with small weights nothing arrives at the first layers, they cannot learn. Residuals alone keep a path open, but with larger
+# weights the gradient grows from layer to layer. With the norm it stays within a few times its size, for small weights and for large
+# ones.
+#
+# GPT-2 has both in every block, twice: around attention and around the MLP.
+
+# %%
+config = GPTConfig(vocab_size=50, block_size=16, n_layer=2, n_head=2, n_embd=32)
+gpt = GPT(config, np.random.default_rng(1))
+mine = swap(gpt, LayerNorm=LayerNorm)
+ids = rng.integers(0, 50, (4, 17))
+print(
+    f"{type(mine.ln_f).__name__} in a GPT: loss {mine.loss(ids[:, :-1], ids[:, 1:]):.6f}, with numpylm's {gpt.loss(ids[:, :-1], ids[:, 1:]):.6f}"
+)
+
+# %% [markdown]
+# ## What you can do now
+#
+# - take a formula apart into steps and go back through them one at a time;
+# - derive and write the gradient of layer normalisation, and say what its two means do;
+# - say why the gain belongs inside, and which check would not notice;
+# - write a residual connection and explain what it does to a deep network.
+#
+# ## Three questions
+#
+# @answer A LayerNorm's backward forgets the term with mean(g x̂). Its input gradient is checked with dy = x̂. What happens?
+# With g = x̂: mean(g) = 0 and x̂ · mean(x̂ x̂) = x̂ (up to ε), so the true gradient is about 0, and the faulty one is r x̂. The check
+# sees it at once. With g = 1 it would see nothing: both give 0. A random g finds either.
+# @answer Why may the backward of a residual not be written `dy += self.layer.backward(dy, cache); return dy`?
+# It changes the array of whoever called. If that array is used once more (another residual, a second backward), it is wrong there,
+# far from this line.
+# @answer Batch normalisation uses mean and variance over the batch instead of over the channels. Why is that awkward for a language model?
+# Then sequences of a batch would influence each other, results would depend on what else is in the batch, and with one sequence at a time,
+# as in generation, there is no batch to take means over.
+# @end

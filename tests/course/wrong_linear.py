@@ -1,0 +1,42 @@
+"""Wrong answers to lesson 04: what is changed in the solution, and what the check must say."""
+
+WRONG = {
+    "linear_gradients": [
+        ("dy.sum(axis=0)", "dy.mean(axis=0)", "its gradients add up: a sum"),
+        ("dy @ W.T", "dy @ W", "mismatch"),
+        ("x.T @ dy", "dy.T @ x", "expected (4, 3), got (3, 4): transposed?"),
+        ("return dx, dW, db", "return dx, dW", "expected 3 things"),
+    ],
+    "Linear": [
+        ("self.weight.grad +=", "self.weight.grad =", "assigned (=)"),
+        ("rows.sum(axis=0)", "rows.mean(axis=0)", "0.1 times the true one"),
+        (
+            "x.reshape(-1, n_in).T @ rows",
+            "(rows.T @ x.reshape(-1, n_in)).reshape(n_in, n_out)",
+            "transposed (swapaxes)",
+        ),
+        ("self.bias.grad += rows.sum(axis=0)", "pass", "received no gradient"),
+        (".reshape(x.shape)", "", "wrong shape"),
+    ],
+    "gelu": [
+        ("0.5 * x * (1 + t), ", "x * (1 + t), ", "the half is missing"),
+        ("0.5 * x * (1 + t), ", "0.5 * (1 + t), ", "multiplied by x"),
+        ("+ 0.5 * x * (1 - t * t) * du", "", "product rule"),
+        ("(1 + 3 * 0.044715", "(1 + 0.044715", "its derivative is wrong"),
+    ],
+    "MLP": [
+        ("gelu_backward(dactive, gelu_cache)", "dactive", "gradient"),
+        ("self.c_proj.backward(dy, c_proj_cache)", "dy @ self.c_proj.weight.data.T", "c_proj"),
+        ("active, gelu_cache = gelu(hidden)", "active, gelu_cache = hidden, (hidden, np.ones_like(hidden))", "output"),
+    ],
+    "Dropout": [
+        ("dy * cache", "dy", "mask"),
+        (" / (1 - self.p)", "", "Divide by 1 - p"),
+        (">= self.p", "< self.p", "probability of *dropping*"),
+        (
+            "if rng is None or self.p == 0:\n            return x, None\n",
+            "rng = rng or np.random.default_rng(0)\n",
+            "without an rng",
+        ),
+    ],
+}
