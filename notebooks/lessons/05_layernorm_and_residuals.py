@@ -2,7 +2,7 @@
 # # 05 · Layer norm and residuals
 #
 # Stack forty layers, and numbers vanish or explode. Two small inventions keep a deep network alive: the residual connection
-# and layer normalisation. The second has the most often miswritten gradient of all; here you derive it in three steps.
+# and layer normalisation. The gradient of the second is often written wrong, also in published code; here you derive it in three steps.
 #
 # **You need:** lesson 04. **Time:** about an hour and a half.
 # **You will write:** normalisation and its gradient, `LayerNorm`, and the residual connection.
@@ -379,8 +379,7 @@ plt.show()
 
 # %% [markdown]
 # Plain: with small weights nothing arrives at the first layers, they cannot learn. Residuals alone keep a path open, but with larger
-# weights the gradient grows from layer to layer. With the norm it stays within a few times its size, for small weights and for large
-# ones.
+# weights the gradient grows from layer to layer. With the norm it stays within a factor of ten, for small weights and for large ones.
 #
 # GPT-2 has both in every block, twice: around attention and around the MLP.
 

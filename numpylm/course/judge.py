@@ -224,16 +224,18 @@ def _say(value: Any, limit: int = 90) -> str:
 # ------------------------------------------------------------------------------------------- gradients
 
 
-def gradients(cases: Callable[[Rng], tuple] | None = None, make: Callable[..., Any] = lambda *them: them) -> Test:
+def gradients(
+    cases: Callable[[Rng], tuple] | None = None, make: Callable[..., Any] = lambda *them: them, **options: Any
+) -> Test:
     """A test that a backward is the derivative of its forward.
 
     ``make`` turns what the student wrote into what `gradcheck` takes (as it stands: a pair of functions), and
-    ``cases(rng)`` gives the inputs.
+    ``cases(rng)`` gives the inputs; options go to the forward by name.
     """
 
     def test(*theirs: Any) -> Result:
         inputs = cases(np.random.default_rng(0)) if cases else ()
-        report = gradcheck(make(*theirs), *inputs)
+        report = gradcheck(make(*theirs), *inputs, **options)
         report.title = getattr(theirs[0], "__name__", report.title)
         return from_report(report)
 

@@ -1,5 +1,181 @@
-"""Exercises of lesson 06."""
+"""Exercises of lesson 06: attention and its gradient."""
 
-from numpylm.course.exercise import Lesson
+import math
+from typing import Any
 
-LESSON = Lesson("06_attention", "Attention", ())
+import numpy as np
+
+from numpylm import attention as A
+from numpylm import functional as F
+from numpylm.course.exercise import Exercise, Lesson, Result
+from numpylm.course.judge import Rng, both, gradients, held_against, outputs
+from numpylm.module import Array
+
+B, T, H, D = 2, 5, 3, 4
+
+
+def causal_average_weights(length: int) -> Array:
+    """(T, T): row t averages the positions 0 … t."""
+    weights = np.tri(length)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _tri(n: int, k: int = 0, axis: int = 1) -> Array:
+    weights = np.tri(n, k=k)
+    return weights / weights.sum(axis=axis, keepdims=True)
+
+
+def _qkv(rng: Rng) -> tuple:
+    return tuple(rng.standard_normal((3, B, H, T, D)))
+
+
+def _attention_cases(rng: Rng) -> Any:
+    yield _qkv(rng)
+    yield *_qkv(rng), A.causal_mask(T, T)
+
+
+def _attend(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    scale: float | None = None,
+    axis: int = -1,
+    after: bool = False,
+) -> Array:
+    """Attention with one thing or another done wrongly."""
+    scores = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    if mask is not None and not after:
+        scores = scores + np.where(mask, 0, -np.inf)
+    p = F.softmax(scores, axis)[0]
+    return (p * mask if after and mask is not None else p) @ v
+
+
+def _split(rng: Rng) -> Any:
+    yield np.arange(12.0).reshape(1, 3, 4), 2
+    yield rng.standard_normal((B, T, H * D)), H
+
+
+def _heads(split: Any, merge: Any) -> Result:
+    """Splitting as ours does, and merging as its inverse."""
+    x = np.random.default_rng(0).standard_normal((B, T, H * D))
+    result = outputs(
+        A.split_heads,
+        _split,
+        {
+            "reshaped straight to (B, H, T, D). That cuts the numbers in another order: head 0 would get the first "
+            "positions instead of the first channels. First (B, T, H, D), then swap the axes.": lambda x, h: x.reshape(
+                x.shape[0], h, x.shape[1], -1
+            ),
+            "this is (B, T, H, D). Heads and positions still have to change places: swapaxes(1, 2).": lambda x, h: (
+                x.reshape(*x.shape[:2], h, -1)
+            ),
+            "channel c belongs to head c // D: the first D channels to head 0. Here neighbouring channels go to different "
+            "heads.": lambda x, h: x.reshape(*x.shape[:2], -1, h).transpose(0, 3, 1, 2),
+        },
+    )(split)
+    if result.problems:
+        return result
+    merged = merge(A.split_heads(x, H))
+    if merged is not None and np.shape(merged) == x.shape and not np.allclose(merged, x):
+        return Result(
+            [
+                f"{merge.__name__}: the shape is right, the numbers are in the wrong places: (B, H, T, D) was reshaped "
+                "to (B, T, C) without swapping the axes back first. reshape never moves a number in memory."
+            ]
+        )
+    return outputs(A.merge_heads, lambda rng: iter([(rng.standard_normal((B, H, T, D)),)]))(merge)
+
+
+LESSON = Lesson(
+    "06_attention",
+    "Attention",
+    (
+        Exercise(
+            "causal_average_weights",
+            "the mean of all positions so far, as a matrix",
+            outputs(
+                causal_average_weights,
+                lambda rng: iter([(3,), (6,)]),
+                {
+                    "each row must sum to 1, here the columns do. Position t averages what is in row t.": lambda n: (
+                        _tri(n, axis=0)
+                    ),
+                    "position t must see itself as well: the diagonal is missing.": lambda n: _tri(n, k=-1),
+                    "position t sees one position of the future.": lambda n: _tri(n, k=1),
+                    "every position averages all of them, the future too: only 0 … t.": lambda n: np.full(
+                        (n, n), 1 / n
+                    ),
+                    "the future and the past are exchanged: row t must look at columns 0 … t.": lambda n: (
+                        np.triu(np.ones((n, n))) / np.triu(np.ones((n, n))).sum(1, keepdims=True)
+                    ),
+                    "these are ones and zeros; divide each row by its sum to make it a mean.": np.tri,
+                },
+            ),
+            (causal_average_weights,),
+        ),
+        Exercise(
+            "softmax_backward",
+            "softmax's Jacobian, contracted",
+            held_against("softmax"),
+            (F.softmax, F.softmax_backward),
+            ("softmax", "softmax_backward"),
+        ),
+        Exercise(
+            "attention",
+            "softmax(Q Kᵀ / √D) V",
+            outputs(
+                lambda *args: A.scaled_dot_product_attention(*args)[0],
+                _attention_cases,
+                {
+                    "the scores are not scaled: divide them by √D.": lambda *a: _attend(*a, scale=1.0),
+                    "the scores are divided by D, not by √D.": lambda *a: _attend(*a, scale=1 / a[0].shape[-1]),
+                    "the scores are multiplied by √D where they must be divided.": lambda *a: _attend(
+                        *a, scale=math.sqrt(a[0].shape[-1])
+                    ),
+                    "the softmax runs over the queries. Each query distributes its attention over the keys: the last "
+                    "axis.": lambda *a: _attend(*a, axis=-2),
+                    "queries and keys are exchanged: a row of Q Kᵀ belongs to a query.": lambda q, k, v, *m: _attend(
+                        k, q, v, *m
+                    ),
+                    "the mask is the wrong way round: True means that the query may look there.": lambda q, k, v, m: (
+                        _attend(q, k, v, ~m)
+                    ),
+                    "right without a mask, but the mask is not used.": lambda q, k, v, m: _attend(q, k, v),
+                    "the mask is multiplied in after the softmax: then the rows do not sum to 1, and the future still "
+                    "counts in the denominator. Set the scores to -inf before it.": lambda *a: _attend(*a, after=True),
+                },
+                cached=True,
+            ),
+            (A.scaled_dot_product_attention,),
+        ),
+        Exercise(
+            "attention_backward",
+            "dQ, dK and dV",
+            both(
+                held_against("attention"),
+                gradients(_qkv, mask=A.causal_mask(T, T)),
+                gradients(_qkv, dropout_p=0.3),
+            ),
+            (A.scaled_dot_product_attention, A.scaled_dot_product_attention_backward),
+            ("scaled_dot_product_attention", "scaled_dot_product_attention_backward"),
+        ),
+        Exercise(
+            "heads",
+            "split C channels into H heads, and merge them again",
+            _heads,
+            (A.split_heads, A.merge_heads),
+            ("split_heads", "merge_heads"),
+        ),
+        Exercise(
+            "CausalSelfAttention",
+            "the whole layer",
+            both(
+                held_against("CausalSelfAttention"),
+                gradients(lambda rng: (rng.standard_normal((B, T, H * D)),), lambda cls: cls(H * D, H, 0.3)),
+            ),
+            (A.CausalSelfAttention,),
+            ("CausalSelfAttention",),
+        ),
+    ),
+)

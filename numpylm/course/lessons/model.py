@@ -1,5 +1,96 @@
-"""Exercises of lesson 07."""
+"""Exercises of lesson 07: embedding, block, the whole GPT, and counting its parameters."""
 
-from numpylm.course.exercise import Lesson
+from typing import Any
 
-LESSON = Lesson("07_the_whole_model", "The whole model", ())
+import numpy as np
+
+from numpylm.course.exercise import Exercise, Lesson, Result
+from numpylm.course.judge import Rng, both, from_report, gradients, held_against, outputs
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.gradcheck import gradcheck
+from numpylm.layers import Embedding
+from numpylm.transformer import Block
+
+CONFIG = GPTConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12)
+
+
+def count_parameters(vocab_size: int, block_size: int, n_layer: int, n_embd: int) -> int:
+    """V C + T C + L (12 C² + 13 C) + 2 C."""
+    V, T, L, C = vocab_size, block_size, n_layer, n_embd
+    return V * C + T * C + L * (12 * C * C + 13 * C) + 2 * C
+
+
+def _models(rng: Rng) -> Any:
+    yield 11, 7, 2, 12
+    yield 50257, 1024, 12, 768
+
+
+def _gpt(cls: Any) -> Result:
+    """The names of ours, the logits of ours, and right gradients of all parameters at once."""
+    theirs, ours = cls(CONFIG, np.random.default_rng(0), np.float64), GPT(CONFIG, np.random.default_rng(0), np.float64)
+    rng = np.random.default_rng(1)
+    for p in ours.parameters():
+        p.data = 0.3 * rng.standard_normal(p.shape)
+    names = dict(theirs.named_parameters())
+    want = dict(ours.named_parameters())
+    if missing := [name for name in want if name not in names]:
+        return Result([f"{cls.__name__} has no parameter {missing[0]}; are the attributes called as in the text?"])
+    for name, p in names.items():
+        p.data = want[name].data.copy()
+    ids = rng.integers(0, CONFIG.vocab_size, (2, 5))
+    ids[:, 1:3] = ids[0, 0]
+    logits, _ = theirs.forward(ids)
+    right, _ = ours.forward(ids)
+    if np.shape(logits) != right.shape:
+        return Result([f"{cls.__name__}: logits of shape {np.shape(logits)}, expected (B, T, V) = {right.shape}."])
+    if not np.allclose(logits, right):
+        return Result([f"{cls.__name__}: the logits differ from ours (by {np.abs(logits - right).max():.2g})."])
+    return from_report(gradcheck(cls(CONFIG), ids))
+
+
+LESSON = Lesson(
+    "07_the_whole_model",
+    "The whole model",
+    (
+        Exercise(
+            "Embedding",
+            "look up, and add up where it was looked up",
+            held_against("Embedding"),
+            (Embedding,),
+            ("Embedding",),
+        ),
+        Exercise(
+            "Block",
+            "attention and MLP, each with a norm before and a path around it",
+            both(
+                held_against("Block"),
+                gradients(lambda rng: (rng.standard_normal((2, 5, 12)),), lambda cls: cls(12, 3, 0.2)),
+            ),
+            (Block,),
+            ("Block",),
+        ),
+        Exercise("GPT", "everything, with a tied head", _gpt, (GPT,), ("GPT",)),
+        Exercise(
+            "count_parameters",
+            "how many numbers are trained",
+            outputs(
+                count_parameters,
+                _models,
+                {
+                    "the output layer is counted, but it is tied: it is the embedding once more, and adds "
+                    "nothing.": lambda V, T, L, C: count_parameters(V, T, L, C) + V * C,
+                    "the last layer norm is missing: 2 C.": lambda V, T, L, C: count_parameters(V, T, L, C) - 2 * C,
+                    "the position embedding is missing: T C.": lambda V, T, L, C: count_parameters(V, T, L, C) - T * C,
+                    "the biases of the four linear layers are missing: 3C + C + 4C + C = 9 C in each "
+                    "block.": lambda V, T, L, C: count_parameters(V, T, L, C) - 9 * L * C,
+                    "the two layer norms of each block are missing: 4 C.": lambda V, T, L, C: (
+                        count_parameters(V, T, L, C) - 4 * L * C
+                    ),
+                    "the matrices of a block have 12 C² numbers: 3C² and C² in attention, 4C² and 4C² in the MLP. Attention's "
+                    "output matrix is missing.": lambda V, T, L, C: count_parameters(V, T, L, C) - L * C * C,
+                },
+            ),
+            (count_parameters,),
+        ),
+    ),
+)

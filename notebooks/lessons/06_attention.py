@@ -1,0 +1,558 @@
+# %% [markdown]
+# # 06 · Attention
+#
+# So far each position is worked on alone. Attention lets positions look at each other: it is the one place in a Transformer where
+# information moves along the text. You build it up from a plain average, and derive the gradient of every step.
+#
+# **You need:** lessons 04 and 05. **Time:** two hours.
+# **You will write:** a causal average, softmax's gradient, attention and its gradient, the splitting into heads, and the layer
+# `CausalSelfAttention`.
+
+# %%
+import math
+
+import numpy as np
+
+from numpylm import Dropout, Linear, Module
+from numpylm.attention import causal_mask
+from numpylm.course import check, heatmap, storyteller, style, swap
+
+plt = style()
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## 1 From no average to a plain average
+#
+# *"Tess the hare went to the river, and there **she** …"* To guess what follows, position "she" needs to know about "Tess" and
+# "hare". So each position should gather something from the positions before it. What is the least that could work? The average of all
+# positions so far, itself included:
+#
+# $$y_t = \frac{1}{t+1} \sum_{s=0}^{t} x_s$$
+#
+# Not of the positions after it. A language model learns to predict the next token at *every* position at once; a position that could
+# look ahead would copy the answer. This is what **causal** means.
+#
+# Gathering is a matrix product. With weights $A$ of shape (T, T), where row $t$ says how much position $t$ takes from each
+# position $s$: $\;y = A x$, (T, T) · (T, C).
+
+# %% [markdown]
+# ### Exercise: `causal_average_weights`
+#
+# @hint A nudge
+# `np.tri(T)` has ones on and below the diagonal.
+# @hint Almost code
+# ```python
+# weights = np.tri(T)
+# return weights / weights.sum(axis=…, keepdims=True)
+# ```
+# @end
+
+
+# %% exercise="causal_average_weights"
+def my_causal_average_weights(T):
+    """Weights that average the positions 0 … t for each t.
+
+    Parameters
+    ----------
+    T : int
+
+    Returns
+    -------
+    array (T, T)
+        Row t holds the weights of position t: 1/(t+1) up to column t, 0 after it.
+    """
+    # --- solution
+    weights = np.tri(T)  # (T, T)
+    return weights / weights.sum(axis=1, keepdims=True)
+    # --- end
+
+
+# %%
+causal_average_weights = check("causal_average_weights", my_causal_average_weights)
+
+# %%
+fig, axes = plt.subplots(figsize=(3.2, 3))
+heatmap(
+    axes,
+    causal_average_weights(6),
+    title="A",
+    numbers=".2f",
+    xlabel="position s, looked at",
+    ylabel="position t, looking",
+)
+plt.show()
+
+# %% [markdown]
+# ## 2 Weights that depend on the content
+#
+# A plain average gives "the" as much weight as "Tess". Better weights depend on what stands where. Let each position say three things,
+# each computed from its $x$ by a linear layer:
+#
+# - a **query** $q_t$: what am I looking for?
+# - a **key** $k_s$: what do I have to offer?
+# - a **value** $v_s$: what do I hand over, if I am chosen?
+#
+# How well does what $t$ looks for fit what $s$ offers? Take the dot product $q_t \cdot k_s$: large if both point the same way. Over all
+# positions that is one matrix product, the **scores** $Q K^T$. Softmax turns each row of scores into weights that are positive and sum
+# to 1, and the rest is as before: a weighted average, now of the values.
+#
+# $$\text{Attention}(Q, K, V) = \underbrace{\text{softmax}\!\left(\frac{Q K^T}{\sqrt D}\right)}_{P} V$$
+#
+# (Vaswani et al. 2017, arXiv:1706.03762, equation 1.) $D$ is the length of one query. Why divide by its root?
+#
+# ## 3 Why √D
+#
+# A dot product is a sum of $D$ products. If the entries of $q$ and $k$ are independent, with mean 0 and variance 1, each product has
+# mean 0 and variance 1, and the sum has variance $D$. Measure it:
+
+# %%
+print("   D   variance of q·k   largest of 10 weights, unscaled   scaled")
+for D in (1, 4, 16, 64, 256):
+    q, k = rng.standard_normal((2, 1000, D))
+    keys = rng.standard_normal((10, D))
+
+    def largest_weight(scores):
+        """Mean over queries of the largest softmax weight."""
+        e = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return (e / e.sum(axis=1, keepdims=True)).max(axis=1).mean()
+
+    variance = (q * k).sum(axis=1).var()
+    scores = q @ keys.T  # (1000, 10)
+    print(f"{D:4}   {variance:15.1f}   {largest_weight(scores):31.2f}   {largest_weight(scores / math.sqrt(D)):6.2f}")
+
+# %% [markdown]
+# With D = 64 the unscaled scores are so far apart that one key takes nearly all the weight, whatever it says. Such a softmax has hardly any
+# gradient, as you will see in the next section. Divided by $\sqrt D$ the variance is 1 for every $D$.
+
+# %% [markdown]
+# ## 4 Softmax backwards
+#
+# We met softmax's gradient only together with the cross-entropy, where it was $p - y$. Here it stands alone. Take one row,
+# $p_i = e^{z_i} / \sum_k e^{z_k}$. How does $p_i$ change with $z_j$? By the quotient rule, writing $S = \sum_k e^{z_k}$:
+#
+# - if $i = j$: $\;\dfrac{\partial p_i}{\partial z_i} = \dfrac{e^{z_i} S - e^{z_i} e^{z_i}}{S^2} = p_i - p_i^2$
+# - if $i \ne j$: $\;\dfrac{\partial p_i}{\partial z_j} = \dfrac{0 - e^{z_i} e^{z_j}}{S^2} = -\, p_i p_j$
+#
+# In one formula, with $[i = j]$ for 1 or 0: $\;\dfrac{\partial p_i}{\partial z_j} = p_i \left([i = j] - p_j\right)$. This table of all
+# derivatives is called the **Jacobian**.
+
+# %%
+z = np.array([2.0, 1.0, 0.0, -1.0])
+p = np.exp(z) / np.exp(z).sum()
+jacobian = np.diag(p) - np.outer(p, p)  # p_i ([i = j] - p_j)
+fig, axes = plt.subplots(1, 2, figsize=(6.5, 2.6))
+axes[0].bar(range(4), p)
+axes[0].set(xlabel="i", ylabel="p", xticks=range(4))
+heatmap(
+    axes[1],
+    jacobian,
+    numbers=".2f",
+    limit=0.3,
+    xlabel="j: this logit rises",
+    ylabel="i: this p changes",
+    title="Jacobian",
+)
+plt.show()
+print("each row sums to 0:", jacobian.sum(axis=1).round(15))
+
+# %% [markdown]
+# If one logit rises, its own probability rises and all others fall. Every row sums to 0, since a constant added to all logits changes
+# nothing.
+#
+# Nobody builds this table. What we need is its product with the gradient $dp$ that arrives:
+#
+# $$dz_j = \sum_i dp_i \frac{\partial p_i}{\partial z_j} = \sum_i dp_i\, p_i \left([i = j] - p_j\right) = p_j\, dp_j - p_j \sum_i dp_i\, p_i$$
+#
+# $$\boxed{dz = p \cdot \Big(dp - \sum_i dp_i\, p_i\Big)}$$
+#
+# The sum is one number for each row. If one $p_j$ is nearly 1 and the others are nearly 0, then $dz$ is nearly 0 everywhere: that is why
+# unscaled scores would not learn.
+
+# %% [markdown]
+# ### Exercise: `softmax_backward`
+#
+# The forward is given; its cache is p. (It is your softmax of lesson 02, and safe for a row of nothing but -inf, where it gives zeros.)
+#
+# @hint A nudge
+# The sum runs over the last axis and keeps it.
+# @hint Almost code
+# ```python
+# p = cache
+# return p * (dp - (…).sum(axis=-1, keepdims=True))
+# ```
+# @end
+
+
+# %% exercise="softmax_backward"
+def my_softmax(z):
+    """Softmax over the last axis: z (..., S) -> p (..., S), and p as the cache."""
+    lowest = np.finfo(z.dtype).min  # so that a row of -inf has something finite to subtract
+    e = np.exp(z - z.max(axis=-1, keepdims=True, initial=lowest))
+    p = e / np.maximum(e.sum(axis=-1, keepdims=True), np.finfo(z.dtype).tiny)
+    return p, p
+
+
+def my_softmax_backward(dp, cache):
+    """dp (..., S) -> dz (..., S)."""
+    # --- solution
+    p = cache
+    return p * (dp - (dp * p).sum(axis=-1, keepdims=True))
+    # --- end
+
+
+# %%
+softmax, softmax_backward = check("softmax_backward", my_softmax, my_softmax_backward)
+
+# %% [markdown]
+# ## 5 Attention, forward
+#
+# Shapes: a batch of B sequences, each with H *heads* (section 8; for now, "several attentions at once"), T positions, D numbers for each
+# query: q, k and v are (B, H, T, D). NumPy's `@` multiplies the last two axes and repeats over the others, so
+# `q @ k.swapaxes(-1, -2)` is (B, H, T, D) · (B, H, D, T) → (B, H, T, T): scores of every query for every key.
+#
+# **The mask.** `mask` is True where a query may look. Where it may not, set the score to $-\infty$ *before* the softmax:
+# $e^{-\infty} = 0$, so the weight is exactly 0 and the others still sum to 1. `causal_mask(T, T)` gives the mask for a text.
+#
+# **Dropout** may drop attention weights while training. It comes last, after the softmax.
+#
+# ### Exercise: `attention`
+#
+# What the cache holds is up to you; the backward will need q, k, v, the scale, the weights, and what the softmax and the dropout returned.
+#
+# @hint A nudge
+# Five lines: scores, mask, softmax, dropout, product with v.
+# @hint The mask
+# `scores + np.where(mask, 0, -np.inf)` leaves the scores where True and makes them -inf where False.
+# @hint Almost code
+# ```python
+# scale = 1 / math.sqrt(q.shape[-1])
+# scores = …                                                      # (B, H, T, S)
+# if mask is not None:
+#     scores = scores + np.where(mask, 0, -np.inf).astype(scores.dtype)
+# p, softmax_cache = softmax(scores)                              # (B, H, T, S)
+# dropped, dropout_cache = Dropout(dropout_p).forward(p, rng)     # nothing happens if rng is None
+# return …, (q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
+# ```
+# @end
+
+
+# %% exercise="attention"
+def my_attention(q, k, v, mask=None, dropout_p=0.0, rng=None):
+    """softmax(Q Kᵀ / √D) V.
+
+    Parameters
+    ----------
+    q : array (B, H, T, D)
+    k, v : array (B, H, S, D)
+        In self-attention S = T.
+    mask : bool array, broadcast to (B, H, T, S), optional
+        True where a query may look.
+    dropout_p : float
+    rng : numpy.random.Generator, optional
+        Without it there is no dropout.
+
+    Returns
+    -------
+    out : array (B, H, T, D)
+    cache
+    """
+    # --- solution
+    scale = 1 / math.sqrt(q.shape[-1])
+    scores = (q @ k.swapaxes(-1, -2)) * scale  # (B, H, T, S)
+    if mask is not None:
+        scores = scores + np.where(mask, 0, -np.inf).astype(scores.dtype)
+    p, softmax_cache = softmax(scores)  # (B, H, T, S)
+    dropped, dropout_cache = Dropout(dropout_p).forward(p, rng)
+    return dropped @ v, (q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
+    # --- end
+
+
+# %%
+attention = check("attention", my_attention)
+
+# %% [markdown]
+# ## 6 Attention, backward
+#
+# Four steps forward, four steps back, in the opposite order. You know the gradient of each of them: three are matrix products
+# (lesson 04: what arrives, times the other factor transposed), one is a softmax.
+#
+# | forward | backward |
+# | --- | --- |
+# | $O = P V$ | $dV = P^T dO$, $\quad dP = dO\, V^T$ |
+# | (dropout of $P$) | back through the same mask |
+# | $P = \text{softmax}(S)$ | $dS = P \cdot (dP - \sum dP \cdot P)$ |
+# | $S = Q K^T / \sqrt D$ | $dQ = dS\, K / \sqrt D$, $\quad dK = dS^T Q / \sqrt D$ |
+#
+# Three places where published code went wrong, each of them unnoticed:
+#
+# 1. $dK$ needs $dS$ *transposed*: key $s$ was looked at by all queries $t$. Getting the shape right with a `reshape` gives numbers in
+#    wrong places.
+# 2. $dV$ needs the $P$ that really multiplied $V$: the one *after* dropout.
+# 3. The mask needs no line of its own: where it was, $P$ is 0, and so $dS$ is 0.
+
+# %% [markdown]
+# ### Exercise: `attention_backward`
+#
+# Now as a pair: your forward of above, and the backward. The check uses a mask and dropout, too.
+#
+# @hint A nudge
+# Begin at the end of the forward: `dropped @ v`.
+# @hint Transposing
+# `x.swapaxes(-1, -2)` swaps the last two axes and leaves batch and heads where they are. (`x.T` would reverse all four.)
+# @hint Almost code
+# ```python
+# q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache = cache
+# dv = dropped.swapaxes(-1, -2) @ dout                      # (B, H, S, D)
+# ddropped = …                                              # (B, H, T, S)
+# dp = Dropout(dropout_p).backward(ddropped, dropout_cache)
+# dscores = softmax_backward(dp, softmax_cache)
+# dq = …
+# dk = …
+# return dq, dk, dv
+# ```
+# @end
+
+
+# %% exercise="attention_backward"
+def my_attention_backward(dout, cache):
+    """Gradient of `attention`.
+
+    Parameters
+    ----------
+    dout : array (B, H, T, D)
+    cache
+        From the forward.
+
+    Returns
+    -------
+    dq (B, H, T, D), dk (B, H, S, D), dv (B, H, S, D)
+    """
+    # --- solution
+    q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache = cache
+    dv = dropped.swapaxes(-1, -2) @ dout  # (B, H, S, T) @ (B, H, T, D)
+    ddropped = dout @ v.swapaxes(-1, -2)  # (B, H, T, S)
+    dp = Dropout(dropout_p).backward(ddropped, dropout_cache)
+    dscores = softmax_backward(dp, softmax_cache)  # (B, H, T, S)
+    dq = (dscores @ k) * scale  # (B, H, T, D)
+    dk = (dscores.swapaxes(-1, -2) @ q) * scale  # (B, H, S, D)
+    return dq, dk, dv
+    # --- end
+
+
+# %%
+attention, attention_backward = check("attention_backward", my_attention, my_attention_backward)
+
+# %% [markdown]
+# ## 7 What you have built
+#
+# A small example to see with the eye. Three words, with keys that are easy to tell apart; one query that looks for the second.
+
+# %%
+keys = np.eye(3)[None, None] * 4  # (1, 1, 3, 3): three keys, each with its own direction
+values = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])[None, None]
+query = np.array([[0.0, 2, 0]])[None, None]  # (1, 1, 1, 3): looks for the second key
+out, _ = attention(query, keys, values)
+print("what the query gathers:", out[0, 0, 0].round(3))
+
+# %% [markdown]
+# ## 8 Heads
+#
+# One softmax can point at one place well. But a position may need several things: the hero's name, *and* the last verb. So the C
+# channels are divided into H **heads** of $D = C/H$ channels, and each head does its own attention, with its own weights. It costs no more: H
+# products with D numbers instead of one with C.
+#
+# The layout: channels 0 … D-1 belong to head 0, the next D to head 1, and so on. From (B, T, C) to (B, H, T, D) takes two steps. First name the
+# parts: (B, T, H, D), a `reshape` that moves no number. Then swap positions and heads, so that each head has its (T, D) matrix at the end.
+#
+# Why not reshape to (B, H, T, D) at once? Because `reshape` only draws new borders in the same row of numbers:
+
+# %%
+x = np.array([[[1, 2, 3, 4], [11, 12, 13, 14], [21, 22, 23, 24]]])  # (1, 3, 4): T = 3 positions, C = 4 channels
+print(
+    "right: head 0 has the first two channels of every position\n", x.reshape(1, 3, 2, 2).swapaxes(1, 2)[0, 0].tolist()
+)
+print("wrong: head 0 has all channels of the first one and a half positions\n", x.reshape(1, 2, 3, 2)[0, 0].tolist())
+
+# %% [markdown]
+# Every test of shapes passes for both.
+#
+# ### Exercise: `heads`
+#
+# Two functions, each the inverse of the other.
+#
+# @hint A nudge
+# Merging undoes the two steps in the opposite order: first swap back, then reshape.
+# @hint Almost code
+# ```python
+# B, T, C = x.shape
+# return x.reshape(B, T, n_head, …).swapaxes(…, …)
+# ```
+# and
+# ```python
+# B, H, T, D = x.shape
+# return x.swapaxes(…, …).reshape(B, T, …)
+# ```
+# @end
+
+
+# %% exercise="heads"
+def my_split_heads(x, n_head):
+    """(B, T, C) -> (B, H, T, D): channel c belongs to head c // D."""
+    # --- solution
+    B, T, C = x.shape
+    return x.reshape(B, T, n_head, C // n_head).swapaxes(1, 2)  # (B, T, H, D) -> (B, H, T, D)
+    # --- end
+
+
+def my_merge_heads(x):
+    """(B, H, T, D) -> (B, T, C), the inverse of split_heads."""
+    # --- solution
+    B, H, T, D = x.shape
+    return x.swapaxes(1, 2).reshape(B, T, H * D)  # (B, T, H, D) -> (B, T, C)
+    # --- end
+
+
+# %%
+split_heads, merge_heads = check("heads", my_split_heads, my_merge_heads)
+
+# %% [markdown]
+# Both only move numbers. The backward of moving numbers is moving the gradients back: the backward of `split_heads` is `merge_heads`, and
+# the other way round.
+#
+# ## 9 The layer
+#
+# Put together, as in GPT-2: one linear layer `c_attn` makes queries, keys and values at once, C → 3C (the first C columns are Q, the next C are
+# K, the last C are V). Split into heads, attend with the causal mask, merge. A second linear layer `c_proj` mixes what the heads found.
+#
+# ### Exercise: `CausalSelfAttention`
+#
+# @hint A nudge, forward
+# `np.split(qkv, 3, axis=-1)` cuts (B, T, 3C) into three arrays (B, T, C).
+# @hint A nudge, backward
+# The forward read from right to left: c_proj, split (the backward of merge), attention, merge (the backward of split) each of dq, dk, dv, put the
+# three side by side, c_attn.
+# @hint Almost code, forward
+# ```python
+# T = x.shape[1]
+# qkv, c_attn_cache = self.c_attn.forward(x)                        # (B, T, 3C)
+# q, k, v = (split_heads(part, self.n_head) for part in np.split(qkv, 3, axis=-1))
+# out, attention_cache = attention(q, k, v, causal_mask(T, T), self.dropout, rng)
+# y, c_proj_cache = …
+# return y, (c_attn_cache, attention_cache, c_proj_cache)
+# ```
+# @hint Almost code, backward
+# ```python
+# c_attn_cache, attention_cache, c_proj_cache = cache
+# dout = split_heads(…, self.n_head)                                # (B, H, T, D)
+# dq, dk, dv = attention_backward(dout, attention_cache)
+# dqkv = np.concatenate([merge_heads(part) for part in (dq, dk, dv)], axis=-1)
+# return …
+# ```
+# @end
+
+
+# %% exercise="CausalSelfAttention"
+class MyCausalSelfAttention(Module):
+    """Multi-head self-attention in which no position sees a later one."""
+
+    def __init__(self, n_embd, n_head, dropout=0.0, bias=True, *, proj_std=0.02, rng=None, dtype=np.float32):
+        self.n_head = n_head
+        self.dropout = dropout
+        self.c_attn = Linear(n_embd, 3 * n_embd, bias, rng=rng, dtype=dtype)
+        self.c_proj = Linear(n_embd, n_embd, bias, std=proj_std, rng=rng, dtype=dtype)
+
+    def forward(self, x, rng=None):
+        """x (B, T, C) -> (B, T, C); attention weights are dropped out if ``rng`` is given."""
+        # --- solution
+        T = x.shape[1]
+        qkv, c_attn_cache = self.c_attn.forward(x)  # (B, T, 3C)
+        q, k, v = (split_heads(part, self.n_head) for part in np.split(qkv, 3, axis=-1))  # (B, H, T, D) each
+        out, attention_cache = attention(q, k, v, causal_mask(T, T), self.dropout, rng)  # (B, H, T, D)
+        y, c_proj_cache = self.c_proj.forward(merge_heads(out))  # (B, T, C)
+        return y, (c_attn_cache, attention_cache, c_proj_cache)
+        # --- end
+
+    def backward(self, dy, cache):
+        """dy (B, T, C) -> dx (B, T, C)."""
+        # --- solution
+        c_attn_cache, attention_cache, c_proj_cache = cache
+        dout = split_heads(self.c_proj.backward(dy, c_proj_cache), self.n_head)  # (B, H, T, D)
+        dq, dk, dv = attention_backward(dout, attention_cache)
+        dqkv = np.concatenate([merge_heads(part) for part in (dq, dk, dv)], axis=-1)  # (B, T, 3C)
+        return self.c_attn.backward(dqkv, c_attn_cache)
+        # --- end
+
+
+# %%
+CausalSelfAttention = check("CausalSelfAttention", MyCausalSelfAttention)
+
+# %% [markdown]
+# Is it causal? Change the last position and see which outputs change.
+
+# %%
+layer = CausalSelfAttention(12, 3, rng=rng, dtype=np.float64)
+x = rng.standard_normal((1, 5, 12))
+changed = x.copy()
+changed[0, 4] += 1
+difference = np.abs(layer.forward(x)[0] - layer.forward(changed)[0]).max(axis=-1)
+print("change of the output at positions 0 … 4:", difference[0])
+
+# %% [markdown]
+# ## 10 Attention, seen
+#
+# Put your layer into the storyteller, and look at the weights $P$ of its second block while it reads a sentence. Each row is a position; its
+# colours show where it looks.
+
+# %%
+gpt, tokenizer = storyteller()
+mine = swap(gpt, CausalSelfAttention=CausalSelfAttention)
+sentence = "Long ago, a little mouse made a home by the old mill. Her name was Tess. Tess"
+ids = np.array([[tokenizer.end_id, *tokenizer.encode(sentence)]])
+names = ["<|end|>"] + [tokenizer.decode([i]).replace(" ", "␣") for i in ids[0, 1:]]
+
+tokens, _ = mine.wte.forward(ids)
+positions, _ = mine.wpe.forward(np.arange(ids.shape[1]))
+x, _ = mine.h[0].forward(tokens + positions)
+normed, _ = mine.h[1].ln_1.forward(x)
+qkv, _ = mine.h[1].attn.c_attn.forward(normed)
+q, k, _ = (split_heads(part, 4) for part in np.split(qkv, 3, axis=-1))
+T = len(names)
+scores = q @ k.swapaxes(-1, -2) / math.sqrt(32) + np.where(causal_mask(T, T), 0, -np.inf)
+P = softmax(scores.astype(np.float64))[0][0]  # (H, T, T)
+
+fig, axes = plt.subplots(1, 2, figsize=(10, 5.2))
+for ax, head in zip(axes, (0, 3), strict=True):
+    heatmap(ax, P[head], names, names, title=f"block 2, head {head + 1}", xlabel="looked at")
+    ax.tick_params(labelsize=7)
+axes[0].set_ylabel("looking")
+plt.show()
+
+# %% [markdown]
+# Look at the row of "was" on the right: the model must now say the hero's name. Head 4 looks at "␣m", the beginning of "mill". In these
+# stories every place has its own inhabitant, so the place gives the name away, and a head has found out where to read it. Nobody told it;
+# the gradient that you have written did. Lesson 11 looks at such pictures more closely, and at what they do not prove.
+#
+# And the model still works with this attention in it:
+
+# %%
+out = list(mine.generate(ids[0], 40, temperature=0.7, rng=np.random.default_rng(2)))
+print(sentence + tokenizer.decode(out))
+
+# %% [markdown]
+# ## What you can do now
+#
+# - explain queries, keys, values, the scale, the mask and the heads, each by what would go wrong without it;
+# - derive softmax's gradient from its Jacobian;
+# - write attention and its gradient, and name the three places where it goes wrong.
+#
+# ## Three questions
+#
+# @answer The gradient of a key's bias (the middle third of c_attn.bias) is always zero. Why?
+# The bias adds the same vector b to all keys. Then every score of query t rises by q_t · b, the same for all s, and softmax ignores a constant. So the
+# loss does not depend on it.
+# @answer How do time and memory of attention grow with the length T of the text?
+# The scores are (T, T) for each head: both grow with T². The linear layers grow with T only. For short texts they cost more, for long ones attention does.
+# @answer A model is trained without the causal mask by mistake. Its training loss falls far below the entropy of the text. What does it write?
+# Nonsense. It has learnt to copy the next token from the position after; when it writes, there is no position after. A loss below what is possible is the sign of
+# a leak.
+# @end

@@ -1,0 +1,499 @@
+# %% [markdown]
+# # 07 · The whole model
+#
+# You have all the parts. In this lesson they become a GPT: embeddings at the front, blocks in the middle, the embedding again at the end. Then
+# the whole model is checked at once, counted, and compared with GPT-2.
+#
+# **You need:** lessons 04 to 06. **Time:** an hour and a half.
+# **You will write:** `Embedding`, `Block`, `GPT`, and the count of its parameters.
+
+# %%
+import math
+
+import numpy as np
+
+from numpylm import GPT as OurGPT
+from numpylm import (
+    MLP,
+    CausalSelfAttention,
+    Dropout,
+    GPTConfig,
+    LayerNorm,
+    Module,
+    Parameter,
+    cross_entropy,
+    cross_entropy_backward,
+    gradcheck,
+)
+from numpylm.course import check, collect, style
+
+plt = style()
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## 1 From ids to vectors: the embedding
+#
+# A token is a number between 0 and V - 1, but its size means nothing: token 17 is not "more" than token 16. So each token gets a vector of its
+# own, C numbers that are trained: row $v$ of a table $W$ (V, C). Forward is looking up rows:
+#
+# $$y_n = W_{\text{id}_n}$$
+#
+# It is a matrix product in disguise: with one-hot rows $E$ (N, V), where $E_{nv} = 1$ if $\text{id}_n = v$, we have $y = E\, W$. By lesson 04
+# then $dW = E^T dy$, and since $E$ is nearly all zeros, that only means: **row $v$ of dW is the sum of dy over all positions where token $v$
+# stands.**
+#
+# $$dW_v = \sum_{n\,:\,\text{id}_n = v} dy_n$$
+#
+# A sum again, because a row may be used several times. Here NumPy sets a trap that you know from lesson 02: `dW[ids] += dy` keeps only the last of
+# several equal ids.
+
+# %% [markdown]
+# ### Exercise: `Embedding`
+#
+# @hint A nudge
+# `np.add.at(array, index, values)` adds every time.
+# @hint Almost code
+# ```python
+# ids = cache
+# np.add.at(self.weight.grad, ids.reshape(-1), dy.reshape(ids.size, -1))
+# ```
+# It returns nothing: ids cannot be changed a little, so they have no gradient.
+# @end
+
+
+# %% exercise="Embedding"
+class MyEmbedding(Module):
+    """A table of vectors, weight (V, C); the forward looks rows up."""
+
+    def __init__(self, num_embeddings, embedding_dim, *, std=0.02, rng=None, dtype=np.float32):
+        rng = rng or np.random.default_rng()
+        self.weight = Parameter((std * rng.standard_normal((num_embeddings, embedding_dim))).astype(dtype))
+
+    def forward(self, ids):
+        """ids int (...) -> y (..., C), and the ids as the cache."""
+        return self.weight.data[ids], ids
+
+    def backward(self, dy, cache):
+        """dy (..., C); adds to weight.grad. Returns nothing: ids have no gradient."""
+        # --- solution
+        ids = cache
+        np.add.at(self.weight.grad, ids.reshape(-1), dy.reshape(ids.size, -1))
+        # --- end
+
+
+# %%
+Embedding = check("Embedding", MyEmbedding)
+
+# %% [markdown]
+# ## 2 Where: the position embedding
+#
+# Attention is a weighted average, and an average does not know order. Without the mask, if you shuffle the positions that go in, the same vectors
+# come out, shuffled. "Dog bites man" would equal "man bites dog":
+
+# %%
+from numpylm.attention import scaled_dot_product_attention
+
+q, k, v = rng.standard_normal((3, 1, 1, 4, 8))
+out, _ = scaled_dot_product_attention(q, k, v)
+order = [2, 0, 3, 1]
+shuffled, _ = scaled_dot_product_attention(q[:, :, order], k[:, :, order], v[:, :, order])
+print("the same vectors, in another order:", np.allclose(shuffled, out[:, :, order]))
+
+# %% [markdown]
+# So GPT-2 adds a second vector that depends on the position only, from a second table `wpe` with a row for each position:
+#
+# $$x_t = \text{wte}[\text{id}_t] + \text{wpe}[t]$$
+#
+# One table of positions serves all B sequences of a batch. Backward then means, once more, a sum: over the batch.
+
+# %% [markdown]
+# ## 3 The block
+#
+# Attention moves information between positions; the MLP works on it at each position. Each is wrapped as in lesson 05, with a norm before it and a
+# path around it:
+#
+# $$x \leftarrow x + \text{dropout}(\text{attn}(\text{ln}_1(x)))$$
+# $$x \leftarrow x + \text{dropout}(\text{mlp}(\text{ln}_2(x)))$$
+#
+# Backward, the second line first. At each line the gradient splits: past the branch it stays as it is, through the branch it goes back step by step,
+# and the two are added.
+#
+# ### Exercise: `Block`
+#
+# @hint A nudge
+# Every forward gives a cache, and there are six. `self.drop` is called twice: two caches.
+# @hint Forward, the first half
+# ```python
+# normed, ln_1_cache = self.ln_1.forward(x)
+# attended, attn_cache = self.attn.forward(normed, rng)
+# attended, drop_1_cache = self.drop.forward(attended, rng)
+# x = x + attended
+# ```
+# @hint Backward, the first half (which is the forward's second)
+# ```python
+# dthought = self.drop.backward(dx, drop_2_cache)
+# dnormed = self.mlp.backward(dthought, mlp_cache)
+# dx = dx + self.ln_2.backward(dnormed, ln_2_cache)
+# ```
+# @end
+
+
+# %% exercise="Block"
+class MyBlock(Module):
+    """x = x + dropout(attn(ln_1(x))), then x = x + dropout(mlp(ln_2(x)))."""
+
+    def __init__(self, n_embd, n_head, dropout=0.0, bias=True, *, proj_std=0.02, rng=None, dtype=np.float32):
+        rng = rng or np.random.default_rng()
+        self.ln_1 = LayerNorm(n_embd, bias=bias, dtype=dtype)
+        self.attn = CausalSelfAttention(n_embd, n_head, dropout, bias, proj_std=proj_std, rng=rng, dtype=dtype)
+        self.ln_2 = LayerNorm(n_embd, bias=bias, dtype=dtype)
+        self.mlp = MLP(n_embd, bias, proj_std=proj_std, rng=rng, dtype=dtype)
+        self.drop = Dropout(dropout)
+
+    def forward(self, x, rng=None):
+        """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given."""
+        # --- solution
+        normed, ln_1_cache = self.ln_1.forward(x)
+        attended, attn_cache = self.attn.forward(normed, rng)
+        attended, drop_1_cache = self.drop.forward(attended, rng)
+        x = x + attended
+
+        normed, ln_2_cache = self.ln_2.forward(x)
+        thought, mlp_cache = self.mlp.forward(normed)
+        thought, drop_2_cache = self.drop.forward(thought, rng)
+        x = x + thought
+        return x, (ln_1_cache, attn_cache, drop_1_cache, ln_2_cache, mlp_cache, drop_2_cache)
+        # --- end
+
+    def backward(self, dx, cache):
+        """dx (B, T, C) at the output -> dx (B, T, C) at the input."""
+        # --- solution
+        ln_1_cache, attn_cache, drop_1_cache, ln_2_cache, mlp_cache, drop_2_cache = cache
+        dthought = self.drop.backward(dx, drop_2_cache)
+        dnormed = self.mlp.backward(dthought, mlp_cache)
+        dx = dx + self.ln_2.backward(dnormed, ln_2_cache)  # past the MLP + through it
+
+        dattended = self.drop.backward(dx, drop_1_cache)
+        dnormed = self.attn.backward(dattended, attn_cache)
+        return dx + self.ln_1.backward(dnormed, ln_1_cache)  # past the attention + through it
+        # --- end
+
+
+# %%
+Block = check("Block", MyBlock)
+
+# %% [markdown]
+# ## 4 The model
+#
+# | step | code | shape |
+# | --- | --- | --- |
+# | look up tokens and positions, add | `wte[ids] + wpe[0 … T-1]` | (B, T, C) |
+# | dropout | | (B, T, C) |
+# | L blocks | `h[0]`, …, `h[L-1]` | (B, T, C) |
+# | a last norm | `ln_f` | (B, T, C) |
+# | a logit for each token | `x @ wte.T` | (B, T, V) |
+#
+# The last step has no weights of its own. The logit of token $v$ is the dot product of $x$ with the *embedding* of $v$: how much does what the
+# model has in mind look like token $v$? The table serves twice (Press and Wolf 2017, arXiv:1608.05859), which saves V·C parameters, in a small
+# model the larger part of all. And it is the finest trap in the whole backward pass:
+#
+# > **Used twice, so two gradients add up.** As the output layer: $dW = d\text{logits}^T x$ (it is a linear layer with weight $W^T$). As the table:
+# > the rows that were looked up.
+#
+# ### Exercise: `GPT`
+#
+# The forward is given; read it. The backward goes through it from the end.
+#
+# @hint A nudge
+# In this order: the logits, ln_f, the blocks from the last to the first, dropout, then the two tables.
+# @hint The head
+# With all positions as rows, `rows` (N, C) and `dlogits` (N, V): the head is `logits = rows @ wte.T`. So `wte.grad += dlogits.T @ rows` and
+# `dx = dlogits @ wte`.
+# @hint The positions
+# `tokens + positions` broadcasts (T, C) over the batch, so what arrives at the positions is `dx.sum(axis=0)`.
+# @hint Almost code
+# ```python
+# wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x = cache
+# V, C = self.wte.weight.shape
+# dlogits = dlogits.reshape(-1, V)                                 # (N, V)
+# self.wte.weight.grad += …
+# dx = (dlogits @ self.wte.weight.data).reshape(x.shape)           # (B, T, C)
+# dx = self.ln_f.backward(dx, ln_f_cache)
+# for block, block_cache in zip(reversed(self.h), reversed(block_caches), strict=True):
+#     dx = …
+# dx = self.drop.backward(dx, drop_cache)
+# self.wpe.backward(…, wpe_cache)
+# self.wte.backward(…, wte_cache)
+# ```
+# @end
+
+
+# %% exercise="GPT"
+class MyGPT(Module):
+    """A decoder-only Transformer language model, with the names of GPT-2's parameters."""
+
+    def __init__(self, config, rng=None, dtype=np.float32):
+        rng = rng or np.random.default_rng()
+        C = config.n_embd
+        self.config = config
+        self.wte = Embedding(config.vocab_size, C, rng=rng, dtype=dtype)
+        self.wpe = Embedding(config.block_size, C, rng=rng, dtype=dtype)
+        self.drop = Dropout(config.dropout)
+        small = 0.02 / math.sqrt(2 * config.n_layer)
+        self.h = [
+            Block(C, config.n_head, config.dropout, config.bias, proj_std=small, rng=rng, dtype=dtype)
+            for _ in range(config.n_layer)
+        ]
+        self.ln_f = LayerNorm(C, bias=config.bias, dtype=dtype)
+
+    def forward(self, ids, rng=None):
+        """ids int (B, T) -> logits (B, T, V); dropout happens when ``rng`` is given."""
+        tokens, wte_cache = self.wte.forward(ids)  # (B, T, C)
+        positions, wpe_cache = self.wpe.forward(np.arange(ids.shape[1]))  # (T, C)
+        x, drop_cache = self.drop.forward(tokens + positions, rng)  # (B, T, C)
+        block_caches = []
+        for block in self.h:
+            x, block_cache = block.forward(x, rng)  # (B, T, C)
+            block_caches.append(block_cache)
+        x, ln_f_cache = self.ln_f.forward(x)  # (B, T, C)
+        logits = x.reshape(-1, x.shape[-1]) @ self.wte.weight.data.T  # (N, V)
+        return logits.reshape(*ids.shape, -1), (wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x)
+
+    def backward(self, dlogits, cache):
+        """dlogits (B, T, V); adds to every parameter's gradient. Returns nothing: ids have no gradient."""
+        # --- solution
+        wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x = cache
+        V, C = self.wte.weight.shape
+        dlogits = dlogits.reshape(-1, V)  # (N, V)
+        self.wte.weight.grad += dlogits.T @ x.reshape(-1, C)  # as the output layer
+        dx = (dlogits @ self.wte.weight.data).reshape(x.shape)  # (B, T, C)
+        dx = self.ln_f.backward(dx, ln_f_cache)
+        for block, block_cache in zip(reversed(self.h), reversed(block_caches), strict=True):
+            dx = block.backward(dx, block_cache)
+        dx = self.drop.backward(dx, drop_cache)
+        self.wpe.backward(dx.sum(axis=0), wpe_cache)  # one row of positions serves the whole batch
+        self.wte.backward(dx, wte_cache)  # as the table: adds to what the output layer gave
+        # --- end
+
+    def loss_and_grad(self, ids, targets, rng=None, count=None):
+        """Mean nats per token; adds its gradient to every parameter's. ``count``: divide by this instead of by B·T."""
+        logits, cache = self.forward(ids, rng)
+        loss, loss_cache = cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+        share = 1.0 if count is None else targets.size / count
+        dlogits = cross_entropy_backward(share, loss_cache)  # (N, V)
+        self.backward(dlogits.reshape(logits.shape), cache)
+        return loss * share
+
+
+# %%
+GPT = check("GPT", MyGPT)
+
+# %% [markdown]
+# The check looked at all parameters at once, 28 arrays, through embeddings, two blocks and the head. If one line in one of your layers were wrong,
+# it would say which.
+
+# %% [markdown]
+# ## 5 How it starts
+#
+# An untrained model should not be sure of anything. Its loss should be close to ln V, as for guessing. That depends on the size of the initial weights. GPT-2 draws them
+# with standard deviation 0.02. See what other sizes do:
+
+# %%
+config = GPTConfig(vocab_size=1024, block_size=64, n_layer=4, n_head=4, n_embd=64)
+ids = rng.integers(0, 1024, (2, 65))
+print(f"ln V = {math.log(1024):.3f}")
+print("std of weights   loss at the start   std of the logits")
+for std in (0.002, 0.02, 0.2, 1.0):
+    gpt = GPT(config, np.random.default_rng(1))
+    for p in gpt.parameters():
+        if p.data.ndim == 2:
+            p.data *= std / 0.02
+    logits, _ = gpt.forward(ids[:, :-1])
+    loss, _ = cross_entropy(logits, ids[:, 1:])
+    print(f"{std:14}   {loss:17.3f}   {logits.std():17.3f}")
+
+# %% [markdown]
+# With weights of size 1 the model is wildly sure of random tokens, and so very wrong. The first hundreds of steps would go into undoing that.
+#
+# One more detail, in `__init__`: the matrices that write into the residual stream (`c_proj`) start smaller, by $1/\sqrt{2L}$. Each block adds two branches
+# to the stream, so 2L in all. A sum of 2L independent things has a variance 2L times as large; the factor takes it back (Radford et al. 2019, section 2.3).
+
+# %% [markdown]
+# ## 6 Two gradients in one
+#
+# How large are the two parts of the embedding's gradient? Go back with the head alone, then with everything.
+
+# %%
+gpt = GPT(config, np.random.default_rng(1))
+logits, cache = gpt.forward(ids[:, :-1])
+loss, loss_cache = cross_entropy(logits, ids[:, 1:])
+dlogits = cross_entropy_backward(1.0, loss_cache)
+gpt.backward(dlogits, cache)
+both = gpt.wte.weight.grad  # (V, C)
+head = dlogits.reshape(-1, 1024).T @ cache[-1].reshape(-1, 64)  # the output layer's part
+table = both - head  # the look-ups' part
+seen = np.isin(np.arange(1024), ids[:, :-1])
+print(f"{seen.sum()} of 1,024 tokens occur in this batch")
+print("                     rows of tokens that occur   of tokens that do not")
+for name, part in (("as output layer", head), ("as table", table)):
+    print(f"{name:20} {np.linalg.norm(part[seen]):25.4f}   {np.linalg.norm(part[~seen]):21.4f}")
+
+# %% [markdown]
+# The output layer's part reaches every token: each was a possible answer, and wrong. The table's part reaches only those that were read. A model that forgets one of the
+# two still learns, a little worse. Nothing but a check tells.
+
+# %% [markdown]
+# ## 7 The same numbers as the library's
+#
+# Give both the same parameters, and compare loss and gradients, all of them:
+
+# %%
+ours = OurGPT(config, np.random.default_rng(2), np.float64)
+mine = GPT(config, np.random.default_rng(3), np.float64)
+mine.load_state_dict(ours.state_dict())
+for model in (ours, mine):
+    model.zero_grad()
+losses = [model.loss_and_grad(ids[:, :-1], ids[:, 1:]) for model in (ours, mine)]
+largest = max(np.abs(p.grad - q.grad).max() for p, q in zip(ours.parameters(), mine.parameters(), strict=True))
+print(
+    f"loss: {losses[0]:.12f} and {losses[1]:.12f}; largest difference of {len(mine.parameters())} gradients: {largest:.1e}"
+)
+
+# %% [markdown]
+# ## 8 Counting
+#
+# How many numbers does such a model train? Go through the parts; C channels, L blocks, T = block size.
+#
+# | part | matrices | biases and gains |
+# | --- | --- | --- |
+# | wte, wpe | V·C, T·C | |
+# | ln_1, ln_2 | | 2C each |
+# | c_attn: C → 3C | 3C² | 3C |
+# | attention's c_proj: C → C | C² | C |
+# | c_fc: C → 4C | 4C² | 4C |
+# | the MLP's c_proj: 4C → C | 4C² | C |
+# | ln_f | | 2C |
+#
+# ### Exercise: `count_parameters`
+#
+# @hint A nudge
+# The four matrices and the two norms stand in every block, the rest once. The head is tied.
+# @hint Almost code
+# In one block: $12 C^2$ in matrices, $9C$ in biases, $4C$ in norms.
+# ```python
+# V, T, L, C = vocab_size, block_size, n_layer, n_embd
+# return V * C + T * C + L * (…) + …
+# ```
+# @end
+
+
+# %% exercise="count_parameters"
+def my_count_parameters(vocab_size, block_size, n_layer, n_embd):
+    """How many numbers a GPT trains, without building it.
+
+    Parameters
+    ----------
+    vocab_size, block_size, n_layer, n_embd : int
+        V, T, L, C.
+
+    Returns
+    -------
+    int
+    """
+    # --- solution
+    V, T, L, C = vocab_size, block_size, n_layer, n_embd
+    return V * C + T * C + L * (12 * C * C + 13 * C) + 2 * C
+    # --- end
+
+
+# %%
+count_parameters = check("count_parameters", my_count_parameters)
+
+# %%
+print(f"the model above: {count_parameters(1024, 64, 4, 64):,}, and by adding up its arrays {mine.num_parameters():,}")
+print("\nGPT-2           L      C      parameters   of them in matrices of blocks")
+for name, L, C in (("small", 12, 768), ("medium", 24, 1024), ("large", 36, 1280), ("XL", 48, 1600)):
+    N = count_parameters(50257, 1024, L, C)
+    print(f"{name:12} {L:4}   {C:4}   {N:13,}   {12 * C * C * L / N:.0%}")
+
+# %% [markdown]
+# These are GPT-2's published sizes, 124 million to 1.5 billion. Your code is the same model; only four numbers in the config are larger.
+#
+# ## 9 What a step costs
+#
+# **Arithmetic.** A matrix with $n$ numbers takes part in $n$ multiplications and $n$ additions for each token: $2n$ operations forward, and twice that backward (dx and dW).
+# So a step costs about $6N$ operations a token, $N$ the parameters in matrices. Attention's scores come on top: $12\, L\, T\, C$ a token, forward and backward.
+#
+# **Memory.** Each parameter is kept four times: its value, its gradient, and two numbers for Adam (lesson 08). At 4 bytes each that is $16 N$ bytes. On top come the
+# caches, which grow with the batch.
+
+# %%
+print("                      parameters   operations a token      memory   one pass over 1 M tokens at 100 GFLOP/s")
+for name, V, T, L, C in (
+    ("the storyteller", 1024, 256, 2, 128),
+    ("GPT-2 small", 50257, 1024, 12, 768),
+    ("GPT-2 XL", 50257, 1024, 48, 1600),
+):
+    N = count_parameters(V, T, L, C)
+    operations = 6 * (12 * C * C * L + V * C) + 12 * L * T * C
+    hours = operations * 1e6 / 100e9 / 3600
+    print(f"{name:18} {N:13,}   {operations:18,.0f}   {16 * N / 1e6:6,.0f} MB   {hours:10.2f} hours")
+
+# %% [markdown]
+# ## 10 Your model, in a file
+#
+# `collect` writes all layers that you have written, and that have passed, into one Python module. What is still missing is imported from numpylm.
+
+# %%
+count = collect("my_gpt.py")
+print(f"my_gpt.py: {count} parts are your own")
+
+# %% [markdown]
+# It is an ordinary file. Open it and read it from top to bottom: a whole GPT with every gradient. Then let the checker look at it from the command line, as it would at
+# anybody's:
+#
+#     numpylm gradcheck --file my_gpt.py
+#
+# In lesson 09 this model learns to tell stories. A first sign of life: can it learn one batch by heart? If a model cannot do that, something is wrong, whatever else you try.
+
+# %%
+from tqdm import tqdm
+
+from numpylm import AdamW
+
+gpt = GPT(GPTConfig(vocab_size=50, block_size=16, n_layer=2, n_head=2, n_embd=32), np.random.default_rng(0))
+optimizer = AdamW(gpt.parameters(), lr=3e-3)
+batch = rng.integers(0, 50, (4, 17))
+losses = []
+for _ in tqdm(range(150), leave=False):
+    gpt.zero_grad()
+    losses.append(gpt.loss_and_grad(batch[:, :-1], batch[:, 1:]))
+    optimizer.step()
+fig, axes = plt.subplots(figsize=(5, 2.5))
+axes.semilogy(losses)
+axes.axhline(math.log(50), color="#808080", linestyle="--", linewidth=1)
+axes.annotate("ln V", (150, math.log(50)), (152, math.log(50)), va="center", annotation_clip=False)
+axes.set(xlabel="step", ylabel="loss (nats per token)", xlim=(0, 150))
+plt.show()
+
+# %%
+print(gradcheck(gpt, batch[:, :-1]))
+
+# %% [markdown]
+# ## What you can do now
+#
+# - build a GPT from its parts, and go back through all of it;
+# - say where parameters are shared, and where gradients therefore add up: embedding and head, positions and batch;
+# - tell from the first loss whether a model was made well;
+# - count parameters, operations and memory of any GPT before you build it.
+#
+# ## Three questions
+#
+# @answer The loss at the start is 4.2 with V = 50 and random weights of size 0.02. Is that all right?
+# ln 50 = 3.91. A little above is normal: the logits are not exactly equal. 4.2 is more than one would expect from weights of size 0.02; look at the scale of the
+# embedding, and at the last norm.
+# @answer Your model's gradients are all right, layer by layer, but the whole model's gradient check fails in wpe only. Where do you look?
+# At what connects the layers: the line that hands the gradient to wpe. The sum over the batch is missing, or it is a mean, or only one sequence's.
+# @answer GPT-2 small has 124 million parameters, of which 39 million are in wte. How many of the multiplications for one token need wte?
+# Looking up needs none. The head needs all V·C = 39 million of them: for each token of the vocabulary one dot product. It is a third of the model's arithmetic.
+# @end

@@ -1,0 +1,49 @@
+"""Wrong answers to lesson 06: what is changed in the solution, and what the check must say."""
+
+WRONG = {
+    "causal_average_weights": [
+        ("axis=1", "axis=0", "here the columns do"),
+        ("np.tri(T)", "np.tri(T, k=-1)", "diagonal is missing"),
+        ("np.tri(T)", "np.tri(T, k=1)", "one position of the future"),
+        ("weights / weights.sum(axis=1, keepdims=True)", "weights", "divide each row by its sum"),
+    ],
+    "softmax_backward": [
+        ("dp - (dp * p).sum(axis=-1, keepdims=True)", "dp", "on its own"),
+        ("p * (dp - (dp * p)", "(dp - (dp * p)", "factor"),
+        ("axis=-1, keepdims=True))\n", "axis=1, keepdims=True))\n", "mixes different places"),
+    ],
+    "attention": [
+        (" * scale", "", "not scaled"),
+        ("1 / math.sqrt(q.shape[-1])", "1 / q.shape[-1]", "divided by D"),
+        ("np.where(mask, 0, -np.inf)", "np.where(mask, -np.inf, 0)", "the wrong way round"),
+        ("if mask is not None", "if False", "the mask is not used"),
+        ("(q @ k.swapaxes(-1, -2))", "(k @ q.swapaxes(-1, -2))", "exchanged"),
+        ("return dropped @ v,", "return dropped,", "wrong shape"),
+    ],
+    "attention_backward": [
+        ("dscores.swapaxes(-1, -2) @ q", "dscores.swapaxes(-1, -2).reshape(dscores.shape) @ q", "k"),
+        ("(dscores @ k) * scale", "dscores @ k", "2 times"),
+        ("dv = dropped.swapaxes", "dv = softmax_cache[0].swapaxes", "dropout"),
+        (
+            "Dropout(dropout_p).backward(ddropped, dropout_cache)",
+            "ddropped",
+            "dropout",
+        ),
+        ("return dq, dk, dv", "return dk, dq, dv", "expected (2, 3, 5, 4), got (2, 3, 6, 4)"),
+    ],
+    "heads": [
+        (
+            "x.reshape(B, T, n_head, C // n_head).swapaxes(1, 2)",
+            "x.reshape(B, n_head, T, C // n_head)",
+            "reshaped straight",
+        ),
+        ("x.swapaxes(1, 2).reshape(B, T, H * D)", "x.reshape(B, T, H * D)", "reshape never moves a number"),
+        (".reshape(B, T, n_head, C // n_head).swapaxes(1, 2)", ".reshape(B, T, n_head, C // n_head)", "swapaxes(1, 2)"),
+    ],
+    "CausalSelfAttention": [
+        ("(dq, dk, dv)", "(dk, dq, dv)", "gradient"),
+        ("causal_mask(T, T)", "None", "mask"),
+        ("split_heads(self.c_proj.backward(dy, c_proj_cache), self.n_head)", "split_heads(dy, self.n_head)", "c_proj"),
+        ("np.split(qkv, 3, axis=-1))", "np.split(qkv, 3, axis=-1)[::-1])", "output"),
+    ],
+}

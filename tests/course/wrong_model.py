@@ -1,0 +1,48 @@
+"""Wrong answers to lesson 07: what is changed in the solution, and what the check must say."""
+
+WRONG = {
+    "Embedding": [
+        (
+            "np.add.at(self.weight.grad, ids.reshape(-1), dy.reshape(ids.size, -1))",
+            "self.weight.grad[ids] += dy",
+            "np.add.at(grad, ids, d) keeps all",
+        ),
+        (
+            "np.add.at(self.weight.grad, ids.reshape(-1), dy.reshape(ids.size, -1))",
+            "self.weight.grad[ids] = dy",
+            "only one of several equal ids",
+        ),
+        (
+            "np.add.at(self.weight.grad, ids.reshape(-1), dy.reshape(ids.size, -1))",
+            "return self.weight.data[ids] * dy",
+            "received no gradient",
+        ),
+    ],
+    "Block": [
+        (
+            "dx = dx + self.ln_2.backward(dnormed, ln_2_cache)",
+            "dx = self.ln_2.backward(dnormed, ln_2_cache)",
+            "residual",
+        ),
+        ("self.drop.backward(dx, drop_1_cache)", "self.drop.backward(dx, drop_2_cache)", "drop"),
+        ("return dx + self.ln_1.backward(dnormed, ln_1_cache)", "return dx + dnormed", "ln_1.backward never"),
+        ("thought, mlp_cache = self.mlp.forward(normed)", "thought, mlp_cache = self.mlp.forward(x)", "output"),
+    ],
+    "GPT": [
+        ("self.wte.backward(dx, wte_cache)", "pass", "wte.backward never"),
+        ("self.wte.weight.grad += dlogits.T @ x.reshape(-1, C)", "pass", "the matrix's part is missing"),
+        ("dx.sum(axis=0)", "dx.mean(axis=0)", "0.5 times"),
+        (
+            "zip(reversed(self.h), reversed(block_caches), strict=True)",
+            "zip(self.h, block_caches, strict=True)",
+            "opposite order",
+        ),
+        ("dx = self.ln_f.backward(dx, ln_f_cache)", "pass", "ln_f.backward never"),
+    ],
+    "count_parameters": [
+        ("V * C + T * C", "2 * V * C + T * C", "it is tied"),
+        (" + 2 * C", "", "last layer norm"),
+        ("13 * C", "4 * C", "biases of the four linear layers"),
+        ("12 * C * C", "11 * C * C", "output matrix is missing"),
+    ],
+}
