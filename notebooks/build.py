@@ -16,6 +16,7 @@ A source is a Python file in jupytext's percent format, with four additions:
 """
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -169,9 +170,15 @@ def run(path: Path, solved: bool) -> tuple[Any, float]:
         progress = Path(folder) / "course.json"
         if solved:
             write_progress(progress, path)
-        os.environ["NUMPYLM_COURSE_FILE"] = str(progress)  # the kernel inherits it
         start = time.perf_counter()
-        client = NotebookClient(book, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}})
+        client = NotebookClient(
+            book,
+            timeout=TIMEOUT,
+            kernel_name="python3",
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
+            extra_arguments=["--log-level=40"],
+        )
         client.execute(env=os.environ | {"NUMPYLM_COURSE_FILE": str(progress)})
         seconds = time.perf_counter() - start
     tidy(book)
@@ -182,9 +189,18 @@ def write_progress(file: Path, path: Path) -> None:
     """As if a student had solved every lesson before this one."""
     solved = {}
     for earlier in sources()[: sources().index(path)]:
+        code = ""
         for cell in exercise_cells(earlier):
-            solved[cell.name] = {"day": "2026-01-01", "source": cell.code, "names": cell.objects}
+            code += cell.code  # a check may name something from a cell before
+            source = "\n\n\n".join(dict.fromkeys(definition(code, name) for name in cell.objects))
+            solved[cell.name] = {"day": "2026-01-01", "source": source, "names": cell.objects}
     file.write_text(json.dumps(solved), encoding="utf-8")
+
+
+def definition(code: str, name: str) -> str:
+    """The text of the last function or class of that name."""
+    nodes = [node for node in ast.parse(code).body if getattr(node, "name", None) == name]
+    return ast.get_source_segment(code, nodes[-1]) or ""
 
 
 def tidy(book: Any) -> None:

@@ -1,4 +1,4 @@
-"""The ``numpylm`` command: train, generate, gradcheck, tokenize, evaluate."""
+"""The ``numpylm`` command: train, generate, gradcheck, tokenize, evaluate, course."""
 
 import argparse
 import difflib
@@ -18,7 +18,8 @@ EXAMPLES = """examples:
   numpylm gradcheck                               prove every gradient
   numpylm gradcheck --file my_layers.py           find what is wrong in yours
   numpylm gradcheck --zoo                         a game: find the bug
-  numpylm tokenize runs/stories "some text"       ids and pieces"""
+  numpylm tokenize runs/stories "some text"       ids and pieces
+  numpylm course                                  the lessons, and how far you are"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -122,6 +123,10 @@ def build_parser() -> Parser:
     tokenize.add_argument("--data", type=Path, help="a text file")
     tokenize.add_argument("--allow-special", action="store_true", help="recognise <|endoftext|> in the text")
     tokenize.add_argument("--ids", action="store_true", help="print ids only, on one line")
+    course = add("course", run_course, "the lessons and exercises in notebooks/, and what has passed on this machine")
+    course.add_argument("name", nargs="?", help="a lesson (04) or an exercise (Linear), in detail")
+    course.add_argument("--collect", type=Path, metavar="FILE", help="write all layers that passed into one module")
+    course.add_argument("--reset", action="store_true", help="begin anew (the old progress is kept as course.json.old)")
     score = add("evaluate", run_evaluate, "score a trained model on text")
     score.add_argument("run", type=Path, help="run folder or checkpoint")
     score.add_argument("--data", nargs="+", required=True, help="text files or folders")
@@ -367,6 +372,27 @@ def run_evaluate(args: argparse.Namespace) -> int:
             f"source          {floor:.4f} nats per token ({nats / math.log(2) / n_bytes:.4f} bits per byte); "
             f"the model is {score.loss - floor:.4f} above"
         )
+    return 0
+
+
+# ----------------------------------------------------------------------------------------------- course
+
+
+def run_course(args: argparse.Namespace) -> int:
+    """numpylm course"""
+    from numpylm.course import overview, progress
+    from numpylm.course.collect import collect
+
+    if args.reset:
+        progress.reset()
+        print(f"{progress.progress_file()}: nothing is solved any more")
+    elif args.collect:
+        count = collect(args.collect)
+        print(f"{args.collect}: {count} parts are your own; numpylm gradcheck --file {args.collect} checks them")
+    elif args.name:
+        print(overview.details(args.name, progress.load()))
+    else:
+        print(overview.overview(progress.load()))
     return 0
 
 

@@ -102,3 +102,58 @@ def heatmap(
             ink = "black" if 0.3 * dark[0] + 0.6 * dark[1] + 0.1 * dark[2] > 0.5 else "white"
             axes.text(j, i, format(value, numbers), ha="center", va="center", color=ink, fontsize=8)
     return image
+
+
+def map_of_gpt(n_layer: int = 2) -> Any:
+    """One picture of a GPT: its parts from the ids at the left to the loss at the right, with the shapes between.
+
+    Returns
+    -------
+    The figure.
+    """
+    plt = style()
+    from matplotlib.patches import FancyBboxPatch
+
+    fig, axes = plt.subplots(figsize=(10, 3.3))
+    axes.set(xlim=(0, 100), ylim=(0, 32))
+    axes.axis("off")
+
+    def box(x: float, y: float, width: float, height: float, text: str, colour: str) -> None:
+        style = "round,pad=0,rounding_size=0.8"
+        axes.add_patch(FancyBboxPatch((x, y), width, height, style, facecolor=colour, alpha=0.25, edgecolor=colour))
+        axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
+
+    def arrow(x: float, to: float, y: float, shape: str) -> None:
+        axes.annotate("", (to, y), (x, y), arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 1.3})
+        axes.text((x + to) / 2, y + 1.2, shape, ha="center", fontsize=8, style="italic")
+
+    blue, orange, green, red = COLOURS[:4]
+    y = 15
+    box(0, 11, 9, 8, "token ids", GREY)
+    arrow(9, 16.5, y, "(B, T)")
+    box(16.5, 9, 11, 12, "embedding\n+ position\n(V, C), (T, C)", blue)
+    arrow(27.5, 34.5, y, "(B, T, C)")
+    box(34.5, 6, 37, 22, "", GREY)
+    axes.text(53, 29, f"block, {n_layer} times (L = {n_layer})", ha="center", fontsize=9)
+    box(36, 11, 5.5, 8, "layer\nnorm", orange)
+    box(43, 9, 11.5, 12, "attention:\nH heads with\nD channels\n(B, H, T, D)", green)
+    box(56, 11, 5.5, 8, "layer\nnorm", orange)
+    box(63, 9, 7.5, 12, "MLP:\nC → 4C\n→ C", blue)
+    for start, end in ((35.3, 55.2), (55.3, 71)):  # the residual paths
+        axes.plot([start, start, end, end], [y, 24.5, 24.5, y], color=GREY, linewidth=1.1)
+    axes.text(53, 25.3, "past it: + x", ha="center", fontsize=8, style="italic")
+    for start, end in ((34.5, 36), (41.5, 43), (54.5, 56), (61.5, 63), (70.5, 71.5)):
+        axes.plot([start, end], [y, y], color=GREY, linewidth=1.3)
+    arrow(71.5, 78.5, y, "(B, T, C)")
+    box(78.5, 9, 9, 12, "layer norm,\nembedding\ntransposed", blue)
+    arrow(87.5, 94, y, "(B, T, V)")
+    box(94, 11, 6, 8, "loss", red)
+    axes.annotate("", (4, 3), (97, 3), arrowprops={"arrowstyle": "->", "color": red, "linewidth": 1.3})
+    axes.text(
+        50,
+        -1.5,
+        "backward: the gradient goes the whole way back, and you write every step of it",
+        ha="center",
+        fontsize=9,
+    )
+    return fig

@@ -128,22 +128,28 @@ LESSON = Lesson(
                 lambda *args: A.scaled_dot_product_attention(*args)[0],
                 _attention_cases,
                 {
-                    "the scores are not scaled: divide them by √D.": lambda *a: _attend(*a, scale=1.0),
-                    "the scores are divided by D, not by √D.": lambda *a: _attend(*a, scale=1 / a[0].shape[-1]),
-                    "the scores are multiplied by √D where they must be divided.": lambda *a: _attend(
-                        *a, scale=math.sqrt(a[0].shape[-1])
+                    "the scores are not scaled: divide them by √D.": lambda q, k, v, m=None: _attend(
+                        q, k, v, m, scale=1.0
+                    ),
+                    "the scores are divided by D, not by √D.": lambda q, k, v, m=None: _attend(
+                        q, k, v, m, scale=1 / q.shape[-1]
+                    ),
+                    "the scores are multiplied by √D where they must be divided.": lambda q, k, v, m=None: _attend(
+                        q, k, v, m, scale=math.sqrt(q.shape[-1])
                     ),
                     "the softmax runs over the queries. Each query distributes its attention over the keys: the last "
-                    "axis.": lambda *a: _attend(*a, axis=-2),
-                    "queries and keys are exchanged: a row of Q Kᵀ belongs to a query.": lambda q, k, v, *m: _attend(
-                        k, q, v, *m
+                    "axis.": lambda q, k, v, m=None: _attend(q, k, v, m, axis=-2),
+                    "queries and keys are exchanged: a row of Q Kᵀ belongs to a query.": lambda q, k, v, m=None: (
+                        _attend(k, q, v, m)
                     ),
                     "the mask is the wrong way round: True means that the query may look there.": lambda q, k, v, m: (
                         _attend(q, k, v, ~m)
                     ),
                     "right without a mask, but the mask is not used.": lambda q, k, v, m: _attend(q, k, v),
                     "the mask is multiplied in after the softmax: then the rows do not sum to 1, and the future still "
-                    "counts in the denominator. Set the scores to -inf before it.": lambda *a: _attend(*a, after=True),
+                    "counts in the denominator. Set the scores to -inf before it.": lambda q, k, v, m=None: _attend(
+                        q, k, v, m, after=True
+                    ),
                 },
                 cached=True,
             ),
@@ -158,7 +164,7 @@ LESSON = Lesson(
                 gradients(_qkv, dropout_p=0.3),
             ),
             (A.scaled_dot_product_attention, A.scaled_dot_product_attention_backward),
-            ("scaled_dot_product_attention", "scaled_dot_product_attention_backward"),
+            ("attention", "attention_backward"),
         ),
         Exercise(
             "heads",

@@ -1,0 +1,10 @@
+"""Wrong answers to lesson 00: what is changed in the solution, and what the check must say."""
+
+WRONG = {
+    "square_backward": [
+        ("dout * 2 * x", "dout", "slope"),
+        ("dout * 2 * x", "2 * x", "upstream gradient"),
+        ("dout * 2 * x", "dout * x", "1/2"),
+        ("return dout * 2 * x", "dout * 2 * x", "no gradient"),
+    ],
+}
