@@ -532,7 +532,7 @@ for said, gain in (("gain 1, as it starts", np.ones(5)), ("random gain", rng.sta
 #
 # ### Dropout that is switched off
 #
-# Dropout sets each number to 0 with probability $p$ and divides the others by $1 - p$ (lesson 07). In tests one likes to
+# Dropout sets each number to 0 with probability $p$ and divides the others by $1 - p$ (lesson 04). In tests one likes to
 # switch it off, because it is random.
 
 
