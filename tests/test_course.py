@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,17 @@ def _lesson(exercise):
 def test_every_exercise_has_at_least_two_wrong_answers():
     assert {e.name for e in EXERCISES} == WRONG.keys()
     assert [name for name, wrong in WRONG.items() if len(wrong) < 2] == []
+
+
+@pytest.mark.parametrize("path", build.sources(), ids=lambda path: path.stem)
+def test_no_line_of_text_turns_into_a_list_by_accident(path):
+    """A wrapped line that begins with "1) " or "- " would be shown as a list item."""
+    item, before = re.compile(r"# +(\d+[.)]|[-+*]) "), "#"
+    for line in path.read_text(encoding="utf-8").splitlines():
+        inside = before.startswith("# ") and not before.startswith(("# #", "# @", "# %%", "# |", "# ```"))
+        in_list = item.match(before) or before.startswith("#   ")
+        assert not (item.match(line) and inside and not in_list), line
+        before = line
 
 
 @pytest.mark.slow

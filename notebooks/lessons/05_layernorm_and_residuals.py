@@ -189,8 +189,8 @@ print(
 # %% [markdown]
 # ## 4 Gain and bias: the layer
 #
-# Mean 0 and variance 1 may not be what the next layer needs. So each channel gets two trained numbers, a gain $\gamma$ (at first
-# 1) and a bias $\beta$ (at first 0):
+# Mean 0 and variance 1 may not be what the next layer needs. So each channel gets two trained numbers, a gain $\gamma$ and a bias
+# $\beta$. At first all gains are 1 and all biases 0:
 #
 # $$y_i = \gamma_i \hat x_i + \beta_i$$
 #
