@@ -39,8 +39,8 @@ def style() -> Any:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.prop_cycle": plt.cycler(color=COLOURS),
-            # Two greys that no eye can tell apart. Were all tick labels lighter, or all darker, than the middle, Jupyter
-            # would put a background of its own behind the picture: a black box on a light page, or a white one on dark.
+            # Two greys that no eye can tell apart. Were all tick labels lighter, or all darker, than the middle,
+            # Jupyter would put a background behind the picture: a black box on a light page, or a white one on dark.
             "xtick.color": "#7f7f7f",
             "ytick.color": "#818181",
             "grid.color": GREY,
