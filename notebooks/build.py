@@ -10,7 +10,8 @@ A source is a Python file in jupytext's percent format, with four additions:
 
     # %% exercise="NAME"     a cell with something to write: what stands between the comments ``--- solution`` and
                              ``--- end`` is what the student's notebook leaves blank
-    # %% zoo="ANIMAL"        faulty code from the zoo (and the right code in the solution)
+    # %% zoo="ANIMAL" exercise="NAME"
+                             a bug to mend: faulty code from the zoo (and the right code in the solution)
     # @hint TITLE            in text: hints that open with a click, until the next one or ``@end``
     # @answer QUESTION       in text: a question whose answer opens with a click
 """
@@ -40,10 +41,11 @@ TIMEOUT = 600  # seconds for one cell
 
 @dataclass(frozen=True)
 class ExerciseCell:
-    """A cell with something to write: the solution's code, and what ``check`` is called with."""
+    """A cell with something to write: the solution, what a student begins with, and what ``check`` is called with."""
 
     name: str
     code: str
+    start: str
     objects: tuple[str, ...]
 
 
@@ -60,14 +62,22 @@ def exercise_cells(path: Path) -> list[ExerciseCell]:
     """The exercises of a lesson. Needs no jupytext, so that tests can use it."""
     text = path.read_text(encoding="utf-8")
     found = []
-    for match in re.finditer(r'^# %% exercise="([\w-]+)"\n(.*?)(?=^# %%)', text, re.MULTILINE | re.DOTALL):
-        name, code = match.groups()
+    cells = r'^# %% (?:zoo="(\w+)" )?exercise="([\w-]+)"\n(.*?)(?=^# %%)'
+    for match in re.finditer(cells, text, re.MULTILINE | re.DOTALL):
+        animal, name, code = match.groups()
         call = re.search(rf'check\(\s*"{re.escape(name)}",\s*([^)]*)\)', text)
         if not call:
             raise ValueError(f"{path.name}: the exercise {name} is never checked")
         objects = tuple(part.strip() for part in call.group(1).split(",") if part.strip())
-        found.append(ExerciseCell(name, solution(code), objects))
+        found.append(ExerciseCell(name, fill(code, animal, True), fill(code, animal, False), objects))
     return found
+
+
+def fill(code: str, animal: str | None, solved: bool) -> str:
+    """What an exercise's cell holds in the solution, or in the student's notebook."""
+    if animal:
+        return zoo_code(animal, solved)
+    return solution(code) if solved else blank(code)
 
 
 def solution(code: str) -> str:
@@ -104,14 +114,30 @@ def text_cell(text: str) -> str:
 
 
 def zoo_code(animal: str, right: bool) -> str:
-    """An animal's code, without docstrings: the faulty one, or ours."""
+    """An animal's code, the faulty one or ours, without docstrings, which would help too much.
+
+    It has a student's names (``my_softmax``, ``MyLinear``), so that what the notebook imports stays as it is. A
+    class is a child of ours and shows forward and backward alone.
+    """
     from numpylm.zoo.fault import World, without_docstrings
     from numpylm.zoo.keeper import get
 
     fault = get(animal)
     world = World() if right else World(fault)
-    names = [fault.owner.removesuffix("_backward")] if fault.owner.endswith("_backward") else []
-    return "\n\n".join(without_docstrings(world.source(name)).rstrip() for name in [*names, fault.owner]) + "\n"
+    names = dict.fromkeys((fault.owner.removesuffix("_backward"), fault.owner))
+    return "\n\n\n".join(_student_named(without_docstrings(world.source(name))) for name in names) + "\n"
+
+
+def _student_named(code: str) -> str:
+    """A function or class of ours as a student's."""
+    (node,) = ast.parse(code).body
+    if isinstance(node, ast.FunctionDef):
+        return code.replace(f"def {node.name}(", f"def my_{node.name}(", 1).rstrip()
+    assert isinstance(node, ast.ClassDef)
+    lines = code.splitlines()
+    methods = [m for m in node.body if isinstance(m, ast.FunctionDef) and m.name in ("forward", "backward")]
+    parts = ["\n".join(lines[m.lineno - 1 : m.end_lineno]) for m in methods]
+    return f"class My{node.name}({node.name}):\n" + "\n\n".join(parts)
 
 
 def notebook(path: Path, solved: bool) -> Any:
@@ -131,10 +157,8 @@ def notebook(path: Path, solved: bool) -> Any:
         cell.metadata.clear()
         if cell.cell_type == "markdown":
             cell.source = text_cell(cell.source)
-        elif animal:
-            cell.source = (cell.source + "\n\n" if cell.source else "") + zoo_code(animal, solved)
         elif exercise:
-            cell.source = solution(cell.source) if solved else blank(cell.source)
+            cell.source = fill(cell.source, animal, solved)
         cell.source = cell.source.rstrip("\n")
     book.cells.append(nbformat.v4.new_markdown_cell(footer(path, solved)))
     for number, cell in enumerate(book.cells):

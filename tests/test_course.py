@@ -1,5 +1,6 @@
 """The course: every solution passes, every blank is said to be one, every typical mistake is named."""
 
+import ast
 import importlib.util
 import math
 import re
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 import numpylm
-from numpylm import attention
+from numpylm import attention, zoo
+from numpylm.course.checking import sentence
 from numpylm.course.judge import judge
-from numpylm.course.lessons import LESSONS, find
+from numpylm.course.lessons import LESSONS, find, lesson_of
 from numpylm.module import normal
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -25,6 +27,7 @@ def _load(path):
 
 
 build = _load(NOTEBOOKS / "build.py")
+SOURCES = {path.stem: path for path in build.sources()}
 CELLS = {cell.name: cell for path in build.sources() for cell in build.exercise_cells(path)}
 EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises]
 WRONG = {}
@@ -33,17 +36,28 @@ for file in sorted((Path(__file__).parent / "course").glob("wrong_*.py")):
 PAIRS = [(name, *wrong) for name, all_wrong in WRONG.items() for wrong in all_wrong]
 
 
-def answers(name, change=lambda code: code):
+def imports(path):
+    """The import statements of a lesson."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return compile(tree, path.name, "exec")
+
+
+def answers(name, change=lambda code: code, blank=False):
     """What a student's cell defines, run among the names that a lesson has at that point."""
     space = {"np": np, "math": math, "normal": normal} | {n: getattr(numpylm, n) for n in numpylm.__all__}
     space |= {n: getattr(attention, n) for n in ("causal_mask", "split_heads", "merge_heads")}
+    lesson = None
     for exercise in EXERCISES:  # what the earlier exercises' checks returned
+        if lesson is not lesson_of(exercise.name):
+            lesson = lesson_of(exercise.name)
+            exec(imports(SOURCES[lesson.name]), space)
         if exercise.name == name:
             break
         for part, ours in zip(CELLS[exercise.name].objects, exercise.ours, strict=True):
             space |= {part: ours, part.removeprefix("my_").removeprefix("My"): ours}
     cell = CELLS[name]
-    code = change(cell.code)
+    code = change(cell.start if blank else cell.code)
     exec(compile(code, f"<{name}>", "exec"), space)
     return [space[part] for part in cell.objects]
 
@@ -66,15 +80,28 @@ def test_the_solution_passes_and_so_does_ours(exercise):
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 def test_a_blank_is_not_called_wrong(exercise):
-    source = next(path for path in build.sources() if path.stem.startswith(_lesson(exercise)))
-    text = source.read_text(encoding="utf-8")
-    cell = text.split(f'# %% exercise="{exercise.name}"\n')[1].split("\n# %%")[0]
-    verdict = judge(exercise, *answers(exercise.name, lambda _: build.blank(cell)))
+    verdict = judge(exercise, *answers(exercise.name, blank=True))
     assert verdict.state == "unwritten", verdict.text
 
 
-def _lesson(exercise):
-    return next(lesson.number for lesson in LESSONS if exercise in lesson.exercises)
+HUNTED = [exercise.name for exercise in EXERCISES if exercise.name.startswith("hunt_")]
+
+
+@pytest.mark.parametrize("name", HUNTED)
+def test_a_bug_that_is_still_there_gets_a_nudge_and_not_a_wall(name):
+    said = sentence(name, judge(find(name), *answers(name, blank=True)))
+    assert "still has its bug; " in said
+    assert len(said) < 300
+
+
+@pytest.mark.parametrize("name", HUNTED)
+def test_what_a_hunt_says_is_what_the_zoo_and_the_checker_say(name):
+    fault = zoo.get(name.removeprefix("hunt_"))
+    lines = SOURCES[lesson_of(name).name].read_text(encoding="utf-8").splitlines()
+    text = " ".join(" ".join(line.removeprefix("#").split()) for line in lines)
+    said = zoo.check(fault).causes[0].text.split(". ")[0].split(": ", 1)[1]
+    for words in (fault.wrong, fault.hides, said):
+        assert words in text.replace("`", ""), words
 
 
 def test_every_exercise_has_at_least_two_wrong_answers():

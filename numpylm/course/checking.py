@@ -41,7 +41,7 @@ def check(name: str, *theirs: Any) -> Any:
 def sentence(name: str, verdict: Verdict) -> str:
     """What `check` prints."""
     if verdict.state == "unwritten":
-        return f"○ {name}: not written yet. The cells below go on with numpylm's own."
+        return _wrapped(f"○ {name}: {verdict.text}. The cells below go on with numpylm's own.")
     if verdict.state == "wrong":
         text = textwrap.indent(_wrapped(verdict.text), "    ")
         return f"✗ {name}: not right yet.\n{text}\n  Until it is, the cells below go on with numpylm's own."

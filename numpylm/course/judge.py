@@ -23,12 +23,15 @@ TOLERANCE = 1e-8  # share of the largest number by which an output may differ fr
 
 
 def judge(exercise: Exercise, *theirs: Any) -> Verdict:
-    """Put what a student wrote through the exercise's test. Never raises: an error is part of the answer."""
+    """Put what a student wrote through the exercise's test. Never raises: an error is part of the answer.
+
+    NotImplementedError means that there is nothing to judge yet; its message, if it has one, says what is missing.
+    """
     try:
         with np.errstate(all="ignore"):  # NaN and infinity are told in words
             result = exercise.test(*theirs)
-    except NotImplementedError:
-        return Verdict("unwritten", "not written yet")
+    except NotImplementedError as error:
+        return Verdict("unwritten", str(error) or "not written yet")
     except Exception as error:
         return Verdict("wrong", in_words(error))
     if result.problems:

@@ -1,0 +1,92 @@
+"""Wrong answers to lesson 12: something else is wrong instead, and the check must say what.
+
+Most are other animals of the same layer. The rest mend the wrong thing, or the forward instead of the backward.
+"""
+
+WRONG = {
+    "hunt_otter": [
+        (
+            "p * (dp - (dp * p).sum(axis=axis, keepdims=True))",
+            "dp * p * (1 - p)",
+            "the terms off the diagonal are missing",
+        ),
+        ("(dp * p).sum(axis=axis,", "(dp * p).sum(axis=0,", "a sum, mean or product over the wrong axis"),
+        ("- (dp * p).sum", "- 2 * (dp * p).sum", "has a term missing or wrong"),
+        ("(dp * p).sum(axis=axis, keepdims=True)", "dp.mean(axis=axis, keepdims=True)", "has a term missing or wrong"),
+    ],
+    "hunt_gecko": [
+        ("self.bias.grad += dy2.sum(axis=0)", "self.bias.grad = dy2.sum(axis=0)", "bias is assigned (=)"),
+        ("self.bias.grad += dy2.sum(axis=0)", "self.bias.grad += dy2.mean(axis=0)", "0.1 times the true one"),
+        ("x.reshape(-1, n_in).T @ dy2", "(dy2.T @ x.reshape(-1, n_in)).reshape(n_in, n_out)", "transposed (swapaxes)"),
+        ("+= x.reshape", "-= x.reshape", "the wrong sign"),
+    ],
+    "hunt_shrew": [
+        ("(counted / max(n, 1))", "(counted / len(y))", "divided by the number of counted targets"),
+        ("(counted / max(n, 1))", "counted", "8 times the true one"),
+        (
+            "grad[rows, y] -= weight",
+            "grad[rows[counted], y[counted]] -= 1",
+            "wrong only at the entries that targets picks",
+        ),
+        ("return loss, grad.reshape(logits.shape)", "return loss", "must return the pair (out, cache)"),
+    ],
+    "hunt_kiwi": [
+        (
+            "self.weight.grad[sorted_ids[starts]] += np.add.reduceat(dy[order], starts, axis=0)",
+            "self.weight.grad[ids] += dy",
+            "np.add.at",
+        ),
+        ("] += np.add.reduceat", "] = np.add.reduceat", "is assigned (=)"),
+        ("[sorted_ids[starts]] +=", "[ids[starts]] +=", "cosine with the truth 0.0"),
+        ("return self.weight.data[ids], ids", "return 1 + self.weight.data[ids], ids", "the forward is no longer ours"),
+    ],
+    "hunt_kea": [
+        ("g = dy * self.weight.data", "g = dy", "right at the initial values"),
+        ("- xhat * mean_gx", "", "x normalised over its last axis"),
+        ("(g - mean_g -", "(g -", "the mean must be subtracted"),
+        ("g = dy * self.weight.data", "g = dy\n        g *= self.weight.data", "writes into its upstream gradient"),
+    ],
+    "hunt_ocelot": [
+        ("dy * mask", "dy * (mask > 0)", "1 - p"),
+        ("mask = cache", "mask = None", "does not go through the mask of its own forward"),
+        ("dy * mask", "dy", "does not go through the mask of its own forward"),
+    ],
+    "hunt_serval": [
+        ("dq = (dscores @ k) * scale", "dq = dscores @ k", "the root of D"),
+        ("dropped.swapaxes(-1, -2) @ dout", "(softmax_cache[0] * (dropped > 0)).swapaxes(-1, -2) @ dout", "0.7 times"),
+        (
+            "Dropout(dropout_p).backward(dout @ v.swapaxes(-1, -2), dropout_cache)",
+            "dout @ v.swapaxes(-1, -2)",
+            "right without dropout",
+        ),
+    ],
+    "hunt_tamarin": [
+        ("for part in (dq, dk, dv)", "for part in (dk, dq, dv)", "in the wrong order"),
+        ("merge_heads(part)", "part.swapaxes(1, 2).reshape(dy.shape)[..., ::-1]", "in the wrong order"),
+        (
+            "dq, dk, dv = scaled_dot_product_attention_backward(dout, attention_cache)",
+            "dq, dk, dv = (g[:, ::-1] for g in scaled_dot_product_attention_backward(dout, attention_cache))",
+            "in the wrong order",
+        ),
+    ],
+    "hunt_kudu": [
+        ("self.drop.backward(dx, drop_2_cache)", "self.drop.backward(dx, drop_1_cache)", "the cache of another call"),
+        (
+            "dattended = self.drop.backward(dx, drop_1_cache)",
+            "dattended = dx",
+            "drop.forward runs twice, drop.backward once",
+        ),
+        ("return dx + self.ln_1", "return self.ln_1", "has a term missing"),
+        ("x = x + thought\n", "x = thought\n", "has a term too much"),
+    ],
+    "hunt_takin": [
+        ("reversed(block_caches)", "block_caches", "each backward needs the cache of its own forward"),
+        (
+            "block.backward(dx, block_cache)",
+            "block.backward(dx, block_caches[-1])",
+            "each backward needs the cache of its own",
+        ),
+        ("for block in self.h:", "for block in reversed(self.h):", "each backward needs"),
+        ("self.wte.backward(dx, wte_cache)", "pass", "wte.forward runs once, wte.backward never"),
+    ],
+}
