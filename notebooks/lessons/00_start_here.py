@@ -23,7 +23,7 @@ for piece in stream_text((t for t in tokens if t != tokenizer.end_id), tokenizer
     print(piece, end="", flush=True)
 
 # %% [markdown]
-# Another number in `default_rng(7)` gives another story. The model has learnt from 4 MB of little stories in two minutes. It has 560,640 *parameters*: numbers that
+# Another number in `default_rng(7)` gives another story. (`temperature` says how daring the choice of words is; lesson 10.) The model has learnt from 4 MB of little stories in two minutes. It has 560,640 *parameters*: numbers that
 # were random at first and were then changed, a little at a time, until the model was good at one single thing.
 #
 # ## 1 The one thing: what comes next?
@@ -54,7 +54,7 @@ map_of_gpt(n_layer=gpt.config.n_layer)
 plt.show()
 
 # %% [markdown]
-# The letters are sizes, and they mean the same in every lesson, in every comment and every formula:
+# The letters are sizes, and they mean the same in every lesson:
 #
 # | letter | what it counts | in this model |
 # | --- | --- | --- |
@@ -66,14 +66,16 @@ plt.show()
 # | **V** | vocabulary: different tokens | 1,024 |
 # | **L** | layers: blocks, one after the other | 2 |
 #
+# (Three of them do double duty, and the place tells which: L is also the loss, V attention's values, N whatever is counted just then.)
+#
 # Behind each line of code that changes a shape stands the new one, like this: `# (B, T, C)`. Most mistakes are mistakes in shapes; read them.
 
 # %%
-tokens, _ = gpt.wte.forward(ids)
+x, _ = gpt.wte.forward(ids)
 print("ids                ", ids.shape, "       (B, T)")
-print("after the embedding", tokens.shape, "  (B, T, C)")
-block, _ = gpt.h[0].forward(tokens)
-print("after a block      ", block.shape, "  (B, T, C)")
+print("after the embedding", x.shape, "  (B, T, C)")
+x, _ = gpt.h[0].forward(x)
+print("after a block      ", x.shape, "  (B, T, C)")
 print("logits             ", logits.shape, " (B, T, V)")
 
 # %% [markdown]
@@ -151,7 +153,7 @@ square_backward = check("square_backward", my_square_backward)
 # ## 4 How does it know?
 #
 # It computes each derivative a second time, without any formula: change one number a tiny bit, run the forward again, and look at how much the output has changed. If your backward says
-# something else, it is wrong. And then it looks at *how* it is wrong. Here is a wrong answer, on purpose:
+# something else, it is wrong. And then it looks at *how* it is wrong. Here is a wrong answer, on purpose (it does not undo your right one):
 
 
 # %%

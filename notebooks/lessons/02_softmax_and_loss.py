@@ -25,7 +25,7 @@ rng = np.random.default_rng(0)
 # the $V$ tokens of its vocabulary. Written $P(y \mid x)$: the probability of the next token $y$, given the text so far $x$.
 #
 # Our first model looks back one token only. It is called a *bigram* model, because it knows about pairs. For now a token is
-# a character, so that the vocabulary is small enough to look at.
+# a character, so that the vocabulary is small enough to look at, and $x$ is nothing but the token before.
 
 # %%
 text = "".join(stories(200_000))
@@ -47,6 +47,9 @@ print(f"V = {V} different characters, {len(train):,} tokens to learn from, {len(
 # $$P(y \mid x) = \frac{1 + \text{count}(x, y)}{\sum_{y'} \left(1 + \text{count}(x, y')\right)}$$
 #
 # The 1 keeps a pair that never occurred *possible*. You will see below why a probability of exactly 0 would be a disaster.
+#
+# NumPy sets a trap here. `counts[a, b] += 1` with arrays `a` and `b` adds 1 to each *different* place once, however often it occurs
+# in the arrays. `np.add.at(counts, (a, b), 1)` adds every time. It is the most frequent bug of embeddings, too; you will meet it again.
 
 # %% [markdown]
 # ### Exercise: `bigram_probabilities`
@@ -55,9 +58,6 @@ print(f"V = {V} different characters, {len(train):,} tokens to learn from, {len(
 #
 # @hint A nudge
 # All the tokens before are `ids[:-1]`, all the tokens after are `ids[1:]`: the same length, shifted by one.
-# @hint Beware
-# `counts[a, b] += 1` with arrays `a` and `b` adds 1 to each *different* place once, however often it occurs in the arrays.
-# `np.add.at(counts, (a, b), 1)` adds every time. This is the most frequent bug of embeddings, too; you will meet it again.
 # @hint Almost code
 # ```python
 # counts = np.ones((vocab_size, vocab_size))
@@ -249,8 +249,8 @@ print("all + 1000    ", softmax(z + 1000).round(3))
 # %% [markdown]
 # ## 5 The loss of logits
 #
-# Now both steps in one function: logits in, loss out. It also returns what its gradient will need, the **cache**. Every
-# function in this course has this shape:
+# Now softmax and -log in one function: logits in, loss out. It also returns what its gradient will need, the **cache**. Every
+# function that has a backward comes in this shape (the softmax above had none; from lesson 03 on it returns a cache, too):
 #
 # ```python
 # out, cache = f(x)              # forward
@@ -305,6 +305,9 @@ cross_entropy = check("cross_entropy", my_cross_entropy)
 
 # %% [markdown]
 # A first sanity check, the same for every model you will ever train: equal logits must cost ln V.
+#
+# (If p underflows to 0, its -log is infinite. Libraries therefore compute $\log \sum_k e^{z_k} - z_y$ directly, the formula of the next
+# section.)
 
 # %%
 loss, _ = cross_entropy(np.zeros((10, V)), np.arange(10))
@@ -326,7 +329,8 @@ print(f"loss of equal logits: {loss:.4f}, ln V: {math.log(V):.4f}")
 #
 # $$\boxed{\frac{\partial L}{\partial z_j} = p_j - [j = y]}$$
 #
-# "What the model said, minus what was right." For a mean over $N$ positions, each row is divided by $N$. (This is equation 8
+# Write $y$ as a row of zeros with a single 1 at the right token, which is called **one-hot**. Then all of this is $p - y$: "what the model
+# said, minus what was right". (In code `y` holds only the *numbers* of the right tokens, so `p - y` cannot be written literally.) For a mean over $N$ positions, each row is divided by $N$. (This is equation 8
 # of Bridle 1990, where softmax got its name; every framework uses it.)
 
 # %%
@@ -340,8 +344,8 @@ for ax, values, title in zip(
 ):
     ax.bar(range(5), values, color=["#3b82f6" if v >= 0 else "#e15759" for v in values])
     ax.axhline(0, color="#808080", linewidth=0.8)
-    ax.set(title=title, xlabel="token j")
-axes[0].set_ylabel("probability")
+    ax.set(title=title, xlabel="token j", xticks=range(5))
+axes[0].set_ylabel("probability, or nats per logit")
 plt.show()
 
 # %% [markdown]
@@ -442,7 +446,8 @@ print(f"validation loss: learnt {learnt:.3f}, counted {bigram:.3f} nats per toke
 #
 # **Bits per byte** makes losses of *different tokenizers* comparable. Larger tokens are harder to guess but there are fewer
 # of them. So take the loss of the whole text (nats per token times tokens), turn it into bits, and divide by the bytes of
-# the text, which do not depend on the tokenizer:
+# the text, which do not depend on the tokenizer. (Here each character is one byte, nearly, so tokens and bytes are the same number; from
+# lesson 09 on they are not.)
 #
 # $$\text{bits per byte} = \frac{L \cdot \text{tokens}}{\ln 2 \cdot \text{bytes}}$$
 

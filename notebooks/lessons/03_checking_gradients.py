@@ -4,7 +4,8 @@
 # In this lesson you write the tool by which every gradient of this course is proven. Then you find out how exact it can be,
 # and in which places a wrong gradient gets past it.
 #
-# **You need:** lesson 02 (softmax, cross-entropy, and the pair `out, cache`), and Taylor's series.
+# **You need:** lesson 02 (softmax, cross-entropy, and the pair `out, cache`), and Taylor's series (the
+# polynomial that has the derivatives of $f$ at one place).
 # **Time:** an hour and a half. **You will write:** three functions.
 
 # %%
@@ -56,7 +57,8 @@ def fit(add, learning_rate, steps=300):
     W, losses = np.zeros((V, V)), []
     for _ in range(steps):
         at = draw.integers(0, len(train) - 1, 2000)
-        loss, dz = cross_entropy(W[train[at]], train[at + 1])
+        loss, cache = cross_entropy(W[train[at]], train[at + 1])
+        dz = cross_entropy_backward(1.0, cache)
         dW = np.zeros_like(W)
         add(dW, train[at], dz)
         W -= learning_rate * dW
@@ -77,7 +79,7 @@ plt.show()
 # that occurs several times in a batch is counted once, and A has the same bug and a learning rate that somebody turned up
 # until the curve looked good.
 #
-# This is what bugs in gradients are like. A wrong gradient is often *nearly* a descent direction, so training works, only
+# This is what bugs in gradients are like. A wrong gradient often still points roughly downhill, so training works, only
 # worse, and one looks for the reason everywhere else: in the learning rate, the data, the size. You cannot see from a loss
 # curve that a gradient is right. You have to check it.
 
@@ -269,7 +271,7 @@ print(f"largest difference of a gradient of only zeros {np.abs(0 - n).max():.0e}
 # with a mean, one wrong element among a thousand would not be noticed.
 #
 # One thing is left to mend. If the true derivative is 0, then $a = 0$ and $n$ is a rounding error such as $10^{-12}$, and
-# the relative error is 1. So divide by a *floor* at least: $10^{-4}$ of the largest number in the two arrays. And where all
+# the relative error is 1. So divide by at least a *floor*: $10^{-4}$ of the largest number in the two arrays. And where all
 # numbers are 0, by $10^{-250}$, so that 0/0 cannot happen.
 
 # %% [markdown]
@@ -463,7 +465,7 @@ def one_wrong(dp, cache):
 print("\none element of 300,000 wrong by half:  ", verdict(direction_check(softmax, one_wrong, large, rng)))
 
 # %% [markdown]
-# Even one wrong element among 300,000 shows. But the direction only says *that* something is wrong, while the check element
+# Even one wrong element among 300,000 can show. But the direction only says *that* something is wrong, while the check element
 # by element says where. So `numpylm.gradcheck` takes all elements of small arrays, and of large ones a random direction and
 # twelve random elements.
 
@@ -749,7 +751,7 @@ for parts in (1, 2):
 # | initial values | a forgotten gain, terms with a bias | random parameters | kea, tui |
 # | dropout off, $p = 0$ | another mask, no mask, no $1/(1-p)$ | $p > 0$, the same mask in each call | bittern, crake, rail |
 # | upstream gradient of ones | `dout` unused; anything for softmax and LayerNorm | random `dout` | ibex |
-# | equal sizes, T = C | wrong axis, wrong count, transposes | no two sizes alike | okapi, tapir: no error message |
+# | equal sizes, T = C | wrong axis, wrong count, transposes | no two sizes alike | okapi, tapir (they raise no error) |
 # | a batch of one | sums over the batch forgotten | B > 1, H > 1, L > 1 | dingo, impala, takin |
 # | no repeated ids, no padding | lost repeats, gradients of padding | inputs like real ones | numbat, finch, shrew |
 # | absolute tolerance | everything, if gradients are small | relative error, with a floor | hare |

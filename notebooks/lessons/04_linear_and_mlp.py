@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 04 · Linear layers and the MLP
 #
-# Four fifths of a Transformer's arithmetic is one operation: a matrix product. In this lesson you derive its gradient in two
-# ways, write the layer, and build from it the first of the two parts of a Transformer block, the MLP.
+# Four fifths or more of a Transformer's arithmetic happens in one layer, the linear one: a matrix product. In this lesson you derive its
+# gradient in two ways, write the layer, and build from it the first of the two parts of a Transformer block, the MLP.
 #
 # **You need:** lessons 02 and 03, the chain rule, and what a matrix product is.
 # **Time:** about an hour and a half. **You will write:** the gradients of a linear layer, `Linear`, GELU, the MLP, and dropout.
@@ -142,7 +142,8 @@ linear_gradients = check("linear_gradients", my_linear_gradients)
 #
 # Every layer of this course, and of numpylm, has the same shape:
 #
-# - an object owns its **parameters**. A `Parameter` has `.data` (the values) and `.grad` (the gradient, zero at first);
+# - an object owns its **parameters**. A `Parameter` has `.data` (the values, an array), `.grad` (the gradient, zero at first) and
+#   `.shape`. The base class `Module` finds the parameters among an object's attributes;
 # - `out, cache = layer.forward(x)`. The cache is what the backward will need. Nothing is kept on the layer, so it can be
 #   called twice before anything goes back;
 # - `dx = layer.backward(dout, cache)` returns the gradient of the input and **adds** to each `.grad`. It adds because a
@@ -216,7 +217,8 @@ Linear = check("Linear", MyLinear)
 # %% [markdown]
 # ## 6 Why linear is not enough
 #
-# Two linear layers in a row are one linear layer: $(x W_1) W_2 = x (W_1 W_2)$. A hundred of them can do no more than one. Below,
+# Two linear layers in a row are one linear layer: $(x W_1) W_2 = x (W_1 W_2)$. A hundred of them can do no more than one (biases change
+# nothing in that). Below,
 # a single linear layer and two of them try to learn a curve.
 
 
@@ -224,6 +226,7 @@ Linear = check("Linear", MyLinear)
 def fit(layers, inputs, targets, steps=1500, lr=0.01):
     """Train a chain of layers on mean squared error; layers is a list of objects or (forward, backward) pairs."""
     objects = [layer for layer in layers if not isinstance(layer, tuple)]
+    # AdamW moves each parameter against its gradient; how, lesson 08 tells
     optimizer = AdamW([p for layer in objects for p in layer.parameters()], lr=lr, weight_decay=0)
     for _ in tqdm(range(steps), leave=False):
         out, caches = inputs, []
@@ -339,7 +342,7 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# GELU has a slope everywhere, a little negative left of -0.75; ReLU's slope is 0 for all negative inputs, so a unit that is
+# GELU has a slope nearly everywhere, a little negative left of -0.75; ReLU's slope is 0 for all negative inputs, so a unit that is
 # always negative never learns again. Now the curve once more, with a GELU between the two layers:
 
 # %%
@@ -470,7 +473,7 @@ Dropout = check("Dropout", MyDropout)
 # %% [markdown]
 # ## 9 Your layers in a GPT
 #
-# `swap` puts layers into a model in place of the library's own: same parameters, other code. If yours are right, the loss is
+# `swap` puts layers into a model in place of the library's own: same parameters, other code. (The model itself is lesson 07's.) If yours are right, the loss is
 # the same to the last digits, and training does not notice.
 
 # %%

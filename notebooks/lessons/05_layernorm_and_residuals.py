@@ -37,7 +37,7 @@ axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# A quarter too much, and after 40 layers the numbers are thousands of times too large. A fifth too little, and nothing is left.
+# A quarter too much, and after 40 layers the numbers are thousands of times too large. A fifth too little, and nearly nothing is left.
 # Gradients take the same way back and suffer the same.
 #
 # ## 2 Normalise
@@ -71,12 +71,14 @@ plt.show()
 
 
 # %% exercise="normalize"
-def my_normalize(x):
-    """Give each row of the last axis mean 0 and variance 1; ε = 1e-5.
+def my_normalize(x, eps=1e-5):
+    """Give each row of the last axis mean 0 and variance 1.
 
     Parameters
     ----------
     x : array (..., C)
+    eps : float
+        ε, in units of x².
 
     Returns
     -------
@@ -86,7 +88,7 @@ def my_normalize(x):
     # --- solution
     centred = x - x.mean(axis=-1, keepdims=True)  # (..., C)
     variance = (centred * centred).mean(axis=-1, keepdims=True)  # (..., 1)
-    rstd = 1 / np.sqrt(variance + 1e-5)  # (..., 1)
+    rstd = 1 / np.sqrt(variance + eps)  # (..., 1)
     xhat = centred * rstd  # (..., C)
     return xhat, (xhat, rstd)
     # --- end
@@ -116,7 +118,7 @@ normalize = check("normalize", my_normalize)
 # $$\Big(\sum_k g_k c_k\Big) \cdot \big(-\tfrac12 r^3\big) \cdot \tfrac2C c_i = -\, r \cdot (c_i r) \cdot \tfrac1C \sum_k g_k\, (c_k r)
 # = -\, r\, \hat x_i\, \text{mean}(g \hat x)$$
 #
-# Both ways together: $\;\partial L/\partial c_i = r\,\big(g_i - \hat x_i\, \text{mean}(g \hat x)\big)$.
+# ($\text{mean}(\cdot)$ is always the mean over the row's C channels.) Both ways together: $\;\partial L/\partial c_i = r\,\big(g_i - \hat x_i\, \text{mean}(g \hat x)\big)$.
 #
 # **Back through step 1.** $c_i = x_i - \mu$, and $\mu$ is the mean of all. Then $x_i$ gets $\partial L / \partial c_i$ directly, and
 # through $\mu$ minus the mean of all of them. What is the mean of $\partial L/\partial c$? Since $\text{mean}(\hat x) = 0$, only the first part
@@ -205,7 +207,7 @@ print(
 # ### Exercise: `LayerNorm`
 #
 # @hint A nudge
-# The forward calls `normalize`, the backward `normalize_backward`. What is left to write is the line above, both ways.
+# The forward calls `normalize(x, self.eps)`, the backward `normalize_backward`. What is left to write is the line above, both ways.
 # @hint The sums
 # For any number of axes before the last: `(dy * xhat).reshape(-1, C).sum(axis=0)`.
 # @hint Almost code
@@ -232,27 +234,22 @@ class MyLayerNorm(Module):
     def forward(self, x):
         """x (..., C) -> y (..., C); the cache is (x̂, rstd)."""
         # --- solution
-        centred = x - x.mean(axis=-1, keepdims=True)  # (..., C)
-        rstd = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + self.eps)  # (..., 1)
-        xhat = centred * rstd
+        xhat, cache = normalize(x, self.eps)  # (..., C)
         y = xhat * self.weight.data
         if self.bias is not None:
             y = y + self.bias.data
-        return y, (xhat, rstd)
+        return y, cache
         # --- end
 
     def backward(self, dy, cache):
         """dy (..., C) -> dx (..., C); adds to weight.grad and bias.grad."""
         # --- solution
-        xhat, rstd = cache
+        xhat, _ = cache
         C = xhat.shape[-1]
         self.weight.grad += (dy * xhat).reshape(-1, C).sum(axis=0)
         if self.bias is not None:
             self.bias.grad += dy.reshape(-1, C).sum(axis=0)
-        g = dy * self.weight.data  # what arrives at x̂: the gain belongs inside the means
-        mean_g = g.mean(axis=-1, keepdims=True)  # (..., 1)
-        mean_gx = (g * xhat).mean(axis=-1, keepdims=True)  # (..., 1)
-        return rstd * (g - mean_g - xhat * mean_gx)
+        return normalize_backward(dy * self.weight.data, cache)  # the gain first, then the means
         # --- end
 
 
@@ -364,7 +361,7 @@ def gradient_sizes(layers):
     return sizes[::-1]
 
 
-fig, axes = plt.subplots(1, 2, figsize=(8.5, 2.9), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(9, 2.9))
 for ax, std in zip(axes, (0.05, 0.12), strict=True):
     ax.semilogy(gradient_sizes([mlp(std) for _ in range(depth)]), label="plain")
     ax.semilogy(gradient_sizes([Residual(mlp(std)) for _ in range(depth)]), label="residual")
@@ -378,8 +375,9 @@ axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# Plain: with small weights nothing arrives at the first layers, they cannot learn. Residuals alone keep a path open, but with larger
-# weights the gradient grows from layer to layer. With the norm it stays within a factor of ten, for small weights and for large ones.
+# On the left, with small weights, nothing arrives at the first layers of the plain stack, and they cannot learn; the two stacks with residuals
+# lie on each other. On the right, with larger weights, the gradient grows from layer to layer, by a factor of $10^8$ with residuals alone. With the norm
+# before each layer it grows by about ten.
 #
 # GPT-2 has both in every block, twice: around attention and around the MLP.
 

@@ -128,10 +128,10 @@ for D in (1, 4, 16, 64, 256):
 # ## 4 Softmax backwards
 #
 # We met softmax's gradient only together with the cross-entropy, where it was $p - y$. Here it stands alone. Take one row,
-# $p_i = e^{z_i} / \sum_k e^{z_k}$. How does $p_i$ change with $z_j$? By the quotient rule, writing $S = \sum_k e^{z_k}$:
+# $p_i = e^{z_i} / \sum_k e^{z_k}$. How does $p_i$ change with $z_j$? By the quotient rule, writing $Z = \sum_k e^{z_k}$:
 #
-# - if $i = j$: $\;\dfrac{\partial p_i}{\partial z_i} = \dfrac{e^{z_i} S - e^{z_i} e^{z_i}}{S^2} = p_i - p_i^2$
-# - if $i \ne j$: $\;\dfrac{\partial p_i}{\partial z_j} = \dfrac{0 - e^{z_i} e^{z_j}}{S^2} = -\, p_i p_j$
+# - if $i = j$: $\;\dfrac{\partial p_i}{\partial z_i} = \dfrac{e^{z_i} Z - e^{z_i} e^{z_i}}{Z^2} = p_i - p_i^2$
+# - if $i \ne j$: $\;\dfrac{\partial p_i}{\partial z_j} = \dfrac{0 - e^{z_i} e^{z_j}}{Z^2} = -\, p_i p_j$
 #
 # In one formula, with $[i = j]$ for 1 or 0: $\;\dfrac{\partial p_i}{\partial z_j} = p_i \left([i = j] - p_j\right)$. This table of all
 # derivatives is called the **Jacobian**.
@@ -211,9 +211,11 @@ softmax, softmax_backward = check("softmax_backward", my_softmax, my_softmax_bac
 # `q @ k.swapaxes(-1, -2)` is (B, H, T, D) · (B, H, D, T) → (B, H, T, T): scores of every query for every key.
 #
 # **The mask.** `mask` is True where a query may look. Where it may not, set the score to $-\infty$ *before* the softmax:
-# $e^{-\infty} = 0$, so the weight is exactly 0 and the others still sum to 1. `causal_mask(T, T)` gives the mask for a text.
+# $e^{-\infty} = 0$, so the weight is exactly 0 and the others still sum to 1. `causal_mask(T, T)` gives the mask for a text, a row for each query and a column for
+# each key.
 #
-# **Dropout** may drop attention weights while training. It comes last, after the softmax.
+# **Dropout** may drop attention weights while training. It comes last, after the softmax: `Dropout(dropout_p).forward(p, rng)`, lesson 04.
+# Without an rng it does nothing.
 #
 # ### Exercise: `attention`
 #
@@ -273,8 +275,8 @@ attention = check("attention", my_attention)
 # %% [markdown]
 # ## 6 Attention, backward
 #
-# Four steps forward, four steps back, in the opposite order. You know the gradient of each of them: three are matrix products
-# (lesson 04: what arrives, times the other factor transposed), one is a softmax.
+# Four steps forward, four steps back, in the opposite order. You know the gradient of each of them: two are matrix products
+# (lesson 04: what arrives, times the other factor transposed), one is a softmax, one a dropout.
 #
 # | forward | backward |
 # | --- | --- |
@@ -283,7 +285,7 @@ attention = check("attention", my_attention)
 # | $P = \text{softmax}(S)$ | $dS = P \cdot (dP - \sum dP \cdot P)$ |
 # | $S = Q K^T / \sqrt D$ | $dQ = dS\, K / \sqrt D$, $\quad dK = dS^T Q / \sqrt D$ |
 #
-# Three places where published code went wrong, each of them unnoticed:
+# Two places where published code went wrong, unnoticed, and one line that you need *not* write:
 #
 # 1. $dK$ needs $dS$ *transposed*: key $s$ was looked at by all queries $t$. Getting the shape right with a `reshape` gives numbers in
 #    wrong places.
@@ -513,22 +515,24 @@ names = ["<|end|>"] + [tokenizer.decode([i]).replace(" ", "␣") for i in ids[0,
 tokens, _ = mine.wte.forward(ids)
 positions, _ = mine.wpe.forward(np.arange(ids.shape[1]))
 x, _ = mine.h[0].forward(tokens + positions)
-normed, _ = mine.h[1].ln_1.forward(x)
+normed, _ = mine.h[1].ln_1.forward(x)  # GPT-2's names; lesson 07 puts the parts together
 qkv, _ = mine.h[1].attn.c_attn.forward(normed)
-q, k, _ = (split_heads(part, 4) for part in np.split(qkv, 3, axis=-1))
+H = gpt.config.n_head
+q, k, _ = (split_heads(part, H) for part in np.split(qkv, 3, axis=-1))
 T = len(names)
-scores = q @ k.swapaxes(-1, -2) / math.sqrt(32) + np.where(causal_mask(T, T), 0, -np.inf)
+scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1]) + np.where(causal_mask(T, T), 0, -np.inf)
 P = softmax(scores.astype(np.float64))[0][0]  # (H, T, T)
 
 fig, axes = plt.subplots(1, 2, figsize=(10, 5.2))
 for ax, head in zip(axes, (0, 3), strict=True):
-    heatmap(ax, P[head], names, names, title=f"block 2, head {head + 1}", xlabel="looked at")
+    image = heatmap(ax, P[head], names, names, title=f"block 2, head {head + 1}", xlabel="looked at")
     ax.tick_params(labelsize=7)
 axes[0].set_ylabel("looking")
+fig.colorbar(image, label="weight", shrink=0.6)
 plt.show()
 
 # %% [markdown]
-# Look at the row of "was" on the right: the model must now say the hero's name. Head 4 looks at "␣m", the beginning of "mill". In these
+# Head 1 spreads its weight over many positions; head 4 often points at one. Look at its row "was": the model must now say the hero's name. Head 4 looks at "␣m", the beginning of "mill". In these
 # stories every place has its own inhabitant, so the place gives the name away, and a head has found out where to read it. Nobody told it;
 # the gradient that you have written did. Lesson 11 looks at such pictures more closely, and at what they do not prove.
 #
@@ -543,7 +547,7 @@ print(sentence + tokenizer.decode(out))
 #
 # - explain queries, keys, values, the scale, the mask and the heads, each by what would go wrong without it;
 # - derive softmax's gradient from its Jacobian;
-# - write attention and its gradient, and name the three places where it goes wrong.
+# - write attention and its gradient, and name the places where it goes wrong.
 #
 # ## Three questions
 #

@@ -55,7 +55,7 @@ rng = np.random.default_rng(0)
 # @hint Almost code
 # ```python
 # ids = cache
-# np.add.at(self.weight.grad, ids.reshape(-1), dy.reshape(ids.size, -1))
+# np.add.at(self.weight.grad, ids.reshape(-1), …)
 # ```
 # It returns nothing: ids cannot be changed a little, so they have no gradient.
 # @end
@@ -91,7 +91,7 @@ Embedding = check("Embedding", MyEmbedding)
 # come out, shuffled. "Dog bites man" would equal "man bites dog":
 
 # %%
-from numpylm.attention import scaled_dot_product_attention
+from numpylm.attention import scaled_dot_product_attention  # lesson 06's attention
 
 q, k, v = rng.standard_normal((3, 1, 1, 4, 8))
 out, _ = scaled_dot_product_attention(q, k, v)
@@ -194,8 +194,8 @@ Block = check("Block", MyBlock)
 # | a logit for each token | `x @ wte.T` | (B, T, V) |
 #
 # The last step has no weights of its own. The logit of token $v$ is the dot product of $x$ with the *embedding* of $v$: how much does what the
-# model has in mind look like token $v$? The table serves twice (Press and Wolf 2017, arXiv:1608.05859), which saves V·C parameters, in a small
-# model the larger part of all. And it is the finest trap in the whole backward pass:
+# model has in mind look like token $v$? The table serves twice (Press and Wolf 2017, arXiv:1608.05859), which saves V·C parameters: a quarter of
+# the storyteller's, a third of GPT-2 small's. And it is the finest trap in the whole backward pass:
 #
 # > **Used twice, so two gradients add up.** As the output layer: $dW = d\text{logits}^T x$ (it is a linear layer with weight $W^T$). As the table:
 # > the rows that were looked up.
@@ -276,7 +276,7 @@ class MyGPT(Module):
         # --- end
 
     def loss_and_grad(self, ids, targets, rng=None, count=None):
-        """Mean nats per token; adds its gradient to every parameter's. ``count``: divide by this instead of by B·T."""
+        """Mean nats per token; adds its gradient to every parameter's. ``count``: divide by this instead of by B·T, for a batch in parts."""
         logits, cache = self.forward(ids, rng)
         loss, loss_cache = cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
         share = 1.0 if count is None else targets.size / count
@@ -289,7 +289,7 @@ class MyGPT(Module):
 GPT = check("GPT", MyGPT)
 
 # %% [markdown]
-# The check looked at all parameters at once, 28 arrays, through embeddings, two blocks and the head. If one line in one of your layers were wrong,
+# The check looked at all parameters at once, 28 arrays of a small model, through embeddings, two blocks and the head. If one line in one of your layers were wrong,
 # it would say which.
 
 # %% [markdown]
@@ -315,7 +315,7 @@ for std in (0.002, 0.02, 0.2, 1.0):
 # %% [markdown]
 # With weights of size 1 the model is wildly sure of random tokens, and so very wrong. The first hundreds of steps would go into undoing that.
 #
-# One more detail, in `__init__`: the matrices that write into the residual stream (`c_proj`) start smaller, by $1/\sqrt{2L}$. Each block adds two branches
+# One more detail, in `__init__`: the matrices that write into the *residual stream* (the x that every block adds to), `c_proj`, start smaller, by $1/\sqrt{2L}$. Each block adds two branches
 # to the stream, so 2L in all. A sum of 2L independent things has a variance 2L times as large; the factor takes it back (Radford et al. 2019, section 2.3).
 
 # %% [markdown]
@@ -339,7 +339,7 @@ for name, part in (("as output layer", head), ("as table", table)):
     print(f"{name:20} {np.linalg.norm(part[seen]):25.4f}   {np.linalg.norm(part[~seen]):21.4f}")
 
 # %% [markdown]
-# The output layer's part reaches every token: each was a possible answer, and wrong. The table's part reaches only those that were read. A model that forgets one of the
+# The output layer's part reaches every token: each was a possible answer, and nearly always a wrong one. The table's part reaches only those that were read. A model that forgets one of the
 # two still learns, a little worse. Nothing but a check tells.
 
 # %% [markdown]
@@ -422,9 +422,10 @@ for name, L, C in (("small", 12, 768), ("medium", 24, 1024), ("large", 36, 1280)
 # ## 9 What a step costs
 #
 # **Arithmetic.** A matrix with $n$ numbers takes part in $n$ multiplications and $n$ additions for each token: $2n$ operations forward, and twice that backward (dx and dW).
-# So a step costs about $6N$ operations a token, $N$ the parameters in matrices. Attention's scores come on top: $12\, L\, T\, C$ a token, forward and backward.
+# So a step costs about $6M$ operations a token, where $M = 12\,C^2 L + V C$ counts the
+# parameters in matrices, the head included. (Looking up rows multiplies nothing.) Attention's scores come on top: $12\, L\, T\, C$ a token, forward and backward.
 #
-# **Memory.** Each parameter is kept four times: its value, its gradient, and two numbers for Adam (lesson 08). At 4 bytes each that is $16 N$ bytes. On top come the
+# **Memory.** Each parameter is kept four times: its value, its gradient, and two numbers for Adam (lesson 08). At 4 bytes each that is 16 bytes for each parameter. On top come the
 # caches, which grow with the batch.
 
 # %%
@@ -435,7 +436,8 @@ for name, V, T, L, C in (
     ("GPT-2 XL", 50257, 1024, 48, 1600),
 ):
     N = count_parameters(V, T, L, C)
-    operations = 6 * (12 * C * C * L + V * C) + 12 * L * T * C
+    M = 12 * C * C * L + V * C
+    operations = 6 * M + 12 * L * T * C
     hours = operations * 1e6 / 100e9 / 3600
     print(f"{name:18} {N:13,}   {operations:18,.0f}   {16 * N / 1e6:6,.0f} MB   {hours:10.2f} hours")
 
@@ -446,7 +448,7 @@ for name, V, T, L, C in (
 
 # %%
 count = collect("my_gpt.py")
-print(f"my_gpt.py: {count} parts are your own")
+print(f"my_gpt.py: {count} of its parts are your own")
 
 # %% [markdown]
 # It is an ordinary file. Open it and read it from top to bottom: a whole GPT with every gradient. Then let the checker look at it from the command line, as it would at
