@@ -78,11 +78,11 @@ def gradcheck(
     """
     start = time.perf_counter()
     rng = rng or np.random.default_rng(0)
-    setup = Setup.make(layer, inputs, options, int(rng.integers(2**32)))
     title = Subject(layer).name
     report = Report(title, [])
     generator = np.random.get_state()  # noqa: NPY002  # the layer may draw from it; put back below
     try:
+        setup = Setup.make(layer, inputs, options, int(rng.integers(2**32)))
         check = Check(setup, rng, tolerance)
         report.rows = [check.row(target) for target in check.trial.targets]
         report.notes = check.notes

@@ -7,7 +7,8 @@ import numpy as np
 
 from numpylm.checker.report import Cause, Row
 from numpylm.checker.subject import CheckError, Subject
-from numpylm.checker.trial import STEPS, Conditions, Place, Setup, Target, Trial, scale_of
+from numpylm.checker.survey import PlainParameter, Surveyed
+from numpylm.checker.trial import STEPS, Conditions, Odd, Place, Setup, Target, Trial, comparable, scale_of
 from numpylm.module import Array
 
 TOLERANCE = 1e-6  # worst relative error that passes; a right backward is typically below 1e-9
@@ -25,16 +26,42 @@ class Check:
         self.tolerance = tolerance
         self.notes: list[str] = []
         self.findings: list[Cause] = []
-        plain = Subject(setup.target)
-        strict = not plain.keeps_cache and not plain.plain
-        self.trial = Trial(setup, Conditions(disturb=not plain.keeps_cache, dirty=not plain.plain))
-        if not strict:
-            self.notes.append(_habits(plain))
+        self.trial = Trial(setup, Conditions(disturb=not Subject(setup.target).keeps_cache, dirty=True))
+        self.notes += [f"{name} was not checked: {why}." for name, why in self.trial.constants.items()]
+        if isinstance(setup.target, Surveyed):
+            self.notes += setup.target.notes
+        self._habits()
         self._writes_outside()
         self._finite()
         self._repeatable()
         self._writes_cache()
         self.rounds = self._rounds()
+
+    def _habits(self) -> None:
+        """What the check did not ask of a layer that is written in another way than ours."""
+        subject = self.trial.subject
+        parts = []
+        if subject.keeps_cache:
+            parts.append(
+                "keeps its cache on itself (a second forward before the backward destroys the first one's gradient)"
+            )
+        if self._overwrites():
+            parts.append("overwrites its gradients (a layer that is used twice loses one of them)")
+        if parts:
+            self.notes.append(
+                f"{subject.name} {' and '.join(parts)}. That was not counted as a fault here; numpylm.module says how "
+                "ours avoid it."
+            )
+
+    def _overwrites(self) -> bool:
+        """Whether a second backward replaces the gradient of an array instead of adding to it."""
+        beside = [p for _, p in self.trial.subject.parameters if isinstance(p, PlainParameter) and p.accumulates]
+        if not beside:
+            return False
+        self.trial.gradients(self.trial.dout)
+        once = [np.copy(parameter.grad) for parameter in beside]
+        self.trial.subject.backward(copy.deepcopy(self.trial.dout), self.trial.run(self.trial.inputs)[1])
+        return any(_same(parameter.grad, first) and first.any() for parameter, first in zip(beside, once, strict=True))
 
     def _finite(self) -> None:
         """A forward that gives no numbers has no derivative."""
@@ -132,7 +159,7 @@ class Check:
     def row(self, target: Target) -> Row:
         """Check one array."""
         name, values, analytic = target.name, target.values, target.analytic
-        if analytic is None or np.shape(analytic) != values.shape or not np.isfinite(analytic).all():
+        if not comparable(analytic, values.shape):
             return Row(name, values.shape, np.inf, False)
         places = self._places(values)
         a = np.array([at(analytic, place) for place in places])
@@ -216,26 +243,13 @@ def relative_error(a: Any, n: Any, floor: float) -> Any:
     return np.abs(a - n) / np.maximum(np.maximum(np.abs(a), np.abs(n)), floor)
 
 
-def _habits(subject: Subject) -> str:
-    """What the check did not ask of a layer that is written in another way than ours."""
-    parts = []
-    if subject.keeps_cache:
-        parts.append(
-            "keeps its cache on itself (a second forward before the backward destroys the first one's gradient)"
-        )
-    if subject.plain:
-        parts.append("overwrites its gradients (a layer that is used twice loses one of them)")
-    return (
-        f"{subject.name} {' and '.join(parts)}. That was not counted as a fault here; numpylm.module says how ours "
-        "avoid it."
-    )
-
-
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, list):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
     if a is None or b is None or isinstance(a, (dict, str)):
         return a is b or isinstance(a, (dict, str))
+    if isinstance(a, Odd):
+        return True  # the row says what it is
     x, y = np.asarray(a), np.asarray(b)
     if x.shape != y.shape:
         return False
