@@ -23,6 +23,10 @@ class CheckError(ValueError):
     """The code under check stopped, or does not have the shape of a layer. The message says where and why."""
 
 
+class FinalError(CheckError):
+    """An error that no other input would mend."""
+
+
 class Muted(io.StringIO):
     """Where ``print`` goes while a student's code runs: a layer is called a thousand times."""
 
@@ -49,7 +53,8 @@ def call(what: str, function: Callable, *args: Any, muted: Muted | None = None, 
     except CheckError:
         raise
     except (Exception, SystemExit) as error:
-        raise CheckError(f"{what} stopped. {describe(error)}") from error
+        kind = FinalError if isinstance(error, (SystemExit, NotImplementedError)) else CheckError
+        raise kind(f"{what} stopped. {describe(error)}") from error
 
 
 def describe(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.checker.calls import CheckError, Muted, call, describe
+from numpylm.checker.calls import CheckError, FinalError, Muted, call, describe
 from numpylm.checker.places import same_name, walk
 from numpylm.checker.survey import PlainParameter, Surveyed, bind, own_slots
 from numpylm.module import Array, Cache, Parameter
@@ -92,9 +92,7 @@ class Subject:
             )
         self._forward, self._backward = target
         name = getattr(self._forward, "__name__", "function")
-        for ending in ("_forward_naive", "_forward", "_fwd"):
-            name = name.removesuffix(ending) or name
-        self.name = name
+        self.name = name.replace("_forward", "").removesuffix("_fwd") or name
 
     def _use_layer(self, target: Any) -> None:
         layer = target.layer if isinstance(target, Surveyed) else target
@@ -143,7 +141,7 @@ class Subject:
             return np.concatenate([out.reshape(-1) for out in outs]), ([out.shape for out in outs], result[-1])
         if not (isinstance(result, tuple) and len(result) == 2):
             hint = ": is a return missing?" if result is None else ""
-            raise CheckError(f"{self.name}: forward must return the pair (out, cache), got {kind_of(result)}{hint}")
+            raise FinalError(f"{self.name}: forward must return the pair (out, cache), got {kind_of(result)}{hint}")
         return self._checked(result[0]), result[1]
 
     def _several_outputs(self) -> bool:
@@ -153,7 +151,7 @@ class Subject:
     def _checked(self, out: Any) -> Any:
         """An output, if it is one array or number."""
         if not isinstance(out, (np.ndarray, float, int, np.number)):
-            raise CheckError(
+            raise FinalError(
                 f"{self.name}: the first thing that forward returns must be one array (or number), got {kind_of(out)}"
                 + (": is a return missing?" if out is None else "")
             )

@@ -292,7 +292,8 @@ def comparable(gradient: Any, shape: tuple[int, ...]) -> bool:
 
 def difference(after: Any, before: Array) -> Any:
     """What was added to a gradient; the gradient itself if its shape changed."""
-    return after - before if isinstance(after, np.ndarray) and after.shape == np.shape(before) else after
+    same = isinstance(after, np.ndarray) and after.shape == np.shape(before)
+    return np.asarray(after - before) if same else after
 
 
 def random_values(parameter: Parameter, rng: np.random.Generator) -> Array:
