@@ -85,7 +85,7 @@ def gradcheck(
         setup = Setup.make(layer, inputs, options, int(rng.integers(2**32)))
         check = Check(setup, rng, tolerance)
         report.rows = [check.row(target) for target in check.trial.targets]
-        report.notes = check.notes
+        report.notes = check.all_notes()
         report.findings = check.findings
         if diagnose and not report.ok and report.rows:
             explain(report, check.trial, gradcheck)

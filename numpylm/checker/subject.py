@@ -63,7 +63,10 @@ class Subject:
     """
 
     def __init__(self, target: Any) -> None:
+        self.name = ""
         self.layer: Any = None
+        self._forward: Callable
+        self._backward: Callable
         self.parameters: list[tuple[str, Parameter]] = []
         self.muted = Muted()
         if isinstance(target, (tuple, list)):
@@ -77,12 +80,24 @@ class Subject:
         self.rate = next((name for name in takes if name.lower() in RATES), "")
         self.takes = [name for name in takes if name != self.rate]
         self.keeps_cache = self.layer is not None and len(self.takes) < 2
+        if self.layer is None and len(self.takes) < 2:
+            got = ", ".join(self.takes)
+            self._backward = self._refused(f"{self.name}: backward must take (dout, cache), it takes ({got})")
         self.generators = [(g, state_of(g)) for _, g in walk(self.layer) if isinstance(g, RANDOM)]
 
     @property
     def plain(self) -> bool:
         """Whether some weights are arrays of the student's, not `Parameter`."""
         return any(isinstance(parameter, PlainParameter) for _, parameter in self.parameters)
+
+    @staticmethod
+    def _refused(text: str) -> Callable:
+        """A backward that cannot be called; said when it is, so that it becomes a report."""
+
+        def backward(*_: Any) -> None:
+            raise FinalError(text)
+
+        return backward
 
     def _use_pair(self, target: Any) -> None:
         if len(target) != 2 or not all(callable(part) for part in target):

@@ -125,6 +125,7 @@ class Trial(Runner):
     def __init__(self, setup: Setup, conditions: Conditions | None = None) -> None:
         super().__init__(setup, conditions or Conditions())
         self.constants: dict[str, str] = {}
+        self.shrunk = False  # whether the last difference needed a finer step to stay within the domain
         rng = np.random.default_rng(setup.seed)
         for _, parameter in self.subject.parameters:
             values = random_values(parameter, rng)
@@ -209,10 +210,12 @@ class Trial(Runner):
         if k == 0 or all(grad is None for grad in grads):
             return ""
         if k < len(grads):
-            return "backward returns None for it" if grads[k] is None else ""
+            return "Backward returns None there, which says that it is a constant" if grads[k] is None else ""
         whole = values.size > 1 and bool(np.array_equal(values, np.round(values)))
-        looks = "its name is that of a constant" if constant_name(name) else "it holds whole numbers" if whole else ""
-        return f"backward returns nothing for it, and {looks}, so it was taken for a constant" if looks else ""
+        looks = (
+            "the name is that of a constant" if constant_name(name) else "whole numbers look like one" if whole else ""
+        )
+        return f"Backward returns nothing there, and {looks}" if looks else ""
 
     def derivative(self, values: Array, place: Place, h: float = STEPS[0]) -> Array:
         """d out / ds along a coordinate or a direction of ``values``: out's shape, fourth order.
@@ -221,10 +224,11 @@ class Trial(Runner):
 
         Where the two central differences in it disagree (a kink within 2h), it is done again with a finer step.
         """
-        step = self.step(values, place, h)
+        step, self.shrunk = self.step(values, place, h), False
         result = self._difference(values, place, step)
         if np.isfinite(result).all() or not np.isfinite(self.out).all():
             return result
+        self.shrunk = True
         for _ in range(12):  # the step leaves the domain, as log's does near 0
             step /= 10
             finer = self._difference(values, place, step)

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.checker.report import Cause, Row
-from numpylm.checker.subject import CheckError, Subject
+from numpylm.checker.report import Cause, Row, listing
+from numpylm.checker.rounding import precision
+from numpylm.checker.subject import CheckError, Subject, is_float
 from numpylm.checker.survey import PlainParameter, Surveyed
 from numpylm.checker.trial import STEPS, Conditions, Odd, Place, Setup, Target, Trial, comparable, scale_of
 from numpylm.module import Array
@@ -15,7 +16,10 @@ TOLERANCE = 1e-6  # worst relative error that passes; a right backward is typica
 FULL_CHECK = 40  # arrays up to this size are checked element by element
 SAMPLED = 12  # larger ones at so many random coordinates, and along one random direction
 TINY = 1e-250  # where output and gradient are zero: 0 / TINY is 0, 0 / 0 is not
-ROUGH = 2e-3  # what passes, with a note, where the layer itself computes in float32
+_REASONS = (
+    ", for inputs that are finite: there is no gradient to check. Usual reasons: exp of a large number (subtract the "
+    "maximum first), a row in which everything is masked (-inf - -inf), a division by zero, the log of zero."
+)
 
 
 class Check:
@@ -25,9 +29,12 @@ class Check:
         self.rng = rng
         self.tolerance = tolerance
         self.notes: list[str] = []
+        self.rounded: dict[str, list[str]] = {}  # where rounding happens -> arrays with errors that it explains
         self.findings: list[Cause] = []
         self.trial = Trial(setup, Conditions(disturb=not Subject(setup.target).keeps_cache, dirty=True))
-        self.notes += [f"{name} was not checked: {why}." for name, why in self.trial.constants.items()]
+        for why in dict.fromkeys(self.trial.constants.values()):
+            names = [name for name, reason in self.trial.constants.items() if reason == why]
+            self.notes.append(f"not checked: {listing(names)}. {why}.")
         if isinstance(setup.target, Surveyed):
             self.notes += setup.target.notes
         self._habits()
@@ -35,7 +42,7 @@ class Check:
         self._finite()
         self._repeatable()
         self._writes_cache()
-        self.rounds = self._rounds()
+        self.precision = precision(self.trial, rng)
 
     def _habits(self) -> None:
         """What the check did not ask of a layer that is written in another way than ours."""
@@ -69,12 +76,17 @@ class Check:
         if not np.isfinite(out).all():
             where = [int(i) for i in np.argwhere(~np.isfinite(out))[0]]
             text = (
-                f"{self.trial.subject.name}.forward gives NaN or infinity, first at {where} of its output, for "
-                "inputs that are finite: there is no gradient to check. Usual reasons: exp of a large number "
-                "(subtract the maximum first), a row in which everything is masked (-inf - -inf), a division by "
-                "zero, the log of zero."
+                f"{self.trial.subject.name}.forward gives NaN or infinity, first at {where} of its output"
+                f"{self._bad_input() or _REASONS}"
             )
             self.findings.append(Cause("not-finite", text, 100, "forward"))
+
+    def _bad_input(self) -> str:
+        """The end of the sentence if the inputs are to blame."""
+        trial = self.trial
+        names = [*trial.subject.input_names, *(f"input {i}" for i in range(len(trial.given)))]
+        bad = [n for n, v in zip(names, trial.given, strict=False) if is_float(v) and np.isnan(v).any()]
+        return f", because its input {listing(bad)} holds NaN: check it with finite numbers." if bad else ""
 
     def _repeatable(self) -> None:
         """Without this, differences mean nothing: the same call must give the same output."""
@@ -138,65 +150,74 @@ class Check:
             )
             self.findings.append(Cause("writes-cache", text, 97, "cache"))
 
-    def _rounds(self) -> bool:
-        """Whether the forward computes in less than float64: differences over a tiny step are then grossly wrong."""
-        trial = self.trial
-        floats = [target for target in trial.targets if target.values.size]
-        if np.asarray(trial.out).dtype in (np.float32, np.float16):
-            return True
-        if not floats:
-            return False
-        target = max(floats, key=lambda t: t.values.size)
-        direction = self.rng.standard_normal(target.values.shape)
-        direction /= np.linalg.norm(direction)
-        coarse, fine = (trial.slope(target.values, direction, h) for h in (1e-3, 1e-8))
-        scale = float(np.linalg.norm(trial.derivative(target.values, direction))) * float(np.linalg.norm(trial.dout))
-        return (
-            abs(coarse - fine) > 0.05 * scale
-            and abs(trial.slope(target.values, direction, 1e-2) - coarse) < 1e-2 * scale
-        )
-
     def row(self, target: Target) -> Row:
         """Check one array."""
-        name, values, analytic = target.name, target.values, target.analytic
-        if not comparable(analytic, values.shape):
+        name, values = target.name, target.values
+        if not comparable(target.analytic, values.shape):
             return Row(name, values.shape, np.inf, False)
         places = self._places(values)
-        a = np.array([at(analytic, place) for place in places])
-        n = np.array([self.trial.slope(values, place) for place in places])
-        noise = (
-            1e7 * 1e-16 * float(np.linalg.norm(self.trial.value() * self.trial.dout)) / (STEPS[0] * scale_of(values))
-        )
-        floor = max(1e-4 * np.abs(n).max(initial=0), noise, TINY)
+        a = np.array([at(target.analytic, place) for place in places])
+        n = np.array([self._slope(values, place) for place in places])
+        inside = np.isfinite(n)
+        if not inside.all():
+            places, a, n = [p for p, ok in zip(places, inside, strict=True) if ok], a[inside], n[inside]
+            self.notes.append(f"{name} was not checked where forward gives NaN for a small change of it.")
+        floor, noise = self._floors(values, n)
         error = relative_error(a, n, floor)
-        for step in (1e-2, 3e-2) if self.rounds else STEPS[1:]:
-            for i in np.flatnonzero(error > self.tolerance):
-                finer = self.trial.slope(values, places[i], step)
-                least = max(floor, noise * STEPS[0] / step)  # rounding grows as the step shrinks
-                error[i] = min(error[i], relative_error(a[i], finer, least))
+        forward = self.precision.where == "forward"
         for i in np.flatnonzero(error > self.tolerance):
-            if self._kink(values, places[i], a[i], floor):
-                error[i] = 0.0
-        worst = float(error.max(initial=0))
-        return Row(name, values.shape, worst, worst <= self.tolerance or self._rounding(target, a, n, worst))
+            for step in self.precision.steps if forward else finer_steps(values, places[i]):
+                least = max(floor, noise * STEPS[0] / step)  # rounding grows as the step shrinks
+                error[i] = min(error[i], relative_error(a[i], self.trial.slope(values, places[i], step), least))
+        worst = float(error.max(initial=0)) if len(error) or not values.size else np.inf
+        if worst <= self.tolerance or self._rounding(target, places, a, n, worst):
+            return Row(name, values.shape, worst, True)
+        for i in np.flatnonzero(error > self.tolerance):
+            if not forward and self._kink(values, places[i], a[i], floor):
+                error[i], n[i] = 0.0, a[i]
+        worst = float(error.max(initial=0)) if len(error) else np.inf
+        return Row(name, values.shape, worst, worst <= self.tolerance or self._rounding(target, places, a, n, worst))
 
-    def _rounding(self, target: Target, a: Array, n: Array, worst: float) -> bool:
+    def _slope(self, values: Array, place: Place) -> float:
+        """The true derivative; NaN where there is none, and along a direction that leaves the domain."""
+        slope = self.trial.slope(values, place)
+        return np.nan if self.trial.shrunk and isinstance(place, np.ndarray) else slope
+
+    def _floors(self, values: Array, n: Array) -> tuple[float, float]:
+        """Below which size a gradient counts as zero, and what of that is rounding in the differences."""
+        size = float(np.linalg.norm(self.trial.value() * self.trial.dout))
+        noise = 1e7 * 1e-16 * size / (STEPS[0] * scale_of(values))
+        return max(1e-4 * np.abs(n).max(initial=0), noise, TINY), noise
+
+    def _rounding(self, target: Target, places: list[Place], a: Array, n: Array, worst: float) -> bool:
         """Whether float32 inside the layer, and nothing else, explains the difference; says so in a note."""
-        scale = float(np.abs(n).max(initial=0))
-        gap = float(np.abs(a - n).max(initial=0))
-        single = np.asarray(target.analytic)
-        if self.rounds and gap <= ROUGH * scale:
-            where = "forward"
-        elif gap <= 1e-5 * scale and _same(single, single.astype(np.float32).astype(np.float64)):
-            where = "backward"
-        else:
+        if not len(places):
             return False
-        self.notes.append(
-            f"{self.trial.subject.name}.{where} computes in float32 although its inputs are float64, so "
-            f"{target.name} could only be checked to {worst:.0e}: rounding, not a fault. Keep the dtype of the input "
-            "(Python floats and math.sqrt do; arrays made with dtype=np.float32 and astype do not)."
-        )
+        if self.precision.where == "forward":
+            n = np.array([self.trial.slope(target.values, place, self.precision.steps[-1]) for place in places])
+        where = self.precision.excuses(a, n, np.asarray(target.analytic))
+        if not where:
+            return False
+        self.rounded.setdefault(where, []).append(f"{target.name} (to {worst:.0e})")
         return True
+
+    def all_notes(self) -> list[str]:
+        """What is worth knowing, but no fault; complete once all rows were checked."""
+        name, dtype = self.trial.subject.name, self.precision.dtype if self.precision.where else np.float32
+        said = {
+            "forward": f"{name}.forward computes in {dtype.__name__} although its inputs are float64",
+            "cache": f"{name}.forward keeps {dtype.__name__} arrays in its cache although its inputs are float64",
+            "layer": f"{name} holds {dtype.__name__} arrays",
+            "backward": f"{name}.backward computes in float32 although its inputs are float64",
+        }
+        rounding = [
+            f"{said[where]}, so it could be checked only roughly: {listing(names, 8)}. That is rounding, not a fault. "
+            "Keep the dtype of the input (Python floats and math.sqrt do; arrays made with dtype=np.float32 and astype "
+            "do not)."
+            for where, names in self.rounded.items()
+        ]
+        prints = [f"{name} prints while it runs; that was not shown."] if self.trial.subject.muted.used else []
+        return [*self.notes, *rounding, *prints]
 
     def _kink(self, values: Array, place: Place, a: float, floor: float) -> bool:
         """Whether the point lies on a kink and backward chose a slope between those on either side."""
@@ -237,6 +258,12 @@ class Check:
 def at(gradient: Array, place: Place) -> float:
     """A gradient's component at a coordinate or along a direction."""
     return float(np.vdot(gradient, place)) if isinstance(place, np.ndarray) else float(gradient[place])
+
+
+def finer_steps(values: Array, place: Place) -> list[float]:
+    """Steps for a place where the first one fails: finer, and for a number near 0, small beside that number."""
+    size = 0.0 if isinstance(place, np.ndarray) else abs(float(values[place])) / scale_of(values)
+    return [*STEPS[1:], *([STEPS[0] * size] if 0 < size < 1e-2 else [])]
 
 
 def relative_error(a: Any, n: Any, floor: float) -> Any:

@@ -1,6 +1,7 @@
 """What a student's layer is made with and fed: guessed from names, or as a function ``NAME_example(rng)`` says."""
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,27 +29,36 @@ def _search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[Any, t
     """
     forward = item.target.forward if item.kind == "context" else Subject(subject)._forward
     failed: tuple[CheckError, tuple] | None = None
-    best: tuple[int, tuple, list[str]] | None = None
+    best: Tried | None = None
     for inputs in guess.inputs(forward, rng, skip_first=item.kind == "context"):
         try:
-            rank, tried, notes = _try(subject, inputs)
+            tried = _try(subject, inputs)
         except FinalError:
             raise
         except CheckError as error:
             failed = failed or (error, inputs)
             continue
-        if rank == 0 and best is not None and best[0] == 1:
-            notes = [
-                f"it was checked with inputs of {_shapes(tried)}; with {_shapes(best[1])} it would be wrong.",
-                *notes,
-            ]
-        if best is None or rank < best[0]:
-            best = rank, tried, notes
-        if rank == 0:
+        if best is None or (tried.rank < best.rank and max(map(np.ndim, tried.inputs), default=0) > 1):
+            if best is not None and best.misfit:
+                tried.notes.append(
+                    f"the inputs had {_shapes(tried.inputs)}; with {_shapes(best.inputs)}, {best.misfit}."
+                )
+            best = tried
+        if tried.rank == 0:
             break
     if best is not None:
-        return subject, *best[1:]
+        return subject, best.inputs, best.notes
     raise CheckError(_advice(item, failed))
+
+
+@dataclass
+class Tried:
+    """Inputs that a forward accepts, and how good they are: 0 is best."""
+
+    inputs: tuple
+    notes: list[str]
+    rank: int = 0
+    misfit: str = ""  # which gradient has another number of axes than its array
 
 
 def _shapes(inputs: tuple) -> str:
@@ -56,22 +66,28 @@ def _shapes(inputs: tuple) -> str:
     return "shape " + ", ".join(str(np.shape(value)) for value in inputs if isinstance(value, np.ndarray))
 
 
-def _try(subject: Any, inputs: tuple) -> tuple[int, tuple, list[str]]:
-    """How good some inputs are (0 is best), these or others of a legal domain, and notes; CheckError if useless."""
-    notes = []
+def _try(subject: Any, inputs: tuple) -> Tried:
+    """How good some inputs are, or others of a legal domain; CheckError if the forward does not take them."""
     out, inputs, domain = _forward_in_domain(subject, inputs)
     if out.dtype.kind != "f":
         raise CheckError(f"the forward gives an array of {out.dtype}, not of floating-point numbers")
-    if domain:
-        notes = [f"forward gives NaN for normally distributed inputs, so it was checked with {domain}."]
+    why = [f"forward gives NaN for normally distributed inputs, so it was checked with {domain}."] if domain else []
+    tried = Tried(inputs, why)
     if not np.isfinite(out).all():
-        return 3, inputs, notes
+        tried.rank = 4
+        return tried
     try:
         trial = Trial(Setup.make(subject, inputs, {}, 0))
     except CheckError:
-        return 2, inputs, notes  # backward stops, whatever it is given: the report says where
-    axes = all(np.ndim(t.analytic) == t.values.ndim for t in trial.targets if isinstance(t.analytic, np.ndarray))
-    return 0 if axes else 1, inputs, notes
+        tried.rank = 3  # backward stops, whatever it is given: the report says where
+        return tried
+    for target in trial.targets:
+        if isinstance(target.analytic, np.ndarray) and target.analytic.ndim != target.values.ndim:
+            tried.rank, shape = 1, target.analytic.shape
+            tried.misfit = f"the gradient of {target.name}, {target.values.shape}, would have shape {shape}"
+    if not trial.targets:
+        tried.rank = 2
+    return tried
 
 
 def _forward_in_domain(subject: Any, inputs: tuple) -> tuple[np.ndarray, tuple, str]:
