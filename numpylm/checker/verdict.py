@@ -159,9 +159,10 @@ class Check:
         a = np.array([at(target.analytic, place) for place in places])
         n = np.array([self._slope(values, place) for place in places])
         inside = np.isfinite(n)
+        if not all(ok or isinstance(place, np.ndarray) for ok, place in zip(inside, places, strict=True)):
+            self.notes.append(f"{name} was not checked where forward gives NaN for the slightest change of it.")
         if not inside.all():
             places, a, n = [p for p, ok in zip(places, inside, strict=True) if ok], a[inside], n[inside]
-            self.notes.append(f"{name} was not checked where forward gives NaN for a small change of it.")
         floor, noise = self._floors(values, n)
         error = relative_error(a, n, floor)
         forward = self.precision.where == "forward"
