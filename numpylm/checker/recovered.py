@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from numpylm.checker.evidence import FIT, Evidence
+from numpylm.checker.gradients import comparable
 from numpylm.checker.parts import detect
 from numpylm.checker.report import Cause
-from numpylm.checker.trial import Trial, comparable
+from numpylm.checker.trial import Trial
 from numpylm.module import Array
 
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.checker.gradients import Odd
 from numpylm.checker.report import Cause
-from numpylm.checker.subject import kind_of
-from numpylm.checker.trial import Odd, Target
+from numpylm.checker.trial import Target
+from numpylm.checker.values import kind_of
 
 
 def unusable(layer: str, target: Target) -> list[Cause]:

@@ -29,6 +29,16 @@ def constant_name(name: str) -> bool:
     return bool(CONSTANT.search(name.split(".")[-1]))
 
 
+def constant_values(values: Array) -> bool:
+    """Whether numbers tell the same: a mask of zeros and ones, or sines and cosines of 0, 1, 2 … times something."""
+    if values.ndim < 2 or values.shape[0] < 2 or np.ptp(values) == 0:
+        return False
+    square = values.shape[0] == values.shape[-1]
+    if np.array_equal(values, np.round(values)):
+        return not (square and np.array_equal(values, np.broadcast_to(np.eye(len(values)), values.shape)))
+    return bool(np.isin(values[0], (0, 1)).all() and np.abs(values).max() <= 1)
+
+
 @dataclass(frozen=True)
 class Slot:
     """A weight of a layer: all paths that lead to it, and how its gradient comes.
@@ -169,7 +179,7 @@ class Survey:
         marked = [*getattr(self.layer, "constants", ()), *getattr(self.layer, "buffers", ())]
         if stepped:
             yield Slot(name, paths, "stepped")
-        elif constant_name(name) or name in marked:
+        elif constant_name(name) or constant_values(array) or name in marked:
             self.notes.append(f"{name} was taken for a constant: the output depends on it, and it gets no gradient.")
         elif array.ndim:
             yield Slot(name, paths, "missing")

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.checker.calls import CheckError
-from numpylm.checker.report import plural
-from numpylm.checker.subject import Subject, is_float, kind_of
-from numpylm.checker.survey import PlainParameter, Survey, Surveyed, constant_name
+from numpylm.checker.gradients import as_gradient, difference, name_inputs
+from numpylm.checker.subject import Subject, is_float
+from numpylm.checker.survey import PlainParameter, Survey, Surveyed
 from numpylm.module import Array, Cache, Parameter
 
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # a coordinate that fails with one step gets the next
@@ -173,49 +172,9 @@ class Trial(Runner):
     def _name_inputs(self, returned: list) -> list[Target]:
         """Which of the returned gradients belongs to which floating-point input."""
         grads = self.subject.take_returned(returned)
-        floats = [i for i, value in enumerate(self.inputs) if is_float(value)]
-        if len(grads) == len(self.inputs) != len(floats):
-            grads = [grads[i] for i in floats]  # backward also returned something for ids or masks
-        while len(grads) > len(floats) and grads[-1] is None:
-            grads = grads[:-1]  # as torch wants it: one for each argument, None for options
-        if len(grads) > len(floats):
-            raise CheckError(self._surplus(grads, floats))
-        names = self.subject.input_names
-        names = names + [f"input {i}" for i in range(len(names), len(self.inputs))]
-        targets = []
-        for k, i in enumerate(floats):
-            why = self._undifferentiated(names[i], self.inputs[i], grads, k)
-            if why:
-                self.constants[names[i]] = why
-            else:
-                targets.append(Target(names[i], self.inputs[i], as_gradient(grads[k]) if k < len(grads) else None))
-        return targets
-
-    def _surplus(self, grads: list, floats: list[int]) -> str:
-        """The sentence for more gradients than there are inputs."""
-        inputs = plural(len(floats), "floating-point input") if floats else "no floating-point input"
-        extra = f" One of them is {kind_of(grads[-1])}." if not isinstance(grads[-1], np.ndarray) else ""
-        return (
-            f"{self.subject.name}: backward returned {plural(len(grads), 'gradient')}, forward has {inputs}. Return "
-            f"one for each, in the order of the forward's arguments.{extra}"
-        )
-
-    @staticmethod
-    def _undifferentiated(name: str, values: Array, grads: list, k: int) -> str:
-        """Why an input without a gradient is a constant; "" if it is none.
-
-        None in its place says so. Fewer gradients than inputs may be forgetfulness, unless it is called a mask or a
-        table of cosines, or holds whole numbers: one-hot targets, an additive mask of 0 and -1e9.
-        """
-        if k == 0 or all(grad is None for grad in grads):
-            return ""
-        if k < len(grads):
-            return "Backward returns None there, which says that it is a constant" if grads[k] is None else ""
-        whole = values.size > 1 and bool(np.array_equal(values, np.round(values)))
-        looks = (
-            "the name is that of a constant" if constant_name(name) else "whole numbers look like one" if whole else ""
-        )
-        return f"Backward returns nothing there, and {looks}" if looks else ""
+        loss, names = not np.ndim(self.out), self.subject.input_names
+        named, self.constants = name_inputs(self.subject.name, names, self.inputs, grads, loss)
+        return [Target(*entry) for entry in named]
 
     def derivative(self, values: Array, place: Place, h: float = STEPS[0]) -> Array:
         """d out / ds along a coordinate or a direction of ``values``: out's shape, fourth order.
@@ -269,35 +228,6 @@ def scale_of(values: Array) -> float:
     """How large a step is small: the root mean square of the values, at most 1 (and 1 for nothing but zeros)."""
     size = float(np.sqrt(np.mean(values * values))) if values.size else 0.0
     return min(1.0, size) if size > 1e-12 else 1.0
-
-
-@dataclass(frozen=True)
-class Odd:
-    """Something in the place of a gradient that is no array of real numbers; to NumPy, a thing without axes."""
-
-    value: Any
-
-
-def as_gradient(value: Any) -> Any:
-    """A gradient as an array where it is one of real numbers (or a list or number); None; anything else is odd."""
-    if value is None:
-        return None
-    try:
-        array = np.asarray(value)
-    except ValueError:  # a ragged list
-        return Odd(value)
-    return array if array.dtype.kind in "fiub" else Odd(value)
-
-
-def comparable(gradient: Any, shape: tuple[int, ...]) -> bool:
-    """Whether a gradient is an array of finite real numbers of the right shape."""
-    return isinstance(gradient, np.ndarray) and gradient.shape == shape and bool(np.isfinite(gradient).all())
-
-
-def difference(after: Any, before: Array) -> Any:
-    """What was added to a gradient; the gradient itself if its shape changed."""
-    same = isinstance(after, np.ndarray) and after.shape == np.shape(before)
-    return np.asarray(after - before) if same else after
 
 
 def random_values(parameter: Parameter, rng: np.random.Generator) -> Array:

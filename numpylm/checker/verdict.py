@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.checker.gradients import Odd, comparable
 from numpylm.checker.report import Cause, Row, listing
 from numpylm.checker.rounding import precision
 from numpylm.checker.subject import CheckError, Subject, is_float
 from numpylm.checker.survey import PlainParameter, Surveyed
-from numpylm.checker.trial import STEPS, Conditions, Odd, Place, Setup, Target, Trial, comparable, scale_of
+from numpylm.checker.trial import STEPS, Conditions, Place, Setup, Target, Trial, scale_of
 from numpylm.module import Array
 
 TOLERANCE = 1e-6  # worst relative error that passes; a right backward is typically below 1e-9
@@ -52,11 +53,13 @@ class Check:
             parts.append(
                 "keeps its cache on itself (a second forward before the backward destroys the first one's gradient)"
             )
+        if subject.rate:
+            parts.append(f"takes the optimizer's step itself (what it changes at {subject.rate} = 1 was checked)")
         if self._overwrites():
             parts.append("overwrites its gradients (a layer that is used twice loses one of them)")
         if parts:
             self.notes.append(
-                f"{subject.name} {' and '.join(parts)}. That was not counted as a fault here; numpylm.module says how "
+                f"{subject.name} {listing(parts)}. That was not counted as a fault here; numpylm.module says how "
                 "ours avoid it."
             )
 
