@@ -119,6 +119,27 @@ def test_a_sum_that_is_forgotten_altogether_fits_no_inputs(write):
     assert "not summed over the first 2 axes" in report.row("b").hint
 
 
+def test_a_sum_over_the_wrong_axes_beside_a_right_one_is_found(write):
+    code = """
+        def affine(x, w, b):
+            return x @ w + b, (x, w)
+
+        def affine_backward(d, cache):
+            x, w = cache
+            return d @ w.T, rows(x).T @ rows(d), d.sum(0)
+
+        def norm(x, gamma, beta):
+            return x * gamma + beta, (x, gamma)
+
+        def norm_backward(d, cache):
+            x, gamma = cache
+            return d * gamma, rows(d * x).sum(0), d.sum(0)
+    """
+    found = reports(write(code))
+    assert "not summed over the first axis" in found["norm"].row("beta").hint
+    assert "not summed over the first axis" in found["affine"].row("b").hint
+
+
 def test_functions_of_positive_numbers_are_fed_with_such(write):
     code = """
         def log(x):

@@ -81,10 +81,15 @@ def _try(subject: Any, inputs: tuple) -> Tried:
     except CheckError:
         tried.rank = 3  # backward stops, whatever it is given: the report says where
         return tried
-    for target in trial.targets:
-        if isinstance(target.analytic, np.ndarray) and target.analytic.ndim != target.values.ndim:
-            tried.rank, shape = 1, target.analytic.shape
-            tried.misfit = f"the gradient of {target.name}, {target.values.shape}, would have shape {shape}"
+    most = max(map(np.ndim, inputs), default=0)
+    given = [target for target in trial.targets if isinstance(target.analytic, np.ndarray)]
+    misfits = [target for target in given if target.analytic.ndim != target.values.ndim]
+    summed_well = any(t.analytic.ndim == t.values.ndim < most for t in given)
+    if misfits and not summed_well:  # where one sum is right for so many axes, the others are wrong
+        tried.rank, worst = 1, misfits[-1]
+        tried.misfit = (
+            f"the gradient of {worst.name}, {worst.values.shape}, would have shape {np.shape(worst.analytic)}"
+        )
     if not trial.targets:
         tried.rank = 2
     return tried
