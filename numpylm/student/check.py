@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numpylm.checker.calls import CheckError, describe
+from numpylm.checker.calls import CheckError, call, describe
 from numpylm.checker.clipping import check_clipping
 from numpylm.checker.optimizers import check_optimizer
 from numpylm.checker.report import Cause, Report
@@ -23,10 +23,10 @@ def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
 def check_found(item: Found, seed: int = 0) -> Report:
     """Check one thing from a file; whatever happens, there is a report, and the next thing's turn comes."""
     try:
-        if item.kind == "optimizer":
-            return check_optimizer(item.target, seed)
-        if item.kind == "clipping":
-            return check_clipping(item.target, seed)
+        if item.kind in ("optimizer", "clipping"):
+            check = check_optimizer if item.kind == "optimizer" else check_clipping
+            report: Report = call(item.name, check, item.target, seed)
+            return report
         subject, inputs, notes = prepare(item, seed)
         report = gradcheck(subject, *inputs, rng=np.random.default_rng(seed))
     except CheckError as error:

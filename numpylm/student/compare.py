@@ -196,6 +196,12 @@ def _forward_row(
         text = f"{report.title.split(',')[0]}: the output has shape {got.shape}, ours {want.shape}."
         report.rows.insert(0, Row("forward", got.shape, np.inf, False, text, [Cause("shape", text, 100, "forward")]))
         return
+    if not np.isfinite(got).all():
+        text = f"{report.title.split(',')[0]}: the output holds NaN or infinity, ours does not."
+        report.rows.insert(
+            0, Row("forward", got.shape, np.inf, False, text, [Cause("not-finite", text, 100, "forward")])
+        )
+        return
     gap = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-300))
     row = Row("forward", got.shape, gap, gap <= CLOSE)
     if not row.ok:

@@ -110,7 +110,7 @@ def _advice(item: Found, failed: tuple[CheckError, tuple] | None) -> str:
     """Why no inputs were found, the student's own error first, and how to say which to use."""
     given = "the object and its inputs" if item.kind == "layer" else "the inputs"
     example = f"add a function {item.name}_example(rng) to the file that returns {given} as a tuple."
-    if failed is None:
+    if failed is None or not failed[1]:
         return (
             f"{item.name}: forward takes no positional argument, so there is nothing to feed it. To check it, {example}"
         )
