@@ -205,6 +205,31 @@ class Forgotten(Returned):
         return d @ self.W.T
 
 
+def test_weights_in_slots_or_on_the_class_are_found_too():
+    class Slots:
+        __slots__ = ("W", "dW", "x")
+
+        def __init__(self):
+            self.W = RNG.standard_normal((6, 6))
+
+        def forward(self, x):
+            self.x = x
+            return x @ self.W
+
+        def backward(self, d):
+            self.dW = 7 * product(self.x, d)
+            return d @ self.W.T
+
+    class OnClass(Slots):
+        W = RNG.standard_normal((6, 6))
+
+        def __init__(self):
+            """Nothing of its own."""
+
+    for layer in (Slots(), OnClass()):
+        assert "7 times" in gradcheck(layer, X).row("W").hint
+
+
 def test_a_weight_without_gradient_is_never_all_right():
     report = gradcheck(Forgotten(), X)
     assert [row.name for row in report.rows if not row.ok] == ["W", "b"]

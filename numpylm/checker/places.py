@@ -59,11 +59,24 @@ def walk(root: Any) -> Iterator[tuple[Path, Any]]:
         elif isinstance(value, (list, tuple)):
             items = list(enumerate(value))
         else:
-            items = list(getattr(value, "__dict__", {}).items())
+            items = attributes(value)
         for key, item in items:
             yield from visit(item, (*path, key))
 
     yield from visit(root, ())
+
+
+def attributes(thing: Any) -> list[tuple[str, Any]]:
+    """What an object holds: its own attributes, slots, and arrays that it has from its class."""
+    found = dict(getattr(thing, "__dict__", {}))
+    for kind in type(thing).__mro__[:-1]:
+        for name in getattr(kind, "__slots__", ()):
+            if isinstance(name, str) and hasattr(thing, name):
+                found.setdefault(name, getattr(thing, name))
+        for name, value in vars(kind).items():
+            if isinstance(value, (np.ndarray, Parameter)):
+                found.setdefault(name, value)
+    return list(found.items())
 
 
 def float_arrays(root: Any) -> dict[int, tuple[Array, list[Path]]]:

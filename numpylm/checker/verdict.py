@@ -93,10 +93,12 @@ class Check:
             "layer": f"{name} holds {dtype.__name__} arrays",
             "backward": f"{name}.backward computes in float32 although its inputs are float64",
         }
+        advice = (
+            "That is rounding, not a fault. Keep the dtype of the input (Python floats and math.sqrt do; arrays made "
+            "with dtype=np.float32 and astype do not)."
+        )
         rounding = [
-            f"{said[where]}, so it could be checked only roughly: {listing(names.values(), 8)}. That is rounding, not a "
-            "fault. Keep the dtype of the input (Python floats and math.sqrt do; arrays made with dtype=np.float32 and astype "
-            "do not)."
+            f"{said[where]}, so it could be checked only roughly: {listing(names.values(), 8)}. {advice}"
             for where, names in self.rounded.items()
         ]
         prints = [f"{name} prints while it runs; that was not shown."] if self.trial.subject.muted.used else []
