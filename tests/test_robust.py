@@ -198,7 +198,7 @@ def test_tables_of_cosines_are_no_inputs(tail):
     assert "not checked: cos and sin" in str(report)
 
 
-def test_whole_numbers_are_constants_and_weights_are_not():
+def test_masks_are_constants_and_weights_are_not():
     def weighted(x, a):
         return x * a, a
 
@@ -206,6 +206,7 @@ def test_whole_numbers_are_constants_and_weights_are_not():
         return d * a
 
     assert gradcheck((weighted, backward), X, np.tri(5, 6)).ok
+    assert not gradcheck((weighted, backward), X, np.arange(1.0, 7.0)).row("a").ok
     assert not gradcheck((weighted, backward), X, RNG.standard_normal(6)).row("a").ok
     assert gradcheck((weighted, lambda d, a: (d * a, None)), X, RNG.standard_normal(6)).ok
 

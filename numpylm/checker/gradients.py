@@ -7,7 +7,7 @@ import numpy as np
 
 from numpylm.checker.calls import CheckError
 from numpylm.checker.report import plural
-from numpylm.checker.survey import constant_name
+from numpylm.checker.survey import constant_name, mask_values
 from numpylm.checker.values import is_float, kind_of
 from numpylm.module import Array
 
@@ -87,13 +87,18 @@ def _undifferentiated(name: str, values: Array, grads: list, k: int, loss: bool)
     """Why an input without a gradient is a constant; "" if it is none.
 
     None in its place says so. Fewer gradients than inputs may be forgetfulness, unless it is called a mask or a table
-    of cosines, or holds whole numbers: one-hot targets, an additive mask of 0 and -1e9.
+    of cosines, or its numbers look like it: one-hot targets, an additive mask of 0 and -1e9.
     """
     if k == 0 or all(grad is None for grad in grads):
         return ""
     if k < len(grads):
         return "Backward returns None there, which says that it is a constant" if grads[k] is None else ""
-    whole = values.size > 1 and bool(np.array_equal(values, np.round(values)))
     named = constant_name(name) or (loss and name.lower() in TARGETS)
-    looks = "the name is that of a constant" if named else "whole numbers look like one" if whole else ""
+    looks = (
+        "the name is that of a constant"
+        if named
+        else "zeros and ones (or -1e9) look like one"
+        if mask_values(values)
+        else ""
+    )
     return f"Backward returns nothing there, and {looks}" if looks else ""

@@ -29,14 +29,22 @@ def constant_name(name: str) -> bool:
     return bool(CONSTANT.search(name.split(".")[-1]))
 
 
-def constant_values(values: Array) -> bool:
-    """Whether numbers tell the same: a mask of zeros and ones, or sines and cosines of 0, 1, 2 … times something."""
-    if values.ndim < 2 or values.shape[0] < 2 or np.ptp(values) == 0:
+def mask_values(values: Array) -> bool:
+    """Whether an array holds zeros and one other number, ±1 or a very negative one: one-hot rows, a mask."""
+    distinct = np.unique(values)
+    if len(distinct) != 2 or 0 not in distinct:
         return False
-    square = values.shape[0] == values.shape[-1]
-    if np.array_equal(values, np.round(values)):
-        return not (square and np.array_equal(values, np.broadcast_to(np.eye(len(values)), values.shape)))
-    return bool(np.isin(values[0], (0, 1)).all() and np.abs(values).max() <= 1)
+    other = float(distinct[distinct != 0][0])
+    return abs(other) == 1 or other <= -1e3
+
+
+def constant_values(values: Array) -> bool:
+    """Whether numbers tell the same: a mask, or sines and cosines of 0, 1, 2 … times something."""
+    if values.ndim < 2 or values.shape[0] < 2:
+        return False
+    if mask_values(values):
+        return not (values.shape[0] == values.shape[-1] and np.array_equal(values, np.eye(len(values))))  # an initial W
+    return bool(np.ptp(values) and np.isin(values[0], (0, 1)).all() and np.abs(values).max() <= 1)
 
 
 @dataclass(frozen=True)

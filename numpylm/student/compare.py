@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.checker.calls import CheckError
+from numpylm.checker.calls import CheckError, describe
 from numpylm.checker.evidence import Evidence, cosine
 from numpylm.checker.explain import detect
 from numpylm.checker.report import Cause, Report, Row
@@ -122,6 +122,8 @@ def compare(item: Found, name: str, seed: int = 0) -> Report:
             return _beside(item, target, name, flat, seed)
     except CheckError as error:
         return stopped(title, error)
+    except Exception as error:
+        return stopped(title, CheckError(f"{item.name}: the checker stopped, not your code. {describe(error)}"))
 
 
 def _beside(item: Found, target: Any, name: str, inputs: tuple, seed: int) -> Report:
