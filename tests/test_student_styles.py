@@ -119,6 +119,25 @@ def test_a_sum_that_is_forgotten_altogether_fits_no_inputs(write):
     assert "not summed over the first 2 axes" in report.row("b").hint
 
 
+def test_a_layer_for_single_vectors_is_fed_with_one(write):
+    code = """
+        class Outer:
+            def __init__(self, n_in, n_out):
+                self.W = np.zeros((n_in, n_out))
+
+            def forward(self, x):
+                self.x = x
+                return x @ self.W
+
+            def backward(self, d):
+                self.dW = np.einsum("i,j->ij", self.x, d)
+                return d @ self.W.T
+    """
+    report = reports(write(code))["Outer"]
+    assert report.ok, str(report)
+    assert report.row("x").shape == (12,)
+
+
 def test_a_sum_over_the_wrong_axes_beside_a_right_one_is_found(write):
     code = """
         def affine(x, w, b):

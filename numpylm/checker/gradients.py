@@ -94,11 +94,8 @@ def _undifferentiated(name: str, values: Array, grads: list, k: int, loss: bool)
     if k < len(grads):
         return "Backward returns None there, which says that it is a constant" if grads[k] is None else ""
     named = constant_name(name) or (loss and name.lower() in TARGETS)
-    looks = (
-        "the name is that of a constant"
-        if named
-        else "zeros and ones (or -1e9) look like one"
-        if mask_values(values)
-        else ""
+    if named:
+        return "Backward returns nothing there, and the name is that of a constant"
+    return (
+        "Backward returns nothing there, and so few different numbers look like a mask" if mask_values(values) else ""
     )
-    return f"Backward returns nothing there, and {looks}" if looks else ""

@@ -38,7 +38,8 @@ def _search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[Any, t
         except CheckError as error:
             failed = failed or (error, inputs)
             continue
-        if best is None or (tried.rank < best.rank and max(map(np.ndim, tried.inputs), default=0) > 1):
+        forgives = best is not None and best.misfit and max(map(np.ndim, tried.inputs), default=0) < 2  # needs no sum
+        if best is None or (tried.rank < best.rank and not forgives):
             if best is not None and best.misfit:
                 tried.notes.append(
                     f"the inputs had {_shapes(tried.inputs)}; with {_shapes(best.inputs)}, {best.misfit}."
