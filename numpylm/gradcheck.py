@@ -36,10 +36,11 @@ def gradcheck(
         ``out, cache = forward(*inputs)`` and ``grads = backward(dout, cache)``, where grads is one array or a
         tuple with one for each floating-point input, in order. Also taken as they are: a class with static
         ``forward(ctx, …)`` and ``backward(ctx, dout)``; a layer that keeps its cache on itself (``dx =
-        backward(dout)``); and one whose parameters are arrays with gradients beside them (``W``, ``dW``). The
-        layer itself is left alone: a float64 copy with random parameters is checked.
+        backward(dout)``); and weights in any style that `numpylm.checker.survey` knows, such as ``W`` with ``dW``
+        beside it. The layer itself is left alone: a float64 copy with random parameters is checked.
     *inputs : arrays
         Floating-point arrays are differentiated; ids, targets, masks and plain numbers are passed on as they are.
+        None in the place of a gradient says that an input is a constant.
     rng : numpy.random.Generator, optional
         Draws parameters, upstream gradient and coordinates; the default gives the same check every time.
     tolerance : float
@@ -78,17 +79,18 @@ def gradcheck(
     """
     start = time.perf_counter()
     rng = rng or np.random.default_rng(0)
-    setup = Setup.make(layer, inputs, options, int(rng.integers(2**32)))
     title = Subject(layer).name
     report = Report(title, [])
     generator = np.random.get_state()  # noqa: NPY002  # the layer may draw from it; put back below
     try:
+        setup = Setup.make(layer, inputs, options, int(rng.integers(2**32)))
         check = Check(setup, rng, tolerance)
         report.rows = [check.row(target) for target in check.trial.targets]
-        report.notes = check.notes
+        report.notes = check.all_notes()
         report.findings = check.findings
         if diagnose and not report.ok and report.rows:
-            explain(report, check.trial, gradcheck)
+            with np.errstate(all="ignore"):  # every pattern is tried on whatever numbers there are
+                explain(report, check.trial, gradcheck)
     except CheckError as error:
         report.findings = [Cause("error", str(error), 100, title)]
     finally:

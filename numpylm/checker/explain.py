@@ -1,5 +1,7 @@
 """From a failing check to plain sentences: every detective is asked, the most convincing answer is said first."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -27,12 +29,17 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     trial = kind_trial(strict)
     targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
     causes: Causes = {row.name: unusable(trial.subject.name, targets[row.name][1]) for row in failing}
-    behaviour(trial, [name for name, found in causes.items() if not found], causes)
+    with guarded(report):
+        behaviour(trial, [name for name, found in causes.items() if not found], causes)
     wrong = [name for name, found in causes.items() if not found]
-    root, passed = inner_causes(trial, check, wrong, causes)
+    root: Cause | None = None
+    passed: dict[str, np.ndarray] = {}
+    with guarded(report):
+        root, passed = inner_causes(trial, check, wrong, causes)
     if root is None or root.kind == "wiring":
         own = [name for name in wrong if root is None or "." not in name]  # not what belongs to an inner layer
-        formula(trial, {name: targets[name] for name in own}, causes, passed)
+        with guarded(report):
+            formula(trial, {name: targets[name] for name in own}, causes, passed)
     if root is not None and root.kind == "wiring":
         root = sharper(root, causes)
         causes = {name: [] for name in causes}
@@ -42,7 +49,26 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     for row in failing:
         if not causes[row.name] and root is not None:
             causes[row.name] = [root]
-        row.explain(causes[row.name] or [unknown(trial, row, targets[row.name][1], right, clear)])
+        row.explain(causes[row.name])
+        if not causes[row.name]:
+            with guarded(report):
+                row.explain([unknown(trial, row, targets[row.name][1], right, clear)])
+
+
+@contextlib.contextmanager
+def guarded(report: Report) -> Iterator[None]:
+    """A search for causes that fails must not cost the verdict: the row stays wrong, with its number."""
+    try:
+        yield
+    except CheckError:  # the student's code stops under other conditions: nothing can be learnt from them
+        pass
+    except Exception as error:
+        note = (
+            f"the search for the cause stopped with {type(error).__name__}: {error}. That is a fault of the checker, "
+            "not yours; the verdicts stand."
+        )
+        if note not in report.notes:
+            report.notes.append(note)
 
 
 def kind_trial(strict: Trial) -> Trial:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numpylm.checker.evidence import FIT, Evidence
+from numpylm.checker.gradients import comparable
 from numpylm.checker.parts import detect
 from numpylm.checker.report import Cause
 from numpylm.checker.trial import Trial
@@ -65,7 +66,11 @@ def before(rows: Array, W: Array, grad: Array) -> Array | None:
 def recover(trial: Trial, gathered: dict[str, Evidence]) -> Iterator[Cause]:
     """What the gradients inside say about the wrong ones outside; ``place`` is the array that is explained."""
     true = {name: e.n for name, e in gathered.items() if e.full}
-    true |= {t.name: np.asarray(t.analytic) for t in trial.targets if t.name not in gathered}
+    true |= {
+        t.name: np.asarray(t.analytic)
+        for t in trial.targets
+        if t.name not in gathered and comparable(t.analytic, t.values.shape)
+    }
     found = paths(trial, true)
     for name, e in gathered.items():
         if not e.full:

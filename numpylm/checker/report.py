@@ -155,7 +155,7 @@ class Report:
         for note in self.notes:
             lines += paragraph(f"Note: {note}", 2)
         if not self.rows and not self.findings:
-            lines.append("  nothing to check: no floating-point input and no Parameter")
+            lines.append("  nothing to check: no floating-point input (whole numbers are taken for ids) and no weights")
         return "\n".join(lines)
 
 

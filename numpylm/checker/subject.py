@@ -8,82 +8,21 @@ its cache on itself (``out = forward(x)``, ``dx = backward(dout)``): all of them
 import ast
 import copy
 import inspect
-import linecache
 import textwrap
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from numpylm.module import Array, Cache, Parameter, named_parameters
+from numpylm.checker.calls import CheckError, FinalError, Muted, call, describe
+from numpylm.checker.places import walk
+from numpylm.checker.survey import PlainParameter, Surveyed, bind, own_slots
+from numpylm.checker.values import RANDOM, Context, as_list, is_float, kind_of, positional, state_of
+from numpylm.module import Array, Cache, Parameter
 
-PACKAGE = Path(__file__).parents[1]
-OWN_FILES = {str(PACKAGE / "gradcheck.py"), *(str(path) for path in (PACKAGE / "checker").glob("*.py"))}
-NUMPY = str(Path(np.__file__).parent)
+__all__ = ["CheckError", "Subject", "cache_names", "describe", "is_float"]
 
-
-class CheckError(ValueError):
-    """The code under check stopped, or does not have the shape of a layer. The message says where and why."""
-
-
-class Context:
-    """What ``ctx`` is in torch.autograd.Function: a place for what backward needs."""
-
-    def __init__(self) -> None:
-        self.saved_tensors: tuple = ()
-        self.needs_input_grad: tuple = (True,) * 64
-
-    def save_for_backward(self, *values: Any) -> None:
-        self.saved_tensors = values
-
-    def mark_non_differentiable(self, *values: Any) -> None:
-        """Nothing to do: integers are never differentiated here."""
-
-    def set_materialize_grads(self, value: bool) -> None:
-        """Nothing to do: every upstream gradient here is an array."""
-
-    @property
-    def saved_values(self) -> tuple:
-        return self.saved_tensors
-
-
-class PlainParameter(Parameter):
-    """An array attribute of a layer with its gradient beside it: ``W`` and ``dW``, ``params["W"]`` and ``grads["W"]``.
-
-    ``value`` and ``gradient`` are paths: an attribute, or a dict attribute and a key in it.
-    """
-
-    def __init__(self, layer: Any, value: tuple[str, ...], gradient: tuple[str, ...]) -> None:
-        self.layer, self.value, self.gradient = layer, value, gradient
-
-    def _get(self, path: tuple[str, ...]) -> Any:
-        found = getattr(self.layer, path[0], None)
-        return found if len(path) == 1 else (found or {}).get(path[1])
-
-    def _set(self, path: tuple[str, ...], value: Array) -> None:
-        if len(path) == 1:
-            setattr(self.layer, path[0], value)
-        else:
-            getattr(self.layer, path[0])[path[1]] = value
-
-    @property
-    def data(self) -> Array:
-        return self._get(self.value)
-
-    @data.setter
-    def data(self, value: Array) -> None:
-        self._set(self.value, value)
-
-    @property
-    def grad(self) -> Array:
-        found = self._get(self.gradient)
-        return np.zeros_like(self.data) if found is None else np.asarray(found)
-
-    @grad.setter
-    def grad(self, value: Array) -> None:
-        self._set(self.gradient, value)
+RATES = ("lr", "learning_rate", "rate", "eta", "step_size", "learningrate")
 
 
 class Subject:
@@ -96,43 +35,72 @@ class Subject:
         The copy, where it is an object.
     parameters : list of (name, Parameter)
     keeps_cache : bool
-        The layer keeps its cache on itself: ``backward(dout)``.
+        The layer keeps its cache on itself: ``backward(dout)``, or ``backward()`` of a loss.
+    rate : str
+        The name under which backward takes a learning rate, or "": such a backward changes the weights itself.
+    muted : Muted
+        Where its prints go.
     """
 
     def __init__(self, target: Any) -> None:
+        self.name = ""
         self.layer: Any = None
+        self._forward: Callable
+        self._backward: Callable
         self.parameters: list[tuple[str, Parameter]] = []
-        self.plain = False
-        self.keeps_cache = False
+        self.muted = Muted()
         if isinstance(target, (tuple, list)):
-            if len(target) != 2 or not all(callable(part) for part in target):
-                raise TypeError(
-                    "gradcheck expects a layer, a pair (forward, backward) of functions, or a class with "
-                    f"forward(ctx, …) and backward(ctx, …); got a {type(target).__name__} of {len(target)}"
-                )
-            self._forward, self._backward = target
-            name = getattr(self._forward, "__name__", "function")
-            self.name = name.removesuffix("_forward").removesuffix("_fwd") or name
+            self._use_pair(target)
         elif isinstance(target, type):
             self._use_context_class(target)
         else:
             self._use_layer(target)
         self.signature = inspect.signature(self._forward)
+        takes = positional(self._backward)
+        self.rate = next((name for name in takes if name.lower() in RATES), "")
+        self.takes = [name for name in takes if name != self.rate]
+        self.keeps_cache = self.layer is not None and len(self.takes) < 2
+        if self.layer is None and len(self.takes) < 2:
+            got = ", ".join(self.takes)
+            self._backward = self._refused(f"{self.name}: backward must take (dout, cache), it takes ({got})")
+        self.generators = [(g, state_of(g)) for _, g in walk(self.layer) if isinstance(g, RANDOM)]
+
+    @property
+    def plain(self) -> bool:
+        """Whether some weights are arrays of the student's, not `Parameter`."""
+        return any(isinstance(parameter, PlainParameter) for _, parameter in self.parameters)
+
+    @staticmethod
+    def _refused(text: str) -> Callable:
+        """A backward that cannot be called; said when it is, so that it becomes a report."""
+
+        def backward(*_: Any) -> None:
+            raise FinalError(text)
+
+        return backward
+
+    def _use_pair(self, target: Any) -> None:
+        if len(target) != 2 or not all(callable(part) for part in target):
+            raise TypeError(
+                "gradcheck expects a layer, a pair (forward, backward) of functions, or a class with "
+                f"forward(ctx, …) and backward(ctx, …); got a {type(target).__name__} of {len(target)}"
+            )
+        self._forward, self._backward = target
+        name = getattr(self._forward, "__name__", "function")
+        self.name = name.replace("_forward", "").removesuffix("_fwd") or name
 
     def _use_layer(self, target: Any) -> None:
-        missing = [name for name in ("forward", "backward") if not callable(getattr(target, name, None))]
+        layer = target.layer if isinstance(target, Surveyed) else target
+        missing = [name for name in ("forward", "backward") if not callable(getattr(layer, name, None))]
         if missing:
             raise TypeError(
-                f"gradcheck needs forward and backward; {type(target).__name__} has no {' and no '.join(missing)}"
+                f"gradcheck needs forward and backward; {type(layer).__name__} has no {' and no '.join(missing)}"
             )
-        self.layer = copy.deepcopy(target)
-        self.name = type(target).__name__
+        self.layer = copy.deepcopy(layer)
+        self.name = type(layer).__name__
         self._forward, self._backward = self.layer.forward, self.layer.backward
-        self.parameters = list(named_parameters(self.layer))
-        if not self.parameters:
-            self.parameters = _plain_parameters(self.layer)
-            self.plain = bool(self.parameters)
-        self.keeps_cache = _count_required(self._backward) == 1 and _count_positional(self._backward) == 1
+        slots = target.slots if isinstance(target, Surveyed) else tuple(own_slots(layer))
+        self.parameters = bind(self.layer, slots)
 
     def _use_context_class(self, target: type) -> None:
         static = all(
@@ -157,34 +125,91 @@ class Subject:
         self._forward, self._backward = forward, backward
 
     def forward(self, *inputs: Any, **options: Any) -> tuple[Any, Cache]:
-        """(out, cache), whichever way the subject says it."""
+        """(out, cache), whichever way the subject says it; several outputs become one long vector."""
         result = self._call("forward", self._forward, *inputs, **options)
         if self.keeps_cache:
-            return np.asarray(result), None
+            return self._checked(getattr(self.layer, "output", None) if result is None else result), None
+        if isinstance(result, tuple) and len(result) == len(self.takes) > 2:
+            if not self._several_outputs():
+                return self._checked(result[0]), result[1:]  # y, x, w = f(x, w), and f_backward(dy, x, w)
+            outs = [np.asarray(self._checked(out)) for out in result[:-1]]
+            return np.concatenate([out.reshape(-1) for out in outs]), ([out.shape for out in outs], result[-1])
         if not (isinstance(result, tuple) and len(result) == 2):
-            got = f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
-            raise CheckError(f"{self.name}: forward must return the pair (out, cache), got {got}")
-        out, cache = result
-        if not (isinstance(out, (np.ndarray, float, int, np.number))):
-            raise CheckError(
-                f"{self.name}: the first thing that forward returns must be one array (or number), got a "
-                f"{type(out).__name__}"
+            hint = ": is a return missing?" if result is None else ""
+            raise FinalError(f"{self.name}: forward must return the pair (out, cache), got {kind_of(result)}{hint}")
+        return self._checked(result[0]), result[1]
+
+    def _several_outputs(self) -> bool:
+        """Whether backward takes several upstream gradients, as ``lstm_step_backward(dnext_h, dnext_c, cache)``."""
+        return all(name.lower().startswith(("d", "grad", "g_")) for name in self.takes[:-1])
+
+    def _checked(self, out: Any) -> Any:
+        """An output, if it is one array or number."""
+        if not isinstance(out, (np.ndarray, float, int, np.number)):
+            raise FinalError(
+                f"{self.name}: the first thing that forward returns must be one array (or number), got {kind_of(out)}"
+                + (": is a return missing?" if out is None else "")
             )
-        return out, cache
+        if np.iscomplexobj(out) or np.asarray(out).dtype.kind not in "fiub":
+            kind = "complex numbers" if np.iscomplexobj(out) else f"an array of {np.asarray(out).dtype}"
+            raise CheckError(f"{self.name}: forward gives {kind}; only real numbers can be checked")
+        return np.asarray(out) if self.keeps_cache else out
 
     def backward(self, dout: Any, cache: Cache) -> list:
-        """The gradients that backward returns, as a list."""
-        arguments = (dout,) if self.keeps_cache else (dout, cache)
-        return as_list(self._call("backward", self._backward, *arguments))
+        """The gradients that backward returns for the inputs, as a list."""
+        arguments: tuple = (dout, cache)[: len(self.takes)] if self.keeps_cache else (dout, cache)
+        if not self.keeps_cache and len(self.takes) > 2:
+            arguments = (*self._split(dout, cache[0]), cache[1]) if self._several_outputs() else (dout, *cache)
+        options = {self.rate: 1.0} if self.rate else {}
+        stepped = [p for _, p in self.parameters if isinstance(p, PlainParameter) and p.slot.source == "stepped"]
+        before = [(parameter.data, parameter.data.copy()) for parameter in stepped]
+        grads = self._call("backward", self._backward, *arguments, **options)
+        for parameter, (array, values) in zip(stepped, before, strict=True):
+            parameter.held = parameter.grad + (values - parameter.data)  # a step of -1 · gradient
+            array[...] = values
+            parameter.data = array
+        if grads is None and self.keeps_cache:
+            grads = getattr(self.layer, "dinputs", None)
+        found = as_list(grads, self.input_names)
+        return found if self.takes or not self.keeps_cache else [self._scaled(grad, dout) for grad in found]
+
+    def _scaled(self, grad: Any, dout: Any) -> Any:
+        """The gradient of a loss whose ``backward()`` takes no upstream gradient."""
+        if np.ndim(dout):
+            raise CheckError(
+                f"{self.name}: backward takes no upstream gradient, which only a loss (one number) can do; its "
+                f"forward gives an array of shape {np.shape(dout)}: write backward(self, dout)"
+            )
+        return None if grad is None else np.asarray(grad) * dout
+
+    @staticmethod
+    def _split(dout: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+        """One long upstream gradient as those of several outputs."""
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        return [part.reshape(shape) for part, shape in zip(np.split(dout, ends[:-1]), shapes, strict=True)]
+
+    def take_returned(self, grads: list) -> list:
+        """Hand the weights' gradients among those that backward returned to the weights; the others."""
+        taken = set()
+        for _, parameter in self.parameters:
+            if isinstance(parameter, PlainParameter) and parameter.slot.source == "returned":
+                slot = parameter.slot
+                taken.add(slot.position)
+                found = grads[slot.position] if slot.position < len(grads) else None
+                found = found.get(slot.key) if isinstance(found, dict) else found
+                parameter.held = found if found is None else np.asarray(found)
+        return [grad for i, grad in enumerate(grads) if i not in taken]
+
+    def rewind(self) -> None:
+        """Set the layer's own random generators to where they were at first."""
+        for generator, state in self.generators:
+            if isinstance(generator, np.random.Generator):
+                generator.bit_generator.state = state
+            else:
+                generator.set_state(state)
 
     def _call(self, what: str, function: Callable, *args: Any, **options: Any) -> Any:
-        try:
-            with np.errstate(all="ignore"):
-                return function(*args, **options)
-        except CheckError:
-            raise
-        except Exception as error:
-            raise CheckError(f"{self.name}.{what} stopped. {describe(error)}") from error
+        return call(f"{self.name}.{what}", function, *args, muted=self.muted, **options)
 
     @property
     def input_names(self) -> list[str]:
@@ -208,63 +233,3 @@ def cache_names(forward: Callable) -> list[str]:
             parts = cache.elts if isinstance(cache, (ast.Tuple, ast.List)) else [cache]
             return [ast.unparse(part) for part in parts]
     return []
-
-
-def describe(error: BaseException) -> str:
-    """An exception as the student's own file, line and code, then the message."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in OWN_FILES]
-    theirs = [
-        f for f in frames if not f.filename.startswith((str(PACKAGE), NUMPY)) and "site-packages" not in f.filename
-    ]
-    inner = theirs[-1] if theirs else next((f for f in reversed(frames) if not f.filename.startswith(NUMPY)), None)
-    said = f"{type(error).__name__}: {error}"
-    if inner is None:
-        return said
-    code = (inner.line or linecache.getline(inner.filename, inner.lineno or 0)).strip()
-    return f"{said}\n  {inner.filename}, line {inner.lineno}, in {inner.name}\n    {code}"
-
-
-def as_list(grads: Any) -> list:
-    if grads is None:
-        return []
-    return list(grads) if isinstance(grads, (tuple, list)) else [grads]
-
-
-def _plain_parameters(layer: Any) -> list[tuple[str, Parameter]]:
-    """Arrays with a gradient beside them: ``W`` and ``dW``, ``grad_W``, ``W_grad``, or dicts ``params``, ``grads``."""
-    values = getattr(layer, "__dict__", {})
-    found: list[tuple[str, Parameter]] = []
-    if isinstance(values.get("params"), dict) and isinstance(values.get("grads"), dict):
-        for name, value in values["params"].items():
-            if is_float(value):
-                found.append((name, PlainParameter(layer, ("params", name), ("grads", name))))
-    for name, value in values.items():
-        grad_names = [f"d{name}", f"grad_{name}", f"{name}_grad", f"d_{name}"]
-        beside = next((grad for grad in grad_names if grad in values or _mentions(layer, grad)), None)
-        if is_float(value) and beside:
-            found.append((name, PlainParameter(layer, (name,), (beside,))))
-    return found
-
-
-def _mentions(layer: Any, attribute: str) -> bool:
-    """Whether backward writes ``self.attribute``."""
-    code = getattr(type(layer).backward, "__code__", None)
-    return code is not None and attribute in code.co_names
-
-
-def is_float(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def _count_required(function: Callable) -> int:
-    return sum(
-        p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        for p in inspect.signature(function).parameters.values()
-    )
-
-
-def _count_positional(function: Callable) -> int:
-    return sum(
-        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)
-        for p in inspect.signature(function).parameters.values()
-    )

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.checker.gradients import as_gradient, difference, name_inputs
 from numpylm.checker.subject import Subject, is_float
+from numpylm.checker.survey import PlainParameter, Survey, Surveyed
 from numpylm.module import Array, Cache, Parameter
 
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # a coordinate that fails with one step gets the next
@@ -26,8 +28,27 @@ class Setup:
 
     @classmethod
     def make(cls, target: Any, inputs: tuple, options: dict, seed: int) -> "Setup":
-        """Floating-point inputs and options become float64 copies; all others are passed on as they are."""
-        return cls(target, tuple(map(as_float64, inputs)), {k: as_float64(v) for k, v in options.items()}, seed)
+        """Floating-point inputs and options become float64 copies; all others are passed on as they are.
+
+        Of a layer it is found out, by trying, which of its arrays are weights.
+        """
+        arrays = any(isinstance(value, (np.ndarray, list)) for value in inputs)
+        if not arrays and isinstance(target, (tuple, list)):  # gelu(1.5): then plain numbers are what is meant
+            inputs = tuple(np.array(value) if isinstance(value, float) else value for value in inputs)
+        options = {name: as_float64(value) for name, value in options.items()}
+        setup = cls(target, tuple(map(as_float64, inputs)), options, seed)
+        return setup if isinstance(target, (tuple, list, type, Surveyed)) else setup.surveyed()
+
+    def surveyed(self) -> "Setup":
+        """The same check of a layer whose weights are known."""
+
+        def run(layer: Any) -> tuple[Subject, Any, Cache]:
+            runner = Runner(self.replace(target=layer), Conditions())
+            runner.seeded = True
+            return runner.subject, *runner.run(copy.deepcopy(runner.inputs))
+
+        survey = Survey(run, self.target, sum(map(is_float, self.inputs)))
+        return self.replace(target=Surveyed(self.target, tuple(survey.slots()), tuple(survey.notes)))
 
     def replace(self, **changes: Any) -> "Setup":
         return dataclasses.replace(self, **changes)
@@ -54,65 +75,22 @@ class Target:
     parameter: Parameter | None = None
 
 
-class Trial:
-    """A fresh copy of the subject under some conditions.
+class Runner:
+    """A fresh copy of a subject, whose forward gives the same each time, also where it draws random numbers."""
 
-    Attributes
-    ----------
-    subject : Subject
-    inputs : list
-    out, dout : arrays of the same shape
-        The output, and the upstream gradient u; the loss is Σ u · out.
-    targets : list of Target
-        Inputs first, then parameters.
-    """
-
-    def __init__(self, setup: Setup, conditions: Conditions | None = None) -> None:
-        self.setup = setup
-        self.conditions = conditions or Conditions()
+    def __init__(self, setup: Setup, conditions: Conditions) -> None:
+        self.setup, self.conditions = setup, conditions
         self.subject = Subject(setup.target)
         self.inputs = [copy.deepcopy(value) for value in setup.inputs]
         self.seeded = False  # whether NumPy's global generator must be reset before each forward
-        rng = np.random.default_rng(setup.seed)
-        for _, parameter in self.subject.parameters:
-            values = random_values(parameter, rng)
-            parameter.data = as_float64(parameter.data) if self.conditions.initial else values
-            parameter.grad = rng.standard_normal(parameter.shape)
-            if not self.conditions.dirty:
-                parameter.grad = np.zeros(parameter.shape)
-        self._backward_once()
-
-    def _backward_once(self) -> None:
-        rng = np.random.default_rng([self.setup.seed, 1])
-        starts = [np.copy(parameter.grad) for _, parameter in self.subject.parameters]
-        self.given = copy.deepcopy(self.inputs)  # the inputs as they were
-        self.weights = [np.copy(parameter.data) for _, parameter in self.subject.parameters]
-        self.out, self.cache = self.run(self.inputs)
-        self.dout = self.upstream(rng)
-        if self.conditions.disturb:
-            self._other_forward()
-        self.given_dout = copy.deepcopy(self.dout)
-        self.returned = self.subject.backward(self.dout, self.cache)
-        self.targets = self._name_inputs(self.returned)
-        for (name, parameter), start in zip(self.subject.parameters, starts, strict=True):
-            self.targets.append(Target(name, parameter.data, difference(parameter.grad, start), parameter))
-
-    def upstream(self, rng: np.random.Generator) -> Any:
-        """The upstream gradient: random, so that no symmetry hides a fault."""
-        if self.conditions.ones:
-            return np.ones(np.shape(self.out)) if np.ndim(self.out) else 1.0
-        return rng.standard_normal(np.shape(self.out)) if np.ndim(self.out) else 0.5 + float(rng.random())
-
-    def _other_forward(self) -> None:
-        """Run the forward on other values; what it leaves on the layer must not matter."""
-        with contextlib.suppress(ValueError):  # if it does not accept these values, nothing can be learnt from them
-            self.run([other_values(value) for value in self.given], stream=4)
 
     def run(self, inputs: list, stream: int = 2) -> tuple[Any, Cache]:
         """Forward, with the same dropout masks each time (others for another ``stream``)."""
         options = self.setup.options
         if "rng" in self.subject.signature.parameters and "rng" not in options and self.conditions.dropout:
             options = options | {"rng": np.random.default_rng([self.setup.seed, stream])}
+        if stream == 2:
+            self.subject.rewind()
         if not self.seeded:
             return self.subject.forward(*inputs, **options)
         before = np.random.get_state()  # noqa: NPY002
@@ -127,6 +105,62 @@ class Trial:
         out, _ = self.run([copy.deepcopy(value) for value in self.inputs])
         return np.asarray(out)
 
+
+class Trial(Runner):
+    """A fresh copy of the subject under some conditions.
+
+    Attributes
+    ----------
+    subject : Subject
+    inputs : list
+    out, dout : arrays of the same shape
+        The output, and the upstream gradient u; the loss is Σ u · out.
+    targets : list of Target
+        Inputs first, then parameters.
+    constants : dict
+        Floating-point inputs that backward does not differentiate, and how it says so.
+    """
+
+    def __init__(self, setup: Setup, conditions: Conditions | None = None) -> None:
+        super().__init__(setup, conditions or Conditions())
+        self.constants: dict[str, str] = {}
+        self.shrunk = False  # whether the last difference needed a finer step to stay within the domain
+        rng = np.random.default_rng(setup.seed)
+        for _, parameter in self.subject.parameters:
+            values = random_values(parameter, rng)
+            parameter.data = as_float64(parameter.data) if self.conditions.initial else values
+            dirty = rng.standard_normal(parameter.shape)  # drawn in any case: the values must not depend on it
+            plain = isinstance(parameter, PlainParameter)  # many write dW = …, and that is their right
+            parameter.grad = dirty if self.conditions.dirty and not plain else np.zeros(parameter.shape)
+        self._backward_once()
+
+    def _backward_once(self) -> None:
+        rng = np.random.default_rng([self.setup.seed, 1])
+        starts = [np.copy(parameter.grad) for _, parameter in self.subject.parameters]
+        self.given = copy.deepcopy(self.inputs)  # the inputs as they were
+        self.weights = [np.copy(parameter.data) for _, parameter in self.subject.parameters]
+        self.out, self.cache = self.run(self.inputs)
+        self.dout = self.upstream(rng)
+        if self.conditions.disturb:
+            self._other_forward()
+        self.given_dout = copy.deepcopy(self.dout)
+        self.targets = self._name_inputs(self.subject.backward(self.dout, self.cache))
+        for (name, parameter), start in zip(self.subject.parameters, starts, strict=True):
+            missing = isinstance(parameter, PlainParameter) and parameter.missing
+            added = None if missing else difference(as_gradient(parameter.grad), start)
+            self.targets.append(Target(name, parameter.data, added, parameter))
+
+    def upstream(self, rng: np.random.Generator) -> Any:
+        """The upstream gradient: random, so that no symmetry hides a fault."""
+        if self.conditions.ones:
+            return np.ones(np.shape(self.out)) if np.ndim(self.out) else 1.0
+        return rng.standard_normal(np.shape(self.out)) if np.ndim(self.out) else 0.5 + float(rng.random())
+
+    def _other_forward(self) -> None:
+        """Run the forward on other values; what it leaves on the layer must not matter."""
+        with contextlib.suppress(ValueError):  # if it does not accept these values, nothing can be learnt from them
+            self.run([other_values(value) for value in self.given], stream=4)
+
     def gradients(self, dout: Any, again: Cache = None, reuse: bool = False) -> list:
         """Analytic gradients of all targets for another upstream gradient (or on a cache that was used before)."""
         for _, parameter in self.subject.parameters:
@@ -135,15 +169,12 @@ class Trial:
         found = [target.analytic for target in self._name_inputs(self.subject.backward(copy.deepcopy(dout), cache))]
         return found + [np.copy(parameter.grad) for _, parameter in self.subject.parameters]
 
-    def _name_inputs(self, grads: list) -> list[Target]:
+    def _name_inputs(self, returned: list) -> list[Target]:
         """Which of the returned gradients belongs to which floating-point input."""
-        floats = [i for i, value in enumerate(self.inputs) if is_float(value)]
-        if len(grads) == len(self.inputs) != len(floats):
-            grads = [grads[i] for i in floats]  # backward also returned something for ids or masks
-        grads = [*grads, *[None] * len(floats)]
-        names = self.subject.input_names
-        names = names + [f"input {i}" for i in range(len(names), len(self.inputs))]
-        return [Target(names[i], self.inputs[i], grads[k]) for k, i in enumerate(floats)]
+        grads = self.subject.take_returned(returned)
+        loss, names = not np.ndim(self.out), self.subject.input_names
+        named, self.constants = name_inputs(self.subject.name, names, self.inputs, grads, loss)
+        return [Target(*entry) for entry in named]
 
     def derivative(self, values: Array, place: Place, h: float = STEPS[0]) -> Array:
         """d out / ds along a coordinate or a direction of ``values``: out's shape, fourth order.
@@ -152,10 +183,27 @@ class Trial:
 
         Where the two central differences in it disagree (a kink within 2h), it is done again with a finer step.
         """
+        step, self.shrunk = self.step(values, place, h), False
+        result = self._difference(values, place, step)
+        if np.isfinite(result).all() or not np.isfinite(self.out).all():
+            return result
+        self.shrunk = True
+        for _ in range(12):  # the step leaves the domain, as log's does near 0
+            step /= 10
+            finer = self._difference(values, place, step)
+            if np.isfinite(finer).all():
+                last = self._difference(values, place, step / 100)  # well inside
+                return last if np.isfinite(last).all() else finer
+        return result
+
+    @staticmethod
+    def step(values: Array, place: Place, h: float) -> float:
+        """How far a step of relative size ``h`` goes: small beside the array, and not lost beside a large number."""
+        step = h * scale_of(values)
+        return step if isinstance(place, np.ndarray) else max(step, h * abs(float(values[place])))
+
+    def _difference(self, values: Array, place: Place, step: float) -> Array:
         original = values.copy()
-        step = h * scale_of(original)
-        if not isinstance(place, np.ndarray):
-            step = max(step, h * abs(float(values[place])))
 
         def at(steps: int) -> Array:
             if isinstance(place, np.ndarray):
@@ -164,9 +212,12 @@ class Trial:
                 values[place] = original[place] + steps * step
             return self.value()
 
-        near, far = at(1) - at(-1), at(2) - at(-2)
-        values[...] = original
-        return np.asarray((8 * near - far) / (12 * step))
+        try:
+            with np.errstate(all="ignore"):
+                near, far = at(1) - at(-1), at(2) - at(-2)
+                return np.asarray((8 * near - far) / (12 * step))
+        finally:
+            values[...] = original
 
     def slope(self, values: Array, place: Place, h: float = STEPS[0]) -> float:
         """dL/ds with L = Σ u · out, along a coordinate or direction."""
@@ -177,11 +228,6 @@ def scale_of(values: Array) -> float:
     """How large a step is small: the root mean square of the values, at most 1 (and 1 for nothing but zeros)."""
     size = float(np.sqrt(np.mean(values * values))) if values.size else 0.0
     return min(1.0, size) if size > 1e-12 else 1.0
-
-
-def difference(after: Any, before: Array) -> Any:
-    """What was added to a gradient; the gradient itself if its shape changed."""
-    return after - before if np.shape(after) == np.shape(before) else after
 
 
 def random_values(parameter: Parameter, rng: np.random.Generator) -> Array:

@@ -1,23 +1,31 @@
 """``--as``: a student's layer beside ours, with the same parameters on the same inputs."""
 
-import inspect
+import copy
+import difflib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from numpylm.checker.calls import CheckError, describe
 from numpylm.checker.evidence import Evidence, cosine
 from numpylm.checker.explain import detect
 from numpylm.checker.report import Cause, Report, Row
-from numpylm.checker.subject import CheckError, Subject, describe
+from numpylm.checker.subject import Subject
+from numpylm.checker.trial import Setup
 from numpylm.gradcheck import gradcheck
-from numpylm.module import Array, Parameter
+from numpylm.module import Array
+from numpylm.student.check import stopped
+from numpylm.student.feed import build
 from numpylm.student.find import Found
-from numpylm.student.guess import OUT, B, C, D, H, S, T, V, arguments
+from numpylm.student.guess import OUT, B, C, D, H, S, T, V
+from numpylm.student.masks import dropout_row
+from numpylm.student.match import Pair, grad_part, match_arguments, match_parameters
 from numpylm.student.variants import worlds
 from numpylm.zoo.fault import World
 
 CLOSE = 1e-9  # two forwards are the same if they differ by no more than this share of the largest value
+P = 0.3  # dropout
 Builder = Callable[[Any], Any]  # from our modules (or changed ones) to a layer or pair
 Inputs = Callable[[np.random.Generator], tuple]
 
@@ -44,21 +52,46 @@ def _pair(name: str) -> Builder:
     return lambda world: (getattr(world, name), getattr(world, f"{name}_backward"))
 
 
-# name -> (how ours is made, the same arguments for a student's class, inputs)
+# name -> (how ours is made, the arguments that a student's class is made with if its names say nothing, inputs)
 REFERENCES: dict[str, tuple[Builder, tuple, Inputs]] = {
     "Linear": (lambda w: w.Linear(C, OUT), (C, OUT), _x(B, T, C)),
     "Embedding": (lambda w: w.Embedding(V, C), (V, C), _ids),
     "LayerNorm": (lambda w: w.LayerNorm(C), (C,), _x(B, T, C)),
-    "Dropout": (lambda w: w.Dropout(0.3), (0.3,), _x(B, T, C)),
+    "Dropout": (lambda w: w.Dropout(P), (P,), _x(B, 50 * T, C)),
     "CausalSelfAttention": (lambda w: w.CausalSelfAttention(C, H), (C, H), _x(B, T, C)),
-    "MLP": (lambda w: w.MLP(C), (C,), _x(B, T, C)),
-    "Block": (lambda w: w.Block(C, H), (C, H), _x(B, T, C)),
+    "MLP": (lambda w: w.MLP(C), (C, 4 * C), _x(B, T, C)),
+    "Block": (lambda w: w.Block(C, H), (C, H, 4 * C), _x(B, T, C)),
     "softmax": (_pair("softmax"), (), _x(B, T, V)),
     "relu": (_pair("relu"), (), _x(B, T, C)),
     "gelu": (_pair("gelu"), (), _x(B, T, C)),
     "cross_entropy": (_pair("cross_entropy"), (), _loss),
     "attention": (_pair("scaled_dot_product_attention"), (), _qkv),
 }
+# what a student's arguments must be to fit ours; without dropout, whose masks everybody draws in another way
+SIZES: dict[str, dict[str, int | float]] = {
+    "Linear": {"hidden": OUT, "vocab_size": OUT, "dropout": 0.0},
+    "Dropout": {"dropout": P},
+    "MLP": {"hidden": 4 * C, "out_features": C, "dropout": 0.0},
+    "Block": {"hidden": 4 * C, "dropout": 0.0},
+}
+PLAIN = {"hidden": C, "out_features": C, "dropout": 0.0}
+
+
+def reference(name: str) -> str:
+    """The name of one of ours, however it is written.
+
+    Raises
+    ------
+    ValueError
+        If there is no reference of that name.
+    """
+    known = {key.lower().replace("_", ""): key for key in REFERENCES}
+    plain = name.lower().replace("_", "")
+    if plain in known:
+        return known[plain]
+    near = difflib.get_close_matches(plain, known, 1)
+    meant = f" Did you mean {known[near[0]]}?" if near else ""
+    raise ValueError(f"--as {name}: there is no such layer here; known are {', '.join(REFERENCES)}.{meant}")
 
 
 def compare(item: Found, name: str, seed: int = 0) -> Report:
@@ -69,8 +102,7 @@ def compare(item: Found, name: str, seed: int = 0) -> Report:
     ValueError
         If there is no reference of that name.
     """
-    if name not in REFERENCES:
-        raise ValueError(f"--as {name}: there is no such layer here; known are {', '.join(REFERENCES)}")
+    name = reference(name)
     if item.kind in ("optimizer", "clipping"):
         raise ValueError(f"--as {name}: {item.name} is no layer; check it without --as")
     _, args, make_inputs = REFERENCES[name]
@@ -78,7 +110,9 @@ def compare(item: Found, name: str, seed: int = 0) -> Report:
     inputs = make_inputs(rng)
     title = f"{item.name}, held against {name}"
     try:
-        target = _make(item, args, rng)
+        target = item.target
+        if item.kind == "layer":
+            target = build(item, rng, args, **SIZES.get(name, PLAIN))
         try:
             return _beside(item, target, name, inputs, seed)
         except CheckError:
@@ -87,128 +121,71 @@ def compare(item: Found, name: str, seed: int = 0) -> Report:
             flat = (inputs[0].reshape(-1, inputs[0].shape[-1]),)  # some layers take rows only
             return _beside(item, target, name, flat, seed)
     except CheckError as error:
-        return Report(title, [], [Cause("error", str(error), 100, item.name)])
+        return stopped(title, error)
+    except Exception as error:
+        return stopped(title, CheckError(f"{item.name}: the checker stopped, not your code. {describe(error)}"))
 
 
 def _beside(item: Found, target: Any, name: str, inputs: tuple, seed: int) -> Report:
     """Both on the same inputs, with the same parameters."""
-    build = REFERENCES[name][0]
+    build_ours = REFERENCES[name][0]
     rng = np.random.default_rng(seed)
-    ours = Subject(build(World()))
+    ours = Subject(build_ours(World()))
     for _, parameter in ours.parameters:
         scale = 1.0 if len(parameter.shape) < 2 else parameter.shape[0] ** -0.5
         parameter.data = scale * rng.standard_normal(parameter.shape)
         parameter.grad = np.zeros(parameter.shape)
-    theirs, their_inputs, pairs, notes = _match(item, target, ours, inputs)
-    report = gradcheck(theirs_target(item, target), *their_inputs, rng=np.random.default_rng(seed))
+    theirs, pairs, notes = _match(item, target, ours, inputs)
+    their_inputs = (*inputs, *(pair.given for pair in pairs if pair.parameter is None))
+    report = gradcheck(target, *their_inputs, rng=np.random.default_rng(seed))
     report.title = f"{item.name}, held against {name}"
     report.notes += notes
-    _forward_row(report, theirs, their_inputs, ours, inputs, name, build)
-    if report.rows and report.rows[0].ok:
+    if name == "Dropout":
+        report.rows.insert(0, dropout_row(item.name, inputs[0], _run(theirs, their_inputs), P))
+        return report
+    _forward_row(report, theirs, their_inputs, ours, inputs, name, build_ours)
+    if report.rows[0].ok:
         _gradients(report, theirs, their_inputs, ours, inputs, pairs, name)
     return report
 
 
-def theirs_target(item: Found, target: Any) -> Any:
-    """What `gradcheck` is to be given."""
-    return item.target if item.kind in ("context", "pair") else target
-
-
-def _make(item: Found, args: tuple, rng: np.random.Generator) -> Any:
-    """The student's object, made with the arguments that ours has, or else with guessed ones."""
-    if item.kind != "layer":
-        return item.target
-    try:
-        required = [p for p in inspect.signature(item.target).parameters.values() if p.default is p.empty]
-        return item.target(*args) if len(required) <= len(args) else item.target(**arguments(item.target, rng))
-    except Exception as error:
-        raise CheckError(f"{item.name}{args} could not be made, and ours can. {describe(error)}") from error
-
-
-Pairs = list[
-    tuple[str, Any, Callable[[Array], Array], str]
-]  # their name, their Parameter or input, how it looks to us, our name
-
-
-def _match(item: Found, target: Any, ours: Subject, inputs: tuple) -> tuple[Subject, tuple, Pairs, list[str]]:
+def _match(item: Found, target: Any, ours: Subject, inputs: tuple) -> tuple[Subject, list[Pair], list[str]]:
     """Give the student's parameters the values of ours."""
-    theirs = Subject(target)
-    values = _split(ours, [np.shape(p.data) for _, p in theirs.parameters])
-    notes: list[str] = []
-    pairs: Pairs = []
-    if item.kind != "layer" and values:  # parameters are arguments: f(x, gamma, beta)
-        extra = []
-        names = theirs.input_names[len(inputs) :]
-        for their_name, (our_name, value, _) in zip(names, values, strict=False):
-            extra.append(value)
-            pairs.append((their_name, None, np.asarray, our_name))
-        return theirs, (*inputs, *extra), pairs, notes
-    left = list(values)
-    for their_name, parameter in theirs.parameters:
-        shape = np.shape(parameter.data)
-        best = _nearest(their_name, shape, left)
-        if best is None:
-            raise CheckError(
-                f"{item.name} has a parameter {their_name} of shape {shape} that has no counterpart in ours: "
-                + ", ".join(f"{our_name} {np.shape(value)}" for our_name, value, _ in values)
-            )
-        left.remove(best)
-        our_name, value, _ = best
-        turned = np.shape(value) != shape
-        if turned:
-            notes.append(
-                f"{their_name} is the transpose of our {our_name}: (out, in) as in torch, where ours is (in, out)."
-            )
-        parameter.data = np.array(value.T if turned else value)
-        parameter.grad = np.zeros(shape)
-        pairs.append((their_name, parameter, np.transpose if turned else np.asarray, our_name))
-    for _, value, _ in [entry for entry in left if "bias" in entry[0]]:
+    if item.kind != "layer":
+        theirs = Subject(target)
+
+        def works(pairs: list[Pair]) -> bool:
+            try:
+                got, want = _run(theirs, (*inputs, *(pair.given for pair in pairs))), _run(ours, inputs)
+            except CheckError:
+                return False
+            return got.shape == want.shape and bool(np.allclose(got, want))
+
+        names = theirs.input_names[len(inputs) :] if ours.parameters else []
+        pairs = match_arguments(names, ours, works)
+        left: list[tuple[str, Array]] = []
+    else:
+        theirs = Subject(Setup.make(target, inputs, {}, 0).target)
+        pairs, left = match_parameters(theirs, ours, item.name)
+    for pair in pairs:
+        if pair.parameter is not None:
+            pair.parameter.data = pair.given
+            pair.parameter.grad = np.zeros(np.shape(pair.given))
+    notes = [
+        f"{pair.theirs} is the transpose of our {pair.ours}: (out, in) as in torch, where ours is (in, out)."
+        for pair in pairs
+        if pair.turned
+    ]
+    for _, value in [entry for entry in left if "bias" in entry[0]]:
         value[...] = 0  # a layer without biases is compared with ours at biases of zero
     if left:
-        notes.append("not found in yours: " + ", ".join(f"{our_name} {np.shape(value)}" for our_name, value, _ in left))
-    return theirs, inputs, pairs, notes
-
-
-def _split(ours: Subject, shapes: list[tuple]) -> list[tuple[str, Array, Parameter]]:
-    """Our parameters; queries, keys and values apart if the student keeps them apart."""
-    found: list[tuple[str, Array, Parameter]] = []
-    for name, parameter in ours.parameters:
-        third = parameter.shape[-1] // 3
-        if "c_attn" in name and parameter.shape not in shapes:
-            for k, letter in enumerate("qkv"):
-                found.append((f"{name}, part {letter}", parameter.data[..., k * third : (k + 1) * third], parameter))
-        else:
-            found.append((name, parameter.data, parameter))
-    return found
-
-
-def _nearest(name: str, shape: tuple, left: list) -> Any:
-    """Among our parameters of that shape (or its transpose): the same name, the same letter, or the first."""
-    same = [entry for entry in left if np.shape(entry[1]) == shape] or [
-        e for e in left if np.shape(e[1]) == shape[::-1]
-    ]
-    lower = name.lower()
-    letter = next(
-        (
-            c
-            for c in "qkv"
-            if f"w{c}" in lower or f"w_{c}" in lower or f"b_{c}" in lower or f"{c}_" in lower or f"b{c}" in lower
-        ),
-        "",
-    )
-    by_letter = [entry for entry in same if letter and entry[0].endswith(f"part {letter}")]
-    output = [entry for entry in same if "part" not in entry[0]] if not letter else []
-    by_name = [entry for entry in same if entry[0] == name]
-    by_end = [entry for entry in same if entry[0].split(".")[-1] == name.split(".")[-1]]
-    for choice in (by_name, by_letter, output, by_end, same):
-        if choice:
-            return choice[0]
-    return None
+        notes.append("not found in yours: " + ", ".join(f"{our_name} {np.shape(value)}" for our_name, value in left))
+    return theirs, pairs, notes
 
 
 def _run(subject: Subject, inputs: tuple) -> Array:
     options = {"rng": np.random.default_rng(7)} if "rng" in subject.signature.parameters else {}
-    out, _ = subject.forward(*inputs, **options)
+    out, _ = subject.forward(*copy.deepcopy(inputs), **options)
     return np.asarray(out, dtype=np.float64)
 
 
@@ -220,6 +197,12 @@ def _forward_row(
     if got.shape != want.shape:
         text = f"{report.title.split(',')[0]}: the output has shape {got.shape}, ours {want.shape}."
         report.rows.insert(0, Row("forward", got.shape, np.inf, False, text, [Cause("shape", text, 100, "forward")]))
+        return
+    if not np.isfinite(got).all():
+        text = f"{report.title.split(',')[0]}: the output holds NaN or infinity, ours does not."
+        report.rows.insert(
+            0, Row("forward", got.shape, np.inf, False, text, [Cause("not-finite", text, 100, "forward")])
+        )
         return
     gap = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-300))
     row = Row("forward", got.shape, gap, gap <= CLOSE)
@@ -267,47 +250,34 @@ def _forward_causes(
 
 
 def _gradients(
-    report: Report, theirs: Subject, their_inputs: tuple, ours: Subject, inputs: tuple, pairs: Pairs, name: str
+    report: Report, theirs: Subject, their_inputs: tuple, ours: Subject, inputs: tuple, pairs: list[Pair], name: str
 ) -> None:
     """The two backwards side by side, for the same upstream gradient."""
     rng = np.random.default_rng(11)
 
-    def grads(subject: Subject, arrays: tuple) -> tuple[list, Any]:
+    def forward(subject: Subject, arrays: tuple) -> tuple[Any, Any]:
         options = {"rng": np.random.default_rng(7)} if "rng" in subject.signature.parameters else {}
-        out, cache = subject.forward(*[np.copy(a) if isinstance(a, np.ndarray) else a for a in arrays], **options)
-        return [out, cache], subject
+        return subject.forward(*copy.deepcopy(arrays), **options)
 
-    (out, our_cache), _ = grads(ours, inputs)
+    out, our_cache = forward(ours, inputs)
     dout = rng.standard_normal(np.shape(out)) if np.ndim(out) else 1.0
     our_dx = ours.backward(dout, our_cache)
-    (_, their_cache), _ = grads(theirs, their_inputs)
-    their_dx = theirs.backward(np.copy(dout) if np.ndim(out) else 1.0, their_cache)
-    our_grads = {entry_name: _grad_part(ours, entry_name) for _, _, _, entry_name in pairs}
+    _, their_cache = forward(theirs, their_inputs)
+    their_dx = theirs.take_returned(theirs.backward(copy.copy(dout), their_cache))
     gaps: dict[str, float] = {}
     for k, dx in enumerate(our_dx):
         if dx is not None and k < len(their_dx):
             gaps[theirs.input_names[k]] = _gap(their_dx[k], dx)
-    for k, (their_name, parameter, view, our_name) in enumerate(pairs):
-        given = (
-            parameter.grad
-            if parameter is not None
-            else (their_dx[len(inputs) + k] if len(inputs) + k < len(their_dx) else None)
-        )
-        gaps[their_name] = _gap(view(np.asarray(given)) if given is not None else None, our_grads[our_name])
+    for k, pair in enumerate(pairs):
+        place = len(inputs) + k
+        given = their_dx[place] if pair.parameter is None and place < len(their_dx) else None
+        given = given if pair.parameter is None else pair.parameter.grad
+        gaps[pair.theirs] = _gap(None if given is None else pair.view(given), grad_part(ours, pair.ours))
     if gaps:
         worst = max(gaps, key=lambda key: gaps[key])
         report.notes.append(
             f"gradients beside those of our {name}: largest relative difference {gaps[worst]:.1e}, in {worst}."
         )
-
-
-def _grad_part(ours: Subject, name: str) -> Array:
-    whole, _, part = name.partition(", part ")
-    grad = dict(ours.parameters)[whole].grad
-    if not part:
-        return grad
-    third, k = grad.shape[-1] // 3, "qkv".index(part)
-    return grad[..., k * third : (k + 1) * third]
 
 
 def _gap(given: Any, want: Array) -> float:

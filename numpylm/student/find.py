@@ -11,14 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from numpylm.checker.clipping import check_clipping
-from numpylm.checker.optimizers import check_optimizer
-from numpylm.checker.report import Cause, Report
-from numpylm.checker.subject import CheckError, Subject, describe
-from numpylm.gradcheck import gradcheck
-from numpylm.student import guess
+from numpylm.checker.calls import describe
+from numpylm.checker.subject import cache_names
 
 ENDINGS = ("_backward", "_bwd", "_back", "_grad", "_vjp")
 
@@ -58,8 +52,9 @@ def load_file(path: Path) -> ModuleType:
 
 
 def find(module: ModuleType) -> list[Found]:
-    """Everything in a module that can be checked, in the order of the file."""
+    """Everything in a module that can be checked, in the order of the file; what has two names, once."""
     own = {name: v for name, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
+    own = dict({id(v): (name, v) for name, v in reversed(own.items())}.values())  # the first name of each
     found = [*_classes(module, own), *_pairs(module, own)]
     return sorted(found, key=lambda item: _line(item.target))
 
@@ -88,16 +83,45 @@ def _classes(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
 def _pairs(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
     functions = {name: v for name, v in own.items() if inspect.isfunction(v)}
     for name, function in functions.items():
-        stem = name.removesuffix("_forward").removesuffix("_fwd")
-        names = [stem + ending for ending in ENDINGS] + [f"d_{stem}", f"backward_{stem}", f"d{stem}"]
-        if name.startswith("forward_"):
-            names.append("backward_" + name.removeprefix("forward_"))
-        backward = next((n for n in names if n in functions and n != name), None)
-        if backward:
-            example = functions.get(f"{name}_example") or functions.get(f"{stem}_example")
-            yield Found(stem, "pair", (function, functions[backward]), example)
-        elif "clip" in name and len(inspect.signature(function).parameters) >= 2:
+        stem = name.replace("_forward", "").removesuffix("_fwd").removeprefix("forward_")
+        example = functions.get(f"{name}_example") or functions.get(f"{stem}_example")
+        backwards = [n for n in _backward_names(name, stem, list(functions)) if n in functions and n != name]
+        for i, backward in enumerate(backwards):
+            yield Found(stem if i == 0 else backward, "pair", (function, functions[backward]), example)
+        if not backwards and "clip" in name and _clips_gradients(name, function):
             yield Found(name, "clipping", function)
+        elif not backwards and name.endswith("_loss") and gives_gradient(function):
+            yield Found(name, "pair", (function, _times), example)
+
+
+def _backward_names(name: str, stem: str, functions: list[str]) -> list[str]:
+    """What the backward of a function may be called, first the usual ways, then variants (``_backward_alt``)."""
+    usual = [name.replace("forward", "backward")] if "forward" in name else []
+    usual += [stem + ending for ending in ENDINGS] + [f"d_{stem}", f"backward_{stem}", f"d{stem}"]
+    first = next((n for n in usual if n in functions and n != name), None)
+    if first is None:
+        return []
+    variants = [n for n in functions if n.startswith(f"{stem}_backward_") and n != first]
+    return [first, *(n for n in variants if n.replace("backward", "forward") not in functions)]
+
+
+def _clips_gradients(name: str, function: Callable) -> bool:
+    """Whether a function with clip in its name is about gradients, not about texts or images."""
+    parameters = list(inspect.signature(function).parameters)
+    first = parameters[0].lower() if parameters else ""
+    about = "grad" in name or "norm" in name or "param" in first or "grad" in first or first in ("model", "weights")
+    return about and len(parameters) >= 2
+
+
+def gives_gradient(function: Callable) -> bool:
+    """Whether a loss returns its gradient beside itself: ``loss, dx = softmax_loss(x, y)``."""
+    names = cache_names(function)
+    return len(names) == 1 and names[0].lower().startswith(("d", "grad"))
+
+
+def _times(dout: Any, gradient: Any) -> Any:
+    """The backward of a loss that has returned its gradient already."""
+    return dout * gradient
 
 
 def choose(path: Path, only: str | None = None, like: str | None = None) -> list[Found]:
@@ -131,86 +155,3 @@ def _alike(name: str, like: str) -> bool:
     """Whether one name is part of the other, whatever the case and underscores: ``my_layer_norm`` and LayerNorm."""
     a, b = (text.lower().replace("_", "") for text in (name, like))
     return a in b or b in a
-
-
-def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
-    """Check everything in a file."""
-    for item in choose(path):
-        yield check_found(item, seed)
-
-
-def check_found(item: Found, seed: int = 0) -> Report:
-    """Check one thing from a file."""
-    if item.kind == "optimizer":
-        return check_optimizer(item.target, seed)
-    if item.kind == "clipping":
-        return check_clipping(item.target, seed)
-    try:
-        subject, inputs, options = prepare(item, seed)
-    except CheckError as error:
-        return Report(item.name, [], [Cause("error", str(error), 100, item.name)])
-    report = gradcheck(subject, *inputs, rng=np.random.default_rng(seed), **options)
-    report.title = item.name
-    return report
-
-
-def prepare(item: Found, seed: int = 0) -> tuple[Any, tuple, dict]:
-    """The subject, its inputs and options; raises CheckError if none can be found that work."""
-    rng = np.random.default_rng(seed)
-    if item.example is not None:
-        return _from_example(item, rng)
-    subject = item.target
-    if item.kind == "layer":
-        subject = _build(item, rng)
-    forward = item.target.forward if item.kind == "context" else Subject(subject)._forward
-    first: tuple[CheckError, tuple] | None = None
-    accepted: tuple | None = None
-    for inputs in guess.inputs(forward, rng, skip_first=item.kind == "context"):
-        try:
-            trial = Subject(subject)
-            out, cache = trial.forward(*inputs)
-            if np.asarray(out).dtype.kind != "f":
-                continue
-            accepted = accepted or inputs
-            trial.backward(np.array(out, dtype=np.float64) if np.ndim(out) else 1.0, cache)
-            return subject, inputs, {}
-        except CheckError as error:
-            first = first or (error, inputs)
-    if accepted:
-        return subject, accepted, {}  # backward stops whatever it is given: the report says where
-    tried = ", ".join(str(np.shape(value)) for value in first[1]) if first else "none"
-    why = f" With inputs of shape {tried}: {first[0]}" if first else ""
-    raise CheckError(
-        f"{item.name}: no inputs were found that its forward accepts. Say which to use: add a function "
-        f"{item.name}_example(rng) to the file that returns {'the object and ' if item.kind == 'layer' else ''}the "
-        f"inputs as a tuple.{why}"
-    )
-
-
-def _from_example(item: Found, rng: np.random.Generator) -> tuple[Any, tuple, dict]:
-    assert item.example is not None
-    try:
-        given = item.example(rng)
-    except Exception as error:
-        raise CheckError(f"{item.name}_example stopped. {describe(error)}") from error
-    values = given if isinstance(given, tuple) else (given,)
-    if item.kind == "layer":
-        return values[0], values[1:], {}
-    return item.target, values, {}
-
-
-def _build(item: Found, rng: np.random.Generator) -> Any:
-    """An object of the student's class, its arguments guessed from their names."""
-    given = guess.arguments(item.target, rng)
-    try:
-        return item.target(**given)
-    except Exception as error:
-        said = ", ".join(
-            f"{name}={value!r}" for name, value in given.items() if not isinstance(value, np.random.Generator)
-        )
-        raise CheckError(
-            f"{item.name}({said}) could not be made; these arguments were guessed from their names. Say what to "
-            "use: add a "
-            f"function {item.name}_example(rng) to the file that returns the object and its inputs as a "
-            f"tuple.\n{describe(error)}"
-        ) from error

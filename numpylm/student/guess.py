@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 B, T, S, C, H, D, V, OUT, HIDDEN = 2, 5, 6, 12, 3, 4, 11, 9, 8  # B·S <= C and HIDDEN < C: see checker.recovered
-ATTEMPTS = 150
+ATTEMPTS = 300
 Rng = np.random.Generator
 
 SIZES: dict[int | float, tuple[str, ...]] = {
@@ -35,30 +35,49 @@ SIZES: dict[int | float, tuple[str, ...]] = {
 NUMBERS = {name: value for value, names in SIZES.items() for name in names}
 
 
-def arguments(function: Callable, rng: Rng) -> dict[str, Any]:
-    """Keyword arguments for a constructor: all that it requires, and dropout wherever it can be had."""
+class Config(SimpleNamespace):
+    """A configuration under every name that is known here, as attributes or as a dict."""
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return getattr(self, name, default)
+
+
+def arguments(function: Callable, rng: Rng, unknown: tuple = (), **sizes: int | float) -> dict[str, Any]:
+    """Keyword arguments for a constructor: all that it requires, and dropout wherever it can be had.
+
+    Names that say nothing get the numbers in ``unknown``, in order, as far as no other argument has them, then C.
+    ``sizes`` replace the usual ones, for every name that means the same: ``hidden=48`` is for d_ff, too.
+    """
+    other = {NUMBERS[name]: value for name, value in sizes.items()}
+    numbers = {name: other.get(value, value) for name, value in NUMBERS.items()}
+    parameters = {
+        name: p
+        for name, p in inspect.signature(function).parameters.items()
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+    named = [numbers.get(name.lower().lstrip("_")) for name in parameters]
+    left = [value for value in unknown if value not in named]
     given: dict[str, Any] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
+    for name, parameter in parameters.items():
         known = name.lower().lstrip("_")
         required = parameter.default is parameter.empty
         if known in ("rng", "generator"):
             given[name] = np.random.default_rng(int(rng.integers(2**31)))
-        elif known in NUMBERS and (required or "drop" in known or (known == "p" and parameter.default in (0, 0.0))):
-            given[name] = NUMBERS[known]
+        elif known in numbers and (required or "drop" in known or (known == "p" and parameter.default in (0, 0.0))):
+            given[name] = numbers[known]
         elif not required:
             continue
-        elif known in ("config", "cfg"):
-            given[name] = SimpleNamespace(
-                vocab_size=V, block_size=S, n_layer=2, n_head=H, n_embd=C, dropout=0.3, bias=True
-            )
+        elif known in ("config", "cfg", "conf", "args", "hparams"):
+            given[name] = Config(**numbers, bias=True)
         elif known == "bias":
             given[name] = True
         elif known == "dtype":
             given[name] = np.float64
         else:
-            given[name] = C
+            given[name] = left.pop(0) if left else C
     return given
 
 
@@ -95,9 +114,12 @@ KINDS: list[tuple[tuple[str, ...], Callable[[Rng], list[Any]]]] = [
     (("q", "query", "queries"), _floats((B, H, T, D), (B, T, C), (T, C))),
     (("k", "v", "key", "value", "keys", "values"), _floats((B, H, S, D), (B, H, T, D), (B, S, C), (B, T, C), (T, C))),
     (("memory", "context", "enc_out", "encoder_out", "enc", "kv"), _floats((B, S, C))),
-    (("w", "weight", "weights", "wq", "wk", "wv", "wo", "w1", "kernel"), _floats((C, OUT), (C, C), (C,), (OUT, C), (V, C))),
+    (("w", "weight", "weights", "wq", "wk", "wv", "wo", "w1", "kernel"), _floats((C, OUT), (C, C), (C,), (OUT, C), (V, C), (4, H, 3, 3))),
+    (("wx", "w_x", "wxh", "w_xh"), _floats((C, HIDDEN), (C, 4 * HIDDEN))),
+    (("wh", "w_h", "whh", "w_hh"), _floats((HIDDEN, HIDDEN), (HIDDEN, 4 * HIDDEN))),
+    (("h", "c", "h0", "c0", "prev_h", "prev_c", "h_prev", "c_prev"), _floats((6, HIDDEN), (B, HIDDEN))),
     (("w2",), _floats((OUT, C), (OUT, V))),
-    (("b", "bias", "b1"), _floats((OUT,), (C,))),
+    (("b", "bias", "b1"), _floats((OUT,), (C,), (HIDDEN,), (4 * HIDDEN,), (4,))),
     (("b2",), _floats((C,), (V,))),
     (("gamma", "beta", "gain", "scale", "shift", "g"), _floats((C,))),
     (("mask", "attn_mask", "key_padding_mask"), _masks),
@@ -108,7 +130,19 @@ KINDS: list[tuple[tuple[str, ...], Callable[[Rng], list[Any]]]] = [
     (("ln_param", "param", "params", "config"), _constant({})),
     (("dropout_param",), _constant({"mode": "train", "p": 0.7, "seed": 1})),
     (("bn_param",), _constant({"mode": "train"})),
+    (("conv_param",), _constant({"stride": 1, "pad": 1})),
+    (("pool_param",), _constant({"pool_height": 2, "pool_width": 2, "stride": 2})),
 ]  # fmt: skip
+
+
+def in_domain(inputs: tuple) -> Iterator[tuple[tuple, str]]:
+    """The same inputs, should their numbers not suit the forward, as positive numbers, then as ones between 0 and 1."""
+
+    def changed(change: Callable) -> tuple:
+        return tuple(change(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for v in inputs)
+
+    yield changed(lambda v: np.abs(v) + 0.5), "positive inputs"
+    yield changed(lambda v: 0.1 + 0.8 / (1 + np.exp(-v))), "inputs between 0 and 1"
 
 
 def inputs(forward: Callable, rng: Rng, skip_first: bool = False) -> Iterator[tuple]:

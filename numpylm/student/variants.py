@@ -28,8 +28,6 @@ CHANGES: tuple[_Change, ...] = (
     ("layers", "LayerNorm", "y += self.bias.data", "pass", "no bias"),
     ("layers", "Linear", "y += self.bias.data", "pass", "no bias"),
     ("layers", "Embedding", "return self.weight.data[ids], ids", "return self.weight.data[ids] * np.sqrt(self.weight.shape[1]), ids", "the vectors multiplied by √C, as in the 2017 paper (GPT-2 does not)"),
-    ("layers", "Dropout", "mask = keep * x.dtype.type(1 / (1 - self.p))", "mask = keep * x.dtype.type(1)", "no division by 1 - p"),
-    ("layers", "Dropout", "keep = rng.random(x.shape, dtype=np.float32) >= self.p", "keep = rng.random(x.shape, dtype=np.float32) < self.p", "p as the probability to keep, not to drop"),
     ("functional", "gelu", "def gelu(x: Array, approximate: str = \"tanh\") -> tuple[Array, Cache]:", "def gelu(x: Array, approximate: str = \"none\") -> tuple[Array, Cache]:", "the exact GELU, x Φ(x); GPT-2 has the tanh form"),
     ("functional", "gelu", "if approximate == \"tanh\":", "if approximate:\n    t = 2 / (1 + np.exp(-1.702 * x)) - 1\nif False:\n    pass\nif approximate == \"sigmoid\":", "x σ(1.702 x), the sigmoid form"),
     ("functional", "softmax", "def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:", "def softmax(x: Array, axis: int = 0) -> tuple[Array, Cache]:", "axis 0 normalised instead of the last"),

@@ -18,12 +18,12 @@ def animals() -> list[Fault]:
 
 
 def get(name: str) -> Fault:
-    """The fault of that name (or animal); a ValueError names the nearest one."""
-    names = {fault.name: fault for fault in animals()} | {fault.animal: fault for fault in animals()}
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 1, 0.4)
+    """The fault of that name (or animal), in whatever case; a ValueError names the nearest one."""
+    names = {fault.name.lower(): fault for fault in animals()} | {fault.animal.lower(): fault for fault in animals()}
+    if name.lower() not in names:
+        near = difflib.get_close_matches(name.lower(), names, 1, 0.4)
         raise ValueError(f"no animal {name!r} in the zoo" + (f"; did you mean {near[0]}?" if near else ""))
-    return names[name]
+    return names[name.lower()]
 
 
 def check(fault: Fault, seed: int = 0) -> Report:
