@@ -33,7 +33,8 @@ rng = np.random.default_rng(0)
 # ## 1 Three runs, and one right gradient
 #
 # Here the bigram model of lesson 02 is trained three times. The forward is the same in all of them. In two of the three the
-# gradient has a bug.
+# gradient has a bug. (`cross_entropy` and `softmax` are numpylm's own in this lesson. Both return the pair `out, cache`,
+# and the cache of numpylm's cross-entropy is already the gradient, $(p - y)/N$.)
 
 # %%
 text = "".join(stories(200_000))
@@ -113,7 +114,7 @@ for h in (0.1, 0.01, 0.001):
 # - **Central:** subtract the second line from the first, divide by $2h$. Everything with an even power of $h$ is the same
 #   in both lines and cancels. What is left is $\frac{h^2}{6} f'''$: an error of size $h^2$.
 #
-# The price is the same, two values of $f$. So we use the central difference.
+# So two values, one on either side, are far better than one and $f(x)$ itself. We use the central difference.
 
 # %% [markdown]
 # ## 3 How small should h be?
@@ -449,11 +450,11 @@ def direction_check(f, f_backward, x, rng, h=1e-5):
 
 large = rng.standard_normal((300, 1000))
 small = large[:30, :20]
+one_by_one = gradcheck(softmax, softmax_backward, small)
+along = direction_check(softmax, softmax_backward, large, rng)
 print("elements  forwards")
-print(
-    f"{small.size:8,}  {2 * small.size:8,}  one by one         ", verdict(gradcheck(softmax, softmax_backward, small))
-)
-print(f"{large.size:8,}  {2:8,}  along a direction  ", verdict(direction_check(softmax, softmax_backward, large, rng)))
+print(f"{small.size:8,}  {2 * small.size:8,}  one by one       ", verdict(one_by_one))
+print(f"{large.size:8,}  {2:8,}  along a direction", verdict(along))
 
 
 def one_wrong(dp, cache):
@@ -579,9 +580,9 @@ print("  right      ", verdict(gradcheck(softmax, softmax_backward, x)))
 print("  wrong      ", verdict(gradcheck(softmax, softmax_backward_by_mean, x)))
 
 # %% [markdown]
-# All three are zero, up to rounding. Any backward that returns zero would pass. The same for LayerNorm, whose output always
-# has the mean 0, and for every backward that forgets to multiply by `dout`. **Close it:** a random upstream gradient, as in
-# your `gradcheck`.
+# All three are zero, up to rounding. Any backward that returns zero would pass. The same for a LayerNorm at its initial
+# gain, whose output always has the mean 0, and for every backward that forgets to multiply by `dout`. **Close it:** a
+# random upstream gradient, as in your `gradcheck`.
 #
 # ### Sizes that are equal
 #
@@ -732,7 +733,7 @@ x, dout = rng.standard_normal((2, 4, 5))
 n = numerical_gradient(lambda gain: np.sum(dout * (x * gain)), layer.gain.data)
 for parts in (1, 2):
     layer.zero_grad()
-    for x_part, dout_part in zip(np.split(x, parts), np.split(dout, parts)):
+    for x_part, dout_part in zip(np.split(x, parts), np.split(dout, parts), strict=True):
         out, cache = layer.forward(x_part)
         layer.backward(dout_part, cache)
     print(f"batch in {parts} part{'s' * (parts > 1)}:", verdict(relative_error(layer.gain.grad, n)))
@@ -750,9 +751,9 @@ for parts in (1, 2):
 # | --- | --- | --- | --- |
 # | initial values | a forgotten gain, terms with a bias | random parameters | kea, tui |
 # | dropout off, $p = 0$ | another mask, no mask, no $1/(1-p)$ | $p > 0$, the same mask in each call | bittern, crake, rail |
-# | upstream gradient of ones | `dout` unused; anything for softmax and LayerNorm | random `dout` | ibex |
+# | upstream gradient of ones | `dout` unused; anything for softmax | random `dout` | ibex |
 # | equal sizes, T = C | wrong axis, wrong count, transposes | no two sizes alike | okapi, tapir (they raise no error) |
-# | a batch of one | sums over the batch forgotten | B > 1, H > 1, L > 1 | dingo, impala, takin |
+# | a batch of one | sums over the batch forgotten | B > 1; two heads, two blocks | dingo, impala, takin |
 # | no repeated ids, no padding | lost repeats, gradients of padding | inputs like real ones | numbat, finch, shrew |
 # | absolute tolerance | everything, if gradients are small | relative error, with a floor | hare |
 # | parameters left off the list | what never learns | find them by a program | puffin |
@@ -807,9 +808,9 @@ for name, report in reports.items():
 # keeps its error whatever h is. Go on to smaller h to be sure, until the error stops falling: it should get below 1e-6.
 # @answer Why does the check differentiate sum(dout * f(x)), and not sum(f(x))?
 # A sum is the special case of an upstream gradient of ones. It does not see whether backward multiplies by dout, and for
-# layers whose output has a constant sum (softmax, LayerNorm) its gradient is zero, so that any backward that gives zero
-# passes.
-# @answer A backward passes the check with B = 4, T = 8, C = 8, random weights, random dout, dropout on. What would you still change?
+# layers whose output has a constant sum (softmax, LayerNorm at its initial gain) its gradient is zero, so that any backward
+# that gives zero passes.
+# @answer A backward passes with B = 4, T = 8, C = 8, random weights, random dout and dropout. What would you still change?
 # T = C = 8: an axis that was mistaken shows nothing. Make the sizes different. And start from gradients that are not zero,
 # to see an = where += belongs; repeat ids and ignore some targets, if there are any.
 # @end

@@ -106,8 +106,8 @@ plt.show()
 # ## 2 How to hunt
 #
 # **First, a check that can fail.** Lesson 03 has the list: random parameters, dropout on, a random upstream gradient,
-# repeats and padding, gradients that are not zero at first. And sizes that are all different: B = 2, T = 5, H = 3, D = 4, C
-# = 12, V = 11. `numpylm.gradcheck` sees to most of it; the sizes and the inputs are yours.
+# repeats and padding, gradients that are not zero at first. And sizes that are all different, such as 2, 5, 3, 4, 12 and 11
+# for B, T, H, D, C and V. `numpylm.gradcheck` sees to most of it; the sizes and the inputs are yours.
 #
 # **Second, read the evidence.** A wrong gradient is not just wrong, it is wrong in a certain way. Ask three questions:
 #
@@ -409,8 +409,8 @@ Dropout = check("hunt_ocelot", MyDropout)
 # ## 9 The serval: attention
 #
 # The gradients of queries and keys are exact. That of the values is exact, too, in every test that the author wrote: with
-# and without a mask, with as many keys as queries and with more of them. His tests are quick and repeatable, so there is no
-# dropout in them.
+# and without a mask, with as many keys as queries and with more of them. Tests should be quick and repeatable, so there is
+# no dropout in them.
 #
 # @hint Where to look
 # $O = P V$, so $dV = P^\top dO$. With dropout, which $P$ was multiplied by $V$?
@@ -538,6 +538,7 @@ axes.barh(order, cost)
 for row, name in enumerate(order):
     axes.text(max(cost[row], 0), row, f" {cost[row]:.3f}", va="center")
 axes.invert_yaxis()
+axes.grid(False, axis="y")
 axes.set(xlabel="validation loss above that of the right model (nats per character)")
 plt.show()
 print(f"validation loss of the right model after 150 steps: {runs['right'][1]:.3f} nats per character")

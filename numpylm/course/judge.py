@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.checker.evidence import Evidence, cosine
+from numpylm.checker.evidence import Evidence
 from numpylm.checker.explain import detect
-from numpylm.checker.report import Report
+from numpylm.checker.report import Report, plural
 from numpylm.checker.shapes import shape_hint
 from numpylm.checker.subject import describe
 from numpylm.course.exercise import Exercise, Result, Test, Verdict
@@ -83,6 +83,8 @@ def outputs(ours: Callable, cases: Cases, slips: Mapping[str, Callable] | None =
         for args in cases(np.random.default_rng(0)):
             given = copy.deepcopy(args)
             got = function(*given)
+            if changed := [i for i, (a, b) in enumerate(zip(args, given, strict=True)) if not equal(a, b)]:
+                return Result([f"{name} changes its argument {_names(function, args)[changed[0]]}: make a new one."])
             if cached and not (isinstance(got, tuple) and len(got) == 2):
                 return Result([f"{name} must return the pair (out, cache); it returns {_say(got)}."])
             got = got[0] if cached else got
@@ -93,8 +95,6 @@ def outputs(ours: Callable, cases: Cases, slips: Mapping[str, Callable] | None =
                     if _same_slip(slip, args, got):
                         return Result([f"{name}: {sentence}"])
                 return Result([f"{name}{_called(args)}: {problem}"])
-            if changed := [i for i, (a, b) in enumerate(zip(args, given, strict=True)) if not equal(a, b)]:
-                return Result([f"{name} changes its argument {_names(function, args)[changed[0]]}: make a new one."])
             count += 1
         return Result([], f"{count} {'case' if count == 1 else 'cases'} as expected")
 
@@ -143,6 +143,8 @@ def differ(got: Any, want: Any, args: tuple, function: Callable) -> str:
 
 
 def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> str:
+    if isinstance(want, np.ndarray) and isinstance(got, (list, tuple)):
+        return f"expected an array, got a {type(got).__name__}: np.array(…) makes one"
     try:
         x = np.asarray(got)
     except ValueError:
@@ -192,10 +194,7 @@ def _worst(x: np.ndarray, y: np.ndarray) -> str:
     gap = np.where(np.isfinite(gap), gap, np.where(np.isnan(x) == np.isnan(y), 0, np.inf))
     place = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), y.shape))
     share = float((gap > TOLERANCE * max(float(np.abs(y).max()), 1e-30)).mean())
-    return (
-        f"{share:.0%} of the numbers are wrong (cosine with the right ones {cosine(x, y):.3f}); at {list(place)} "
-        f"expected {y[place]:.6g}, got {x[place]:.6g}."
-    )
+    return f"{share:.0%} of the numbers are wrong; at {list(place)} expected {y[place]:.6g}, got {x[place]:.6g}."
 
 
 def _names(function: Callable, args: tuple) -> list[str]:
@@ -228,21 +227,46 @@ def _say(value: Any, limit: int = 90) -> str:
 
 
 def gradients(
-    cases: Callable[[Rng], tuple] | None = None, make: Callable[..., Any] = lambda *them: them, **options: Any
+    cases: Callable[[Rng], tuple] | None = None,
+    make: Callable[..., Any] = lambda *them: them,
+    slips: Mapping[str, Callable] | None = None,
+    **options: Any,
 ) -> Test:
     """A test that a backward is the derivative of its forward.
 
-    ``make`` turns what the student wrote into what `gradcheck` takes (as it stands: a pair of functions), and
-    ``cases(rng)`` gives the inputs; options go to the forward by name.
+    Parameters
+    ----------
+    cases : callable, optional
+        ``cases(rng)`` gives the inputs.
+    make : callable
+        Turns what the student wrote into what `gradcheck` takes; as it stands: a pair of functions.
+    slips : mapping of sentence -> callable, optional
+        Wrong backwards of a pair that are often written, as ``slip(dout, *inputs)``; whoever gives the same is told
+        the sentence instead of what the checker makes of the numbers.
+    **options
+        Go to the forward by name.
     """
 
     def test(*theirs: Any) -> Result:
         inputs = cases(np.random.default_rng(0)) if cases else ()
+        if slips and (sentence := _slipped(theirs, inputs, slips)):
+            return Result([f"{theirs[-1].__name__}: {sentence}"])
         report = gradcheck(make(*theirs), *inputs, **options)
         report.title = getattr(theirs[0], "__name__", report.title)
         return from_report(report)
 
     return test
+
+
+def _slipped(pair: tuple, inputs: tuple, slips: Mapping[str, Callable]) -> str:
+    """The sentence of the slip whose gradient a pair gives; "" if it gives another, or stops."""
+    try:
+        out, cache = pair[0](*copy.deepcopy(inputs))
+        dout = np.random.default_rng(1).standard_normal(np.shape(out)) if np.ndim(out) else 0.7
+        got = pair[1](copy.deepcopy(dout), cache)
+    except Exception:
+        return ""  # the checker tells it better
+    return next((sentence for sentence, slip in slips.items() if _same_slip(slip, (dout, *inputs), got)), "")
 
 
 def held_against(name: str) -> Test:
@@ -251,17 +275,26 @@ def held_against(name: str) -> Test:
     def test(*theirs: Any) -> Result:
         kind = "layer" if inspect.isclass(theirs[0]) else "pair"
         target = theirs[0] if kind == "layer" else theirs
-        return from_report(compare(Found(theirs[0].__name__, kind, target), name))
+        return from_report(compare(Found(theirs[0].__name__, kind, target), name, rows_too=False))
 
     return test
 
 
+MANY_ROWS = 6  # longer reports leave out the rows that are right
+
+
 def from_report(report: Report) -> Result:
     """A gradient check's report as a result; raises NotImplementedError for a blank."""
+    forward = next((row for row in report.rows if row.name == "forward"), None)
+    if forward is not None and not forward.ok and forward.hint:
+        return Result([f"{forward.hint}\nMend the forward first; its gradients are looked at then."])
     if any(cause.kind == "error" and "NotImplementedError" in cause.text for cause in report.causes):
-        raise NotImplementedError
+        raise NotImplementedError("the forward is right so far; the backward is not written yet" if forward else "")
     if report.ok:
         worst = max(row.max_rel_error for row in report.rows)
-        return Result([], f"{len(report.rows)} arrays checked, worst relative error {worst:.0e}")
-    text = re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py", "your cell", str(report))
-    return Result([text])
+        return Result([], f"{plural(len(report.rows), 'array')} checked, worst relative error {worst:.0e}")
+    right = [row for row in report.rows if row.ok]
+    if len(report.rows) > MANY_ROWS and right:
+        report.rows = [row for row in report.rows if not row.ok]
+        report.notes.append(f"{plural(len(right), 'other row')} {'is' if len(right) == 1 else 'are'} right.")
+    return Result([re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py", "your cell", str(report))])

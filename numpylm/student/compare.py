@@ -94,8 +94,10 @@ def reference(name: str) -> str:
     raise ValueError(f"--as {name}: there is no such layer here; known are {', '.join(REFERENCES)}.{meant}")
 
 
-def compare(item: Found, name: str, seed: int = 0) -> Report:
+def compare(item: Found, name: str, seed: int = 0, rows_too: bool = True) -> Report:
     """Gradient check of a student's layer, with our layer's forward and gradients beside it.
+
+    A layer that stops at inputs (B, T, C) is given rows (N, C), unless ``rows_too`` says that it must take both.
 
     Raises
     ------
@@ -115,11 +117,14 @@ def compare(item: Found, name: str, seed: int = 0) -> Report:
             target = build(item, rng, args, **SIZES.get(name, PLAIN))
         try:
             return _beside(item, target, name, inputs, seed)
-        except CheckError:
-            if inputs[0].ndim != 3 or inputs[0].dtype.kind != "f" or len(inputs) > 1:
+        except CheckError as error:
+            if not rows_too or inputs[0].ndim != 3 or inputs[0].dtype.kind != "f" or len(inputs) > 1:
                 raise
             flat = (inputs[0].reshape(-1, inputs[0].shape[-1]),)  # some layers take rows only
-            return _beside(item, target, name, flat, seed)
+            try:
+                return _beside(item, target, name, flat, seed)
+            except CheckError:
+                raise error from None  # what it says of (B, T, C) is nearer to the fault
     except CheckError as error:
         return stopped(title, error)
     except Exception as error:
@@ -273,7 +278,7 @@ def _gradients(
         given = their_dx[place] if pair.parameter is None and place < len(their_dx) else None
         given = given if pair.parameter is None else pair.parameter.grad
         gaps[pair.theirs] = _gap(None if given is None else pair.view(given), grad_part(ours, pair.ours))
-    if gaps:
+    if gaps and report.ok:
         worst = max(gaps, key=lambda key: gaps[key])
         report.notes.append(
             f"gradients beside those of our {name}: largest relative difference {gaps[worst]:.1e}, in {worst}."
