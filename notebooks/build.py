@@ -20,6 +20,7 @@ import argparse
 import ast
 import hashlib
 import json
+import linecache
 import os
 import re
 import sys
@@ -213,18 +214,29 @@ def write_progress(file: Path, path: Path) -> None:
     """As if a student had solved every lesson before this one."""
     solved = {}
     for earlier in sources()[: sources().index(path)]:
-        code = ""
-        for cell in exercise_cells(earlier):
-            code += cell.code  # a check may name something from a cell before
-            source = "\n\n\n".join(dict.fromkeys(definition(code, name) for name in cell.objects))
+        for cell, source in solved_sources(earlier):
             solved[cell.name] = {"day": "2026-01-01", "source": source, "names": cell.objects}
     file.write_text(json.dumps(solved), encoding="utf-8")
 
 
-def definition(code: str, name: str) -> str:
-    """The text of the last function or class of that name."""
-    nodes = [node for node in ast.parse(code).body if getattr(node, "name", None) == name]
-    return ast.get_source_segment(code, nodes[-1]) or ""
+def solved_sources(path: Path) -> list[tuple[ExerciseCell, str]]:
+    """Each exercise of a lesson with what `check` would have kept of its solution."""
+    from numpylm.course.source import source_of
+
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    space: dict[str, Any] = {"__name__": f"lesson_{path.stem[:2]}"}
+    exec(compile(tree, path.name, "exec"), space)
+    found = []
+    for cell in exercise_cells(path):
+        name = f"<{path.stem}: {cell.name}>"
+        linecache.cache[name] = (len(cell.code), None, cell.code.splitlines(True), name)
+        exec(compile(cell.code, name, "exec"), space)
+        things = [space[part] for part in cell.objects]
+        for part, thing in zip(cell.objects, things, strict=True):
+            space[part.removeprefix("my_").removeprefix("My")] = thing
+        found.append((cell, source_of(*things)))
+    return found
 
 
 def tidy(book: Any) -> None:

@@ -11,8 +11,8 @@ import numpylm
 from numpylm import GPT, GPTConfig, LayerNorm, Linear
 from numpylm.cli import main
 from numpylm.course import check, collect, progress, swap
-from numpylm.course.checking import source_of
 from numpylm.course.judge import differ, equal
+from numpylm.course.source import source_of
 
 CONFIG = GPTConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12)
 
@@ -86,6 +86,28 @@ def test_source_of_a_class_that_was_made_in_a_cell():
     space = {"__name__": "__main__"}
     exec(compile(code, "<cell 1>", "exec"), space)
     assert source_of(space["Mine"]) == "class Mine:\n    def forward(self, x):\n        return x, None"
+
+
+def _cell(code, space, name):
+    import linecache
+
+    linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+    exec(compile(code, name, "exec"), space)
+
+
+def test_source_of_brings_helpers_constants_and_earlier_exercises():
+    """What stood in other cells is written along, in an order in which it can run."""
+    space = {"__name__": "cells"}
+    _cell("import numpy as np\nimport itertools\nfrom numpylm import relu\nHALF = 0.5\n", space, "<a>")
+    _cell("def helper(x):\n    return HALF * x\n\n\ndef my_normalize(x):\n    return helper(x)\n", space, "<b>")
+    space["normalize"] = space["my_normalize"]
+    _cell("class MyLayer:\n    def forward(self, x):\n        return relu(normalize(x))[0]\n", space, "<c>")
+    text = source_of(space["MyLayer"])
+    alone = {}
+    exec(text, alone)
+    assert alone["MyLayer"]().forward(np.array([-2.0, 2.0])).tolist() == [0.0, 1.0]
+    assert "normalize = my_normalize" in text
+    assert "from numpylm.functional import relu" in text
 
 
 def _module(path):

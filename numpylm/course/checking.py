@@ -1,7 +1,5 @@
 """``check``: the cell below each exercise."""
 
-import ast
-import linecache
 import textwrap
 from typing import Any
 
@@ -9,6 +7,7 @@ from numpylm.course import progress
 from numpylm.course.exercise import Verdict
 from numpylm.course.judge import judge
 from numpylm.course.lessons import find, lesson_of
+from numpylm.course.source import source_of
 
 
 def check(name: str, *theirs: Any) -> Any:
@@ -61,33 +60,3 @@ def _wrapped(text: str) -> str:
         keep = line.startswith(" ") or len(line) <= 100
         lines += [line] if keep else textwrap.wrap(line, 100)
     return "\n".join(lines)
-
-
-def source_of(*things: Any) -> str:
-    """The source of functions and classes, also of those that were made in a notebook's cell.
-
-    ``inspect.getsource`` cannot find a class of a cell; but the code of its methods knows its file, and the cell's
-    lines are in linecache.
-    """
-    parts: list[str] = []
-    for thing in things:
-        code = getattr(thing, "__code__", None)
-        if code is None:
-            methods = [value for value in vars(thing).values() if hasattr(value, "__code__")]
-            code = methods[0].__code__ if methods else None
-        text = "".join(linecache.getlines(code.co_filename)) if code is not None else ""
-        found = _definition(text, thing.__name__)
-        if found and found not in parts:
-            parts.append(found)
-    return "\n\n\n".join(parts)
-
-
-def _definition(source: str, name: str) -> str:
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # a cell with magics
-        return ""
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
-            return ast.get_source_segment(source, node) or ""
-    return ""

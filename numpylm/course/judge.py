@@ -280,6 +280,21 @@ def held_against(name: str) -> Test:
     return test
 
 
+def drops(make: Callable[[Any], Any], shape: tuple[int, ...]) -> Test:
+    """A test that a layer passes its rng on to the dropout inside it: with one, the output is another."""
+
+    def test(cls: Any) -> Result:
+        layer = make(cls)
+        x = np.random.default_rng(0).standard_normal(shape)
+        without, _ = layer.forward(x)
+        out, _ = layer.forward(x, np.random.default_rng(1))
+        if np.array_equal(out, without):
+            return Result([f"{cls.__name__}: its forward was given an rng, and nothing is dropped. Is rng handed on?"])
+        return Result()
+
+    return test
+
+
 MANY_ROWS = 6  # longer reports leave out the rows that are right
 
 

@@ -5,6 +5,7 @@ WRONG = {
         ("axis=1", "axis=0", "here the columns do"),
         ("np.tri(T)", "np.tri(T, k=-1)", "diagonal is missing"),
         ("np.tri(T)", "np.tri(T, k=1)", "one position of the future"),
+        ("weights.sum(axis=1, keepdims=True)", "T", "not by T"),
         ("weights / weights.sum(axis=1, keepdims=True)", "weights", "divide each row by its sum"),
     ],
     "softmax_backward": [
@@ -17,6 +18,12 @@ WRONG = {
         ("1 / math.sqrt(q.shape[-1])", "1 / q.shape[-1]", "divided by D"),
         ("np.where(mask, 0, -np.inf)", "np.where(mask, -np.inf, 0)", "the wrong way round"),
         ("if mask is not None", "if False", "the mask is not used"),
+        (
+            "scores + np.where(mask, 0, -np.inf).astype(scores.dtype)",
+            "scores * mask",
+            "the mask multiplies the scores",
+        ),
+        (".forward(p, rng)", ".forward(p, None)", "no weight is dropped"),
         ("(q @ k.swapaxes(-1, -2))", "(k @ q.swapaxes(-1, -2))", "exchanged"),
         ("return dropped @ v,", "return dropped,", "wrong shape"),
     ],
@@ -43,6 +50,7 @@ WRONG = {
     "CausalSelfAttention": [
         ("(dq, dk, dv)", "(dk, dq, dv)", "gradient"),
         ("causal_mask(T, T)", "None", "mask"),
+        ("self.dropout, rng)", "self.dropout)", "Is rng handed on"),
         ("split_heads(self.c_proj.backward(dy, c_proj_cache), self.n_head)", "split_heads(dy, self.n_head)", "c_proj"),
         ("np.split(qkv, 3, axis=-1))", "np.split(qkv, 3, axis=-1)[::-1])", "output"),
     ],

@@ -26,7 +26,13 @@ WRONG = {
         ),
         ("self.drop.backward(dx, drop_1_cache)", "self.drop.backward(dx, drop_2_cache)", "drop"),
         ("return dx + self.ln_1.backward(dnormed, ln_1_cache)", "return dx + dnormed", "ln_1.backward never"),
-        ("thought, mlp_cache = self.mlp.forward(normed)", "thought, mlp_cache = self.mlp.forward(x)", "output"),
+        (
+            "thought, mlp_cache = self.mlp.forward(normed)",
+            "thought, mlp_cache = self.mlp.forward(x)",
+            "no norm before the MLP",
+        ),
+        ("self.drop.forward(attended, rng)", "self.drop.forward(attended)", "only one of the two branches"),
+        ("self.attn.forward(normed, rng)", "self.attn.forward(normed)", "Is rng handed on"),
     ],
     "GPT": [
         ("self.wte.backward(dx, wte_cache)", "pass", "wte.backward never"),
@@ -38,11 +44,14 @@ WRONG = {
             "opposite order",
         ),
         ("dx = self.ln_f.backward(dx, ln_f_cache)", "pass", "ln_f.backward never"),
+        ("dx = self.drop.backward(dx, drop_cache)", "pass", "drop.backward never"),
     ],
     "count_parameters": [
         ("V * C + T * C", "2 * V * C + T * C", "it is tied"),
         (" + 2 * C", "", "last layer norm"),
         ("13 * C", "4 * C", "biases of the four linear layers"),
+        ("13 * C", "10 * C", "biases of c_attn"),
+        ("L * (12", "(12", "there are L of them"),
         ("12 * C * C", "11 * C * C", "output matrix is missing"),
     ],
 }

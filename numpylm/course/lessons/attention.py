@@ -8,7 +8,7 @@ import numpy as np
 from numpylm import attention as A
 from numpylm import functional as F
 from numpylm.course.exercise import Exercise, Lesson, Result
-from numpylm.course.judge import Rng, both, gradients, held_against, outputs
+from numpylm.course.judge import Rng, both, drops, gradients, held_against, outputs
 from numpylm.module import Array
 
 B, T, H, D = 2, 5, 3, 4
@@ -87,6 +87,21 @@ def _heads(split: Any, merge: Any) -> Result:
     return outputs(A.merge_heads, lambda rng: iter([(rng.standard_normal((B, H, T, D)),)]))(merge)
 
 
+def _drops_weights(attention: Any) -> Result:
+    """Half of the weights of 400 keys with equal scores are dropped, and the others doubled."""
+    q, k, v = np.zeros((1, 1, 1, 4)), np.zeros((1, 1, 400, 4)), np.eye(400)[None, None]
+    out, _ = attention(q, k, v, None, 0.5, np.random.default_rng(0))
+    weights = 400 * np.asarray(out)
+    if np.allclose(weights, 1):
+        return Result([f"{attention.__name__}: with dropout_p = 0.5 and an rng, no weight is dropped."])
+    if not np.isin(weights.round(6), (0.0, 2.0)).all():
+        return Result(
+            [f"{attention.__name__}: dropout must act on the weights after the softmax, and on nothing else."]
+        )
+    again, _ = attention(q, k, v, None, 0.5)
+    return Result([] if np.allclose(400 * again, 1) else [f"{attention.__name__}: without an rng nothing is dropped."])
+
+
 LESSON = Lesson(
     "06_attention",
     "Attention",
@@ -109,6 +124,7 @@ LESSON = Lesson(
                     "the future and the past are exchanged: row t must look at columns 0 … t.": lambda n: (
                         np.triu(np.ones((n, n))) / np.triu(np.ones((n, n))).sum(1, keepdims=True)
                     ),
+                    "row t is a mean of t + 1 numbers: divide it by t + 1, not by T.": lambda n: np.tri(n) / n,
                     "these are ones and zeros; divide each row by its sum to make it a mean.": np.tri,
                 },
             ),
@@ -124,34 +140,41 @@ LESSON = Lesson(
         Exercise(
             "attention",
             "softmax(Q Kᵀ / √D) V",
-            outputs(
-                lambda *args: A.scaled_dot_product_attention(*args)[0],
-                _attention_cases,
-                {
-                    "the scores are not scaled: divide them by √D.": lambda q, k, v, m=None: _attend(
-                        q, k, v, m, scale=1.0
-                    ),
-                    "the scores are divided by D, not by √D.": lambda q, k, v, m=None: _attend(
-                        q, k, v, m, scale=1 / q.shape[-1]
-                    ),
-                    "the scores are multiplied by √D where they must be divided.": lambda q, k, v, m=None: _attend(
-                        q, k, v, m, scale=math.sqrt(q.shape[-1])
-                    ),
-                    "the softmax runs over the queries. Each query distributes its attention over the keys: the last "
-                    "axis.": lambda q, k, v, m=None: _attend(q, k, v, m, axis=-2),
-                    "queries and keys are exchanged: a row of Q Kᵀ belongs to a query.": lambda q, k, v, m=None: (
-                        _attend(k, q, v, m)
-                    ),
-                    "the mask is the wrong way round: True means that the query may look there.": lambda q, k, v, m: (
-                        _attend(q, k, v, ~m)
-                    ),
-                    "right without a mask, but the mask is not used.": lambda q, k, v, m: _attend(q, k, v),
-                    "the mask is multiplied in after the softmax: then the rows do not sum to 1, and the future still "
-                    "counts in the denominator. Set the scores to -inf before it.": lambda q, k, v, m=None: _attend(
-                        q, k, v, m, after=True
-                    ),
-                },
-                cached=True,
+            both(
+                outputs(
+                    lambda *args: A.scaled_dot_product_attention(*args)[0],
+                    _attention_cases,
+                    {
+                        "the scores are not scaled: divide them by √D.": lambda q, k, v, m=None: _attend(
+                            q, k, v, m, scale=1.0
+                        ),
+                        "the scores are divided by D, not by √D.": lambda q, k, v, m=None: _attend(
+                            q, k, v, m, scale=1 / q.shape[-1]
+                        ),
+                        "the scores are multiplied by √D where they must be divided.": lambda q, k, v, m=None: _attend(
+                            q, k, v, m, scale=math.sqrt(q.shape[-1])
+                        ),
+                        "the softmax runs over the queries. Each query distributes its attention over the keys: the last "
+                        "axis.": lambda q, k, v, m=None: _attend(q, k, v, m, axis=-2),
+                        "queries and keys are exchanged: a row of Q Kᵀ belongs to a query.": lambda q, k, v, m=None: (
+                            _attend(k, q, v, m)
+                        ),
+                        "the mask is the wrong way round: True means that the query may look there.": lambda q, k, v, m: (
+                            _attend(q, k, v, ~m)
+                        ),
+                        "right without a mask, but the mask is not used.": lambda q, k, v, m: _attend(q, k, v),
+                        "the mask multiplies the scores; but e⁰ is 1, not 0. Where a query may not look, the score must be "
+                        "-inf.": lambda q, k, v, m: (
+                            F.softmax(q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1]) * m)[0] @ v
+                        ),
+                        "the mask is multiplied in after the softmax: then the rows do not sum to 1, and the future still "
+                        "counts in the denominator. Set the scores to -inf before it.": lambda q, k, v, m=None: _attend(
+                            q, k, v, m, after=True
+                        ),
+                    },
+                    cached=True,
+                ),
+                _drops_weights,
             ),
             (A.scaled_dot_product_attention,),
         ),
@@ -178,6 +201,7 @@ LESSON = Lesson(
             "the whole layer",
             both(
                 held_against("CausalSelfAttention"),
+                drops(lambda cls: cls(H * D, H, 0.5), (B, T, H * D)),
                 gradients(lambda rng: (rng.standard_normal((B, T, H * D)),), lambda cls: cls(H * D, H, 0.3)),
             ),
             (A.CausalSelfAttention,),

@@ -38,9 +38,13 @@ def _dropout(cls: Any) -> Result:
     layer = cls(0.3)
     x = np.ones((50, 40))
     out, _ = layer.forward(x, np.random.default_rng(0))
+    if not (x == 1).all():
+        return Result([f"{cls.__name__}: the forward changes its input x; make a new array."])
     if out is x or out is None:
         return Result([f"{cls.__name__}: with an rng, the forward must drop numbers; it returns its input."])
     kept = out != 0
+    if (kept == kept[0]).all() or (kept == kept[:, :1]).all():
+        return Result([f"{cls.__name__}: all rows (or columns) have the same mask. Every number is dropped by itself."])
     share = kept.mean()
     if abs(share - 0.7) > 0.05:
         return Result(
@@ -53,9 +57,14 @@ def _dropout(cls: Any) -> Result:
                 "the mean stays: 1 / 0.7 = 1.4286."
             ]
         )
-    same, _ = layer.forward(x)
+    again, _ = layer.forward(np.ones((50, 40)), np.random.default_rng(0))
+    if not np.array_equal(out, again):
+        return Result([f"{cls.__name__}: the same rng must give the same mask: draw it from rng, not from np.random."])
+    same, cache = layer.forward(x)
     if not np.array_equal(same, x):
         return Result([f"{cls.__name__}: without an rng there must be no dropout: return x as it is."])
+    if not np.array_equal(np.asarray(layer.backward(2 * x, cache)), 2 * x):
+        return Result([f"{cls.__name__}: the backward after a forward without an rng must return dy as it is."])
     return Result()
 
 
@@ -80,7 +89,17 @@ LESSON = Lesson(
             ),
             (_linear_gradients,),
         ),
-        Exercise("Linear", "the layer, forward and backward", held_against("Linear"), (Linear,), ("Linear",)),
+        Exercise(
+            "Linear",
+            "the layer, forward and backward",
+            both(
+                held_against("Linear"),
+                gradients(lambda rng: (rng.standard_normal((5, C)),), lambda cls: cls(C, OUT)),
+                gradients(lambda rng: (rng.standard_normal((2, 5, C)),), lambda cls: cls(C, OUT, bias=False)),
+            ),
+            (Linear,),
+            ("Linear",),
+        ),
         Exercise(
             "gelu",
             "GELU and its slope",

@@ -84,6 +84,12 @@ def _nll(z: Array, y: Array) -> Array:
     return -np.log(softmax(z)[np.arange(len(y)), y])
 
 
+def _every_row(dloss: float, z: Array, y: Array) -> Array:
+    dz = softmax(z)
+    dz[:, y] -= 1
+    return dloss * dz / len(y)
+
+
 LESSON = Lesson(
     "02_softmax_and_loss",
     "Softmax and loss: the first language model",
@@ -103,6 +109,8 @@ LESSON = Lesson(
                     "is -inf. Start from ones.": lambda i, V: _counts(i, V, 0) / _counts(i, V, 0).sum(1, keepdims=True),
                     "a pair that occurs several times is counted once: counts[a, b] += 1 with arrays a, b adds once "
                     "for each different place. np.add.at adds every time.": _counted_once,
+                    "the sums of the rows were laid along the columns: sum(axis=1, keepdims=True) keeps them in a "
+                    "column.": lambda i, V: _counts(i, V) / _counts(i, V).sum(1),
                     "row and column are exchanged: the row is x, the token before.": lambda i, V: (
                         _counts(i[::-1], V) / _counts(i[::-1], V).sum(1, keepdims=True)
                     ),
@@ -122,6 +130,8 @@ LESSON = Lesson(
                     "keepdims=True.": lambda z: (
                         np.exp(z - z.max(-1, keepdims=True)) / np.exp(z - z.max(-1, keepdims=True)).sum()
                     ),
+                    "the largest and the sum are those of all rows together. Each row is a distribution of its own: axis=-1, "
+                    "keepdims=True.": lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum(),
                     "normalised over the first axis; it should be the last one, axis=-1.": lambda z: _exp(z, 0),
                     "right for small numbers, but exp of 1000 is infinity. Subtract each row's maximum "
                     "first.": lambda z: np.exp(z) / np.exp(z).sum(-1, keepdims=True),
@@ -143,6 +153,7 @@ LESSON = Lesson(
                     "this is the sum over tokens. The loss is their mean, or it would grow with the batch.": lambda z, y: (
                         float(_nll(z, y).sum())
                     ),
+                    "this is one loss for each token. Take their mean.": _nll,
                     "the sign is wrong: log p is negative, a loss is -log p.": lambda z, y: float(-_nll(z, y).mean()),
                     "this is in bits (log2). The field's unit is nats: the natural logarithm.": lambda z, y: float(
                         _nll(z, y).mean() / math.log(2)
@@ -159,7 +170,22 @@ LESSON = Lesson(
         Exercise(
             "cross_entropy_backward",
             "(p - y) / N",
-            gradients(lambda rng: (rng.standard_normal((6, 5)), rng.integers(0, 5, 6))),
+            gradients(
+                lambda rng: (rng.standard_normal((6, 5)), rng.integers(0, 5, 6)),
+                slips={
+                    "dz[:, y] takes N columns of every row. In each row only the right token's entry gets the - 1: "
+                    "dz[np.arange(N), y].": _every_row,
+                    "the - 1 at the right tokens is missing: this is p, not p - y.": lambda d, z, y: (
+                        d * softmax(z) / len(y)
+                    ),
+                    "not divided by N: the loss is a mean.": lambda d, z, y: (
+                        len(y) * cross_entropy_backward(d, (softmax(z), y))
+                    ),
+                    "divided by the number of entries, N·V; the loss is a mean over the N positions.": lambda d, z, y: (
+                        cross_entropy_backward(d, (softmax(z), y)) / z.shape[1]
+                    ),
+                },
+            ),
             (cross_entropy, cross_entropy_backward),
         ),
         Exercise(

@@ -1,11 +1,12 @@
 """Exercises of lesson 07: embedding, block, the whole GPT, and counting its parameters."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from numpylm.course.exercise import Exercise, Lesson, Result
-from numpylm.course.judge import Rng, both, from_report, gradients, held_against, outputs
+from numpylm.course.judge import Rng, both, drops, from_report, gradients, held_against, outputs
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.gradcheck import gradcheck
 from numpylm.layers import Embedding
@@ -45,7 +46,34 @@ def _gpt(cls: Any) -> Result:
         return Result([f"{cls.__name__}: logits of shape {np.shape(logits)}, expected (B, T, V) = {right.shape}."])
     if not np.allclose(logits, right):
         return Result([f"{cls.__name__}: the logits differ from ours (by {np.abs(logits - right).max():.2g})."])
-    return from_report(gradcheck(cls(CONFIG), ids))
+    dropping = cls(replace(CONFIG, dropout=0.5), np.random.default_rng(0), np.float64)
+    if np.array_equal(dropping.forward(ids)[0], dropping.forward(ids, np.random.default_rng(0))[0]):
+        return Result([f"{cls.__name__}: its forward was given an rng, and nothing is dropped. Is rng handed on?"])
+    return both(
+        lambda it: from_report(gradcheck(it(CONFIG), ids)),
+        lambda it: from_report(gradcheck(it(replace(CONFIG, dropout=0.2)), ids)),
+    )(cls)
+
+
+def _drops_twice(cls: Any) -> Result:
+    """Both branches go through dropout: with branches of ones and p = 1/2 they add 0, 2 or 4 to x."""
+    block = cls(12, 3, 0.5, dtype=np.float64)
+    for projection in (block.attn.c_proj, block.mlp.c_proj):
+        projection.weight.data[...] = 0
+        projection.bias.data[...] = 1
+    block.attn.dropout = 0.0
+    added = np.asarray(block.forward(np.zeros((2, 5, 12)), np.random.default_rng(0))[0]).round(6)
+    if np.isin(added, (1.0, 3.0)).any():
+        return Result([f"{cls.__name__}: only one of the two branches goes through dropout. Does each get the rng?"])
+    if not np.isin(added, (0.0, 2.0, 4.0)).all() or len(np.unique(added)) < 3:
+        return Result([f"{cls.__name__}: each branch must go through dropout on its own, with its own mask."])
+    return Result()
+
+
+def _attention_drops(cls: Any) -> Any:
+    block = cls(12, 3, 0.5, dtype=np.float64)
+    block.drop.p = 0.0
+    return block
 
 
 LESSON = Lesson(
@@ -64,6 +92,8 @@ LESSON = Lesson(
             "attention and MLP, each with a norm before and a path around it",
             both(
                 held_against("Block"),
+                _drops_twice,
+                drops(_attention_drops, (2, 5, 12)),
                 gradients(lambda rng: (rng.standard_normal((2, 5, 12)),), lambda cls: cls(12, 3, 0.2)),
             ),
             (Block,),
@@ -83,6 +113,15 @@ LESSON = Lesson(
                     "the position embedding is missing: T C.": lambda V, T, L, C: count_parameters(V, T, L, C) - T * C,
                     "the biases of the four linear layers are missing: 3C + C + 4C + C = 9 C in each "
                     "block.": lambda V, T, L, C: count_parameters(V, T, L, C) - 9 * L * C,
+                    "the biases of c_attn are missing: 3 C in each block.": lambda V, T, L, C: (
+                        count_parameters(V, T, L, C) - 3 * L * C
+                    ),
+                    "a layer norm has 2 C parameters, and there are two in each block.": lambda V, T, L, C: (
+                        count_parameters(V, T, L, C) - 2 * L * C
+                    ),
+                    "the blocks are counted once; there are L of them.": lambda V, T, L, C: count_parameters(
+                        V, T, 1, C
+                    ),
                     "the two layer norms of each block are missing: 4 C.": lambda V, T, L, C: (
                         count_parameters(V, T, L, C) - 4 * L * C
                     ),

@@ -13,10 +13,10 @@ from numpylm.transformer import MLP
 EPS = 1e-5
 
 
-def normalize(x: Array) -> tuple[Array, Cache]:
+def normalize(x: Array, eps: float = EPS) -> tuple[Array, Cache]:
     """x̂ = (x - μ) / √(σ² + ε) over the last axis; the cache is (x̂, 1/√(σ² + ε))."""
     centred = x - x.mean(axis=-1, keepdims=True)
-    rstd = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + EPS)
+    rstd = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
     return centred * rstd, (centred * rstd, rstd)
 
 
@@ -57,14 +57,28 @@ def _centred(x: Array, axis: int = -1) -> Array:
     return x - x.mean(axis=axis, keepdims=True)
 
 
+def _rstd(x: Array) -> Array:
+    return normalize(x)[1][1]
+
+
 def _adds(cls: Any) -> Result:
+    """The forward of a residual around an MLP."""
     mlp = MLP(6, rng=np.random.default_rng(0), dtype=np.float64)
-    x = np.random.default_rng(1).standard_normal((2, 3, 6))
-    out, _ = cls(mlp).forward(x)
-    if np.shape(out) == x.shape and np.allclose(out, mlp.forward(x)[0]):
-        return Result([f"{cls.__name__}: the forward gives layer(x); x itself is missing: x + layer(x)."])
-    right = np.shape(out) == x.shape and np.allclose(out, x + mlp.forward(x)[0])
-    return Result([] if right else [f"{cls.__name__}: the forward should give x + layer(x)."])
+    test = outputs(
+        lambda x: x + mlp.forward(x)[0],
+        lambda rng: iter([_row(rng)]),
+        {"the forward gives layer(x); x itself is missing: x + layer(x).": lambda x: mlp.forward(x)[0]},
+        cached=True,
+    )
+    return test(cls(mlp).forward)
+
+
+def _rows_and_no_bias(cls: Any) -> Result:
+    """Rows (N, C) instead of (B, T, C), and a layer without bias."""
+    return both(
+        gradients(lambda rng: (rng.standard_normal((5, 6)),), lambda layer: layer(6)),
+        gradients(_row, lambda layer: layer(6, bias=False)),
+    )(cls)
 
 
 LESSON = Lesson(
@@ -87,6 +101,14 @@ LESSON = Lesson(
                     "ε is missing: a row of equal numbers would be 0 / 0.": lambda x: (
                         _centred(x) / np.sqrt(x.var(-1, keepdims=True))
                     ),
+                    "ε is added after the root and the division; it belongs to the variance, inside the root.": lambda x: (
+                        _centred(x) * (1 / x.std(-1, keepdims=True) + EPS)
+                    ),
+                    "the root is taken twice: the standard deviation is the root of the variance already.": lambda x: (
+                        _centred(x) / np.sqrt(x.std(-1, keepdims=True) + EPS)
+                    ),
+                    "one mean and one variance for all rows together. Each row is normalised for itself: axis=-1, "
+                    "keepdims=True.": lambda x: (x - x.mean()) / np.sqrt(x.var() + EPS),
                     "divided by the variance, not by its root.": lambda x: (
                         _centred(x) / (x.var(-1, keepdims=True) + EPS)
                     ),
@@ -101,13 +123,29 @@ LESSON = Lesson(
         Exercise(
             "normalize_backward",
             "the simplified gradient",
-            gradients(_row),
+            gradients(
+                _row,
+                slips={
+                    "the term x̂ · mean(g x̂) is missing: what comes through the variance.": lambda g, x: (
+                        _rstd(x) * (g - g.mean(-1, keepdims=True))
+                    ),
+                    "the term mean(g) is missing: what comes through the mean.": lambda g, x: (
+                        _rstd(x) * (g - normalize(x)[0] * (g * normalize(x)[0]).mean(-1, keepdims=True))
+                    ),
+                    "the last term is x̂ · mean(g x̂); here x̂ is missing before the mean.": lambda g, x: (
+                        _rstd(x) * (g - g.mean(-1, keepdims=True) - (g * normalize(x)[0]).mean(-1, keepdims=True))
+                    ),
+                    "the factor r in front, 1/√(σ² + ε), is missing.": lambda g, x: (
+                        normalize_backward(g, normalize(x)[1]) / _rstd(x)
+                    ),
+                },
+            ),
             (normalize, normalize_backward),
         ),
         Exercise(
             "LayerNorm",
             "with gain and bias",
-            held_against("LayerNorm"),
+            both(held_against("LayerNorm"), _rows_and_no_bias),
             (LayerNorm,),
             ("LayerNorm",),
         ),
