@@ -71,7 +71,7 @@ def test_right_optimizers_pass(factory):
     [
         (NoCorrection, "bias-correction", "correction of m is missing"),
         (OnlyTheFirst, "step", "vector does not move"),
-        (Crashes, "error", "in step"),
+        (Crashes, "error", "in Crashes.step"),
     ],
 )
 def test_wrong_optimizers_are_named(factory, kind, said):

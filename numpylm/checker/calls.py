@@ -67,18 +67,25 @@ def call(what: str, function: Callable, *args: Any, muted: Muted | None = None, 
 
 
 def describe(error: BaseException) -> str:
-    """An exception as the student's own file, line and code, then the message."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in OWN_FILES]
-    theirs = [
-        f
-        for f in frames
-        if not f.filename.startswith((str(PACKAGE), NUMPY, PYTHON, "<frozen")) and "site-packages" not in f.filename
-    ]
-    inner = theirs[-1] if theirs else next((f for f in reversed(frames) if not f.filename.startswith(NUMPY)), None)
+    """An exception as the student's own file, line and code, then the message.
+
+    Where one of the student's functions called another, both lines are shown: the error shows itself in the last one,
+    but it may have been made in the first, which handed something wrong on.
+    """
+    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    frames = [(frame, line) for frame, line in frames if frame.f_code.co_filename not in OWN_FILES]
+    theirs = [(frame, line) for frame, line in frames if _is_students(frame.f_code.co_filename)]
+    if not theirs:
+        theirs = [pair for pair in frames if not pair[0].f_code.co_filename.startswith(NUMPY)][-1:]
     said = f"{type(error).__name__}: {error}"
     if isinstance(error, SystemExit):
         said = "It calls exit(), which ends the whole program: raise an error instead."
-    if inner is None:
-        return said
-    code = (inner.line or linecache.getline(inner.filename, inner.lineno or 0)).strip()
-    return f"{said}\n  {inner.filename}, line {inner.lineno}, in {inner.name}\n    {code}"
+    shown = [theirs[0], theirs[-1]] if len(theirs) > 1 else theirs
+    for frame, line in shown:
+        file, name = frame.f_code.co_filename, frame.f_code.co_qualname
+        said += f"\n  {file}, line {line}, in {name}\n    {linecache.getline(file, line).strip()}"
+    return said
+
+
+def _is_students(file: str) -> bool:
+    return not file.startswith((str(PACKAGE), NUMPY, PYTHON, "<frozen")) and "site-packages" not in file
