@@ -79,7 +79,7 @@ def outputs(ours: Callable, cases: Cases, slips: Mapping[str, Callable] | None =
     def test(*theirs: Any) -> Result:
         function = theirs[0]
         name = getattr(function, "__name__", "it")
-        count = 0
+        before: list[tuple[tuple, Any]] = []
         for args in cases(np.random.default_rng(0)):
             given = copy.deepcopy(args)
             got = function(*given)
@@ -92,11 +92,11 @@ def outputs(ours: Callable, cases: Cases, slips: Mapping[str, Callable] | None =
             problem = differ(got, want, args, function)
             if problem:
                 for sentence, slip in (slips or {}).items():
-                    if _same_slip(slip, args, got):
+                    if all(_same_slip(slip, *case) for case in [*before, (args, got)]):
                         return Result([f"{name}: {sentence}"])
                 return Result([f"{name}{_called(args)}: {problem}"])
-            count += 1
-        return Result([], f"{count} {'case' if count == 1 else 'cases'} as expected")
+            before.append((args, got))
+        return Result([], f"{plural(len(before), 'case')} as expected")
 
     return test
 

@@ -4,6 +4,13 @@ WRONG = {
     "numerical_gradient": [
         ("x[i] = value - h\n    ", "x[i] = value\n    ", "half the gradient"),
         ("(2 * h)", "h", "divide by 2 * h"),
+        ("(2 * h)", "2 * h", "write / (2 * h)"),
+        (
+            "gradient[i] = (up - down) / (2 * h)",
+            "gradient[i] = (up - down) / (2 * h)\n        return gradient",
+            "inside the loop",
+        ),
+        ("np.ndindex(x.shape)", "range(len(x))", "whole rows"),
         ("up - down", "down - up", "the sign is wrong"),
         ("        x[i] = value\n", "", "not put back"),
         ("np.array(x, dtype=np.float64)", "x.copy()", "cut back to a whole number"),
@@ -20,6 +27,13 @@ WRONG = {
         ("np.maximum(size, floor)", "np.abs(n)", "divided by |n| alone"),
         ("np.maximum(size, floor)", "(np.abs(a) + np.abs(n))", "divided by the sum"),
         ("np.maximum(size, floor)", "size", "the floor is missing"),
+        ("float((np.abs(a - n) / np.maximum(size, floor)).max())", "np.abs(a - n) / np.maximum(size, floor)", "of it"),
+        ("1e-4 * size.max()", "1e-4 * max(a.max(), n.max())", "np.abs first"),
+        (
+            "(np.abs(a - n) / np.maximum(size, floor)).max()",
+            "np.abs(a - n).max() / max(size.max(), floor)",
+            "Divide each by its own size",
+        ),
         ("floor = max(1e-4 * size.max(), 1e-250)", "floor = 1e-8", "a fixed number"),
         ("max(1e-4 * size.max(), 1e-250)", "1e-4 * size.max()", "at least 1e-250"),
         ("(np.abs(a - n) /", "((a - n) /", "keep their sign"),

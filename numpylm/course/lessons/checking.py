@@ -108,6 +108,26 @@ def _restored_by_one_h(f: Callable, x: Array, h: float) -> Array:
     return gradient
 
 
+def _rows_together(f: Callable, x: Array, h: float) -> Array:
+    x = np.array(x, dtype=np.float64)
+    gradient = np.zeros(x.shape)
+    for i in range(len(x)):
+        value = x[i]  # a view, which moves along
+        x[i] = value + h
+        up = f(x)
+        x[i] = value - h
+        gradient[i] = (up - f(x)) / (2 * h)
+        x[i] = value
+    return gradient
+
+
+def _first_only(f: Callable, x: Array, h: float) -> Array:
+    gradient = np.zeros(np.shape(x))
+    first = (0,) * np.ndim(x)
+    gradient[first] = numerical_gradient(f, x, h)[first]
+    return gradient
+
+
 def _number_kinds(function: Callable) -> Result:
     """Integers and float32: the steps must be made in float64."""
     for x, why in (
@@ -138,6 +158,7 @@ def _errors(rng: Rng) -> Iterator[tuple]:
     a[3, 4] *= 1.1
     yield a, n
     yield np.array([1.0, 0.0]), np.array([1.0, 1e-12])
+    yield np.array([-1.0, 0.0]), np.array([-1.0, -1e-12])
     yield np.zeros(3), np.zeros(3)
 
 
@@ -298,6 +319,11 @@ LESSON = Lesson(
                         "x[i] is not put back before the next element is moved, so all elements before stand at "
                         "x - h.": _differences(1, -1, 2, back=False),
                         "the sign is wrong: it is f(x + h) - f(x - h).": _differences(-1, 1, 2),
+                        "divided by 2 and multiplied by h: write / (2 * h).": lambda f, x, h: (
+                            h * h * numerical_gradient(f, x, h)
+                        ),
+                        "whole rows were moved together. Move one element at a time: for i in np.ndindex(x.shape).": _rows_together,
+                        "only the first element was done. Is the return inside the loop?": _first_only,
                         "this is one number: all elements were moved together. A gradient has one number for each "
                         "element; move one at a time.": lambda f, x, h: float((f(x + h) - f(x - h)) / (2 * h)),
                         "zero everywhere: f never sees an x that was moved. (reshape(-1) and ravel() of a transposed "
@@ -346,6 +372,11 @@ LESSON = Lesson(
                     ),
                     "the differences keep their sign: a - n can be negative. Take np.abs of it.": lambda a, n: float(
                         ((a - n) / _size(a, n)).max()
+                    ),
+                    "this is an array: return the largest of it, .max().": lambda a, n: np.abs(a - n) / _size(a, n),
+                    "the floor is made of the largest number, which may be negative or 0, not of the largest size: "
+                    "np.abs first.": lambda a, n: float(
+                        (np.abs(a - n) / np.maximum(_plain_size(a, n), max(1e-4 * max(a.max(), n.max()), 1e-250))).max()
                     ),
                     "the floor is a fixed number, so tiny gradients are not compared at all. Take 1e-4 of the largest "
                     "number in the two arrays.": lambda a, n: float(
