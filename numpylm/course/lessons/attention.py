@@ -42,10 +42,13 @@ def _attend(
     scale: float | None = None,
     axis: int = -1,
     after: bool = False,
+    times: bool = False,
 ) -> Array:
     """Attention with one thing or another done wrongly."""
     scores = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
-    if mask is not None and not after:
+    if mask is not None and times:
+        scores = scores * mask
+    elif mask is not None and not after:
         scores = scores + np.where(mask, 0, -np.inf)
     p = F.softmax(scores, axis)[0]
     return (p * mask if after and mask is not None else p) @ v
@@ -159,14 +162,12 @@ LESSON = Lesson(
                         "queries and keys are exchanged: a row of Q Kᵀ belongs to a query.": lambda q, k, v, m=None: (
                             _attend(k, q, v, m)
                         ),
-                        "the mask is the wrong way round: True means that the query may look there.": lambda q, k, v, m: (
-                            _attend(q, k, v, ~m)
+                        "the mask is the wrong way round: True means that the query may look there.": lambda q, k, v, m=None: (
+                            _attend(q, k, v, None if m is None else ~m)
                         ),
-                        "right without a mask, but the mask is not used.": lambda q, k, v, m: _attend(q, k, v),
+                        "right without a mask, but the mask is not used.": lambda q, k, v, m=None: _attend(q, k, v),
                         "the mask multiplies the scores; but e⁰ is 1, not 0. Where a query may not look, the score must be "
-                        "-inf.": lambda q, k, v, m: (
-                            F.softmax(q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1]) * m)[0] @ v
-                        ),
+                        "-inf.": lambda q, k, v, m=None: _attend(q, k, v, m, times=True),
                         "the mask is multiplied in after the softmax: then the rows do not sum to 1, and the future still "
                         "counts in the denominator. Set the scores to -inf before it.": lambda q, k, v, m=None: _attend(
                             q, k, v, m, after=True
