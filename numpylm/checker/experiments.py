@@ -161,9 +161,8 @@ class Laboratory:
             cured = self.cured(setup.replace(inputs=inputs, options=options))
             if cured:
                 text = (
-                    "{what} is right if nothing is masked, and wrong with the mask: what the forward hides, the "
-                    "backward "
-                    "must hide in the same way."
+                    "{what} is right if nothing is masked, and wrong with the mask: the backward must hide what the "
+                    "forward hides, and count (in a sum, a mean) what the forward counts."
                 )
                 yield cured, Cause("mask", text, 90)
 

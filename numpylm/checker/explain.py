@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from numpylm.checker.drawn import not_the_same_twice
 from numpylm.checker.evidence import cosine, gather
 from numpylm.checker.experiments import CLOSE, Laboratory, errors
 from numpylm.checker.parts import detect
@@ -25,6 +26,8 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
             row.explain([broken])
         return
     trial = kind_trial(strict)
+    if not_the_same_twice(report, trial):
+        return
     targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
     causes: Causes = {row.name: unusable(trial.subject.name, targets[row.name][1]) for row in failing}
     behaviour(trial, [name for name, found in causes.items() if not found], causes)

@@ -9,6 +9,7 @@ import numpy as np
 
 from numpylm.checker.evidence import FIT, Evidence
 from numpylm.checker.report import Cause, listing
+from numpylm.checker.sizes import named_inputs
 from numpylm.checker.trial import Trial
 from numpylm.module import Array
 
@@ -63,14 +64,19 @@ def dependence(e: Evidence, trial: Trial, index: int) -> list[Cause]:
     if given is None:
         return []
     true = e.jacobian
-    looks = (_transposed(e, true, given), _routed(e, trial, true, given), _partial(e, trial, true))
+    looks = (
+        _transposed(e, true, given),
+        _routed(e, trial, true, given),
+        _moved(e, true, given),
+        _partial(e, trial, true),
+    )
     causes = [cause for cause in looks if cause]
     out_shape = np.shape(trial.out)
     if e.name not in trial.subject.input_names or not out_shape:
         return causes
     ink = FIT * float(np.abs(true).max(initial=0))
     n, a = (np.abs(j) > ink for j in (true, given))
-    causes += [cause for cause in (_causal(e, n, a, out_shape), _axes(e, n, a, out_shape)) if cause]
+    causes += [cause for cause in (_causal(e, true, given, out_shape), _axes(e, n, a, out_shape)) if cause]
     if not causes and out_shape == e.a.shape:
         causes += [cause for cause in (_elementwise(e, trial, n, true, given),) if cause]
     return causes
@@ -100,7 +106,7 @@ def _routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | Non
         return None
     ink = FIT * max(float(np.abs(n).max(initial=0)), 1e-300)
     own = np.abs(a - n).max(axis=1) <= ink
-    other = np.array([(np.abs(n - row).max(axis=1) <= ink).any() for row in a])
+    other = np.array([np.abs(row).max() > ink and (np.abs(n - row).max(axis=1) <= ink).any() for row in a]) | own
     if own.all() or not other.all():
         return None
     p = int(np.flatnonzero(~own)[0])
@@ -111,6 +117,44 @@ def _routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | Non
         f"{int((~own).sum())} of {blocks} places). Was one of two arrays sorted or shuffled, and the other not?"
     )
     return Cause("permuted", text, 91, e.name)
+
+
+def _moved(e: Evidence, true: Array, given: Array) -> Cause | None:
+    """What one output sends back lands at another index of one axis than it should."""
+    if true.size > LARGEST * 500:
+        return None
+    ink = FIT * max(float(np.abs(true).max(initial=0)), 1e-300)
+    bad = np.flatnonzero(np.abs(true - given).max(axis=1) > ink)
+    for axis in range(e.a.ndim):
+        length = e.a.shape[axis]
+        if not 1 < length <= 32 or e.a.size // length < 2:
+            continue
+        n, a = (np.moveaxis(j[bad].reshape(len(bad), *e.a.shape), axis + 1, 1) for j in (true, given))
+        n, a = n.reshape(len(bad), length, -1), a.reshape(len(bad), length, -1)
+        gap = np.abs(a[:, :, None] - n[:, None]).max(axis=-1)  # (output, given at, belongs at)
+        gap -= np.eye(length) * ink / 2  # where several fit, nothing moved
+        full = np.abs(a).max(axis=-1) > ink
+        if not full.any() or (gap.min(axis=-1) > ink)[full].any():
+            continue
+        row, at = np.nonzero(full)
+        to = gap.argmin(axis=-1)[full]
+        once = len(np.unique(row * length + to)) == len(to)  # nothing is copied to several places
+        if once and (at != to).any():
+            return _say_moved(e, axis, at, to, lost=len(at) < int((np.abs(n).max(axis=-1) > ink).sum()))
+    return None
+
+
+def _say_moved(e: Evidence, axis: int, at: Array, to: Array, lost: bool) -> Cause:
+    shift, first = np.unique(to - at), int(np.flatnonzero(at != to)[0])
+    how = (
+        f"always by {abs(int(shift[0]))}" if len(shift) == 1 else f"index {at[first]} gets what belongs to {to[first]}"
+    )
+    rest = ", and some of it is lost at the end" if lost else ""
+    text = (
+        f"{e.what} has the right values at the wrong places along axis {axis} ({how}{rest}). An index, the direction "
+        "of a shift, or the order in which an axis was split, is another one in backward than in forward."
+    )
+    return Cause("permuted", text, 92, e.name)
 
 
 def _partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
@@ -145,33 +189,60 @@ def _partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
                 f"{e.what} does not count every place along axis {axis} of the output once: the weights are {said} "
                 "where all should be 1."
             )
+            counted = _counts(trial, weights)
+            if counted:
+                return Cause("counting", f"{text} They are {counted}: divide by what was counted.", 93, e.name)
         return Cause("partial", text, 87, e.name)
     return None
 
 
+def _counts(trial: Trial, weights: Array) -> str:
+    """Whether weights are numbers of True in a mask, row by row, or shares of its row's length."""
+    for name, value in named_inputs(trial):
+        if isinstance(value, np.ndarray) and value.dtype == np.bool_ and value.shape[:1] == weights.shape:
+            count = value.reshape(len(value), -1).sum(axis=1)
+            length = value[0].size
+            for number, said in (
+                (count, f"the number of True in each row of {name}"),
+                (count / length, f"the share of True in each row of {name} (what was counted / {length})"),
+            ):
+                if np.allclose(weights, number, rtol=FIT):
+                    return said
+    return ""
+
+
 def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
-    """The forward looks only back along some axis; the backward does not, or not in the same way."""
+    """The forward looks back, and only back, along some axis; the backward does not, or not in the same way."""
+    ink = FIT * float(np.abs(n).max(initial=0))
     for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
-        true, given = (_along(j, out_shape, e.a.shape, axis) for j in (n, a))  # (out position, in position)
-        if true.shape[0] != true.shape[1] or len(true) < 3 or np.triu(true, 1).any() or not np.tril(true, -1).any():
+        true, given = (_along(np.abs(j) > ink, out_shape, e.a.shape, axis) for j in (n, a))  # (out, in) positions
+        if true.shape[0] != true.shape[1] or len(true) < 3 or (true != np.tri(len(true), dtype=bool)).any():
             continue
-        later = np.argwhere(np.triu(given, 1))
-        lost = np.argwhere(true & ~given)
-        if len(later):
-            off = " by exactly one position" if (later[:, 1] - later[:, 0] == 1).all() and len(true) > 2 else ""
+        later, lost = np.argwhere(np.triu(given, 1)), np.argwhere(true & ~given)
+        last = np.moveaxis((n - a).reshape(*out_shape, -1), axis, 0)[-1]  # the last position sees all, mask or not
+        if len(later) and np.abs(last).max() <= ink:
+            off = " by exactly one position" if (later[:, 1] - later[:, 0] == 1).all() else ""
             text = (
                 f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "
                 f"cannot see (axis {axis}). The forward never looks ahead, the backward does{off}: the causal mask "
                 f"is {'off by one' if off else 'missing'} in backward."
             )
             return Cause("causal", text, 95 if off else 80, e.name)
+        if len(later):
+            text = (
+                f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "
+                f"cannot see (axis {axis}), and the last position, which sees all, is wrong as well. So it is not "
+                "the mask alone: is a matrix between positions used where its transpose is needed (dv = Pᵀ dy, dk = "
+                "dSᵀ q)?"
+            )
+            return Cause("transposed", text, 80, e.name)
         if len(lost) and (lost[:, 0] == lost[:, 1]).any():
             text = (
                 f"{e.what}: no gradient goes from output position {lost[0][0]} to position {lost[0][1]}, which it "
-                f"sees in the forward (axis {axis}): the causal mask in backward is off by one, the diagonal belongs "
-                "to what may be seen."
+                f"sees in the forward (axis {axis}), as if the causal mask in backward were off by one: the diagonal "
+                "belongs to what may be seen."
             )
-            return Cause("causal", text, 94, e.name)
+            return Cause("causal", text, 85, e.name)
     return None
 
 
