@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from numpylm.checker.drawn import not_the_same_twice
-from numpylm.checker.evidence import cosine, gather
+from numpylm.checker.evidence import Evidence, cosine, gather
 from numpylm.checker.experiments import CLOSE, Laboratory, errors
 from numpylm.checker.parts import detect
+from numpylm.checker.pinpoint import follow, pinpoint
 from numpylm.checker.recovered import recover
 from numpylm.checker.report import Cause, Report, Row, listing
 from numpylm.checker.shapes import unusable
@@ -15,6 +16,9 @@ from numpylm.checker.structure import dependence, linear
 from numpylm.checker.subject import CheckError
 from numpylm.checker.trial import Conditions, Target, Trial
 from numpylm.checker.wiring import Causes, Check, inner_causes
+
+
+VAGUE = 78  # what weighs less is a hint, no explanation
 
 
 def explain(report: Report, strict: Trial, check: Check) -> None:
@@ -126,12 +130,25 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
             pass
     for cause in recover(trial, gathered):
         causes[cause.place].append(cause)
+    point_out(trial, wrong, gathered, causes)
     for names, cause in Laboratory(trial, list(wrong)).causes():
         for name in names:
             if cause.kind == "initial-values":  # the rarer coincidence: the transpose may be a symmetric one, scaled
                 causes[name] = [replace(c, weight=c.weight - 10) if c.kind == "transposed" else c for c in causes[name]]
             what = gathered[name].what
             causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
+
+
+def point_out(
+    trial: Trial, wrong: dict[str, tuple[int, Target]], gathered: dict[str, Evidence], causes: Causes
+) -> None:
+    """For what nobody could explain: the line in which it goes wrong."""
+    vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < VAGUE]
+    flow = follow(trial) if vague else None
+    for name in vague if flow is not None else ():
+        found = pinpoint(flow, wrong[name][1], wrong[name][0], gathered[name])
+        if found is not None:
+            causes[name].append(found)
 
 
 def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str) -> Cause:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from numpylm.checker.evidence import FIT, Evidence, cosine
-from numpylm.checker.sizes import name_factor
 from numpylm.checker.report import Cause
+from numpylm.checker.sizes import name_factor
 from numpylm.module import Array
 
 Detective = Callable[[Evidence], Cause | None]

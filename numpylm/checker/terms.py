@@ -215,8 +215,8 @@ def misplaced(e: Evidence) -> Cause | None:
             continue
         if np.abs(np.sort(e.a, axis) - np.sort(e.n, axis)).max() <= FIT * e.scale:
             text = (
-                f"{e.what} has the right numbers along axis {axis}, but not at the right places: what belongs to one index "
-                "of that axis lands at another. Is an index (of a maximum, an id, a shift) lost or off?"
+                f"{e.what} has the right numbers along axis {axis}, but not at the right places: what belongs to one "
+                "index of that axis lands at another. Is an index (of a maximum, an id, a shift) lost or off?"
             )
             return Cause("permuted", text, 77, e.name)
     return None
