@@ -24,6 +24,7 @@ class Cone:
     lines: set[int] = field(default_factory=set)
     right: dict[str, Value] = field(default_factory=dict)  # what comes in, and is right
     unknown: list[Value] = field(default_factory=list)
+    moment: int = 0  # when the last of its lines had been run
 
 
 class Flow:
@@ -112,6 +113,7 @@ class Flow:
             if (moment, number) in seen:
                 continue
             seen.add((moment, number))
+            cone.moment = max(cone.moment, moment)
             cone.lines.add(self.source[number].number if number in self.source else number)
             for value in self._read(reads, moment):
                 if value in self.truth:

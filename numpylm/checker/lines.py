@@ -99,7 +99,7 @@ class Record:
                 if np.array_equal(last.array, value):
                     continue
                 self.values.remove(last)  # changed in place: what it was before is gone
-                made = last.made + made
+                made = last.made + made if np.any(last.array) else made  # np.zeros makes a place, not a value
             self._last[name] = Value(name, value.copy(), made, value)
             self.values.append(self._last[name])
         self.moments.append(frame.f_lineno)

@@ -66,6 +66,10 @@ def never_written(e: Evidence) -> Cause | None:
     return Cause("never-written", text, 97, e.name)
 
 
+def _sigmoid(k: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-k)))
+
+
 FORMS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
     ("{}", lambda k: k),
     ("(1 - {})", lambda k: 1 - k),
@@ -74,6 +78,9 @@ FORMS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
     ("(1 - {}²)", lambda k: 1 - k * k),
     ("{} (1 - {})", lambda k: k * (1 - k)),
     ("exp({})", lambda k: np.exp(np.minimum(k, 700))),
+    ("sigmoid({})", lambda k: _sigmoid(k)),
+    ("the slope of the sigmoid at {}", lambda k: _sigmoid(k) * (1 - _sigmoid(k))),
+    ("the slope of tanh at {}", lambda k: 1 - np.tanh(k) ** 2),
 )
 
 

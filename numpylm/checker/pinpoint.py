@@ -1,15 +1,20 @@
 """The line of the student's backward in which a gradient goes wrong, and what should stand there."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from numpylm.checker import lines, products
 from numpylm.checker.evidence import Evidence, cosine
 from numpylm.checker.flow import Cone, Flow
+from numpylm.checker.lines import Value
 from numpylm.checker.parts import detect
 from numpylm.checker.report import Cause, listing
-from numpylm.checker.suspects import AFFORDABLE, Suspect, first_wrong
+from numpylm.checker.suspects import Suspect, first_wrong
 from numpylm.checker.trial import Target, Trial
 from numpylm.module import Array
+
+SURE, VAGUE = 78, 66  # weights of a place without a formula: in up to three lines, or in more
 
 
 def follow(trial: Trial) -> Flow | None:
@@ -27,17 +32,24 @@ def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | Non
     if not cone.lines:
         return None
     suspect = first_wrong(flow, cone, e, index)
-    if suspect is not None:
-        cone = flow.cone_of(suspect.value)
+    if suspect is None:
+        return replace(_explained(flow, e, cone, None), place=e.name)
+    said: dict[Value, Cause] = flow.__dict__.setdefault("said", {})  # several gradients suffer from one fault
+    if suspect.value not in said:
+        said[suspect.value] = _explained(flow, e, flow.cone_of(suspect.value), suspect)
+    return replace(said[suspect.value], place=e.name)
+
+
+def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> Cause:
     text = _place(flow, e, cone, suspect)
-    given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n if e.full else None)
-    found = None
-    if true is not None:
-        found = _formula(flow, cone, given, true) or _pattern(flow, e, given, true, suspect)
+    given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
+    if np.isnan(true).any():
+        return Cause("wiring", text, SURE if len(cone.lines) < 4 else VAGUE)
+    found = _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
     if found is None:
-        gap = "" if true is None else f" (Cosine with the truth {cosine(given, true):.3f}.)"
-        return Cause("wiring", text + gap, 74 if len(cone.lines) < 4 else 65, e.name)
-    return Cause(found.kind, f"{text} {found.text}", found.weight, e.name)
+        text += f" (Cosine with the truth {cosine(given, true):.3f}.)"
+        return Cause("wiring", text, SURE if len(cone.lines) < 4 else VAGUE)
+    return Cause(found.kind, f"{text} {found.text}", found.weight)
 
 
 def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
@@ -62,46 +74,53 @@ def _where(flow: Flow, cone: Cone) -> str:
 
 def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
     """What stands there, and what should stand there, as products of what is known."""
-    known = _known(flow, cone, true)
+    known = _known(flow, cone, given)
     wrong, right = products.explain(given, known), products.explain(true, known)
     if right:
         now = f" Here it is {wrong}." if wrong else ""
-        return Cause("missing-factor", f"Right would be {right}.{now}", 84 if wrong else 82)
+        return Cause("missing-factor", f"Right would be {right}.{now}", 84)
     for sign, said in ((1, "A term is missing: {}."), (-1, "There is a term too much: {}.")):
         term = products.explain(sign * (true - given), known)
         if term:
             return Cause("missing-term", said.format(term), 83)
-    if wrong:
-        return Cause("missing-factor", f"It is {wrong}, and that is not the gradient.", 79)
     return None
 
 
-def _known(flow: Flow, cone: Cone, true: Array) -> dict[str, Array]:
-    """Arrays by the student's own names: first those that the lines read, then all others, then true gradients."""
+def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
+    """Arrays by the student's own names: first those that the lines read, then all others."""
     reads = {name for number in cone.lines if number in flow.source for name in flow.source[number].reads}
-    usable = [v for v in flow.record.values if v.array.size > 1]
-    usable.sort(key=lambda v: (v.name not in reads, v in flow.rest))
-    known = {v.name: v.array.astype(np.float64) for v in usable if v.array.dtype.kind in "fb"}
+    held = {v.name: v for v in flow.record.values if v.array.size > 1 and v.made[0][0] <= cone.moment}
+    known: products.Known = {}
+    for value in sorted(held.values(), key=lambda v: (v.name not in reads, v in flow.rest)):
+        same = value in flow.rest and value.array.shape == given.shape and np.array_equal(value.array, given)
+        if not same:
+            known[value.name] = value.array
     known |= {f"{n}.data": p.data for n, p in flow.trial.subject.parameters if np.size(p.data) > 1 and n not in known}
     for made in flow.made:
-        if made.array.size > 1 and made.array.dtype.kind in "fb":
-            known.setdefault(made.name, made.array.astype(np.float64))
-    measured: dict = flow.trial.__dict__.setdefault("inner", {})
-    for owner in flow.slopes:
-        total = sum(gradient.size for gradient in measured.values())
-        if owner not in flow.truth.values() and (owner in measured or owner.array.size + total <= AFFORDABLE):
-            known[f"(the gradient of {owner.name})"] = flow.true_gradient(owner)
-    own = {name for name, k in known.items() if name.startswith("(") and k.shape == true.shape and np.allclose(k, true)}
-    return {name: k for name, k in known.items() if name not in own}
+        if made.array.size > 1:
+            known.setdefault(made.name, made.array)
+    return known | _series(flow.made, 1) | _series(flow.record.values, -1)
 
 
-def _pattern(flow: Flow, e: Evidence, given: Array, true: Array, suspect: Suspect | None) -> Cause | None:
+def _series(values: list[Value], direction: int) -> products.Known:
+    """What a loop made in its rounds, side by side in the order of time, along axis 1."""
+    rounds: dict[str, list[Array]] = {}
+    for value in values:
+        rounds.setdefault(value.name, []).append(value.array)
+    return {
+        f"{name} of all rounds": np.stack(arrays[::direction], axis=1)
+        for name, arrays in rounds.items()
+        if len(arrays) > 2 and arrays[0].ndim == 2 and len({array.shape for array in arrays}) == 1
+    }
+
+
+def _pattern(flow: Flow, e: Evidence, cone: Cone, given: Array, true: Array, suspect: Suspect | None) -> Cause | None:
     """One of the usual patterns, in a variable of the student's."""
-    known = {n: k for n, k in _known(flow, Cone(), true).items() if k.shape == given.shape and not n.startswith("(")}
+    known = {n: k for n, k in _known(flow, cone, given).items() if k.shape == given.shape and k.dtype.kind == "f"}
     name = suspect.owner.name if suspect else e.name
     inner = Evidence(e.layer, name, given, true, known=known, sizes=e.sizes, heads=e.heads)
     best = max(detect(inner), key=lambda cause: cause.weight, default=None)
-    if best is None or best.weight < 70:
+    if best is None or best.weight < 70 or given.size < 2:
         return None
     text = best.text.removeprefix(f"{e.layer}: ")
     return Cause(best.kind, text[0].upper() + text[1:], min(best.weight, 84))

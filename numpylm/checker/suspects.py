@@ -11,7 +11,7 @@ from numpylm.checker.flow import Cone, Flow, named_after, relaid
 from numpylm.checker.lines import Value
 from numpylm.module import Array
 
-AFFORDABLE = 900  # entries of variables whose true gradient is measured in full, for one layer
+AFFORDABLE = 600  # entries of variables whose true gradient is measured in full, for one layer
 CURED = 0.8  # what part of the wrong entries may stay wrong
 
 
