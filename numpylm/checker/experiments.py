@@ -63,7 +63,15 @@ class Laboratory:
 
     def causes(self) -> Iterator[tuple[list[str], Cause]]:
         """(names of the arrays that it explains, cause) for each experiment that cures something."""
-        for experiment in (self._initial, self._dropout, self._ones, self._ids, self._ignored, self._mask, self._mirrored):
+        for experiment in (
+            self._initial,
+            self._dropout,
+            self._ones,
+            self._ids,
+            self._ignored,
+            self._mask,
+            self._mirrored,
+        ):
             yield from experiment()
 
     def _initial(self) -> Iterator[tuple[list[str], Cause]]:
@@ -166,12 +174,13 @@ class Laboratory:
                 )
                 yield cured, Cause("mask", text, 90)
 
-
     def _mirrored(self) -> Iterator[tuple[list[str], Cause]]:
         """Backward uses an array reversed along one axis, or untransposed: its gradient is that of such a forward."""
         for target in self.trial.targets:
             for said, mirrored in _mirror_images(target.values):
-                names = [name for name in self.wrong if name != target.name and self._is_that_of(name, target, mirrored)]
+                names = [
+                    name for name in self.wrong if name != target.name and self._is_that_of(name, target, mirrored)
+                ]
                 if names:
                     text = (
                         f"{{what}} is exactly that of a forward in which {target.name} is {said}: backward uses it in "

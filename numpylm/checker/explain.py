@@ -17,7 +17,6 @@ from numpylm.checker.subject import CheckError
 from numpylm.checker.trial import Conditions, Target, Trial
 from numpylm.checker.wiring import Causes, Check, inner_causes
 
-
 VAGUE = 78  # what weighs less is a hint, no explanation
 
 
@@ -145,7 +144,9 @@ def point_out(
     """For what nobody could explain: the line in which it goes wrong."""
     vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < VAGUE]
     flow = follow(trial) if vague else None
-    for name in vague if flow is not None else ():
+    if flow is None:
+        return
+    for name in vague:
         found = pinpoint(flow, wrong[name][1], wrong[name][0], gathered[name])
         if found is not None:
             causes[name].append(found)

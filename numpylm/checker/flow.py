@@ -90,9 +90,9 @@ class Flow:
             if owner.array.shape == value.array.shape and _fits(value.array, slopes):
                 return owner
         for owner, slopes in self.slopes.items():
-            if owner.array.size == value.array.size and owner.array.shape != value.array.shape:
-                if any(_fits(view, slopes) for view in relaid(value.array, owner.array.shape)):
-                    return owner
+            other = owner.array.size == value.array.size and owner.array.shape != value.array.shape
+            if other and any(_fits(view, slopes) for view in relaid(value.array, owner.array.shape)):
+                return owner
         return None
 
     def true_gradient(self, owner: Value) -> Array:
@@ -140,7 +140,7 @@ class Flow:
         """Which names the part of a return reads that belongs to an input."""
         inputs = [target for target in self.trial.targets if target.parameter is None]
         if len(line.returned) == len(inputs) and goal in inputs:
-            return line.returned[inputs.index(goal)]  # type: ignore[arg-type]
+            return line.returned[inputs.index(goal)]
         return line.reads
 
     def _read(self, names: set[str], moment: int) -> Iterator[Value]:

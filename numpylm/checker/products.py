@@ -72,7 +72,7 @@ def _pairs(known: Known, fits: Callable[[Array, Array], bool]) -> Iterator[tuple
 def _elementwise(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
     def fits(a: Array, b: Array) -> bool:
         full = _broadcast(a, b)
-        return full in (a.shape, b.shape) and full[len(full) - len(shape) :] == shape and np.prod(full) <= LARGEST
+        return bool(full in (a.shape, b.shape) and full[len(full) - len(shape) :] == shape and np.prod(full) <= LARGEST)
 
     for first, a, second, b in _pairs(known, fits):
         for form, f in FORMS:
@@ -112,7 +112,11 @@ def _outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
 
 def _rows(known: Known) -> Known:
     rows = {name: k.reshape(-1, k.shape[-1]) for name, k in known.items() if k.ndim >= 2 and k.size <= LARGEST}
-    wide = {f"{n}.reshape({len(k)}, -1)": k.reshape(len(k), -1) for n, k in known.items() if 2 < k.ndim and k.size <= LARGEST}
+    wide = {
+        f"{n}.reshape({len(k)}, -1)": k.reshape(len(k), -1)
+        for n, k in known.items()
+        if k.ndim > 2 and k.size <= LARGEST
+    }
     return rows | wide
 
 
