@@ -172,11 +172,11 @@ def relaid(array: Array, shape: tuple[int, ...]) -> Iterator[Array]:
         return
     for order in itertools.permutations(range(array.ndim)):
         moved = np.transpose(array, order)
-        if _merges(moved.shape, shape) or _merges(shape, moved.shape):
+        if merges(moved.shape, shape) or merges(shape, moved.shape):
             yield moved.reshape(shape)
 
 
-def _merges(fine: tuple[int, ...], coarse: tuple[int, ...]) -> bool:
+def merges(fine: tuple[int, ...], coarse: tuple[int, ...]) -> bool:
     """Whether the axes of ``coarse`` are products of neighbouring axes of ``fine``."""
     rest = list(fine)
     for length in coarse:

@@ -30,6 +30,7 @@ class Value:
     array: Array  # a copy
     made: list[tuple[int, int]]  # (how many lines had been begun, the line that made or changed it)
     live: Any = field(default=None, repr=False)
+    written: Array | None = None  # what all lines together wrote into it: its value, had they added and not assigned
 
     @property
     def moment(self) -> int:
@@ -94,13 +95,15 @@ class Record:
         for name, value in variables(frame).items():
             if not isinstance(value, np.ndarray) or value.dtype.kind not in "fbiu" or not value.size:
                 continue
-            last, made = self._last.get(name), [(moment, line)]
+            last, made, written = self._last.get(name), [(moment, line)], value.copy()
             if last is not None and last.live is value:
                 if np.array_equal(last.array, value):
                     continue
                 self.values.remove(last)  # changed in place: what it was before is gone
                 made = last.made + made if np.any(last.array) else made  # np.zeros makes a place, not a value
-            self._last[name] = Value(name, value.copy(), made, value)
+                if last.written is not None and last.array.shape == value.shape:
+                    written = last.written + np.where(value != last.array, value, np.zeros_like(value))
+            self._last[name] = Value(name, value.copy(), made, value, written)
             self.values.append(self._last[name])
         self.moments.append(frame.f_lineno)
         self.returned = frame.f_lineno

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from numpylm.checker import lines, products
-from numpylm.checker.evidence import Evidence, cosine
-from numpylm.checker.flow import Cone, Flow
+from numpylm.checker.evidence import FIT, Evidence, cosine
+from numpylm.checker.flow import Cone, Flow, merges
 from numpylm.checker.lines import Value
 from numpylm.checker.parts import detect
 from numpylm.checker.report import Cause, listing
@@ -45,11 +45,25 @@ def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> 
     given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
     if np.isnan(true).any():
         return Cause("wiring", text, SURE if len(cone.lines) < 4 else VAGUE)
-    found = _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
+    found = _overwritten(suspect) or _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
     if found is None:
         text += f" (Cosine with the truth {cosine(given, true):.3f}.)"
         return Cause("wiring", text, SURE if len(cone.lines) < 4 else VAGUE)
     return Cause(found.kind, f"{text} {found.text}", found.weight)
+
+
+def _overwritten(suspect: Suspect | None) -> Cause | None:
+    """Parts that are assigned one over the other: added up they would be the true gradient."""
+    if suspect is None or len(suspect.value.made) < 2 or suspect.value.written is None:
+        return None
+    written = suspect.value.written
+    if written.shape != suspect.true.shape or not np.allclose(written, suspect.true, rtol=FIT, atol=FIT):
+        return None
+    text = (
+        "Each round overwrites (=) a part of what the rounds before put there; added up (+=), all that is written "
+        "there is the true gradient (cosine 1.000)."
+    )
+    return Cause("assigned", text, 90)
 
 
 def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
@@ -79,10 +93,10 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
     if right:
         now = f" Here it is {wrong}." if wrong else ""
         return Cause("missing-factor", f"Right would be {right}.{now}", 84)
-    for sign, said in ((1, "A term is missing: {}."), (-1, "There is a term too much: {}.")):
-        term = products.explain(sign * (true - given), known)
-        if term:
-            return Cause("missing-term", said.format(term), 83)
+    term = products.explain(true - given, known)
+    if term:
+        said = f"There is a term too much: {term[1:]}." if term.startswith("-") else f"A term is missing: {term}."
+        return Cause("missing-term", said, 83)
     return None
 
 
@@ -99,7 +113,30 @@ def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
     for made in flow.made:
         if made.array.size > 1:
             known.setdefault(made.name, made.array)
-    return known | _series(flow.made, 1) | _series(flow.record.values, -1)
+    known |= _series(flow.made, 1) | _series(flow.record.values, -1) | _merged(known, np.shape(flow.trial.dout))
+    return known | _behind_softmax(flow, cone)
+
+
+def _merged(known: products.Known, shape: tuple[int, ...]) -> products.Known:
+    """Arrays that are the upstream gradient's shape once neighbouring axes are merged."""
+    return {
+        f"{name}.reshape{shape}": k.reshape(shape)
+        for name, k in known.items()
+        if k.ndim > len(shape) and k.size == np.prod(shape) and merges(k.shape, shape)
+    }
+
+
+def _behind_softmax(flow: Flow, cone: Cone) -> products.Known:
+    """What softmax's backward makes of a right gradient of probabilities: rows that sum to 1."""
+    found: products.Known = {}
+    for name, value in cone.right.items():
+        p = flow.truth[value].array
+        if p.shape == value.array.shape and p.ndim and p.shape[-1] > 1 and np.allclose(p.sum(-1), 1) and (p >= 0).all():
+            p_name, d = flow.truth[value].name, value.array
+            found[f"({p_name} * ({name} - ({name} * {p_name}).sum(-1, keepdims=True)))"] = p * (
+                d - (d * p).sum(-1, keepdims=True)
+            )
+    return found
 
 
 def _series(values: list[Value], direction: int) -> products.Known:
@@ -120,7 +157,7 @@ def _pattern(flow: Flow, e: Evidence, cone: Cone, given: Array, true: Array, sus
     name = suspect.owner.name if suspect else e.name
     inner = Evidence(e.layer, name, given, true, known=known, sizes=e.sizes, heads=e.heads)
     best = max(detect(inner), key=lambda cause: cause.weight, default=None)
-    if best is None or best.weight < 70 or given.size < 2:
+    if best is None or given.size < 2 or (best.weight < 70 and best.kind != "unknown"):
         return None
     text = best.text.removeprefix(f"{e.layer}: ")
-    return Cause(best.kind, text[0].upper() + text[1:], min(best.weight, 84))
+    return Cause(best.kind, text[0].upper() + text[1:], max(SURE, min(best.weight, 84)))

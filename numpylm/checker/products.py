@@ -17,13 +17,18 @@ Product = tuple[str, Array]
 
 def explain(wanted: Array, known: Known) -> str:
     """What an array is, made of known ones; empty if nothing fits. The plainest comes first."""
-    if not np.any(wanted) or wanted.size < 2:
+    if not np.any(wanted):
         return ""
     scale = float(np.abs(wanted).max())
+    fit = FIT if wanted.size > 1 else FIT / 1000  # a single number is hit by chance
     with np.errstate(all="ignore"):
         for text, value in candidates(wanted.shape, known):
-            if np.abs(value - wanted).max() <= FIT * scale:
+            if np.abs(value - wanted).max() <= fit * scale:
                 return text
+            size = float(np.vdot(value, value))
+            factor = float(np.vdot(value, wanted)) / size if size else 0.0
+            if wanted.size > 4 and np.abs(factor * value - wanted).max() <= FIT * scale:
+                return f"-{text}" if abs(factor + 1) < FIT else f"{factor:.5g} * {text}"
     return ""
 
 
@@ -33,6 +38,7 @@ def candidates(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
     near = dict(list(floats.items())[:NEAR])
     for form in (_alone, _elementwise, _outer, _matrix, _shifted_outer):
         yield from form(shape, floats)
+    yield from _less_its_sum(shape, near)
     yield from _triple(shape, near)
     yield from _two_outers(shape, near)
     yield from _scattered(shape, known)
@@ -72,7 +78,7 @@ def _pairs(known: Known, fits: Callable[[Array, Array], bool]) -> Iterator[tuple
 def _elementwise(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
     def fits(a: Array, b: Array) -> bool:
         full = _broadcast(a, b)
-        return bool(full in (a.shape, b.shape) and full[len(full) - len(shape) :] == shape and np.prod(full) <= LARGEST)
+        return full is not None and full in (a.shape, b.shape) and _ends_with(full, shape)
 
     for first, a, second, b in _pairs(known, fits):
         for form, f in FORMS:
@@ -82,18 +88,36 @@ def _elementwise(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
                 yield f"{said}{one} * {form.replace('{}', two)}", full.sum(axes) if axes else full
 
 
-def _broadcast(*arrays: Array) -> tuple[int, ...]:
+def _less_its_sum(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
+    """What backwards of softmax, log-softmax and a mean look like."""
+    for first, a in near.items():
+        if a.shape != shape or not shape:
+            continue
+        yield f"{first} - {first}.mean(-1, keepdims=True)", a - a.mean(-1, keepdims=True)
+        for second, p in near.items():
+            if p.shape == shape and first != second:
+                yield f"{first} - {second} * {first}.sum(-1, keepdims=True)", a - p * a.sum(-1, keepdims=True)
+                less = a - (a * p).sum(-1, keepdims=True)
+                yield f"{second} * ({first} - ({first} * {second}).sum(-1, keepdims=True))", p * less
+
+
+def _ends_with(full: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a sum over leading axes makes the shape, and is not too long."""
+    return len(full) >= len(shape) and full[len(full) - len(shape) :] == shape and int(np.prod(full)) <= LARGEST
+
+
+def _broadcast(*arrays: Array) -> tuple[int, ...] | None:
     try:
         return np.broadcast_shapes(*(array.shape for array in arrays))
     except ValueError:
-        return (0,)
+        return None
 
 
 def _triple(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
     """K1 * K2 * K3, summed over leading axes where it has more."""
     for names in combinations(near, 3):
         full = _broadcast(*(near[name] for name in names))
-        if full[len(full) - len(shape) :] == shape and len(full) >= len(shape) and np.prod(full) <= LARGEST:
+        if full is not None and _ends_with(full, shape):
             axes, said = _axes(len(full), shape)
             product = near[names[0]] * near[names[1]] * near[names[2]]
             yield said + " * ".join(names), product.sum(axes) if axes else product

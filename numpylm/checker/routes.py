@@ -77,7 +77,7 @@ def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
     """Contributions of some places of the output are not counted: a = Σ w_i n_i, with weights w that should be 1."""
     shape = np.shape(trial.out)
     u = np.asarray(trial.dout)
-    for axis in range(max(len(shape) - 1, 0)):
+    for axis in range(len(shape) - (len(shape) < 3)):  # the last axis, too, in (N, C, L)
         count = shape[axis]
         if not 1 < count <= 32 or count * 2 > e.a.size:
             continue

@@ -156,9 +156,12 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
         if true and not given:
             text = (
                 f"{e.what} treats every place along {which} on its own, but in the forward they influence each other "
-                "(as in softmax, where every output depends on every input of its row): the terms off the diagonal "
-                "are missing."
+                "(as in softmax, where every output depends on every input of its row, or in a loop over time, where "
+                "what comes back from later steps must be added): the terms off the diagonal are missing."
             )
+            upstream = e.known.get("the upstream gradient")
+            if upstream is not None and upstream.shape == e.a.shape and np.array_equal(upstream, e.a):
+                text += " It is the upstream gradient, passed on as it came: what forward does has no backward here."
             return Cause("diagonal", text, 90, e.name)
     return None
 

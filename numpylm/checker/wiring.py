@@ -101,9 +101,9 @@ def _passed_unchanged(e: Evidence, call: inside.Call) -> Cause | None:
     for name, value in e.known.items():
         if name.startswith("what") and np.array_equal(value, e.a):
             text = (
-                f"{e.layer}: {call.path}.backward is given {name}, unchanged, and that is wrong there (cosine with "
-                f"the truth {cosine(e.a, e.n):.3f}). If in the forward something stands between the two (an activation, a "
-                "product), its own backward is missing."
+                f"{e.layer}: {call.path}.backward is given {name}, unchanged, and that is wrong there (cosine "
+                f"with the truth {cosine(e.a, e.n):.3f}). If in the forward something stands between the two (an "
+                "activation, a product), its own backward is missing."
             )
             return Cause("wiring", text, 72, call.path)
     return None
