@@ -11,6 +11,7 @@ from numpylm.checker.parts import detect
 from numpylm.checker.pinpoint import follow, pinpoint
 from numpylm.checker.recovered import recover
 from numpylm.checker.report import Cause, Report, Row, listing
+from numpylm.checker.rows import fewer_rows
 from numpylm.checker.shapes import unusable
 from numpylm.checker.structure import dependence, linear
 from numpylm.checker.subject import CheckError
@@ -31,6 +32,8 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     trial = kind_trial(strict)
     if not_the_same_twice(report, trial):
         return
+    trial, note = fewer_rows(trial, [row.name for row in failing])
+    report.notes += [note] if note else []
     targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
     causes: Causes = {row.name: unusable(trial.subject.name, targets[row.name][1]) for row in failing}
     behaviour(trial, [name for name, found in causes.items() if not found], causes)

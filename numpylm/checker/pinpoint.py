@@ -92,17 +92,25 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
     wrong, right = products.explain(given, known), products.explain(true, known)
     if right:
         now = f" Here it is {wrong}." if wrong else ""
-        return Cause("missing-factor", f"Right would be {right}.{now}", 84)
-    term = products.explain(true - given, known)
+        terms = (" - ", " + ")
+        more = any(sign in right for sign in terms) and not any(sign in wrong for sign in terms)
+        return Cause("missing-term" if more else "missing-factor", f"Right would be {right}.{now}", 84)
+    used = {v.name for v in flow.rest} & _reads(flow, cone)  # what the lines use already is not missing
+    term = products.explain(true - given, {name: k for name, k in known.items() if name not in used})
     if term:
         said = f"There is a term too much: {term[1:]}." if term.startswith("-") else f"A term is missing: {term}."
         return Cause("missing-term", said, 83)
     return None
 
 
+def _reads(flow: Flow, cone: Cone) -> set[str]:
+    """The names that the lines of a cone read."""
+    return {name for number in cone.lines if number in flow.source for name in flow.source[number].reads}
+
+
 def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
     """Arrays by the student's own names: first those that the lines read, then all others."""
-    reads = {name for number in cone.lines if number in flow.source for name in flow.source[number].reads}
+    reads = _reads(flow, cone)
     held = {v.name: v for v in flow.record.values if v.array.size > 1 and v.made[0][0] <= cone.moment}
     known: products.Known = {}
     for value in sorted(held.values(), key=lambda v: (v.name not in reads, v in flow.rest)):

@@ -99,6 +99,8 @@ def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
                 f"{e.what} counts only what comes from index {listing(kept.tolist())} of axis {axis} of the output; "
                 f"what comes from {listing(lost.tolist())} is lost. Sum over that axis."
             )
+        elif axis == len(shape) - 1:
+            continue  # each channel with its own weight: a gain, not places that are not counted
         else:
             said = ", ".join(f"{w:.4g}" for w in weights[:6]) + (", …" if count > 6 else "")
             text = (

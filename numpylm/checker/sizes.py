@@ -46,7 +46,7 @@ def known_sizes(trial: Trial) -> dict[str, float]:
     for name, number in numbers_of(trial.subject.layer, trial.setup.options):
         if 0 < number < 1:
             sizes |= {name: number, f"1 - {name}": 1 - number}
-        elif number not in sizes.values() and number > 1:
+        elif number > 1:
             sizes[name] = number
             sizes |= head_size(trial, name, number)
     return sizes | scalars(trial)
@@ -121,19 +121,28 @@ def name_factor(factor: float, sizes: dict[str, float], ones: bool = False) -> l
 def shrunk(setup: Setup) -> Iterator[Setup]:
     """The same check with other parameters, and with one axis shorter by one: tells a factor of 2 from a batch of 2."""
     yield setup.replace(seed=setup.seed + 1)
-    arrays = [value for value in (*setup.inputs, *setup.options.values()) if isinstance(value, np.ndarray)]
-    if not arrays:
-        return
-    for axis in range(arrays[0].ndim):
-        length = arrays[0].shape[axis]
+    first = first_array(setup)
+    for axis in range(first.ndim) if first is not None else ():
+        if first.shape[axis] > 1:
+            yield shortened(setup, axis, first.shape[axis] - 1)
 
-        def cut(value: Any, axis: int = axis, length: int = length) -> Any:
-            fits = isinstance(value, np.ndarray) and value.ndim > axis and value.shape[axis] == length
-            return value[(slice(None),) * axis + (slice(length - 1),)] if fits else value
 
-        if length > 1:
-            options = {name: cut(value) for name, value in setup.options.items()}
-            yield setup.replace(inputs=tuple(map(cut, setup.inputs)), options=options)
+def first_array(setup: Setup) -> Any:
+    """The first array among inputs and options, by which the others go."""
+    arrays = (value for value in (*setup.inputs, *setup.options.values()) if isinstance(value, np.ndarray))
+    return next(arrays, None)
+
+
+def shortened(setup: Setup, axis: int, length: int) -> Setup:
+    """The setup with one axis cut, in all arrays that are as long along it as the first one."""
+    full = first_array(setup).shape[axis]
+
+    def cut(value: Any) -> Any:
+        fits = isinstance(value, np.ndarray) and value.ndim > axis and value.shape[axis] == full
+        return value[(slice(None),) * axis + (slice(length),)] if fits else value
+
+    options = {name: cut(value) for name, value in setup.options.items()}
+    return setup.replace(inputs=tuple(map(cut, setup.inputs)), options=options)
 
 
 def factors_elsewhere(trial: Trial, name: str) -> Iterator[tuple[float, dict[str, float]]]:

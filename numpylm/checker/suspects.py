@@ -90,4 +90,5 @@ def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, in
     if after.shape != e.n.shape:
         return False
     healed = Evidence(e.layer, e.name, after, e.n)
-    return bool(healed.wrong.sum() <= CURED * e.wrong.sum() and not (healed.wrong & ~e.wrong).any())
+    aside = Evidence(e.layer, e.name, after, e.a).wrong & healed.wrong  # neither healed nor as it was
+    return bool(healed.wrong.sum() <= CURED * e.wrong.sum() and not aside.any())
