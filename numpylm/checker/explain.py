@@ -47,11 +47,12 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         causes = {name: [] for name in causes}
     follows(causes, trial)
     right = [row.name for row in report.rows if row.ok]
-    clear = next((name for name, found in causes.items() if any(c.weight > 75 for c in found)), "")
     for row in failing:
         if not causes[row.name] and root is not None:
             causes[row.name] = [root]
-        row.explain(causes[row.name] or [unknown(trial, row, targets[row.name][1], right, clear)])
+        row.explain(
+            causes[row.name] or [unknown(trial, row, targets[row.name][1], right, mend_first(trial, row, causes))]
+        )
 
 
 def kind_trial(strict: Trial) -> Trial:
@@ -153,6 +154,18 @@ def point_out(
         found = pinpoint(flow, wrong[name][1], wrong[name][0], gathered[name])
         if found is not None:
             causes[name].append(found)
+
+
+def mend_first(trial: Trial, row: Row, causes: Causes) -> str:
+    """An array whose fault is clear and from which this one may follow: never an input, which lies before all else."""
+    return next(
+        (
+            name
+            for name, found in causes.items()
+            if name not in trial.subject.input_names and name != row.name and any(c.weight > 75 for c in found)
+        ),
+        "",
+    )
 
 
 def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str) -> Cause:
