@@ -10,7 +10,7 @@ import numpy as np
 from numpylm.checker import lines
 from numpylm.checker.code import Line, lines_of
 from numpylm.checker.evidence import FIT
-from numpylm.checker.lines import Value
+from numpylm.checker.lines import Made, Value
 from numpylm.checker.trial import Target, Trial
 from numpylm.module import Array
 
@@ -44,10 +44,12 @@ class Flow:
 
     def __init__(self, trial: Trial, forward: CodeType, backward: CodeType) -> None:
         self.trial, self.code, self.backward_code = trial, forward, backward
-        self.output = Value("the output", np.asarray(trial.out, dtype=np.float64), [(1 << 30, 0)])
-        self.source: dict[int, Line] = lines_of(backward)
+        self.output = Value("the output", np.asarray(trial.out, dtype=np.float64), [Made(1 << 30, 0, 0)])
         self.made = self._made()
         self.record = lines.record_backward(trial, backward)
+        self.source: dict[int, Line] = {}
+        for code in self.record.codes:
+            self.source |= lines_of(code)
         self.given: list[Value] = []
         self.rest: list[Value] = []
         self.truth: dict[Value, Value] = {}
@@ -107,15 +109,15 @@ class Flow:
     def cone_of(self, goal: Value | Target) -> Cone:
         """Everything that a wrong value, or a wrong gradient, is made of, back to what is right."""
         cone, todo = Cone(), list(self._makers(goal))
-        seen: set[tuple[int, int]] = set()
+        seen: set[Made] = set()
         while todo:
-            moment, number, reads = todo.pop()
-            if (moment, number) in seen:
+            made, reads = todo.pop()
+            if made in seen:
                 continue
-            seen.add((moment, number))
-            cone.moment = max(cone.moment, moment)
-            cone.lines.add(self.source[number].number if number in self.source else number)
-            for value in self._read(reads, moment):
+            seen.add(made)
+            cone.moment = max(cone.moment, made.moment)
+            cone.lines.add(self.source[made.line].number if made.line in self.source else made.line)
+            for value in self._read(reads, made):
                 if value in self.truth:
                     cone.right[value.name] = value
                 elif value not in self.given and value not in cone.unknown:
@@ -124,17 +126,17 @@ class Flow:
         cone.unknown.sort(key=lambda value: value.moment)
         return cone
 
-    def _makers(self, goal: Value | Target) -> Iterator[tuple[int, int, set[str]]]:
-        """(moment, line, names that it reads) of all lines that made something."""
+    def _makers(self, goal: Value | Target) -> Iterator[tuple[Made, set[str]]]:
+        """Which lines made something, and the names that they read."""
         if isinstance(goal, Value):
-            made = goal.made
+            makers = goal.made
         elif goal.parameter is not None:
-            made = [(moment, line) for name, moment, line in self.record.changes if name == goal.name]
+            makers = [made for name, made in self.record.changes if name == goal.name]
         else:
-            made = [(len(self.record.moments), self.record.returned)]
-        for moment, number in made:
-            line = self.source.get(number, Line(number))
-            yield moment, number, self._returned(goal, line) if line.returned else line.reads
+            makers = [self.record.returned]
+        for made in makers:
+            line = self.source.get(made.line, Line(made.line))
+            yield made, self._returned(goal, line) if line.returned else line.reads
 
     def _returned(self, goal: Value | Target, line: Line) -> set[str]:
         """Which names the part of a return reads that belongs to an input."""
@@ -143,12 +145,12 @@ class Flow:
             return line.returned[inputs.index(goal)]
         return line.reads
 
-    def _read(self, names: set[str], moment: int) -> Iterator[Value]:
+    def _read(self, names: set[str], made: Made) -> Iterator[Value]:
         """What these variables held when the line before a moment was run."""
         for name in sorted(names):
-            held = [v for v in self.record.values if v.name == name and v.made[0][0] < moment]
-            if held:
-                yield held[-1]
+            own = [v for v in self.record.values if v.name == name and v.call == made.call and v.seen < made.moment]
+            if own:
+                yield own[-1]
 
 
 def named_after(gradient: str, variable: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,24 +22,35 @@ STEP = 1e-5  # of a difference along a variable: central, second order, so good 
 MOST = 90  # variables, counted anew in each round of a loop; more are not looked at
 
 
+class Made(NamedTuple):
+    """When and where an array was made or changed."""
+
+    moment: int  # how many lines had been begun
+    line: int
+    call: int  # the call of a function that the line belongs to: 0 for backward itself
+
+
 @dataclass(eq=False)
 class Value:
     """What a local variable holds from one moment on."""
 
     name: str
     array: Array  # a copy
-    made: list[tuple[int, int]]  # (how many lines had been begun, the line that made or changed it)
+    made: list[Made]
     live: Any = field(default=None, repr=False)
     written: Array | None = None  # what all lines together wrote into it: its value, had they added and not assigned
+    seen: int = 0  # the moment at which it had this name
+    call: int = 0
+    first: str = ""  # the name that it had first
 
     @property
     def moment(self) -> int:
         """When it stood as it is."""
-        return self.made[-1][0]
+        return self.made[-1].moment
 
     @property
     def line(self) -> int:
-        return self.made[-1][1]
+        return self.made[-1].line
 
 
 def code_of(trial: Trial, which: str) -> CodeType | None:
@@ -53,23 +64,45 @@ def code_of(trial: Trial, which: str) -> CodeType | None:
 
 
 @contextmanager
-def watching(code: CodeType, look: Callable[[int, FrameType], None]) -> Iterator[None]:
-    """Call ``look(moment, frame)`` before each line of a function, and before it returns."""
-    moment = -1
+def watching(code: CodeType, look: Callable[[int, FrameType, int], None], helpers: bool = False) -> Iterator[None]:
+    """Call ``look(moment, frame, call)`` before each line of a function, and before it returns.
 
-    def local(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal moment
-        if event in ("line", "return"):
-            moment += 1
-            look(moment, frame)
+    With ``helpers`` also in functions of the same file that it calls, unless they belong to other layers.
+    """
+    moment, calls = -1, -1
+
+    def start(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal calls
+        own = frame.f_code is code
+        if not own and not (helpers and calls >= 0 and _helps(frame, code)):
+            return None
+        calls += 1
+        call = calls
+
+        def local(frame: FrameType, event: str, argument: Any) -> Any:
+            nonlocal moment
+            if event in ("line", "return"):
+                moment += 1
+                look(moment, frame, call)
+            return local
+
         return local
 
     before = sys.gettrace()
-    sys.settrace(lambda frame, event, argument: local if frame.f_code is code else None)
+    sys.settrace(start)
     try:
         yield
     finally:
         sys.settrace(before)
+
+
+def _helps(frame: FrameType, code: CodeType) -> bool:
+    """Whether a call belongs to the same work: a plain function, or a method of the layer itself."""
+    if frame.f_code.co_filename != code.co_filename or frame.f_code.co_name.startswith("<") or frame.f_back is None:
+        return False
+    names = frame.f_code.co_varnames[:1]
+    owner = frame.f_locals.get(names[0]) if names else None
+    return not hasattr(owner, "backward") or owner in list(frame.f_back.f_locals.values())[:1]
 
 
 def variables(frame: FrameType) -> dict[str, Any]:
@@ -84,54 +117,68 @@ class Record:
 
     def __init__(self) -> None:
         self.values: list[Value] = []
-        self.changes: list[tuple[str, int, int]] = []  # (parameter, moment, line) at which its gradient changed
-        self.returned = 0  # the line of the return
-        self.moments: list[int] = []  # the line that each moment begins
-        self._last: dict[str, Value] = {}
+        self.changes: list[tuple[str, Made]] = []  # at which the gradient of a parameter changed
+        self.returned = Made(0, 0, 0)
+        self.codes: set[CodeType] = set()
+        self._begun: dict[int, int] = {}  # the line that each call is in
+        self._within = 0  # the call that looked last
+        self._last: dict[tuple[int, str], Value] = {}
 
-    def look(self, moment: int, frame: FrameType) -> None:
+    def look(self, moment: int, frame: FrameType, call: int) -> Made:
         """Note what the line before this moment has made."""
-        line = self.moments[-1] if self.moments else frame.f_code.co_firstlineno
+        maker = call if call in self._begun else self._within  # arguments were made by the line that calls
+        here = Made(moment, self._begun.get(maker, frame.f_code.co_firstlineno), maker)
         for name, value in variables(frame).items():
-            if not isinstance(value, np.ndarray) or value.dtype.kind not in "fbiu" or not value.size:
-                continue
-            last, made, written = self._last.get(name), [(moment, line)], value.copy()
-            if last is not None and last.live is value:
-                if np.array_equal(last.array, value):
-                    continue
-                self.values.remove(last)  # changed in place: what it was before is gone
-                made = last.made + made if np.any(last.array) else made  # np.zeros makes a place, not a value
-                if last.written is not None and last.array.shape == value.shape:
-                    written = last.written + np.where(value != last.array, value, np.zeros_like(value))
-            self._last[name] = Value(name, value.copy(), made, value, written)
-            self.values.append(self._last[name])
-        self.moments.append(frame.f_lineno)
-        self.returned = frame.f_lineno
+            if isinstance(value, np.ndarray) and value.dtype.kind in "fbiu" and value.size:
+                self._note(name, value, here, call)
+        self._begun[call], self._within = frame.f_lineno, call
+        self.codes.add(frame.f_code)
+        if call == 0:
+            self.returned = Made(moment + 1, frame.f_lineno, 0)
+        return here
+
+    def _note(self, name: str, value: Array, here: Made, call: int) -> None:
+        last = self._last.get((call, name))
+        new = Value(name, value.copy(), [here], value, value.copy(), here.moment, call, name)
+        if last is not None and last.live is value:
+            if np.array_equal(last.array, value):
+                return
+            self.values.remove(last)  # changed in place: what it was before is gone
+            new.seen, new.first = last.seen, last.first
+            if np.any(last.array):  # np.zeros makes a place, not a value
+                new.made = last.made + [here]
+            if last.written is not None and last.array.shape == value.shape:
+                new.written = last.written + np.where(value != last.array, value, np.zeros_like(value))
+        else:
+            twin = next((v for v in reversed(self.values) if v.live is value), None)
+            if twin is not None:  # another name for the same array
+                new.made, new.first, new.written = list(twin.made), twin.first, twin.written
+        self._last[call, name] = new
+        self.values.append(new)
 
 
 def record_forward(trial: Trial, code: CodeType) -> Record:
     """All variables of the forward."""
     record = Record()
     inputs = [copy.deepcopy(value) for value in trial.inputs]
-    with watching(code, record.look):
+    with watching(code, lambda moment, frame, call: record.look(moment, frame, call) and None):
         trial.run(inputs)
     return record
 
 
 def record_backward(trial: Trial, code: CodeType) -> Record:
-    """All variables of the backward, and where it adds to the gradients of parameters."""
+    """All variables of the backward and of what it calls, and where it adds to the gradients of parameters."""
     record = Record()
     known = {name: np.zeros(parameter.shape) for name, parameter in trial.subject.parameters}
 
-    def look(moment: int, frame: FrameType) -> None:
-        line = record.moments[-1] if record.moments else 0
-        record.look(moment, frame)
+    def look(moment: int, frame: FrameType, call: int) -> None:
+        here = record.look(moment, frame, call)
         for name, parameter in trial.subject.parameters:
             if not np.array_equal(parameter.grad, known[name]):
                 known[name] = np.array(parameter.grad)
-                record.changes.append((name, moment, line))
+                record.changes.append((name, here))
 
-    with watching(code, look):
+    with watching(code, look, helpers=True):
         trial.gradients(trial.dout)
     return record
 
@@ -139,21 +186,21 @@ def record_backward(trial: Trial, code: CodeType) -> Record:
 def patched_gradients(trial: Trial, code: CodeType, patches: dict[int, tuple[str, Array]]) -> list:
     """What backward gives if some of its variables are overwritten when they have been made: (moment: name, array)."""
 
-    def look(moment: int, frame: FrameType) -> None:
+    def look(moment: int, frame: FrameType, call: int) -> None:
         if moment in patches:
             name, array = patches[moment]
-            held = variables(frame)[name]
-            if held.flags.writeable:
+            held = variables(frame).get(name)
+            if held is not None and held.flags.writeable and held.shape == array.shape:
                 held[...] = array
 
-    with watching(code, look):
+    with watching(code, look, helpers=True):
         return trial.gradients(trial.dout)
 
 
 def nudged_loss(trial: Trial, code: CodeType, value: Value, nudge: Array) -> float:
     """The loss if a small array is added to a variable of the forward when it has been made."""
 
-    def look(moment: int, frame: FrameType) -> None:
+    def look(moment: int, frame: FrameType, call: int) -> None:
         if moment == value.moment:
             variables(frame)[value.name][...] += nudge
 

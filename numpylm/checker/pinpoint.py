@@ -111,7 +111,7 @@ def _reads(flow: Flow, cone: Cone) -> set[str]:
 def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
     """Arrays by the student's own names: first those that the lines read, then all others."""
     reads = _reads(flow, cone)
-    held = {v.name: v for v in flow.record.values if v.array.size > 1 and v.made[0][0] <= cone.moment}
+    held = {v.name: v for v in flow.record.values if v.array.size > 1 and v.seen <= cone.moment}
     known: products.Known = {}
     for value in sorted(held.values(), key=lambda v: (v.name not in reads, v in flow.rest)):
         same = value in flow.rest and value.array.shape == given.shape and np.array_equal(value.array, given)

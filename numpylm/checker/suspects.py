@@ -85,7 +85,7 @@ def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, in
             return False
         true = np.empty(value.array.size)
         true[view.reshape(-1)] = flow.true_gradient(owner).reshape(-1)
-        patches[value.moment] = (value.name, true.reshape(value.array.shape))
+        patches[value.moment] = (value.first, true.reshape(value.array.shape))
     after = np.asarray(lines.patched_gradients(flow.trial, flow.backward_code, patches)[index])
     if after.shape != e.n.shape:
         return False
