@@ -77,9 +77,14 @@ def follows(causes: Causes, trial: Trial) -> None:
         for name, found in causes.items()
         if found and name not in trial.subject.input_names
     ]
-    sure = [cause for cause in sure if "Recovered" in cause.text]
+    sure = [
+        cause for cause in sure if "Recovered" in cause.text or (" goes wrong in " in cause.text and cause.weight > 82)
+    ]
     for name, found in causes.items():
-        if sure and name in trial.subject.input_names and max((c.weight for c in found), default=0) < 90:
+        best = max(found, key=lambda c: c.weight, default=None)
+        if not sure or name not in trial.subject.input_names:
+            continue
+        if best is None or (best.weight < 90 and best.text not in {cause.text for cause in sure}):
             text = (
                 f"{trial.subject.name}: the gradient of {name} is wrong as well. It is made of everything behind it, "
                 f"so mend {sure[0].place} first and look again."

@@ -150,7 +150,8 @@ class Flow:
         for name in sorted(names):
             own = [v for v in self.record.values if v.name == name and v.call == made.call and v.seen < made.moment]
             if own:
-                yield own[-1]
+                twin = own[-1].twin
+                yield twin if twin is not None and twin in self.record.values else own[-1]
 
 
 def named_after(gradient: str, variable: str) -> bool:

@@ -42,6 +42,7 @@ class Value:
     seen: int = 0  # the moment at which it had this name
     call: int = 0
     first: str = ""  # the name that it had first
+    twin: "Value | None" = field(default=None, repr=False)  # the same array under that name
 
     @property
     def moment(self) -> int:
@@ -153,6 +154,7 @@ class Record:
             twin = next((v for v in reversed(self.values) if v.live is value), None)
             if twin is not None:  # another name for the same array
                 new.made, new.first, new.written = list(twin.made), twin.first, twin.written
+                new.twin = twin.twin or twin
         self._last[call, name] = new
         self.values.append(new)
 
