@@ -28,6 +28,11 @@ def lines_of(code: CodeType) -> dict[int, Line]:
         return {}
     found: dict[int, Line] = {}
     for node in ast.walk(tree):
+        if isinstance(node, ast.For):
+            line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
+            line.text = f"for {ast.unparse(node.target)} in {ast.unparse(node.iter)}:"
+            line.sets |= _names_in(node.target)
+            line.reads |= _names_in(node.iter)
         if not isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return)):
             continue
         line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
@@ -43,16 +48,24 @@ def _names(node: ast.stmt, line: Line) -> None:
         name = name_of(part)
         if name:
             (line.reads if isinstance(part.ctx, ast.Load) else line.sets).add(name)  # type: ignore[attr-defined]
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        line.sets |= _names_in(node.value.func.value)  # found.append(d) changes found
     for target in node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]:
         base = target
         while isinstance(base, ast.Subscript):
             base = base.value
         if base is not None and name_of(base):
             line.sets.add(name_of(base))  # dx[:, t] = … sets dx
+            if base is not target and name_of(base) not in _names_in(node.value):  # type: ignore[attr-defined]
+                line.reads.discard(name_of(base))  # and does not read it
     if isinstance(node, ast.Return) and node.value is not None:
         parts = node.value.elts if isinstance(node.value, (ast.Tuple, ast.List)) else [node.value]
-        line.returned = [{name_of(n) for n in ast.walk(p)} - {""} for p in parts]
+        line.returned = [_names_in(p) for p in parts]
         line.parts = [ast.unparse(p) for p in parts]
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    return {name_of(part) for part in ast.walk(node)} - {""}
 
 
 def name_of(node: ast.AST) -> str:

@@ -117,6 +117,7 @@ class Flow:
             seen.add(made)
             cone.moment = max(cone.moment, made.moment)
             cone.lines.add(self.source[made.line].number if made.line in self.source else made.line)
+            todo += self._boxed(reads, made)
             for value in self._read(reads, made):
                 if value in self.truth:
                     cone.right[value.name] = value
@@ -144,6 +145,14 @@ class Flow:
         if len(line.returned) == len(inputs) and goal in inputs:
             return line.returned[inputs.index(goal)]
         return line.reads
+
+    def _boxed(self, names: set[str], made: Made) -> Iterator[tuple[Made, set[str]]]:
+        """The lines that put something into the lists and dicts that a line reads."""
+        for name in names:
+            if (made.call, name) in self.record.boxes:
+                for line in {line.number: line for line in self.source.values()}.values():
+                    if name in line.sets and line.number != made.line:
+                        yield Made(made.moment, line.number, made.call), line.reads - {name}
 
     def _read(self, names: set[str], made: Made) -> Iterator[Value]:
         """What these variables held when the line before a moment was run."""

@@ -121,6 +121,7 @@ class Record:
         self.changes: list[tuple[str, Made]] = []  # at which the gradient of a parameter changed
         self.returned = Made(0, 0, 0)
         self.codes: set[CodeType] = set()
+        self.boxes: set[tuple[int, str]] = set()  # (call, name) of lists and dicts, into which nobody looks
         self._begun: dict[int, int] = {}  # the line that each call is in
         self._within = 0  # the call that looked last
         self._last: dict[tuple[int, str], Value] = {}
@@ -130,17 +131,19 @@ class Record:
         maker = call if call in self._begun else self._within  # arguments were made by the line that calls
         here = Made(moment, self._begun.get(maker, frame.f_code.co_firstlineno), maker)
         for name, value in variables(frame).items():
-            if isinstance(value, np.ndarray) and value.dtype.kind in "fbiu" and value.size:
+            if isinstance(value, (np.ndarray, np.floating)) and value.dtype.kind in "fbiu" and value.size:
                 self._note(name, value, here, call)
+            elif isinstance(value, (list, dict)):
+                self.boxes.add((call, name))
         self._begun[call], self._within = frame.f_lineno, call
         self.codes.add(frame.f_code)
         if call == 0:
             self.returned = Made(moment + 1, frame.f_lineno, 0)
         return here
 
-    def _note(self, name: str, value: Array, here: Made, call: int) -> None:
+    def _note(self, name: str, value: Any, here: Made, call: int) -> None:
         last = self._last.get((call, name))
-        new = Value(name, value.copy(), [here], value, value.copy(), here.moment, call, name)
+        new = Value(name, np.array(value), [here], value, np.array(value), here.moment, call, name)
         if last is not None and last.live is value:
             if np.array_equal(last.array, value):
                 return
