@@ -16,7 +16,6 @@ class Line:
     reads: set[str] = field(default_factory=set)
     sets: set[str] = field(default_factory=set)
     returned: list[set[str]] = field(default_factory=list)  # for a return: the names in each part
-    parts: list[str] = field(default_factory=list)  # and the parts as text
 
 
 def lines_of(code: CodeType) -> dict[int, Line]:
@@ -61,7 +60,6 @@ def _names(node: ast.stmt, line: Line) -> None:
     if isinstance(node, ast.Return) and node.value is not None:
         parts = node.value.elts if isinstance(node.value, (ast.Tuple, ast.List)) else [node.value]
         line.returned = [_names_in(p) for p in parts]
-        line.parts = [ast.unparse(p) for p in parts]
 
 
 def _names_in(node: ast.AST) -> set[str]:

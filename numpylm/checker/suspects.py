@@ -49,6 +49,8 @@ def _owners(flow: Flow, rounds: list[Value]) -> Iterator[list[Value]]:
             continue
         if len(owners) == len(rounds):
             yield owners[::-1]  # a loop runs back through what it made
+        elif len(owners) == len(rounds) + 1 > 2:
+            yield owners[:0:-1]  # without the state before the first round
         elif len(rounds) == 1:
             yield owners[-1:]
 
