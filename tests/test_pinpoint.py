@@ -261,3 +261,19 @@ def test_arrays_with_axes_in_another_order_are_known_again():
     assert any(np.array_equal(view, A) for view in relaid(split, A.shape))
     raw = A.reshape(2, 2, 5, 2)  # reshaped only: its numbers stand elsewhere
     assert not any(np.array_equal(view, A) for view in relaid(raw, A.shape))
+
+
+def test_a_forward_that_refuses_other_values_is_still_explained():
+    class Strict(Gated):
+        def forward(self, x):
+            gate = x @ self.Wg.data
+            up = x @ self.Wu.data
+            act = np.tanh(gate)
+            assert np.array_equal(act, np.tanh(gate)), "changed behind my back"
+            h = act * up
+            return h @ self.Wd.data, (x, gate, up, act, h)
+
+    Strict.backward = backward_of(Gated.SOURCE.replace("rows(h).T", "rows(up).T"))
+    text = str(gradcheck(Strict(), X))
+    assert "Right would be hᵀ @ dy" in text
+    assert "stopped" not in text

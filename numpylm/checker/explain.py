@@ -1,5 +1,6 @@
 """From a failing check to plain sentences: every detective is asked, the most convincing answer is said first."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -156,9 +157,9 @@ def point_out(
     if flow is None:
         return
     for name in vague:
-        found = pinpoint(flow, wrong[name][1], wrong[name][0], gathered[name])
-        if found is not None:
-            causes[name].append(found)
+        with contextlib.suppress(CheckError):
+            found = pinpoint(flow, wrong[name][1], wrong[name][0], gathered[name])
+            causes[name] += [found] if found is not None else []
 
 
 def mend_first(trial: Trial, row: Row, causes: Causes) -> str:

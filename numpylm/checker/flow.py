@@ -1,5 +1,6 @@
 """Which of the student's variables in backward hold a true gradient, and between which lines the truth is lost."""
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from numpylm.checker import lines
 from numpylm.checker.code import Line, lines_of
 from numpylm.checker.evidence import FIT
 from numpylm.checker.lines import Made, Value
+from numpylm.checker.subject import CheckError
 from numpylm.checker.trial import Target, Trial
 from numpylm.module import Array
 
@@ -53,7 +55,11 @@ class Flow:
         self.given: list[Value] = []
         self.rest: list[Value] = []
         self.truth: dict[Value, Value] = {}
-        self.slopes = {value: self._slopes(value) for value in self.made if lines.can_be_nudged(trial, value)}
+        self.slopes: dict[Value, Array] = {}
+        for value in self.made:
+            with contextlib.suppress(CheckError):  # where forward refuses other values, nothing can be learnt
+                if lines.can_be_nudged(trial, value):
+                    self.slopes[value] = self._slopes(value)
         for value in self.record.values:
             self._sort_in(value)
 

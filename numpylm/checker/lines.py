@@ -145,7 +145,7 @@ class Record:
         last = self._last.get((call, name))
         new = Value(name, np.array(value), [here], value, np.array(value), here.moment, call, name)
         if last is not None and last.live is value:
-            if np.array_equal(last.array, value):
+            if np.array_equal(last.array, value, equal_nan=value.dtype.kind == "f"):
                 return
             self.values.remove(last)  # changed in place: what it was before is gone
             new.seen, new.first = last.seen, last.first
