@@ -14,6 +14,10 @@ from numpylm.checker.trial import Trial
 from numpylm.module import Array
 
 LARGEST = 500  # outputs; each costs one backward
+INFLUENCE = {
+    False: "as in softmax, where every output depends on every input of its row",
+    True: "as in attention, or in a loop over time, where what comes back from later steps must be added",
+}
 
 
 def backward_jacobian(trial: Trial, index: int) -> Array | None:
@@ -156,8 +160,7 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
         if true and not given:
             text = (
                 f"{e.what} treats every place along {which} on its own, but in the forward they influence each other "
-                "(as in softmax, where every output depends on every input of its row, or in a loop over time, where "
-                "what comes back from later steps must be added): the terms off the diagonal are missing."
+                f"({INFLUENCE[axis < e.a.ndim - 1]}): the terms off the diagonal are missing."
             )
             upstream = e.known.get("the upstream gradient")
             if upstream is not None and upstream.shape == e.a.shape and np.array_equal(upstream, e.a):
