@@ -277,3 +277,28 @@ def test_a_forward_that_refuses_other_values_is_still_explained():
     text = str(gradcheck(Strict(), X))
     assert "Right would be hᵀ @ dy" in text
     assert "stopped" not in text
+
+
+def test_what_makes_a_right_gradient_of_a_matrix_is_trusted():
+    class Mixed(Module):
+        def __init__(self):
+            self.A, self.B = matrix(6, 6), matrix(6, 6)
+
+        def forward(self, x):
+            return np.sin(x @ self.A.data) + np.cos(x @ self.B.data), x
+
+    source = """def backward(self, dout, x):
+    one = dout * np.cos(x @ self.A.data)
+    two = -dout * np.sin(x @ self.B.data)
+    self.A.grad += rows(x).T @ rows(one)
+    self.B.grad += rows(x).T @ rows(two)
+    return one @ self.A.data.T - two @ self.B.data.T
+"""
+    Mixed.backward = backward_of(source)
+    report = gradcheck(Mixed(), X[:1, :4])
+    assert not report.row("x").ok
+    assert report.row("A").ok
+    Mixed.backward = backward_of(source.replace("one @", "2 * one @"))
+    text = re.sub(r"\s+", " ", str(gradcheck(Mixed(), X[:1, :4])))
+    assert "line 6" in text
+    assert "one (the gradient of A, made of it, is right) and two" in text

@@ -13,6 +13,7 @@ class Line:
 
     number: int
     text: str = ""
+    statements: int = 0
     reads: set[str] = field(default_factory=set)
     sets: set[str] = field(default_factory=set)
     returned: list[set[str]] = field(default_factory=list)  # for a return: the names in each part
@@ -36,6 +37,7 @@ def lines_of(code: CodeType) -> dict[int, Line]:
             continue
         line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
         line.text = f"{line.text}; {ast.unparse(node)}" if line.text else ast.unparse(node)
+        line.statements += 1
         _names(node, line)
         for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1):
             found[number + first - 1] = line  # a statement over several lines

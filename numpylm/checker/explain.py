@@ -156,6 +156,7 @@ def point_out(
     flow = follow(trial) if vague else None
     if flow is None:
         return
+    flow.trust([target for target in trial.targets if target.name not in wrong and target.parameter is not None])
     for name in vague:
         with contextlib.suppress(CheckError):
             found = pinpoint(flow, wrong[name][1], wrong[name][0], gathered[name])

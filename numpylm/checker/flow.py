@@ -40,6 +40,8 @@ class Flow:
         Those variables of the backward that hold what the forward made.
     truth : dict
         For each other variable of the backward that holds a true gradient, the variable of the forward.
+    trusted : dict
+        Variables of which a gradient is made that is right, and large enough to tell: the name of that gradient.
     rest : list of Value
         All other variables of the backward: wrong, or no gradient of anything that has a name.
     """
@@ -55,6 +57,7 @@ class Flow:
         self.given: list[Value] = []
         self.rest: list[Value] = []
         self.truth: dict[Value, Value] = {}
+        self.trusted: dict[Value, str] = {}
         self.slopes: dict[Value, Array] = {}
         for value in self.made:
             with contextlib.suppress(CheckError):  # where forward refuses other values, nothing can be learnt
@@ -110,6 +113,21 @@ class Flow:
             memory[owner] = lines.true_gradient(self.trial, self.code, owner)
         return memory[owner]
 
+    def trust(self, right: list[Target]) -> None:
+        """Trust what right gradients of matrices are made of."""
+        for target in right:
+            cone = self.cone_of(target)
+            alone = all(self.source[n].statements == 1 for n in cone.lines if n in self.source)  # else: which one?
+            for value in cone.unknown if target.values.ndim > 1 and alone else ():
+                if value.array.size <= target.values.size:
+                    self.trusted.setdefault(value, target.name)
+
+    def label(self, value: Value) -> str:
+        """A variable that is right, and why one can say so."""
+        if value in self.truth:
+            return f"{value.name} (the true gradient of {self.truth[value].name})"
+        return f"{value.name} (the gradient of {self.trusted[value]}, made of it, is right)"
+
     # ------------------------------------------------------------------------ from what is wrong back to what is right
 
     def cone_of(self, goal: Value | Target) -> Cone:
@@ -125,7 +143,7 @@ class Flow:
             cone.lines.add(self.source[made.line].number if made.line in self.source else made.line)
             todo += self._boxed(reads, made)
             for value in self._read(reads, made):
-                if value in self.truth:
+                if value in self.truth or value in self.trusted:
                     cone.right[value.name] = value
                 elif value not in self.given and value not in cone.unknown:
                     cone.unknown.append(value)

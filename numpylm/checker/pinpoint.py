@@ -70,7 +70,7 @@ def _overwritten(suspect: Suspect | None) -> Cause | None:
 
 def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
     """Which line, and what is still right there."""
-    right = [f"{name} (the true gradient of {flow.truth[value].name})" for name, value in cone.right.items()]
+    right = [flow.label(value) for value in cone.right.values()]
     before = f"{listing(right)} {'is' if len(right) == 1 else 'are'} still right, " if right else ""
     if suspect is None:
         return f"{e.what} goes wrong in backward, {_where(flow, cone)}: {before}what comes out is not."
@@ -139,7 +139,7 @@ def _merged(known: products.Known, shape: tuple[int, ...]) -> products.Known:
 def _behind_softmax(flow: Flow, cone: Cone) -> products.Known:
     """What softmax's backward makes of a right gradient of probabilities: rows that sum to 1."""
     found: products.Known = {}
-    for name, value in cone.right.items():
+    for name, value in ((name, v) for name, v in cone.right.items() if v in flow.truth):
         p = flow.truth[value].array
         if p.shape == value.array.shape and p.ndim and p.shape[-1] > 1 and np.allclose(p.sum(-1), 1) and (p >= 0).all():
             p_name, d = flow.truth[value].name, value.array

@@ -93,7 +93,7 @@ def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, in
         after = np.asarray(lines.patched_gradients(flow.trial, flow.backward_code, patches)[index])
     except CheckError:  # the student's code refuses what was put there
         return False
-    if after.shape != e.n.shape:
+    if after.shape != e.n.shape or not np.isfinite(after).all():
         return False
     healed = Evidence(e.layer, e.name, after, e.n)
     aside = Evidence(e.layer, e.name, after, e.a).wrong & healed.wrong  # neither healed nor as it was
