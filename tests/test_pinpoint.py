@@ -302,3 +302,39 @@ def test_what_makes_a_right_gradient_of_a_matrix_is_trusted():
     text = re.sub(r"\s+", " ", str(gradcheck(Mixed(), X[:1, :4])))
     assert "line 6" in text
     assert "one (the gradient of A, made of it, is right) and two" in text
+
+
+CHANGES = [
+    (" + ", " - "),
+    (" - ", " + "),
+    (".T", ""),
+    (" * ", " / "),
+    (" ** 2", " ** 3"),
+    ("-1, keepdims", "-2, keepdims"),
+]
+
+
+def mutants():
+    """(layer, changed source, line that was changed) for each small change to each line."""
+    for layer in (Gated, Attention, Recurrent, Windows, Distances):
+        lines = layer.SOURCE.splitlines()
+        for number, line in enumerate(lines[2:], 3):
+            for old, new in CHANGES:
+                if old in line:
+                    changed = lines[: number - 1] + [line.replace(old, new, 1)] + lines[number:]
+                    yield layer, "\n".join(changed) + "\n", number
+
+
+@pytest.mark.slow
+def test_the_line_that_was_changed_is_among_those_that_are_named():
+    said = 0
+    for layer, source, number in mutants():
+        layer.backward = backward_of(source)
+        report = gradcheck(layer(), X)
+        for cause in report.causes:
+            where = re.search(r"goes wrong in (?:backward, )?lines? (.*?): ", cause.text)
+            if where and "more" not in where.group(1):
+                said += 1
+                numbers = re.findall(r"\b\d+\b", re.sub(r"`.*?`", "", where.group(1)))
+                assert str(number) in numbers, f"line {number} of\n{source}\n{report}"
+    assert said > 12
