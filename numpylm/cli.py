@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -175,7 +176,8 @@ def run_train(args: argparse.Namespace) -> int:
     if args.diagnose:
         if args.resume:
             raise ValueError("--diagnose looks at a new run; it does not go with --resume")
-        diagnosis = diagnose_run(make_config(file, flags))
+        print("preparing the data, then 40 steps on one batch …", flush=True)
+        diagnosis = diagnose_run(make_config(file, flags), partial(print, flush=True))
         print(diagnosis)
         return 0 if diagnosis.ok else 1
     if args.resume:

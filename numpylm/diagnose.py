@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from numpylm import symptoms
+from numpylm import symptoms, training_symptoms
+from numpylm.activations import DEAD, activations
+from numpylm.diagnosis import Diagnosis, Part, part_of, total_norm
 from numpylm.module import Array
 from numpylm.optim import AdamW, clip_grad_norm
-from numpylm.symptoms import Diagnosis, Part, part_of, total_norm
 
 STEPS = 40
 WARMUP = 10  # steps in which the learning rate rises
@@ -33,6 +34,7 @@ def diagnose(
     rng: np.random.Generator | None = None,
     optimizer: Callable[..., Any] = AdamW,
     fresh: bool = True,
+    progress: Callable[[str], None] | None = None,
 ) -> Diagnosis:
     """Train a copy of a model on one batch for some steps, and say what looks wrong.
 
@@ -51,6 +53,8 @@ def diagnose(
         ``optimizer(parameters, lr=lr)`` with ``step()``.
     fresh : bool
         Whether the model is untrained, so that its loss should be near ln V.
+    progress : function, optional
+        Called with a line of text now and then, for example ``print``.
 
     Returns
     -------
@@ -61,21 +65,26 @@ def diagnose(
     logits, _ = gpt.forward(ids)
     result = Diagnosis(f"{type(gpt).__name__}, one batch of {'×'.join(map(str, ids.shape))}", [], [], logits.shape[-1])
     result.findings += [*symptoms.look_at_batch(ids, targets), *symptoms.look_at_forward(gpt, ids, logits)]
-    flow = symptoms.activations(gpt, ids)
+    flow = activations(gpt, ids)
     if any(finding.kind in ("not-finite", "no-targets") for finding in result.findings):
-        result.parts = [Part(name, math.nan, math.nan, math.nan, std) for name, std in flow.items()]
+        parts = [name for name in flow if not name.endswith(DEAD)]
+        result.parts = [Part(name, math.nan, math.nan, math.nan, flow[name]) for name in parts]
         return result
     gpt.zero_grad()
     result.losses.append(gpt.loss_and_grad(ids, targets))
     named = list(gpt.named_parameters())
     gradients = {name: float(np.linalg.norm(p.grad)) for name, p in named}
-    result.findings += [
-        *symptoms.look_at_start(result, fresh),
-        *symptoms.look_at_gradients(named, gradients),
-        *symptoms.compare_with_loss(gpt, ids, targets),
+    result.findings += symptoms.look_at_zero_grad(gpt)
+    alike = list(symptoms.look_at_weights(named))  # then all that follows is made of that
+    result.findings += alike or [
+        *symptoms.look_at_start(result, fresh, symptoms.mean_loss(logits, targets), targets),
+        *training_symptoms.look_at_gradients(
+            named, gradients, lambda name: training_symptoms.influences(gpt, ids, targets, name)
+        ),
+        *training_symptoms.compare_with_loss(gpt, ids, targets),
     ]
     weights = {name: float(np.linalg.norm(p.data)) for name, p in named}
-    updates = short_run(gpt, ids, targets, lr, steps, rng, optimizer, result)
+    updates = short_run(gpt, ids, targets, lr, steps, rng, optimizer, result, progress)
     for group in dict.fromkeys(part_of(name) for name, _ in named):
         own = [name for name, _ in named if part_of(name) == group]
         result.parts.append(
@@ -87,11 +96,12 @@ def diagnose(
                 flow.get(group, math.nan),
             )
         )
-    result.findings += [
-        *symptoms.look_at_run(result, lr),
-        *symptoms.look_at_flow(result.parts, flow),
-        *symptoms.look_at_updates(updates, lr),
-    ]
+    if not alike:
+        result.findings += [
+            *training_symptoms.look_at_run(result, lr),
+            *training_symptoms.look_at_flow(result.parts, flow),
+            *training_symptoms.look_at_updates(result.parts, updates, lr),
+        ]
     result.seconds = time.perf_counter() - start
     return result
 
@@ -110,6 +120,7 @@ def short_run(
     rng: np.random.Generator | None,
     optimizer: Callable[..., Any],
     result: Diagnosis,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, list[float]]:
     """Steps on the same batch; fills in the losses and returns |change| / |weight| of each matrix, step by step."""
     named = list(gpt.named_parameters())
@@ -120,6 +131,8 @@ def short_run(
         gpt.zero_grad()
         loss = gpt.loss_and_grad(ids, targets, rng) if rng is not None else gpt.loss_and_grad(ids, targets)
         result.losses.append(float(loss))
+        if progress is not None and step % 10 == 0:
+            progress(f"step {step} of {steps}: loss {loss:.4f}")
         if step == steps or not math.isfinite(loss):
             break
         clip_grad_norm([p for _, p in named], 1.0)
@@ -129,5 +142,6 @@ def short_run(
         for name, p in named:
             if name in before:
                 size = float(np.linalg.norm(before[name]))
-                ratios[name].append(float(np.linalg.norm(p.data - before[name])) / size if size else math.inf)
+                if size:  # what was all zero has no size to compare with
+                    ratios[name].append(float(np.linalg.norm(p.data - before[name])) / size)
     return ratios

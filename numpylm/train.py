@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -115,7 +115,7 @@ def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None
         print(f"  {loss:7.4f}   {name}  ({math.exp(loss):,.2f}, {loss / math.log(2) / per_token:.3f})")
 
 
-def diagnose_run(config: TrainConfig) -> Diagnosis:
+def diagnose_run(config: TrainConfig, progress: Callable[[str], None] | None = None) -> Diagnosis:
     """What `numpylm.diagnose` says about the first batch of a run that is not begun; nothing is written."""
     train_docs, val_docs = split(config, load_documents(config))
     tokenizer = make_tokenizer(config, train_docs)
@@ -128,7 +128,7 @@ def diagnose_run(config: TrainConfig) -> Diagnosis:
         del data  # Windows cannot remove files that are mapped
     optimizer = partial(AdamW, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay)
     dropout_rng = np.random.default_rng(config.seed) if config.dropout else None
-    return diagnose(gpt, ids, targets, lr=config.learning_rate, rng=dropout_rng, optimizer=optimizer)
+    return diagnose(gpt, ids, targets, lr=config.learning_rate, rng=dropout_rng, optimizer=optimizer, progress=progress)
 
 
 # ------------------------------------------------------------------------------------------- training

@@ -46,6 +46,8 @@ def test_the_model_is_left_alone():
     [
         (IDS, IDS, "not shifted"),
         (TARGETS, IDS, "wrong way"),
+        (IDS[:, :-1], TARGETS[:, 1:], "2 places after"),
+        (IDS[:, :-2], TARGETS[:, 2:], "3 places after"),
         (IDS, np.full_like(IDS, -100), "No target is counted"),
         (IDS, np.full_like(IDS, 3), "the same token"),
     ],
@@ -67,6 +69,65 @@ def test_weights_that_are_too_large_at_the_start():
         if p.data.ndim == 2:
             p.data *= 60
     assert "initial-values" in kinds(gpt, IDS, TARGETS)
+
+
+def test_weights_that_are_all_zero_or_all_the_same_are_called_that_and_nothing_else():
+    gpt = model()
+    for p in gpt.parameters():
+        p.data[...] = 0
+    result = diagnose(gpt, IDS, TARGETS)
+    assert [f.kind for f in result.findings] == ["initial-values"]
+    assert "weight matrices are zero" in str(result)
+    assert "inf" not in str(result)
+    gpt = model()
+    for p in gpt.parameters():
+        if p.data.ndim == 2:
+            p.data[...] = 0.02
+    result = diagnose(gpt, IDS, TARGETS)
+    assert [f.kind for f in result.findings] == ["initial-values"]
+    assert "the same" in str(result)
+
+
+def test_a_loss_that_is_a_sum_is_not_called_large_weights():
+    class Sums(GPT):
+        def loss_and_grad(self, *args, **options):
+            return super().loss_and_grad(*args, **options) * IDS.shape[1]
+
+    text = str(diagnose(Sums(GPTConfig(V, 16, 1, 2, 16), np.random.default_rng(0)), IDS, TARGETS))
+    assert "T = 12 times too much" in text
+    assert "weights are too large" not in text
+
+
+def test_zero_grad_that_does_nothing():
+    class Keeps(GPT):
+        def zero_grad(self):
+            pass
+
+    found = diagnose(Keeps(GPTConfig(V, 16, 1, 2, 16), np.random.default_rng(0)), IDS, TARGETS).findings
+    assert [(f.kind, f.place) for f in found] == [("state", "wte.weight")]
+
+
+def test_dead_units_are_no_missing_backward():
+    gpt = model()
+    for name, p in gpt.named_parameters():
+        if "c_fc.bias" in name:
+            p.data[...] = -30
+    text = str(diagnose(gpt, IDS, TARGETS))
+    assert "backward never gets there" not in text
+    assert "dead" in text
+
+
+def test_updates_are_said_as_in_the_table_and_progress_is_told():
+    lines = []
+    result = diagnose(model(), IDS, TARGETS, lr=1e-8, progress=lines.append)
+    text = next(f.text for f in result.findings if "hardly change" in f.text)
+    part = next(p for p in result.parts if f"matrices of {p.name} " in text)
+    assert f"{part.update:.1e}" in text
+    assert [line.split(":")[0] for line in lines] == [f"step {k} of 40" for k in range(0, 41, 10)]
+
+
+def test_a_few_steps_need_not_learn_anything():
+    assert diagnose(model(), IDS, TARGETS, steps=3).ok
 
 
 def test_the_future_shining_through(monkeypatch):
@@ -132,6 +193,7 @@ def test_exploding_and_dying_activations_and_broken_numbers():
     result = diagnose(gpt, IDS, TARGETS)
     assert result.findings[0].kind == "not-finite"
     assert result.findings[0].place == "h.1"
+    assert not any("dead" in part.name for part in result.parts)
 
 
 def test_a_trained_model_is_no_cheat_if_one_says_so():

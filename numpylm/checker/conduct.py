@@ -65,7 +65,7 @@ class Conduct:
         self.trial.gradients(self.trial.dout)
         once = [np.copy(parameter.grad) for parameter in beside]
         self.trial.subject.backward(copy.deepcopy(self.trial.dout), self.trial.run(self.trial.inputs)[1])
-        return any(_same(parameter.grad, first) and first.any() for parameter, first in zip(beside, once, strict=True))
+        return any(same(parameter.grad, first) and first.any() for parameter, first in zip(beside, once, strict=True))
 
     def _finite(self) -> None:
         """A forward that gives no numbers has no derivative."""
@@ -88,10 +88,10 @@ class Conduct:
     def _repeatable(self) -> None:
         """Without this, differences mean nothing: the same call must give the same output."""
         trial = self.trial
-        if _same(trial.value(), np.asarray(trial.out)):
+        if same(trial.value(), np.asarray(trial.out)):
             return
         trial.seeded = True
-        if not _same(trial.value(), trial.value()):
+        if not same(trial.value(), trial.value()):
             raise CheckError(
                 f"{trial.subject.name}.forward gives another result each time it is called, with the same inputs: it "
                 "draws random numbers that nobody can repeat, or changes something on itself. Take the generator as "
@@ -107,7 +107,7 @@ class Conduct:
         """Whether forward or backward change what is not theirs; undoes it."""
         trial, name = self.trial, self.trial.subject.name
         names = [*trial.subject.input_names, *(f"input {i}" for i in range(len(trial.inputs)))]
-        changed = [n for n, a, b in zip(names, trial.given, trial.inputs, strict=False) if not _same(a, b)]
+        changed = [n for n, a, b in zip(names, trial.given, trial.inputs, strict=False) if not same(a, b)]
         if changed:
             for live, original in zip(trial.inputs, trial.given, strict=True):
                 if isinstance(live, np.ndarray):
@@ -117,7 +117,7 @@ class Conduct:
                 "array."
             )
             self.findings.append(Cause("writes-input", text, 98, changed[0]))
-        if not _same(trial.given_dout, trial.dout):
+        if not same(trial.given_dout, trial.dout):
             trial.dout = trial.given_dout
             text = (
                 f"{name}.backward writes into its upstream gradient: where a residual passes the same array on, the "
@@ -125,7 +125,7 @@ class Conduct:
             )
             self.findings.append(Cause("writes-upstream", text, 98, "dout"))
         for (parameter_name, parameter), before in zip(trial.subject.parameters, trial.weights, strict=True):
-            if not _same(parameter.data, before):
+            if not same(parameter.data, before):
                 parameter.data[...] = before
                 text = (
                     f"{name} changes the values of {parameter_name} in its forward or backward. Gradients of all "
@@ -140,7 +140,7 @@ class Conduct:
             return
         cache = trial.run([copy.deepcopy(value) for value in trial.inputs])[1]
         first, second = (trial.gradients(trial.dout, cache, reuse=True) for _ in range(2))
-        if not _same(first, second):
+        if not same(first, second):
             text = (
                 f"{trial.subject.name}.backward writes into its cache: a second backward on the same cache gives "
                 "another gradient. Make new arrays (p * d, not p *= d)."
@@ -148,9 +148,9 @@ class Conduct:
             self.findings.append(Cause("writes-cache", text, 97, "cache"))
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
     if isinstance(a, list):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if a is None or b is None or isinstance(a, (dict, str)):
         return a is b or isinstance(a, (dict, str))
     if isinstance(a, Odd):

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from numpylm.checker.subject import CheckError, cache_names, is_float
-from numpylm.checker.trial import Setup, Target, Trial
+from numpylm.checker.sizes import factors_elsewhere, head_counts, known_sizes, named_inputs
+from numpylm.checker.subject import cache_names, is_float
+from numpylm.checker.trial import Target, Trial
 from numpylm.module import Array
 
 FIT = 1e-5  # two gradients agree if they differ by no more than this share of the largest entry
@@ -93,7 +93,10 @@ def cosine(a: Array, b: Array) -> float:
 
 def gather(trial: Trial, target: Target, others: dict[str, Array]) -> Evidence:
     """Measure the true gradient of one array as far as time allows, and collect what is known around it."""
-    n, jacobian = measure(trial, target.values, trial.dout)
+    memory = trial.__dict__.setdefault("measured", {})
+    if target.name not in memory:
+        memory[target.name] = measure(trial, target.values, trial.dout)
+    n, jacobian = memory[target.name]
     return Evidence(
         trial.subject.name,
         target.name,
@@ -163,12 +166,6 @@ def _sample(shape: tuple[int, ...], limit: int) -> Iterator[tuple]:
         yield tuple(int(i) for i in np.unravel_index(flat, shape))
 
 
-def named_inputs(trial: Trial) -> list[tuple[str, Any]]:
-    """Positional inputs by the forward's names, then options."""
-    names = [*trial.subject.input_names, *(f"input {i}" for i in range(len(trial.inputs)))]
-    return [*zip(names, trial.inputs, strict=False), *trial.setup.options.items()]
-
-
 def known_arrays(trial: Trial) -> dict[str, Array]:
     """Inputs, parameters, the output, the upstream gradient, and what is often made of an input."""
     known = {name: value for name, value in named_inputs(trial) if is_float(value) and value.size > 1}
@@ -199,114 +196,3 @@ def cache_arrays(trial: Trial) -> dict[str, Array]:
     if len(names) != len(parts):
         names = [f"cache[{i}]" for i in range(len(parts))]
     return {name: v for name, v in zip(names, parts, strict=True) if is_float(v) and v.size > 1}
-
-
-LETTERS = {1: ("N",), 2: ("N", "C"), 3: ("B", "T", "C"), 4: ("B", "H", "T", "D")}
-
-
-def known_sizes(trial: Trial) -> dict[str, float]:
-    """Axis lengths, their products, and numbers that the layer or its options hold."""
-    sizes: dict[str, float] = {}
-    letters: dict[str, int] = {}
-    for name, value in [*named_inputs(trial), ("the output", np.asarray(trial.out))]:
-        if not isinstance(value, np.ndarray) or value.size < 2:
-            continue
-        for axis, length in enumerate(value.shape):
-            letter = LETTERS.get(value.ndim, ("",) * value.ndim)[axis]
-            if letters.setdefault(letter or name + str(axis), length) == length and f"{letter}," in "".join(sizes):
-                continue  # the same axis, seen in another array
-            sizes[
-                f"{letter}, the length of axis {axis} of {name}" if letter else f"the length of axis {axis} of {name}"
-            ] = float(length)
-        for k in range(2, value.ndim + 1):
-            sizes[
-                f"{'·'.join(LETTERS.get(value.ndim, '?' * value.ndim)[:k])}, the first {k} axes of {name} together"
-            ] = float(math.prod(value.shape[:k]))
-        if value.dtype.kind in "iu":
-            counted = float((value >= 0).sum())
-            if 0 < counted < value.size:
-                sizes[f"the number of counted {name}"] = counted
-        elif value.ndim == 4:
-            sizes["the number of channels, H·D"] = float(value.shape[1] * value.shape[3])
-    for name, number in numbers_of(trial.subject.layer, trial.setup.options):
-        if 0 < number < 1:
-            sizes[f"1 - {name}"] = 1 - number
-        elif number not in sizes.values() and number > 1:
-            sizes[name] = number
-    return sizes
-
-
-def numbers_of(layer: Any, options: dict) -> Iterator[tuple[str, float]]:
-    """Plain numbers among the options and the attributes of a layer and of what it holds."""
-    for name, value in options.items():
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield name, float(value)
-    for name, value in getattr(layer, "__dict__", {}).items():
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield name, float(value)
-        elif hasattr(value, "__dict__") and hasattr(value, "forward"):
-            yield from numbers_of(value, {})
-
-
-def head_counts(layer: Any, options: dict) -> tuple[int, ...]:
-    """Numbers of heads that a layer names itself, first; then other small ones."""
-    named = [int(v) for name, v in numbers_of(layer, options) if "head" in name.lower() and v > 1]
-    return tuple(dict.fromkeys([*named, 2, 3, 4, 6, 8]))
-
-
-def name_factor(factor: float, sizes: dict[str, float]) -> list[str]:
-    """What a constant may be: a plain number, a size, its root, or its inverse, or such of two sizes."""
-    size = abs(factor)
-    sizes = {name: value for name, value in sizes.items() if value not in (0, 1)}
-
-    def same(value: float) -> bool:
-        return abs(size - value) <= 2e-6 * max(size, value)
-
-    found = [f"{text}" for value, text in ((2, "2"), (0.5, "1/2"), (4, "4"), (0.25, "1/4"), (3, "3")) if same(value)]
-    for name, value in sizes.items():
-        forms = (
-            (value, name),
-            (1 / value, f"1 / ({name})"),
-            (math.sqrt(value), f"the root of {name}"),
-            (1 / math.sqrt(value), f"1 / the root of {name}"),
-        )
-        found += [text for number, text in forms if same(number)]
-    for (name1, value1), (name2, value2) in combinations(sizes.items(), 2):
-        if not found:
-            pairs = (
-                (value1 * value2, f"({name1}) times ({name2})"),
-                (value1 / value2, f"({name1}) / ({name2})"),
-                (value2 / value1, f"({name2}) / ({name1})"),
-            )
-            found += [text for number, text in pairs if same(number)]
-    return found
-
-
-def shrunk(setup: Setup) -> Iterator[Setup]:
-    """The same check with one axis of the inputs shorter by one: tells a factor of 2 from a batch of 2."""
-    arrays = [value for value in (*setup.inputs, *setup.options.values()) if isinstance(value, np.ndarray)]
-    if not arrays:
-        return
-    for axis in range(arrays[0].ndim):
-        length = arrays[0].shape[axis]
-
-        def cut(value: Any, axis: int = axis, length: int = length) -> Any:
-            fits = isinstance(value, np.ndarray) and value.ndim > axis and value.shape[axis] == length
-            return value[(slice(None),) * axis + (slice(length - 1),)] if fits else value
-
-        if length > 1:
-            options = {name: cut(value) for name, value in setup.options.items()}
-            yield setup.replace(inputs=tuple(map(cut, setup.inputs)), options=options)
-
-
-def factors_elsewhere(trial: Trial, name: str) -> Iterator[tuple[float, dict[str, float]]]:
-    """(factor, sizes) of one array for inputs of other sizes."""
-    for setup in shrunk(trial.setup):
-        try:
-            other = Trial(setup, trial.conditions)
-        except CheckError:
-            continue
-        target = next(target for target in other.targets if target.name == name)
-        direction = np.random.default_rng(0).standard_normal(target.values.shape)
-        if np.shape(target.analytic) == direction.shape and (slope := other.slope(target.values, direction)):
-            yield float(np.vdot(target.analytic, direction)) / slope, known_sizes(other)

@@ -63,7 +63,15 @@ class Laboratory:
 
     def causes(self) -> Iterator[tuple[list[str], Cause]]:
         """(names of the arrays that it explains, cause) for each experiment that cures something."""
-        for experiment in (self._initial, self._dropout, self._ones, self._ids, self._ignored, self._mask):
+        for experiment in (
+            self._initial,
+            self._dropout,
+            self._ones,
+            self._ids,
+            self._ignored,
+            self._mask,
+            self._mirrored,
+        ):
             yield from experiment()
 
     def _initial(self) -> Iterator[tuple[list[str], Cause]]:
@@ -161,11 +169,53 @@ class Laboratory:
             cured = self.cured(setup.replace(inputs=inputs, options=options))
             if cured:
                 text = (
-                    "{what} is right if nothing is masked, and wrong with the mask: what the forward hides, the "
-                    "backward "
-                    "must hide in the same way."
+                    "{what} is right if nothing is masked, and wrong with the mask: the backward must hide what the "
+                    "forward hides, and count (in a sum, a mean) what the forward counts."
                 )
                 yield cured, Cause("mask", text, 90)
+
+    def _mirrored(self) -> Iterator[tuple[list[str], Cause]]:
+        """Backward uses an array reversed along one axis, or untransposed: its gradient is that of such a forward."""
+        for target in self.trial.targets:
+            for said, mirrored in _mirror_images(target.values):
+                names = [
+                    name for name in self.wrong if name != target.name and self._is_that_of(name, target, mirrored)
+                ]
+                if names:
+                    text = (
+                        f"{{what}} is exactly that of a forward in which {target.name} is {said}: backward uses it in "
+                        "another orientation than forward."
+                    )
+                    yield names, Cause("transposed", text, 91)
+
+    def _is_that_of(self, name: str, other: Target, mirrored: np.ndarray) -> bool:
+        """Whether an array's given gradient is the true one with other values in another array."""
+        target = next(target for target in self.trial.targets if target.name == name)
+        if np.shape(target.analytic) != target.values.shape:
+            return False
+        rng, original = np.random.default_rng(7), other.values.copy()
+        for _ in range(2):
+            direction = np.asarray(rng.standard_normal(target.values.shape))
+            given = float(np.vdot(target.analytic, direction))
+            other.values[...] = mirrored
+            try:
+                slope = self.trial.slope(target.values, direction)
+            except CheckError:
+                return False
+            finally:
+                other.values[...] = original
+            if abs(slope - given) > 1e-7 * max(float(np.linalg.norm(target.analytic)), 1e-12):
+                return False
+        return True
+
+
+def _mirror_images(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """An array reversed along each axis, and transposed if it is square; only what is another array than before."""
+    if values.ndim == 2 and values.shape[0] == values.shape[1]:
+        yield "transposed", values.T.copy()
+    for axis in range(values.ndim) if values.ndim > 1 else ():
+        if values.shape[axis] > 1:
+            yield f"reversed along axis {axis}", np.flip(values, axis).copy()
 
 
 def _initial_values(trial: Trial, name: str) -> np.ndarray:

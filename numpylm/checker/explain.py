@@ -6,16 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from numpylm.checker.evidence import cosine, gather
+from numpylm.checker.drawn import not_the_same_twice
+from numpylm.checker.evidence import Evidence, cosine, gather
 from numpylm.checker.experiments import CLOSE, Laboratory, errors
 from numpylm.checker.parts import detect
+from numpylm.checker.pinpoint import follow, pinpoint
 from numpylm.checker.recovered import recover
 from numpylm.checker.report import Cause, Report, Row, listing
+from numpylm.checker.rows import fewer_rows
 from numpylm.checker.shapes import unusable
 from numpylm.checker.structure import dependence, linear
 from numpylm.checker.subject import CheckError
 from numpylm.checker.trial import Conditions, Target, Trial
 from numpylm.checker.wiring import Causes, Check, inner_causes
+
+VAGUE = 78  # what weighs less is a hint, no explanation
 
 
 def explain(report: Report, strict: Trial, check: Check) -> None:
@@ -27,6 +32,10 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
             row.explain([broken])
         return
     trial = kind_trial(strict)
+    if not_the_same_twice(report, trial):
+        return
+    trial, note = fewer_rows(trial, [row.name for row in failing])
+    report.notes += [note] if note else []
     targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
     causes: Causes = {row.name: unusable(trial.subject.name, targets[row.name][1]) for row in failing}
     with guarded(report):
@@ -45,14 +54,13 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         causes = {name: [] for name in causes}
     follows(causes, trial)
     right = [row.name for row in report.rows if row.ok]
-    clear = next((name for name, found in causes.items() if any(c.weight > 75 for c in found)), "")
     for row in failing:
         if not causes[row.name] and root is not None:
             causes[row.name] = [root]
         row.explain(causes[row.name])
         if not causes[row.name]:
             with guarded(report):
-                row.explain([unknown(trial, row, targets[row.name][1], right, clear)])
+                row.explain([unknown(trial, row, targets[row.name][1], right, mend_first(trial, row, causes))])
 
 
 @contextlib.contextmanager
@@ -93,9 +101,14 @@ def follows(causes: Causes, trial: Trial) -> None:
         for name, found in causes.items()
         if found and name not in trial.subject.input_names
     ]
-    sure = [cause for cause in sure if "Recovered" in cause.text]
+    sure = [
+        cause for cause in sure if "Recovered" in cause.text or (" goes wrong in " in cause.text and cause.weight > 82)
+    ]
     for name, found in causes.items():
-        if sure and name in trial.subject.input_names and max((c.weight for c in found), default=0) < 90:
+        best = max(found, key=lambda c: c.weight, default=None)
+        if not sure or name not in trial.subject.input_names:
+            continue
+        if best is None or (best.weight < 90 and best.text not in {cause.text for cause in sure}):
             text = (
                 f"{trial.subject.name}: the gradient of {name} is wrong as well. It is made of everything behind it, "
                 f"so mend {sure[0].place} first and look again."
@@ -149,12 +162,40 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
             pass
     for cause in recover(trial, gathered):
         causes[cause.place].append(cause)
+    point_out(trial, wrong, gathered, causes)
     for names, cause in Laboratory(trial, list(wrong)).causes():
         for name in names:
             if cause.kind == "initial-values":  # the rarer coincidence: the transpose may be a symmetric one, scaled
                 causes[name] = [replace(c, weight=c.weight - 10) if c.kind == "transposed" else c for c in causes[name]]
             what = gathered[name].what
             causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
+
+
+def point_out(
+    trial: Trial, wrong: dict[str, tuple[int, Target]], gathered: dict[str, Evidence], causes: Causes
+) -> None:
+    """For what nobody could explain: the line in which it goes wrong."""
+    vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < VAGUE]
+    flow = follow(trial) if vague else None
+    if flow is None:
+        return
+    flow.trust([target for target in trial.targets if target.name not in wrong and target.parameter is not None])
+    for name in vague:
+        with contextlib.suppress(CheckError):
+            found = pinpoint(flow, wrong[name][1], wrong[name][0], gathered[name])
+            causes[name] += [found] if found is not None else []
+
+
+def mend_first(trial: Trial, row: Row, causes: Causes) -> str:
+    """An array whose fault is clear and from which this one may follow: never an input, which lies before all else."""
+    return next(
+        (
+            name
+            for name, found in causes.items()
+            if name not in trial.subject.input_names and name != row.name and any(c.weight > 75 for c in found)
+        ),
+        "",
+    )
 
 
 def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str) -> Cause:

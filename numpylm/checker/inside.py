@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.checker.evidence import FIT, Evidence, head_counts, known_arrays, known_sizes, measure, named_inputs
+from numpylm.checker.evidence import FIT, Evidence, known_arrays, measure
 from numpylm.checker.report import Cause, Report, listing
+from numpylm.checker.sizes import head_counts, known_sizes, named_inputs
 from numpylm.checker.subject import is_float
 from numpylm.checker.trial import Trial
 from numpylm.module import Array, Cache

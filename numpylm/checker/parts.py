@@ -19,9 +19,10 @@ def detect(e: Evidence) -> list[Cause]:
         part = wrong_part(e)
         if part is not None:
             inner = [cause for detective in (*PATTERNS, *TERMS) if (cause := detective(part))]
-            found += [Cause(c.kind, c.text + " All else is right.", c.weight - 1, c.place) for c in inner]
+            rest = "all else is right" if e.full else "no fault was found elsewhere, but not all was measured"
+            found += [Cause(c.kind, f"{c.text} {rest.capitalize()}.", c.weight - 1, c.place) for c in inner]
             if not inner:
-                text = f"{part.what} is wrong (cosine with the truth {cosine(part.a, part.n):.3f}), all else is right."
+                text = f"{part.what} is wrong (cosine with the truth {cosine(part.a, part.n):.3f}), {rest}."
                 found.append(Cause("unknown", text, 40, e.name))
     return found
 
@@ -46,7 +47,7 @@ def cut_down(e: Evidence, axis: int, low: int, high: int) -> Evidence:
     """The evidence about a part of an array."""
     cut = (slice(None),) * axis + (slice(low, high),)
     part = copy.copy(e)
-    part.a, part.n, part.jacobian = e.a[cut], e.n[cut], None
+    part.a, part.n, part.jacobian, part.elsewhere = e.a[cut], e.n[cut], None, None
     part.known = {name: k[cut] for name, k in e.known.items() if k.shape == e.a.shape}
     part.others = {name: k[cut] for name, k in e.others.items() if k.shape == e.a.shape and name != e.name}
     return part
@@ -60,10 +61,11 @@ def wrong_part(e: Evidence) -> Evidence | None:
         if not len(bad) or len(bad) > 0.7 * length:
             continue
         low, high = int(bad[0]), int(bad[-1]) + 1
-        for pieces in (2, 3, 4, 6, 8, *e.heads):
+        for pieces in sorted({2, 3, 4, 6, 8, *e.heads}, reverse=True):  # the smallest block that holds it
             size = length // pieces
             if length % pieces == 0 and low // size == (high - 1) // size:
                 low, high = low // size * size, (low // size + 1) * size
+                break
         if high - low > 0.7 * length:
             continue
         part = cut_down(e, axis, low, high)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from numpylm.checker.evidence import FIT, Evidence, cosine, name_factor
+from numpylm.checker.evidence import FIT, Evidence, cosine
 from numpylm.checker.report import Cause
+from numpylm.checker.sizes import name_factor
 from numpylm.module import Array
 
 Detective = Callable[[Evidence], Cause | None]
@@ -21,13 +22,28 @@ def factor(e: Evidence) -> Cause | None:
     if abs(c + 1) < FIT:
         text = f"{e.what} has the wrong sign: it is -1 times the true one (cosine {cosine(e.a, e.n):.3f})."
         return Cause("sign", text, 95, e.name)
-    names = name_factor(c, e.sizes)
-    if len(names) > 1 and e.elsewhere is not None:
-        for other, sizes in e.elsewhere():
-            names = [name for name in names if name in name_factor(other, sizes)] or names
-    known = f": {'minus ' if c < 0 else ''}{' or '.join(names[:2])}" if names else ""
-    text = f"{e.what} is {c:.6g} times the true one everywhere{known} (cosine {cosine(e.a, e.n):.3f})."
-    return Cause("factor", text, 90 if names else 89, e.name)
+    names, moves = _confirmed(c, e)
+    if moves and not names and e.a.size <= 2:
+        return None  # any number is some multiple of another
+    text = f"{e.what} is {c:.6g} times the true one everywhere"
+    if names:
+        perhaps = "" if e.elsewhere is not None else "perhaps "
+        text += f": {perhaps}{' or '.join(names[:2])}"
+    elif moves:
+        text += " (with other numbers another multiple): a single number, made of the data, is missing or too much"
+    elif e.elsewhere is not None:
+        text += ", a constant that is none of the sizes"
+    return Cause("factor", f"{text} (cosine {cosine(e.a, e.n):.3f}).", 90 if names else 89, e.name)
+
+
+def _confirmed(c: float, e: Evidence) -> tuple[list[str], bool]:
+    """What a factor may be that is so at other sizes, too; and whether it is another one there."""
+    names, moves = name_factor(c, e.sizes), False
+    for other, sizes in e.elsewhere() if e.elsewhere is not None else ():
+        there = name_factor(other, sizes, ones=True)
+        names = [name for name in names if name in there]
+        moves |= abs(other - c) > 1e-5 * abs(c)
+    return names, moves
 
 
 def swapped(e: Evidence) -> Cause | None:
@@ -50,6 +66,10 @@ def never_written(e: Evidence) -> Cause | None:
     return Cause("never-written", text, 97, e.name)
 
 
+def _sigmoid(k: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-k)))
+
+
 FORMS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
     ("{}", lambda k: k),
     ("(1 - {})", lambda k: 1 - k),
@@ -58,6 +78,9 @@ FORMS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
     ("(1 - {}²)", lambda k: 1 - k * k),
     ("{} (1 - {})", lambda k: k * (1 - k)),
     ("exp({})", lambda k: np.exp(np.minimum(k, 700))),
+    ("sigmoid({})", lambda k: _sigmoid(k)),
+    ("the slope of the sigmoid at {}", lambda k: _sigmoid(k) * (1 - _sigmoid(k))),
+    ("the slope of tanh at {}", lambda k: 1 - np.tanh(k) ** 2),
 )
 
 

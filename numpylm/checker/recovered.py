@@ -77,7 +77,7 @@ def recover(trial: Trial, gathered: dict[str, Evidence]) -> Iterator[Cause]:
             continue
         yield from behind_weight(trial, e, found)
         yield from before_weight(trial, e)
-        yield from lost_path(e, [path for path in found if path.x == name])
+        yield from lost_path(e, [path for path in found if path.x == name], set(gathered))
 
 
 def inner_known(trial: Trial, found: list[Path], skip: str) -> dict[str, Array]:
@@ -151,7 +151,7 @@ def _said(inner: Evidence, known: dict[str, Array], place: str, origin: str) -> 
         yield Cause(best.kind, f"{best.text} {origin}", best.weight, place)
 
 
-def lost_path(e: Evidence, own: list[Path]) -> Iterator[Cause]:
+def lost_path(e: Evidence, own: list[Path], wrong: set[str]) -> Iterator[Cause]:
     """What an input should get through one of several matrices is missing, or comes twice."""
     rest = e.n - e.a
     for path in own:
@@ -164,6 +164,6 @@ def lost_path(e: Evidence, own: list[Path]) -> Iterator[Cause]:
                 f"there) @ {path.weight}ᵀ must be added. Every use of an array adds to its gradient."
             )
             yield Cause("missing-term", text, 93, e.name)
-        elif e.equal(rest, -path.back):
+        elif e.equal(rest, -path.back) and not e.equal(e.n, path.back) and path.weight not in wrong:
             text = f"{e.what} counts the path through {path.weight} ({through}) twice."
             yield Cause("missing-term", text, 93, e.name)

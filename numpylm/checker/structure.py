@@ -8,11 +8,16 @@ pattern tells what went wrong: a causal mask, an axis, a transposition.
 import numpy as np
 
 from numpylm.checker.evidence import FIT, Evidence
-from numpylm.checker.report import Cause, listing
+from numpylm.checker.report import Cause
+from numpylm.checker.routes import moved, partial, routed
 from numpylm.checker.trial import Trial
 from numpylm.module import Array
 
 LARGEST = 500  # outputs; each costs one backward
+INFLUENCE = {
+    False: "as in softmax, where every output depends on every input of its row",
+    True: "as in attention, or in a loop over time, where what comes back from later steps must be added",
+}
 
 
 def backward_jacobian(trial: Trial, index: int) -> Array | None:
@@ -63,14 +68,19 @@ def dependence(e: Evidence, trial: Trial, index: int) -> list[Cause]:
     if given is None:
         return []
     true = e.jacobian
-    looks = (_transposed(e, true, given), _routed(e, trial, true, given), _partial(e, trial, true))
+    looks = (
+        _transposed(e, true, given),
+        routed(e, trial, true, given),
+        moved(e, true, given),
+        partial(e, trial, true),
+    )
     causes = [cause for cause in looks if cause]
     out_shape = np.shape(trial.out)
     if e.name not in trial.subject.input_names or not out_shape:
         return causes
     ink = FIT * float(np.abs(true).max(initial=0))
     n, a = (np.abs(j) > ink for j in (true, given))
-    causes += [cause for cause in (_causal(e, n, a, out_shape), _axes(e, n, a, out_shape)) if cause]
+    causes += [cause for cause in (_causal(e, true, given, out_shape), _axes(e, n, a, out_shape)) if cause]
     if not causes and out_shape == e.a.shape:
         causes += [cause for cause in (_elementwise(e, trial, n, true, given),) if cause]
     return causes
@@ -89,89 +99,38 @@ def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
     return None
 
 
-def _routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | None:
-    """What arrives from one place of the output is what should arrive from another."""
-    shape = np.shape(trial.out)
-    if len(shape) < 2:
-        return None
-    blocks = int(np.prod(shape[:-1]))
-    n, a = (j.reshape(blocks, -1) for j in (true, given))
-    if blocks > 64 or blocks < 2:
-        return None
-    ink = FIT * max(float(np.abs(n).max(initial=0)), 1e-300)
-    own = np.abs(a - n).max(axis=1) <= ink
-    other = np.array([(np.abs(n - row).max(axis=1) <= ink).any() for row in a])
-    if own.all() or not other.all():
-        return None
-    p = int(np.flatnonzero(~own)[0])
-    q = int(np.abs(n - a[p]).max(axis=1).argmin())
-    places = [[int(i) for i in np.unravel_index(k, shape[:-1])] for k in (p, q)]
-    text = (
-        f"{e.what} mixes up places: what comes from output {places[0]} is put where {places[1]} belongs (so for "
-        f"{int((~own).sum())} of {blocks} places). Was one of two arrays sorted or shuffled, and the other not?"
-    )
-    return Cause("permuted", text, 91, e.name)
-
-
-def _partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
-    """Contributions of some places of the output are not counted: a = Σ w_i n_i, with weights w that should be 1."""
-    shape = np.shape(trial.out)
-    u = np.asarray(trial.dout)
-    for axis in range(max(len(shape) - 1, 0)):
-        count = shape[axis]
-        if not 1 < count <= 32 or count * 2 > e.a.size:
-            continue
-        parts = []
-        for i in range(count):
-            one = np.zeros(shape)
-            chosen = (slice(None),) * axis + (i,)
-            one[chosen] = u[chosen]
-            parts.append(one.reshape(-1) @ true)
-        basis = np.stack(parts, axis=-1)  # (a.size, count)
-        if np.linalg.matrix_rank(basis) < count:
-            continue
-        weights = np.linalg.lstsq(basis, e.a.reshape(-1), rcond=None)[0]
-        if not e.equal(e.a, (basis @ weights).reshape(e.a.shape)) or np.ptp(weights) < FIT:
-            continue
-        lost, kept = np.flatnonzero(np.abs(weights) < FIT), np.flatnonzero(np.abs(weights - 1) < FIT)
-        if len(lost) + len(kept) == count and len(lost) and len(kept):
-            text = (
-                f"{e.what} counts only what comes from index {listing(kept.tolist())} of axis {axis} of the output; "
-                f"what comes from {listing(lost.tolist())} is lost. Sum over that axis."
-            )
-        else:
-            said = ", ".join(f"{w:.4g}" for w in weights[:6]) + (", …" if count > 6 else "")
-            text = (
-                f"{e.what} does not count every place along axis {axis} of the output once: the weights are {said} "
-                "where all should be 1."
-            )
-        return Cause("partial", text, 87, e.name)
-    return None
-
-
 def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
-    """The forward looks only back along some axis; the backward does not, or not in the same way."""
+    """The forward looks back, and only back, along some axis; the backward does not, or not in the same way."""
+    ink = FIT * float(np.abs(n).max(initial=0))
     for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
-        true, given = (_along(j, out_shape, e.a.shape, axis) for j in (n, a))  # (out position, in position)
-        if true.shape[0] != true.shape[1] or len(true) < 3 or np.triu(true, 1).any() or not np.tril(true, -1).any():
+        true, given = (_along(np.abs(j) > ink, out_shape, e.a.shape, axis) for j in (n, a))  # (out, in) positions
+        if true.shape[0] != true.shape[1] or len(true) < 3 or (true != np.tri(len(true), dtype=bool)).any():
             continue
-        later = np.argwhere(np.triu(given, 1))
-        lost = np.argwhere(true & ~given)
-        if len(later):
-            off = " by exactly one position" if (later[:, 1] - later[:, 0] == 1).all() and len(true) > 2 else ""
+        later, lost = np.argwhere(np.triu(given, 1)), np.argwhere(true & ~given)
+        last = np.moveaxis((n - a).reshape(*out_shape, -1), axis, 0)[-1]  # the last position sees all, mask or not
+        if len(later) and np.abs(last).max() <= ink:
+            off = " by exactly one position" if (later[:, 1] - later[:, 0] == 1).all() else ""
             text = (
                 f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "
                 f"cannot see (axis {axis}). The forward never looks ahead, the backward does{off}: the causal mask "
                 f"is {'off by one' if off else 'missing'} in backward."
             )
             return Cause("causal", text, 95 if off else 80, e.name)
+        if len(later):
+            text = (
+                f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "
+                f"cannot see (axis {axis}), and the last position, which sees all, is wrong as well. So it is not "
+                "the mask alone: is a matrix between positions used where its transpose is needed (dv = Pᵀ dy, dk = "
+                "dSᵀ q)?"
+            )
+            return Cause("transposed", text, 80, e.name)
         if len(lost) and (lost[:, 0] == lost[:, 1]).any():
             text = (
                 f"{e.what}: no gradient goes from output position {lost[0][0]} to position {lost[0][1]}, which it "
-                f"sees in the forward (axis {axis}): the causal mask in backward is off by one, the diagonal belongs "
-                "to what may be seen."
+                f"sees in the forward (axis {axis}), as if the causal mask in backward were off by one: the diagonal "
+                "belongs to what may be seen."
             )
-            return Cause("causal", text, 94, e.name)
+            return Cause("causal", text, 85, e.name)
     return None
 
 
@@ -201,9 +160,11 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
         if true and not given:
             text = (
                 f"{e.what} treats every place along {which} on its own, but in the forward they influence each other "
-                "(as in softmax, where every output depends on every input of its row): the terms off the diagonal "
-                "are missing."
+                f"({INFLUENCE[axis < e.a.ndim - 1]}): the terms off the diagonal are missing."
             )
+            upstream = e.known.get("the upstream gradient")
+            if upstream is not None and upstream.shape == e.a.shape and np.array_equal(upstream, e.a):
+                text += " It is the upstream gradient, passed on as it came: what forward does has no backward here."
             return Cause("diagonal", text, 90, e.name)
     return None
 

@@ -131,8 +131,8 @@ def masked(e: Evidence) -> Cause | None:
     where = tuple(int(i) for i in np.argwhere(e.wrong)[0])
     text = (
         f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where the output does not depend on it at "
-        f"all (first at {list(where)}: {e.a[where]:.4g}), and right everywhere else: a mask that forward applies and "
-        "backward does not?"
+        f"all (first at {list(where)}: {e.a[where]:.4g}), and right everywhere else: what the forward selects (by a "
+        "mask, a maximum, an index) the backward does not?"
     )
     return Cause("mask", text, 83, e.name)
 
@@ -196,25 +196,27 @@ def unbalanced(e: Evidence) -> Cause | None:
         if e.a.shape[axis] > 2 and true <= FIT * e.scale and given > 1e-3 * e.scale:
             text = (
                 f"{e.what} does not sum to zero along axis {axis}, and must: the output stays the same when one "
-                "number is added to everything along that axis (as softmax does). The term that subtracts a sum or "
-                "mean is missing or wrong."
+                "number is added to everything along that axis (as softmax does). Either the term that subtracts a "
+                "sum or mean is missing or wrong, or rows and columns of such an array are exchanged behind it."
             )
             return Cause("missing-term", text, 76, e.name)
     return None
 
 
 def misplaced(e: Evidence) -> Cause | None:
-    """The right amounts, at the wrong places along an axis."""
-    if not e.full:
+    """The right numbers, at the wrong places along an axis.
+
+    Right sums would not do: those of gradients behind a softmax or a norm are zero whatever else is wrong.
+    """
+    if not e.full or not e.wrong.any():
         return None
     for axis in range(e.a.ndim):
-        total = e.n.sum(axis)
-        if e.a.shape[axis] < 2 or np.abs(total).max(initial=0) < 1e-3 * e.scale:
+        if e.a.shape[axis] < 2 or e.a.size == e.a.shape[axis]:
             continue
-        if np.abs(e.a.sum(axis) - total).max(initial=0) <= FIT * e.scale:
+        if np.abs(np.sort(e.a, axis) - np.sort(e.n, axis)).max() <= FIT * e.scale:
             text = (
-                f"{e.what} has the right sums along axis {axis}, but not the right places: what belongs to one index "
-                "of that axis lands at another. Is an index (of a maximum, an id, a shift) lost or off?"
+                f"{e.what} has the right numbers along axis {axis}, but not at the right places: what belongs to one "
+                "index of that axis lands at another. Is an index (of a maximum, an id, a shift) lost or off?"
             )
             return Cause("permuted", text, 77, e.name)
     return None

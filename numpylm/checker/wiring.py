@@ -74,10 +74,26 @@ def _wiring(log: inside.Record, protocol: list[Cause]) -> Cause | None:
     if e.a.shape != e.n.shape:
         hint = shape_hint(e.n.shape, e.a.shape)
         return Cause("shape", f"{e.what} has shape {e.a.shape}, should have {e.n.shape}{hint} {where}", 98, call.path)
+    mistaken = _should_be(e, call)
+    if mistaken is not None:
+        return inside.out_of_order(log, call) or mistaken
     best = max(detect(e), key=lambda cause: cause.weight, default=None)
     if best is not None and best.weight >= CLEAR:
         return Cause(best.kind, f"{best.text} {where}", best.weight, f"the output of {call.path}")
     return inside.out_of_order(log, call) or _passed_unchanged(e, call) or _somewhere(e, call, where)
+
+
+def _should_be(e: Evidence, call: inside.Call) -> Cause | None:
+    """One known gradient is handed over where another belongs."""
+    right = next((name for name, k in e.known.items() if k.shape == e.n.shape and e.equal(k, e.n)), None)
+    given = next((name for name, k in e.known.items() if k.shape == e.a.shape and np.array_equal(k, e.a)), None)
+    if right is None or given is None:
+        return None
+    text = (
+        f"{e.layer}: {call.path}.backward is given {given}, and should be given {right} (cosine with it 1.000): each "
+        "branch gets the gradient of what it added to, not that of another branch."
+    )
+    return Cause("wiring", text, 85, call.path)
 
 
 def _passed_unchanged(e: Evidence, call: inside.Call) -> Cause | None:
@@ -85,9 +101,9 @@ def _passed_unchanged(e: Evidence, call: inside.Call) -> Cause | None:
     for name, value in e.known.items():
         if name.startswith("what") and np.array_equal(value, e.a):
             text = (
-                f"{e.layer}: {call.path}.backward is given {name}, unchanged, but in the forward something stands "
-                "between the two (an activation, a product): its own backward is missing. (Cosine with the truth "
-                f"{cosine(e.a, e.n):.3f}.)"
+                f"{e.layer}: {call.path}.backward is given {name}, unchanged, and that is wrong there (cosine "
+                f"with the truth {cosine(e.a, e.n):.3f}). If in the forward something stands between the two (an "
+                "activation, a product), its own backward is missing."
             )
             return Cause("wiring", text, 72, call.path)
     return None
