@@ -70,7 +70,7 @@ def _say_moved(e: Evidence, axis: int, at: Array, to: Array, lost: bool) -> Caus
         f"{e.what} has the right values at the wrong places along axis {axis} ({how}{rest}). An index, the direction "
         "of a shift, or the order in which an axis was split, is another one in backward than in forward."
     )
-    return Cause("permuted", text, 92, e.name)
+    return Cause("permuted", text, 92 if len(shift) == 1 else 90, e.name)  # `routed` is sharper, unless it is a shift
 
 
 def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
