@@ -271,3 +271,19 @@ def test_nothing_is_said_to_follow_from_an_input():
             return -dout * np.cos(x @ self.W.data) @ self.W.data.T
 
     assert "follow from what is said of x" not in said(Two(), X)
+
+
+def test_a_gate_that_is_shut_at_first_proves_nothing_about_initial_values():
+    class Gate(Scaled):
+        def __init__(self):
+            super().__init__()
+            self.alpha.data = np.array(0.0)
+
+        def backward(self, dout, cache):
+            x, h = cache
+            self.alpha.grad += (dout * h).sum()
+            d = dout * self.alpha.data * (1 + h * h)
+            self.w.grad += (d * x).sum((0, 1))
+            return d * self.w.data
+
+    assert "initial values" not in said(Gate(), X)

@@ -62,7 +62,7 @@ def never_written(e: Evidence) -> Cause | None:
     """a is zero."""
     if np.any(e.a):
         return None
-    text = f"{e.what} is zero: it received no gradient, backward never adds to it."
+    text = f"{e.what} is zero: it received no gradient, backward never adds to it (or only zeros)."
     return Cause("never-written", text, 97, e.name)
 
 
