@@ -1,5 +1,294 @@
-"""Exercises of lesson 11."""
+"""Exercises of lesson 11: the logit lens, a head taken out, gradients of the residual stream, induction heads."""
 
-from numpylm.course.exercise import Lesson
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
-LESSON = Lesson("11_looking_inside", "Looking inside", ())
+import numpy as np
+
+from numpylm.course.exercise import Exercise, Lesson, Result, Test
+from numpylm.course.judge import Rng, outputs
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.module import Array, Cache
+from numpylm.trace import trace
+
+
+def logit_lens(gpt: GPT, hidden: Sequence[Array]) -> list[Array]:
+    """Logits (B, T, V) that the output layer makes of the residual stream (B, T, C) at each depth."""
+    return [gpt.ln_f.forward(x)[0] @ gpt.wte.weight.data.T for x in hidden]
+
+
+def without_head(weight: Array, head: int, n_head: int) -> Array:
+    """A copy of an output projection (C, C) in which the rows of one head are 0."""
+    D = len(weight) // n_head
+    weight = weight.copy()
+    weight[head * D : (head + 1) * D] = 0
+    return weight
+
+
+def residual_gradients(gpt: GPT, dlogits: Array, cache: Cache) -> list[Array]:
+    """dL/dx (B, T, C) of the residual stream before the first block and after each; adds to parameters' gradients."""
+    _, _, _, block_caches, ln_f_cache, _ = cache
+    gradients = [gpt.ln_f.backward(dlogits @ gpt.wte.weight.data, ln_f_cache)]
+    for block, block_cache in zip(reversed(gpt.h), reversed(block_caches), strict=True):
+        gradients.append(block.backward(gradients[-1], block_cache))
+    return gradients[::-1]
+
+
+def induction_score(attention: Array, period: Array) -> Array:
+    """Mean attention (H,) from the second copy to the token after the previous occurrence.
+
+    attention (B, H, T, T); row b of the batch repeats itself every period[b] tokens.
+    """
+    scores = []
+    for weights, p in zip(attention, period, strict=True):
+        t = np.arange(p, 2 * p)
+        scores.append(weights[:, t, t - p + 1].mean(axis=-1))
+    return np.mean(scores, axis=0)
+
+
+# ------------------------------------------------------------------------------------- what is tried
+
+
+def _gpt(rng: Rng) -> GPT:
+    """A small one whose norms, biases and sizes are all different, so that a mistake shows."""
+    gpt = GPT(GPTConfig(vocab_size=11, block_size=7, n_layer=3, n_head=2, n_embd=8), rng, np.float64)
+    for parameter in gpt.parameters():
+        parameter.data = parameter.data + 0.3 * rng.standard_normal(parameter.shape)
+    return gpt
+
+
+def _streams(rng: Rng) -> Iterator[tuple]:
+    gpt = _gpt(rng)
+    yield gpt, trace(gpt, rng.integers(0, 11, (2, 5))).hidden
+
+
+def _projections(rng: Rng) -> Iterator[tuple]:
+    yield rng.standard_normal((6, 6)), 0, 2
+    yield rng.standard_normal((6, 6)), 1, 3
+    yield rng.standard_normal((8, 8)), 3, 4
+
+
+def _passes(rng: Rng) -> Iterator[tuple]:
+    yield _gpt(rng), rng.standard_normal((2, 5, 11)), rng.integers(0, 11, (2, 5))
+
+
+def _from_ids(function: Callable) -> Callable:
+    """The same as a function of ids instead of their cache; the result as a tuple if it is a list."""
+
+    @functools.wraps(function)
+    def run(gpt: GPT, dlogits: Array, ids: Array) -> object:
+        found = function(gpt, dlogits, gpt.forward(ids)[1])
+        return tuple(found) if isinstance(found, list) else found
+
+    return run
+
+
+def _maps(rng: Rng) -> Iterator[tuple]:
+    T = 8
+    t = np.arange(3, T)
+    perfect = np.tile(np.eye(T), (1, 1, 1, 1))
+    perfect[0, 0, t] = np.eye(T)[t - 3 + 1]
+    weights = np.tril(rng.random((3, 2, T, T)))
+    yield weights / weights.sum(axis=-1, keepdims=True), np.array([4, 3, 2])
+    yield perfect, np.array([3])
+
+
+# ----------------------------------------------------------------------------------------- the slips
+
+
+def _rows(weight: Array, rows: slice | Array) -> Array:
+    weight = weight.copy()
+    weight[rows] = 0
+    return weight
+
+
+def _columns(weight: Array, head: int, n_head: int) -> Array:
+    return without_head(weight.T, head, n_head).T
+
+
+def _back(
+    gpt: GPT, dlogits: Array, cache: Cache, *, norm: bool = True, order: int = -1, last: bool = True
+) -> list[Array]:
+    """`residual_gradients` with something left out: the final norm, the order, the last entry."""
+    _, _, _, block_caches, ln_f_cache, _ = cache
+    dx = dlogits @ gpt.wte.weight.data
+    gradients = [gpt.ln_f.backward(dx, ln_f_cache) if norm else dx]
+    for block, block_cache in list(zip(gpt.h, block_caches, strict=True))[::order]:
+        gradients.append(block.backward(gradients[-1], block_cache))
+    return (gradients if last else gradients[1:])[::-1]
+
+
+def _same_upstream(gpt: GPT, dlogits: Array, cache: Cache) -> list[Array]:
+    _, _, _, block_caches, ln_f_cache, _ = cache
+    dx = gpt.ln_f.backward(dlogits @ gpt.wte.weight.data, ln_f_cache)
+    return [*(block.backward(dx, c) for block, c in zip(gpt.h, block_caches, strict=True)), dx]
+
+
+def _score(shift: int, first: int = 1, last: int | None = 2, transposed: bool = False):
+    """`induction_score` with another place that is looked at, or other positions that look."""
+
+    def slip(attention: Array, period: Array) -> Array:
+        if transposed:
+            attention = attention.swapaxes(-1, -2)
+        scores = []
+        for weights, p in zip(attention, period, strict=True):
+            end = weights.shape[-1] if last is None else last * p
+            t = np.arange(first * p, end)
+            scores.append(weights[:, t, t - p + shift].mean(axis=-1))
+        return np.mean(scores, axis=0)
+
+    return slip
+
+
+def _whole_square(attention: Array, period: Array) -> Array:
+    scores = []
+    for weights, p in zip(attention, period, strict=True):
+        t = np.arange(p, 2 * p)
+        scores.append(weights[:, t][:, :, t - p + 1].mean(axis=(-1, -2)))
+    return np.mean(scores, axis=0)
+
+
+def _all_heads(attention: Array, period: Array) -> float:
+    return float(induction_score(attention, period).mean())
+
+
+def _sums(attention: Array, period: Array) -> Array:
+    return np.mean(
+        [w[:, np.arange(p, 2 * p), np.arange(1, p + 1)].sum(axis=-1) for w, p in zip(attention, period, strict=True)],
+        axis=0,
+    )
+
+
+def _pair_taken(test: Test) -> Test:
+    """A test that also knows what it means if a pair (out, cache) is used as an array."""
+
+    def run(theirs: Callable) -> Result:
+        try:
+            return test(theirs)
+        except ValueError as error:
+            if "inhomogeneous" not in str(error):
+                raise
+            return Result([f"{theirs.__name__}: ln_f.forward returns the pair (out, cache); take its first part, [0]."])
+
+    return run
+
+
+LESSON = Lesson(
+    "11_looking_inside",
+    "Looking inside",
+    (
+        Exercise(
+            "logit_lens",
+            "the output layer asked at every depth",
+            _pair_taken(
+                outputs(
+                    lambda gpt, hidden: tuple(logit_lens(gpt, hidden)),
+                    _streams,
+                    {
+                        "the norm ln_f is missing. The output layer has never seen a stream that is not normalised.": lambda g, h: (
+                            [x @ g.wte.weight.data.T for x in h]
+                        ),
+                        "these are normalised streams (B, T, C), not logits: multiply by the transposed embedding.": lambda g, h: (
+                            [g.ln_f.forward(x)[0] for x in h]
+                        ),
+                        "ln_f has a gain and a bias, too: use gpt.ln_f.forward instead of normalising by hand.": lambda g, h: (
+                            [
+                                (x - x.mean(-1, keepdims=True))
+                                / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+                                @ g.wte.weight.data.T
+                                for x in h
+                            ]
+                        ),
+                        "only the last stream is looked at. One array of logits is wanted for each entry of hidden.": lambda g, h: (
+                            logit_lens(g, h)[-1]
+                        ),
+                        "the stream before the first block is missing: hidden has L + 1 entries.": lambda g, h: (
+                            logit_lens(g, h)[1:]
+                        ),
+                    },
+                )
+            ),
+            (logit_lens,),
+        ),
+        Exercise(
+            "without_head",
+            "an output projection that does not hear one head",
+            outputs(
+                without_head,
+                _projections,
+                {
+                    "the columns of the head are 0. Columns are what the projection writes; what it reads, the merged "
+                    "heads, are the rows.": _columns,
+                    "one row is 0. A head has D = C/H channels, so D rows belong to it.": lambda w, h, n: _rows(
+                        w, slice(h, h + 1)
+                    ),
+                    "every H-th row is 0. A head's channels lie side by side: rows head · D … (head + 1) · D - "
+                    "1.": lambda w, h, n: _rows(w, slice(h, None, n)),
+                    "everything but the head is 0. It is the other way round.": lambda w, h, n: (
+                        w - without_head(w, h, n)
+                    ),
+                    "H rows are 0, from head · H on. A head has D = C/H channels.": lambda w, h, n: _rows(
+                        w, slice(h * n, (h + 1) * n)
+                    ),
+                    "these are the wrong rows: heads are counted from 0, so head's rows begin at head · D.": lambda w, h, n: (
+                        without_head(w, h - 1, n)
+                    ),
+                    "the rows of the head are cut out. Keep the shape (C, C) and set them to 0.": lambda w, h, n: (
+                        np.delete(w, np.arange(h * len(w) // n, (h + 1) * len(w) // n), axis=0)
+                    ),
+                },
+            ),
+            (without_head,),
+        ),
+        Exercise(
+            "residual_gradients",
+            "the gradient, seen at each depth",
+            lambda theirs: outputs(
+                _from_ids(residual_gradients),
+                _passes,
+                {
+                    "ln_f's backward is missing: the stream after the last block goes through the final norm before it "
+                    "meets the output layer.": _from_ids(lambda g, d, c: _back(g, d, c, norm=False)),
+                    "the list is turned round: the gradient before the first block belongs at the front. It is found "
+                    "last, so reverse the list.": _from_ids(lambda g, d, c: _back(g, d, c)[::-1]),
+                    "the gradient after the last block is missing: L blocks have L + 1 places around them.": _from_ids(
+                        lambda g, d, c: _back(g, d, c, last=False)
+                    ),
+                    "the blocks are run from the first to the last. A backward goes through them in reverse "
+                    "order.": _from_ids(lambda g, d, c: _back(g, d, c, order=1)),
+                    "every block gets the gradient that arrives after the last one. What one block returns is what arrives "
+                    "at the block before it.": _from_ids(_same_upstream),
+                    "the blocks are walked in reverse, but their caches are not: each block needs its own.": _from_ids(
+                        lambda g, d, c: _back(g, d, (*c[:3], c[3][::-1], *c[4:]))
+                    ),
+                },
+            )(_from_ids(theirs)),
+            (residual_gradients,),
+        ),
+        Exercise(
+            "induction_score",
+            "how much a head looks at what came next last time",
+            outputs(
+                induction_score,
+                _maps,
+                {
+                    "this is the attention to the previous occurrence of the token itself, t - p. The token after it is "
+                    "one place to the right: t - p + 1.": _score(0),
+                    "this is one place too far to the left, t - p - 1: the token before the previous occurrence. The one "
+                    "after it is t - p + 1.": _score(-1),
+                    "queries and keys are exchanged: attention[b, h, t, s] is what position t takes from position "
+                    "s.": _score(1, transposed=True),
+                    "the heads are averaged, too. Keep them apart: the result has shape (H,).": _all_heads,
+                    "this averages over all pairs of positions. Each t has one place that counts: index with both arrays "
+                    "at once, weights[:, t, t - p + 1].": _whole_square,
+                    "all positions from p to the end look here. Only those of the second copy should: p … 2p - "
+                    "1.": _score(1, last=None),
+                    "these are sums over positions. A score is their mean.": _sums,
+                    "the positions of the first copy look here. Nothing is repeated there yet: t runs from p to 2p - "
+                    "1.": _score(1, first=0, last=1),
+                },
+            ),
+            (induction_score,),
+        ),
+    ),
+)

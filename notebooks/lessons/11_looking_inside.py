@@ -1,0 +1,791 @@
+# %% [markdown]
+# # 11 · Looking inside
+#
+# A trained model is half a million numbers that nobody chose. In this lesson you open two of them and ask: how does the
+# guess come about, and which part does what? You will see four instruments, and what each can prove and cannot: the logit
+# lens, attention maps, taking parts out, and gradients. In the end you train a small model in which you can watch an
+# *induction head* being born.
+#
+# **You need:** lesson 05 (the residual stream), lesson 06 (attention), lesson 07 (the whole model).
+# **Time:** about an hour and a half. **You will write:** four functions.
+
+# %%
+import collections
+import copy
+
+import numpy as np
+from tqdm import tqdm
+
+from numpylm import GPT, AdamW, GPTConfig, clip_grad_norm, cross_entropy, keep_memory, scaled_dot_product_attention
+from numpylm.attention import causal_mask, split_heads
+from numpylm.corpora import CORPORA
+from numpylm.corpora.story_words import CAST
+from numpylm.course import check, heatmap, storyteller, style
+from numpylm.parallel import set_blas_threads
+from numpylm.trace import trace
+
+keep_memory()  # large arrays reuse memory, which is faster
+set_blas_threads(1)  # these matrices are small: a second thread would only wait for the first
+plt = style()
+gpt, tokenizer = storyteller()
+L, H, C, V = gpt.config.n_layer, gpt.config.n_head, gpt.config.n_embd, gpt.config.vocab_size
+stories = [CORPORA["stories"].text(n) for n in range(6000, 6060)]  # the model was trained on earlier ones only
+encoded = [np.array(tokenizer.encode(story))[: gpt.config.block_size] for story in stories]
+print(f"L = {L} blocks, H = {H} heads, C = {C} channels, V = {V} tokens; {len(stories)} unseen stories")
+
+# %% [markdown]
+# ## 1 Opening a model
+#
+# `gpt.forward` returns logits. On the way it makes much more: after each block a **residual stream**, $C$ numbers at each
+# position, to which every block has added something; and in each block $H$ maps of attention weights. `trace` runs the
+# model once and keeps them. (They need not be computed again: the attention weights are in the cache, because softmax's
+# backward needs them.)
+
+# %%
+ids = encoded[23][:44]  # (T,)
+words = [tokenizer.decode([i]).replace("\n", "\\n") for i in ids]
+print(tokenizer.decode(ids))
+
+traced = trace(gpt, ids[None])
+print("hidden   ", [x.shape for x in traced.hidden], " (B, T, C), before the first block and after each")
+print("attention", [p.shape for p in traced.attention], " (B, H, T, T)")
+same = np.array_equal(traced.logits, gpt.forward(ids[None])[0])
+print("logits   ", traced.logits.shape, " the same as gpt.forward's:", same)
+
+# %% [markdown]
+# ## 2 The logit lens: how a guess forms
+#
+# The output layer reads the stream after the last block: first the norm `ln_f`, then one dot product with the embedding
+# of each token. But the stream has the same shape everywhere, since blocks only *add* to it. So one can ask the output
+# layer about an earlier place: what would the model guess if it had to stop here? This is the **logit lens**
+# (nostalgebraist 2020, "interpreting GPT: the logit lens"). For the stream $x$ at any depth:
+#
+# $$z = \text{ln\_f}(x) \, W_{te}^{\top}$$
+#
+# $W_{te}$ is the tied embedding, `gpt.wte.weight.data`, of shape (V, C).
+#
+# ### Exercise: `logit_lens`
+#
+# @hint A nudge
+# Read the last lines of `GPT.forward`. You need the same two steps, for each entry of the list.
+# @hint Shapes
+# (B, T, C) times the transpose of (V, C) is (B, T, V). `ln_f.forward` returns the pair (out, cache).
+# @hint Almost code
+# ```python
+# return [gpt.ln_f.forward(x)[0] @ … for x in hidden]
+# ```
+# @end
+
+
+# %% exercise="logit_lens"
+def my_logit_lens(gpt, hidden):
+    """What the output layer makes of the residual stream at each depth.
+
+    Parameters
+    ----------
+    gpt : GPT
+        With the final norm gpt.ln_f and the tied embedding gpt.wte.
+    hidden : list of L + 1 arrays (B, T, C)
+        The residual stream before the first block and after each.
+
+    Returns
+    -------
+    list of L + 1 arrays (B, T, V)
+        Logits. The last ones are the model's own.
+    """
+    # --- solution
+    return [gpt.ln_f.forward(x)[0] @ gpt.wte.weight.data.T for x in hidden]
+    # --- end
+
+
+# %%
+logit_lens = check("logit_lens", my_logit_lens)
+
+# %%
+guesses = [z[0].argmax(axis=-1) for z in logit_lens(gpt, traced.hidden)]  # L + 1 arrays (T,)
+print(f"{'reads':>12}   guess after 0 blocks,    1 block,   2 blocks     what came")
+for t in range(14, 35):
+    row = [tokenizer.decode([guess[t]]).replace("\n", "\\n") for guess in guesses]
+    print(f"{words[t]:>12}   {row[0]:>20} {row[1]:>11} {row[2]:>10}     {words[t + 1]}")
+
+# %% [markdown]
+# Before the first block the guess is always the token itself. The stream holds nothing but the token's embedding (and the
+# position), and the row of the output layer that fits best to an embedding is the same row: the matrix is tied. One block
+# later most guesses are right already. What is left for the second?
+#
+# Look at the places where it changes the guess. To see more than a few, take all unseen stories and sort the tokens to be
+# guessed into three kinds: the name of the **hero** (the first name in the story), **other names**, and the **rest**.
+
+# %%
+name_ids = [tokenizer.encode(" " + character.name)[0] for character in CAST]
+
+
+def kinds(ids):
+    """For each token: "hero", "other name" or "rest"."""
+    is_name = np.isin(ids, name_ids)
+    return np.where(ids == ids[is_name][0], "hero", np.where(is_name, "other name", "rest"))
+
+
+def surprise(z, y):
+    """-log p of the tokens y (...) under the logits z (..., V), in nats."""
+    z = z - z.max(axis=-1, keepdims=True)
+    return np.log(np.exp(z).sum(axis=-1)) - np.take_along_axis(z, y[..., None], axis=-1)[..., 0]
+
+
+def mean_by_kind(values):
+    """values: one array (T - 1,) a story, for the tokens 1 … T - 1. Mean for each kind of token."""
+    all_values, all_kinds = np.concatenate(values), np.concatenate([kinds(ids)[1:] for ids in encoded])
+    return {kind: float(all_values[all_kinds == kind].mean()) for kind in ("hero", "other name", "rest")}
+
+
+depths = [[] for _ in range(L + 1)]
+for ids in encoded:
+    for found, z in zip(depths, logit_lens(gpt, trace(gpt, ids[None]).hidden), strict=True):
+        found.append(surprise(z[0, :-1], ids[1:]))
+by_depth = [mean_by_kind(found) for found in depths]
+
+fig, axes = plt.subplots(figsize=(6.5, 2.8))
+for i, losses in enumerate(by_depth[1:], start=1):
+    axes.bar(np.arange(3) + 0.4 * (i - 1.5), losses.values(), width=0.38, label=f"after block {i}")
+axes.set(ylabel="loss (nats per token)", xticks=range(3), xticklabels=losses)
+axes.legend()
+plt.show()
+for i, losses in enumerate(by_depth):
+    print(f"after {i} blocks:", "   ".join(f"{kind} {loss:5.2f}" for kind, loss in losses.items()), " nats per token")
+
+# %% [markdown]
+# The last line is the model's own loss. The first block brings the rest of the tokens nearly there. The hero's name is
+# another matter: after one block it costs 2.81 nats, which is worse than guessing among the twelve names of the stories
+# ($\ln 12 = 2.48$), and after two blocks 0.27. So **the second block finds out who the story is about**. (Other names
+# cannot be known before they are told, so they stay expensive.)
+#
+# The lens says *where* it happens. Which part of the block does it?
+#
+# ## 3 Attention maps: what does each head look at?
+#
+# Here are all eight maps for the beginning of the story. A head is named by its block and its number, both counted from
+# 0: head 1.3 is the last head of the second block. Read a row: what position $t$ (its token at the left) takes from each
+# position (tokens at the bottom).
+
+# %%
+n = 24
+fig, axes = plt.subplots(2, 4, figsize=(12, 6.8), sharex=True, sharey=True)
+for layer in range(L):
+    for head in range(H):
+        ax = axes[layer, head]
+        heatmap(ax, traced.attention[layer][0, head, :n, :n], title=f"head {layer}.{head}")
+        ax.set_xticks(range(n), words[:n], rotation=90, fontsize=8)
+        ax.set_yticks(range(n), words[:n], fontsize=8)
+fig.supylabel("position that looks", fontsize=9)
+fig.supxlabel("position that is looked at", fontsize=9)
+plt.show()
+
+# %% [markdown]
+# Most heads spread their weights over many positions: they collect a summary. Some are more definite. Head 0.2 looks at
+# `mouse` from several places. And head 1.3 does something curious: from `was` and from the full stop behind `Tess`,
+# places where the hero's name may come next, it looks at `m`, the first token of *mill*.
+#
+# One story proves nothing. Take all sixty. If a head has one definite place to look at, its largest weight is close to 1.
+# Here is the mean of the largest weight, for positions *before* a hero's name, before another name, and before the rest.
+# %%
+maps = [trace(gpt, ids[None]).attention for ids in encoded]  # for each story L arrays (1, H, T, T)
+fig, axes = plt.subplots(1, 3, figsize=(8, 2.2))
+largest = {kind: np.zeros((L, H)) for kind in ("hero", "other name", "rest")}
+for layer in range(L):
+    for head in range(H):
+        top = [attention[layer][0, head, :-1].max(axis=-1) for attention in maps]  # (T - 1,) for each story
+        for kind, value in mean_by_kind(top).items():
+            largest[kind][layer, head] = value
+for ax, (kind, matrix) in zip(axes, largest.items(), strict=True):
+    image = heatmap(ax, matrix, ["block 0", "block 1"], list("0123"), f"before {kind}", "head", numbers=".2f")
+    image.set_clim(0, 1)
+plt.show()
+
+
+# %% [markdown]
+# Two heads stand out: 1.3 before the hero's name, 0.2 before other names. Where do they look? Count the tokens that get
+# the largest weight (in brackets, with the two before them).
+
+# %%
+for layer, head, kind in ((1, 3, "hero"), (0, 2, "other name")):
+    counter = collections.Counter()
+    for ids, attention in zip(encoded, maps, strict=True):
+        for t in np.flatnonzero(kinds(ids)[1:] == kind):  # the next token is such a name
+            j = attention[layer][0, head, t].argmax()
+            counter[f"{tokenizer.decode(ids[max(j - 2, 0) : j])}[{tokenizer.decode([ids[j]])}]".strip()] += 1
+    print(f"head {layer}.{head} before {kind}:", ", ".join(f"{place} {n}" for place, n in counter.most_common(8)))
+
+# %% [markdown]
+# Head 0.2, before another name, looks at the animal that was named last: "Otto the [otter]". And head 1.3, before the
+# hero's name, looks at the **home**: under the *meadow*, in a hollow *oak*, at the old *mill*. Not at the name, which
+# stands in the story again and again.
+#
+# That is a hypothesis: *the model knows who the hero is by where the hero lives.* It could be so, for in these stories
+# each animal has one name and one home. But attention weights alone do not show what is done with the values that are
+# fetched. Test it.
+#
+# ## 4 Take it out
+#
+# The first test is **ablation**: take the head out and see what gets worse. After attention, the outputs of all heads lie
+# side by side in one row of $C$ numbers, and the output projection $W_O$ (`c_proj`) reads them. Written head by head,
+# with $o_h$ the $D = C/H$ numbers of head $h$:
+#
+# $$y = \sum_{h=0}^{H-1} o_h \, W_O[hD : (h+1)D] + b$$
+#
+# Each head meets rows of its own. If these rows are 0, whatever the head gives has no effect.
+#
+# ### Exercise: `without_head`
+#
+# @hint A nudge
+# How many rows belong to one head? Which is the first of head $h$, and which the last?
+# @hint Beware
+# Rows, not columns: row $c$ is what channel $c$ of the merged heads is multiplied by. And change a copy, not the model.
+# @hint Almost code
+# ```python
+# D = len(weight) // n_head
+# weight = weight.copy()
+# weight[… : …] = 0
+# return weight
+# ```
+# @end
+
+
+# %% exercise="without_head"
+def my_without_head(weight, head, n_head):
+    """The output projection of an attention layer, deaf to one head.
+
+    Parameters
+    ----------
+    weight : array (C, C)
+        attn.c_proj.weight.data: row c belongs to channel c of the merged heads.
+    head : int
+        Which head, from 0 on.
+    n_head : int
+        H, how many there are.
+
+    Returns
+    -------
+    array (C, C)
+        A copy, so that whatever this head gives has no effect. weight is not changed.
+    """
+    # --- solution
+    D = len(weight) // n_head
+    weight = weight.copy()
+    weight[head * D : (head + 1) * D] = 0
+    return weight
+    # --- end
+
+
+# %%
+without_head = check("without_head", my_without_head)
+
+
+# %%
+def ablated(gpt, *heads):
+    """A copy of a model without some heads, given as (block, head)."""
+    gpt = copy.deepcopy(gpt)
+    for layer, head in heads:
+        weight = gpt.h[layer].attn.c_proj.weight
+        weight.data = without_head(weight.data, head, gpt.config.n_head)
+    return gpt
+
+
+def loss_by_kind(gpt):
+    """Nats per token, for the three kinds of tokens."""
+    return mean_by_kind([surprise(gpt.forward(ids[None])[0][0, :-1], ids[1:]) for ids in encoded])
+
+
+print("taken out        hero   other name   rest     (nats per token)")
+for heads in [[], *([(layer, head)] for layer in range(L) for head in range(H))]:
+    found = loss_by_kind(ablated(gpt, *heads))
+    name = "head {}.{}".format(*heads[0]) if heads else "nothing"
+    print(f"{name:12} {found['hero']:8.2f} {found['other name']:12.2f} {found['rest']:6.2f}")
+
+# %% [markdown]
+# Without head 1.3 the hero's name costs about as much as guessing among twelve; other names and the rest hardly notice.
+# Without head 0.2 it is the other names that suffer most. Two parts, two abilities, each part needed most for its own:
+# that is called a *double dissociation*, and it says much more than one number could. (Heads 0.1, 0.2 and 0.3 make the
+# hero's name dearer, too: head 1.3 reads what block 0 has prepared. The other three heads of block 1 can be taken out one
+# at a time, and almost nothing happens.)
+#
+# The second test changes the *text*. Tell of a hero whose animal, home and name do not fit together, and see whom the
+# model takes for the hero. Twelve heroes, each paired with the five others of the same pronoun, make 60 pairs A, B. All
+# facts are A's, but one is B's. Who comes next?
+
+
+# %%
+def opening(kind, home, name, she):
+    """The beginning of a story; the hero's name comes next."""
+    her = "Her" if she == "she" else "His"
+    first = f"Long ago, a quiet {kind} made a home {home}. {her} name was {name}."
+    return first + " One night there was a strange noise: Scratch, scratch."
+
+
+pairs = [(a, b) for a in CAST for b in CAST if a is not b and a.she == b.she]
+print(opening("mouse", "in a hollow oak", "Tess", "she"), "…\n")
+print("B's fact    the model says A   B   somebody else")
+for fact in ("kind", "home", "name"):
+    votes = collections.Counter()
+    for a, b in pairs:
+        facts = {"kind": a.kind, "home": a.home, "name": a.name, "she": a.she} | {fact: getattr(b, fact)}
+        z = gpt.forward(np.array([tokenizer.encode(opening(**facts))]))[0][0, -1]  # (V,)
+        said = CAST[z[name_ids].argmax()].name  # the likeliest of the twelve names
+        votes["A" if said == a.name else "B" if said == b.name else "else"] += 1
+    print(f"{fact:8} {votes['A']:19} {votes['B']:3} {votes['else']:15}")
+
+# %% [markdown]
+# The home decides in 52 of 60 cases. The name decides in none: a story may say "His name was Pip", and the model goes on
+# about the one who lives there. It has learnt a table of neighbours, as a postman would: this house, that name.
+#
+# Is that a fault? In the stories it was trained on, home and name always agree, so nothing ever taught it to read the
+# name. The model is right for a reason that you would not have guessed, and wrong as soon as the reason fails. Its loss
+# on stories, however low, could not have told you that.
+
+# %% [markdown]
+# ## 5 Gradients as they flow
+
+#
+# The third instrument is the gradient. It tells how a number at the end depends on numbers further back, and the backward
+# pass computes it at every place anyway. `GPT.backward` does not show it on the way, so walk back yourself.
+#
+# ### Exercise: `residual_gradients`
+#
+# From the logits back through the output layer, `ln_f`, and each block, the last one first. Keep what arrives at each
+# place. (The backwards also add to the parameters' gradients. Never mind: the next `zero_grad` clears them.)
+#
+# @hint A nudge
+# It is `GPT.backward` without the parts that concern parameters, and with a list.
+# @hint The first step
+# Forward, the logits are $\text{ln\_f}(x) W_{te}^\top$. So the gradient that arrives at the norm's output is `dlogits @
+# gpt.wte.weight.data`: (B, T, V) times (V, C).
+# @hint Almost code
+# ```python
+# _, _, _, block_caches, ln_f_cache, _ = cache
+# dx = gpt.ln_f.backward(…, ln_f_cache)
+# gradients = [dx]  # after the last block
+# for block, block_cache in zip(reversed(gpt.h), reversed(block_caches)):
+#     dx = …
+#     gradients.append(dx)
+# return gradients[::-1]
+# ```
+# @end
+
+
+# %% exercise="residual_gradients"
+def my_residual_gradients(gpt, dlogits, cache):
+    """dL/dx of the residual stream before the first block and after each.
+
+    Parameters
+    ----------
+    gpt : GPT
+    dlogits : array (B, T, V)
+        dL/dlogits.
+    cache : tuple
+        What gpt.forward returned: (wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x).
+
+    Returns
+    -------
+    list of L + 1 arrays (B, T, C)
+        In the order of trace's hidden: before the first block first.
+    """
+    # --- solution
+    _, _, _, block_caches, ln_f_cache, _ = cache
+    dx = gpt.ln_f.backward(dlogits @ gpt.wte.weight.data, ln_f_cache)  # (B, T, C)
+    gradients = [dx]
+    for block, block_cache in zip(reversed(gpt.h), reversed(block_caches)):
+        dx = block.backward(dx, block_cache)
+        gradients.append(dx)
+    return gradients[::-1]
+    # --- end
+
+
+# %%
+residual_gradients = check("residual_gradients", my_residual_gradients)
+
+# %% [markdown]
+# First the gradient of the loss for one batch: at the residual stream, beside the stream itself, and at every parameter.
+
+# %%
+batch = np.array([ids[:180] for ids in encoded if len(ids) >= 180][:16])  # (B, T + 1)
+x, y = batch[:, :-1], batch[:, 1:]
+logits, cache = gpt.forward(x)
+loss, dlogits = cross_entropy(logits, y)
+gpt.zero_grad()
+gpt.backward(dlogits, cache)
+norms = {name: float(np.linalg.norm(p.grad)) for name, p in gpt.named_parameters()}
+
+streams = trace(gpt, x).hidden
+arriving = residual_gradients(gpt, dlogits, cache)
+places = ["before block 0", "after block 0", "after block 1"]
+fig, axes = plt.subplots(1, 3, figsize=(10, 4.6), width_ratios=(1, 1, 1.6))
+axes[0].bar(places, [np.linalg.norm(g) for g in arriving])
+axes[0].set(ylabel="norm of the gradient (nats)", title="gradient at the stream")
+axes[1].bar(places, [np.sqrt((h**2).mean()) for h in streams], color="C1")
+axes[1].set(ylabel="root mean square", title="the stream itself")
+for ax in axes[:2]:
+    ax.tick_params(axis="x", rotation=90)
+axes[2].barh(list(norms)[::-1], list(norms.values())[::-1], color="C2")
+axes[2].set(xscale="log", xlabel="norm of the gradient (nats)", title="gradient at each parameter")
+axes[2].tick_params(axis="y", labelsize=7)
+plt.show()
+
+# %% [markdown]
+# Through block 1 the gradient passes almost unchanged: that is the residual connection of lesson 05. In block 0 it grows.
+# Look at the stream itself: before block 0 it holds embeddings only, and these are small. LayerNorm divides by their
+# standard deviation, so its backward *multiplies* by one over it (lesson 05, the factor $r$). A small input makes a large
+# gradient. You see the same in the parameters, from bottom to top.
+#
+# Now ask about one guess. Set `dlogits` to 1 at one logit of one position and to 0 elsewhere. What arrives at the
+# embeddings says how that logit depends on each token of the text; draw its norm. Such a picture is called a **saliency
+# map** (Simonyan et al. 2013, arXiv:1312.6034). Below it, for comparison, what head 1.3 looks at.
+
+# %%
+ids = encoded[23][:44]
+t = np.flatnonzero(kinds(ids)[1:] == "hero")[-1]  # what comes next is the hero's name
+logits, cache = gpt.forward(ids[None])
+dlogits = np.zeros_like(logits)
+dlogits[0, t, ids[t + 1]] = 1  # one logit is looked at: its gradient with respect to itself is 1
+dx = residual_gradients(gpt, dlogits, cache)[0][0]  # (T, C), at the embeddings
+
+fig, axes = plt.subplots(2, 1, figsize=(9, 4.6), sharex=True)
+axes[0].bar(range(t + 1), np.linalg.norm(dx[: t + 1], axis=1))
+axes[0].set(ylabel="norm of the gradient", title=f"gradient of the logit of{words[t + 1]} behind the last token")
+axes[1].bar(range(t + 1), trace(gpt, ids[None]).attention[1][0, 3, t, : t + 1], color="C1")
+axes[1].set(ylabel="weight", title="attention of head 1.3 from the last position")
+axes[1].set_xticks(range(t + 1), words[: t + 1], rotation=90, fontsize=8)
+plt.show()
+
+# %% [markdown]
+# Two instruments agree: apart from the last tokens, nothing matters as much as `m`. The name `Tess` itself counts for
+# little.
+#
+# How far does a gradient reach? Move the embedding of `m` (mill) a part of the way towards that of `w` (wall, where the
+# cat Luna lives). The gradient predicts by how much the logit of Tess changes: the sum over channels of gradient times
+# step. Compare with what really happens.
+
+# %%
+home = words.index(" m")
+way = gpt.wte.weight.data[tokenizer.encode(" w")[0]] - gpt.wte.weight.data[ids[home]]  # (C,)
+print("part of the way   predicted change of the logit    real change")
+for part in (0.01, 0.1, 0.3, 1.0):
+    x = trace(gpt, ids[None]).hidden[0]  # (1, T, C)
+    x[0, home] += part * way
+    for block in gpt.h:
+        x, _ = block.forward(x)
+    real = logit_lens(gpt, [x])[0][0, t, ids[t + 1]] - logits[0, t, ids[t + 1]]
+    print(f"{part:15.0%} {part * (way @ dx[home]):31.4f} {real:14.4f}")
+
+# %% [markdown]
+# For a small step the prediction is good. For a whole word it is not: a gradient is a slope at one point, and the
+# function is curved. A saliency map answers "what if this token were a *little* different?", which is not quite what one
+# wants to know.
+
+# %% [markdown]
+# ## 6 A model that copies
+#
+# The storyteller does not read names. How does a model come to do that: see something once and use it again? Large models
+# do it with **induction heads** (Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"; Olsson et al.
+# 2022, arXiv:2209.11895). An induction head asks: *when was the present token here before, and what came after it?* It
+# looks at that place and copies: after "… A B … A" it says B.
+#
+# Train a small model on a task where nothing else helps. A row is a block of random, different tokens, over and over. Its
+# length, the **period** $p$, differs from row to row, so "look $p$ tokens back" cannot be learnt as a fixed distance.
+# From here on $V = 16$, $T = 32$ and $C = 64$.
+
+# %%
+V, T, C = 16, 32, 64
+
+
+def copies(rng, B, shortest=8, longest=16):
+    """B rows (B, T + 1), each a block of different tokens over and over, and their periods (B,)."""
+    period = rng.integers(shortest, longest + 1, B)
+    return np.array([np.resize(rng.permutation(V)[:p], T + 1) for p in period]), period
+
+
+rows, period = copies(np.random.default_rng(2), 4)
+for row, p in zip(rows, period):
+    print(f"period {p:2}: ", *(f"{i:2}" for i in row[:30]))
+
+# %% [markdown]
+# In the first copy the next token is a surprise, up to $\ln 16 = 2.77$ nats. From position $p$ on it can be known: the
+# present token has been there $p$ positions ago, and what came after it comes again. So the loss is drawn for the two
+# parts apart.
+#
+# One thing about the beginning. `GPT` draws its weights with a standard deviation of 0.02, which suits much wider models.
+# For a matrix with $C$ inputs a rule of thumb is $1/\sqrt{C}$, here 0.125. So all matrices are multiplied by 6. (Try it
+# without: then 400 steps are far too few.)
+
+# %%
+rng = np.random.default_rng(0)
+copier = GPT(GPTConfig(V, T, n_layer=2, n_head=4, n_embd=C), rng)
+for parameter in copier.parameters():
+    if parameter.data.ndim == 2:
+        parameter.data *= 6
+
+test, period = copies(np.random.default_rng(99), 200)  # rows for looking at, not for learning
+optimizer = AdamW(copier.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0)
+parts = ["wte", "wpe", "h.0.attn", "h.0.mlp", "h.1.attn", "h.1.mlp"]
+losses, flow, snapshots = [], [], {}
+for step in tqdm(range(401), leave=False):
+    if step % 20 == 0:
+        snapshots[step] = trace(copier, test[:, :-1]).attention
+    rows, p = copies(rng, 32)
+    x, y = rows[:, :-1], rows[:, 1:]  # (B, T) each
+    logits, cache = copier.forward(x)
+    copier.zero_grad()
+    copier.backward(cross_entropy(logits, y)[1], cache)
+    squares = {name: float((q.grad**2).sum()) for name, q in copier.named_parameters()}
+    flow.append([sum(n for name, n in squares.items() if name.startswith(part)) ** 0.5 for part in parts])
+    known = np.arange(T) >= p[:, None]  # (B, T): what comes after these positions can be known
+    loss = surprise(logits, y)  # (B, T)
+    losses.append((loss[~known].mean(), loss[known].mean()))
+    clip_grad_norm(optimizer.parameters, 1.0)
+    optimizer.step()
+
+fig, axes = plt.subplots(2, 1, figsize=(7.5, 5), sharex=True)
+axes[0].plot(np.array(losses), label=["first copy", "later copies"])
+axes[0].axhline(np.log(V), color="#808080", linestyle="--", linewidth=1)
+axes[0].annotate("ln V", (380, np.log(V)), (380, np.log(V) + 0.08))
+axes[0].set(ylabel="loss (nats per token)", ylim=(0, 3.5))
+axes[0].legend()
+image = axes[1].imshow(np.array(flow).T, aspect="auto", vmax=1)  # (parts, steps)
+axes[1].grid(False)
+axes[1].set(xlabel="step", yticks=range(len(parts)), yticklabels=parts, title="norm of the gradient (nats)")
+fig.colorbar(image, ax=axes[1])
+plt.show()
+print(f"loss of the last step: first copy {losses[-1][0]:.2f}, later copies {losses[-1][1]:.3f} nats per token")
+
+# %% [markdown]
+# For a hundred steps nothing seems to happen. Then the loss of the later copies falls from $\ln 16$ to almost nothing,
+# within another hundred. Olsson et al. saw such a drop in language models of all sizes, and call it a phase change.
+#
+# The lower picture shows the gradients as they flow, step by step. During the plateau hardly anything arrives at the
+# matrices, since no part can do any good alone: a head that copies needs one that finds, and a head that finds needs one
+# that copies. Then a wave goes through block 0's attention, and after it all is quiet again. (The first copy falls a
+# little below $\ln 16$, too: tokens in a block are different, so what has been there cannot come.)
+
+# %% [markdown]
+# ## 7 The induction head, found
+#
+# What would an induction head look at? Take position $t$ of the second copy, $p \le t < 2p$. Its token was here before,
+# at $t - p$. The token after that stands at $t - p + 1$. So measure how much of its attention a head gives to that place:
+#
+# $$
+# \text{score}_h = \underset{b}{\text{mean}} \; \underset{p \le t < 2p}{\text{mean}} \; A_{b,h}[t, \, t - p + 1],
+# \qquad p = \text{period}_b
+# $$
+#
+# $A_{b,h}$ is the map (T, T) of head $h$ for row $b$ of the batch. Without any preference it would be about $1/t$, a few
+# hundredths.
+#
+# ### Exercise: `induction_score`
+#
+# @hint A nudge
+# Each row has its own period, so go through the rows. For one row, `np.arange(p, 2 * p)` are the positions that look.
+# @hint Indexing
+# `weights[:, t, s]` with two arrays `t` and `s` of length $n$ picks $n$ numbers for each head: at `t[0], s[0]`, at `t[1],
+# s[1]`, and so on. The result has shape (H, n).
+# @hint Almost code
+# ```python
+# scores = []
+# for weights, p in zip(attention, period):  # (H, T, T)
+#     t = np.arange(…, …)
+#     scores.append(weights[:, t, …].mean(axis=-1))  # (H,)
+# return np.mean(scores, axis=0)
+# ```
+# @end
+
+
+# %% exercise="induction_score"
+def my_induction_score(attention, period):
+    """Mean attention from the second copy to the token after the previous occurrence, for each head.
+
+    Parameters
+    ----------
+    attention : array (B, H, T, T)
+        One block's attention weights.
+    period : int array (B,)
+        Row b repeats itself every period[b] tokens; T is at least twice the longest.
+
+    Returns
+    -------
+    array (H,)
+        Between 0 and 1.
+    """
+    # --- solution
+    scores = []
+    for weights, p in zip(attention, period):  # (H, T, T)
+        t = np.arange(p, 2 * p)  # the positions of the second copy
+        scores.append(weights[:, t, t - p + 1].mean(axis=-1))  # (H,)
+    return np.mean(scores, axis=0)
+    # --- end
+
+
+# %%
+induction_score = check("induction_score", my_induction_score)
+
+# %%
+inside = trace(copier, test[:, :-1])
+print("induction score   head 0     1     2     3")
+for layer, attention in enumerate(inside.attention):
+    print(f"block {layer}          ", *(f"{score:5.2f}" for score in induction_score(attention, period)))
+
+steps = list(snapshots)
+fig, axes = plt.subplots(figsize=(7, 2.8))
+for layer in range(2):
+    scores = np.array([induction_score(maps[layer], period) for maps in snapshots.values()])  # (steps, H)
+    axes.plot(steps, scores, color=f"C{layer}", linewidth=1.2, label=[f"heads of block {layer}", *[None] * 3])
+axes.plot(np.array(losses)[:, 1] / np.log(V), color="#808080", linestyle="--", label="loss of later copies / ln V")
+axes.set(xlabel="step", ylabel="induction score")
+axes.legend()
+plt.show()
+
+# %% [markdown]
+# All four heads of block 1 have become induction heads, at the steps where the loss falls. Their maps show it as a
+# stripe:
+
+# %%
+row = int(np.flatnonzero(period == 12)[0])
+fig, axes = plt.subplots(2, 4, figsize=(10, 5.2), sharex=True, sharey=True)
+for layer in range(2):
+    for head in range(4):
+        heatmap(axes[layer, head], inside.attention[layer][row, head], title=f"head {layer}.{head}")
+fig.suptitle("attention weights for a row of period 12", fontsize=10)
+fig.supylabel("position that looks", fontsize=9)
+fig.supxlabel("position that is looked at", fontsize=9)
+plt.show()
+
+# %% [markdown]
+# From position 12 on, block 1 looks at $t - 11$: the token after the previous occurrence. In the third copy, from
+# position 24 on, it often looks at the first one. Before position 12 there is nothing to find, and a row of weights must
+# sum to 1 all the same; then the heads rest on the first position or on themselves.
+#
+# Block 0 shows smears over the last few tokens. What are they for?
+#
+# ## 8 How it finds the place
+#
+# Here is the riddle. The place to find is $t - p + 1$, where some token B stands. The head looks for A, the token
+# *before* B. How can the key of B's position know that A came before? It must have been told, by a head in an earlier
+# block that looks one back and writes into B's position: "before me came A". In Elhage's words, block 1's keys are
+# *composed* with block 0's heads.
+#
+# Test it by giving queries and keys different streams to read: the real one, or one without anything that block 0's heads
+# wrote.
+
+# %%
+attn, ln_1 = copier.h[1].attn, copier.h[1].ln_1
+real = inside.hidden[1]  # (B, T, C), what block 1 reads
+deaf = trace(ablated(copier, (0, 0), (0, 1), (0, 2), (0, 3)), test[:, :-1]).hidden[1]  # without block 0's heads
+
+
+def scores_when(queries_read, keys_read):
+    """Induction scores (H,) of block 1 if its queries and its keys read different streams."""
+    q = np.split(attn.c_attn.forward(ln_1.forward(queries_read)[0])[0], 3, axis=-1)[0]  # (B, T, C)
+    k = np.split(attn.c_attn.forward(ln_1.forward(keys_read)[0])[0], 3, axis=-1)[1]
+    q, k = split_heads(q, 4), split_heads(k, 4)  # (B, H, T, D)
+    _, cache = scaled_dot_product_attention(q, k, k, causal_mask(T, T))
+    return induction_score(cache[5], period)
+
+
+print("block 1 reads                       head 0     1     2     3")
+for name, streams in (
+    ("the real stream", (real, real)),
+    ("with queries that miss block 0", (deaf, real)),
+    ("with keys that miss block 0", (real, deaf)),
+):
+    print(f"{name:35}", *(f"{score:5.2f}" for score in scores_when(*streams)))
+
+# %% [markdown]
+# So it is. The queries need only the present token, and that is in the stream from the start. The keys need to be told.
+# An induction head is not one head but a circuit of two, in two blocks; a model of one block cannot have it. (In the
+# models of the papers the first part is a sharp "previous token head". Ours makes do with a smear: the last few tokens,
+# the last one most.)
+
+# %% [markdown]
+# ## 9 Taken out
+#
+# Last, ablation: the loss on 200 new rows without one head, without several heads of block 1, and without all of block
+# 0's.
+
+# %%
+known = np.arange(T) >= period[:, None]  # (B, T)
+
+
+def loss_of_copies(gpt):
+    """Nats per token: of the first copy, of later ones."""
+    loss = surprise(gpt.forward(test[:, :-1])[0], test[:, 1:])
+    return float(loss[~known].mean()), float(loss[known].mean())
+
+
+print("taken out              first copy   later copies     (nats per token)")
+sets = [[], *([(layer, head)] for layer in range(2) for head in range(4))]
+sets += [[(1, h) for h in range(n)] for n in (2, 3, 4)] + [[(0, h) for h in range(4)]]
+for heads in sets:
+    first, later = loss_of_copies(ablated(copier, *heads))
+    name = ", ".join(f"{layer}.{head}" for layer, head in heads) or "nothing"
+    print(f"{name:20} {first:12.2f} {later:14.2f}")
+
+# %% [markdown]
+# Take out one induction head, and almost nothing happens. Take out all four, and copying is gone, while the first copy
+# hardly suffers: the loss of later copies is above $\ln 16$, worse than guessing. If you had tested each head by itself,
+# you would have called all four unimportant. They stand in for each other. Large models have such spares, too (Wang et
+# al. 2022, arXiv:2211.00593, call them backup heads).
+#
+# And is it really "look for the token", or a list of distances after all? Ask for periods that were never trained:
+
+# %%
+print("period   loss of later copies (nats per token; trained on 8 … 16)")
+for p in (4, 5, 6, 7, 8, 12, 16):
+    rows, _ = copies(np.random.default_rng(p), 200, p, p)
+    print(f"{p:6} {surprise(copier.forward(rows[:, :-1])[0], rows[:, 1:])[:, p:].mean():10.2f}")
+
+# %% [markdown]
+# It copies periods that it has never seen, far better than guessing (2.77), though not as surely as those it knows, and
+# the shorter the period, the worse. Why? One guess is the smear: block 0 mixes the last few tokens, and where copies are
+# short these few are a large part of a copy. It is a guess. You have the instruments to test it.
+
+# %% [markdown]
+# ## 10 What such pictures prove, and what not
+#
+# | instrument | what it showed here | what it does not prove |
+# | --- | --- | --- |
+# | logit lens | the hero's name is found in the second block | that the first block has nothing of it (note 1) |
+# | attention map | head 1.3 looks at the home | that what it fetches there is used, or is about that token (2) |
+# | ablation | without head 1.3 the hero is lost | that a head whose absence costs nothing does nothing (3) |
+# | gradient | the logit depends most on `m` | anything about large changes |
+# | other text | the home decides, the name does not | anything about texts that were not tried |
+#
+# 1. The output layer was trained to read the last stream. It may be blind to what an earlier one holds in another form
+#    (Belrose et al. 2023, arXiv:2303.08112).
+# 2. After block 0, the stream at `m` holds more than that token: block 0's heads have fetched things from other places.
+#    And a large weight on a value that nobody reads has no effect (Jain & Wallace 2019, arXiv:1902.10186).
+# 3. Spares stand in, as the four induction heads show. The other way round, too: a stream without a head is one that the
+#    model has never met, so part of the damage may come from that alone.
+#
+# No single one of them is enough. What convinced us about head 1.3 was the chain: a picture gave a *hypothesis*, the
+# hypothesis made a *prediction* that could have failed (B's home, B's hero), and there was a *control* where nothing
+# should happen and nothing did (B's name; other tokens; other heads).
+
+# %% [markdown]
+# ## What you can do now
+#
+# - read a model's guess at every depth;
+# - draw attention maps, and turn what you see in them into something that can fail;
+# - take a head out, and say what its absence costs and what not;
+# - follow a gradient back to any place, and know how far it can be trusted;
+# - explain how two heads in two blocks copy from the context.
+#
+# ## Three questions
+#
+# @answer A head gives 90% of its attention to the first token of every text. Is it important?
+# Perhaps it does nothing. A row of weights must sum to 1, so a head that finds nothing must put its attention somewhere,
+# and a fixed place with a harmless value is a good place to rest: the induction heads do so in the first copy. Only
+# taking it out can tell.
+# @answer Why can a model with one block not have an induction head?
+# The key of a position in the first block knows only the token there and its position. It cannot know which token came
+# before it, and that is what an induction head looks for. Some earlier head has to write it there.
+# @answer You take a head out and the loss does not change. What do you conclude, and what do you try next?
+# Only that *this text* can be predicted without it, as long as the others are there. Another head may stand in for it, or
+# its ability may not be asked for in this text. Try to take out several together, and look at the loss of those tokens
+# for which the head should matter.
+# @end

@@ -1,0 +1,65 @@
+"""Looking inside a GPT: what one forward pass makes on its way from ids to logits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpylm.gpt import GPT
+from numpylm.module import Array
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward pass, opened. Made by `trace`.
+
+    Attributes
+    ----------
+    hidden : list of L + 1 arrays (B, T, C)
+        The residual stream before the first block and after each; the last one is what ``ln_f`` reads.
+    attention : list of L arrays (B, H, T, T)
+        The attention weights of each block. Row t of a head's map says how much position t takes from each
+        position: it sums to 1, and is 0 for all positions after t.
+    logits : array (B, T, V)
+        The same numbers as from `GPT.forward`.
+    """
+
+    hidden: list[Array]
+    attention: list[Array]
+    logits: Array
+
+
+def trace(gpt: GPT, ids: Array) -> Trace:
+    """Run a GPT without dropout, as ``gpt.forward(ids)`` does, and keep what it makes on the way.
+
+    Parameters
+    ----------
+    gpt : GPT
+    ids : int array (B, T), T <= block_size
+
+    Returns
+    -------
+    Trace
+
+    Raises
+    ------
+    ValueError
+        For the same ids as `GPT.forward`.
+
+    Notes
+    -----
+    No layer has to be changed for this. A forward returns in its cache what its backward will need; softmax's
+    backward needs softmax's output, so the attention weights are there already.
+    """
+    ids = np.asarray(ids)
+    gpt._check_ids(ids)
+    tokens, _ = gpt.wte.forward(ids)  # (B, T, C)
+    positions, _ = gpt.wpe.forward(np.arange(ids.shape[1]))  # (T, C)
+    hidden, attention = [tokens + positions], []
+    for block in gpt.h:
+        x, (_, attn_cache, *_) = block.forward(hidden[-1])  # (B, T, C)
+        _, attention_cache, _ = attn_cache
+        hidden.append(x)
+        attention.append(attention_cache[5])  # (B, H, T, T), the weights that multiplied V
+    x, _ = gpt.ln_f.forward(hidden[-1])  # (B, T, C)
+    logits = (x.reshape(-1, gpt.config.n_embd) @ gpt.wte.weight.data.T).reshape(*ids.shape, -1)  # (B, T, V)
+    return Trace(hidden, attention, logits)
