@@ -20,7 +20,7 @@ WRONG = {
         ('np.argsort(-p, kind="stable")[:k]', "p >= np.sort(p)[-min(k, len(p))]", "all of them were kept"),
         ('np.argsort(-p, kind="stable")[:k]', 'np.argsort(p, kind="stable")[-k:]', "the larger ids were kept"),
         ("return q", "return q[kept]", "only k numbers come back"),
-        ("q = np.zeros_like(p)", "q = p; q[:] = 0", "NaN or infinity"),
+        ("q = np.zeros_like(p)", "q = p; q[:] = 0", "changes its argument"),
         ("q = np.zeros_like(p)", "q = p; q[np.setdiff1d(np.arange(len(p)), kept)] = 0", "changes its argument p"),
     ],
     "top_p": [
