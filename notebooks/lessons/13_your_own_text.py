@@ -516,8 +516,9 @@ for name, train_tokens, val_tokens, texts, curve in (
 # On the stories, these few steps are enough to leave the bigram model far behind. On the documentation they are not: the
 # model is still well above it. (And a fifth of its validation text has leaked, as you saw; the truth is a little worse.)
 # Nothing is broken. A real text has thousands of words, most of them rare, and a few hundred steps are only a beginning.
-# Expect the same of yours: **here you see that everything is right; a real run takes minutes to hours**, and the next
-# section says which.
+# Expect the
+# same of yours: **here you see that everything is right; a real run takes minutes, hours or days**. The next section says
+# which.
 
 # %% [markdown]
 # ## 10 What to expect from 10 kB, 1 MB, 100 MB
