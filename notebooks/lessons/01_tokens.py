@@ -21,9 +21,9 @@ plt = style()
 # ## 1 What should a number stand for?
 #
 # A model computes with numbers, so text must be turned into numbers first. Cut it into pieces that all come from one fixed
-# list, and replace each piece by its place in the list. The pieces are **tokens**, the list is the **vocabulary**, the place
-# of a token is its **id**. The model reads ids, and all it ever does is predict the next one. Two letters for the rest of
-# the course: $V$ is the size of the vocabulary, $T$ the length of a text in tokens.
+# list, and replace each piece by its place in the list. The pieces are **tokens**, the list is the **vocabulary**, the
+# place of a token is its **id**. The model reads ids, and all it ever does is predict the next one. Two letters for the
+# rest of the course: $V$ is the size of the vocabulary, $T$ the length of a text in tokens.
 #
 # Which pieces? There are three wishes, and they pull in different directions:
 #
@@ -40,9 +40,9 @@ train, validation = documents[:-140], documents[-140:]
 
 texts = {
     "another story": validation[0],
-    "English": "The engineer measured the bridge twice: 4,200 tonnes of steel had stretched by 17 mm.",
-    "Chinese": "从前，森林里住着一只小狐狸。",  # Long ago, a little fox lived in the forest.
-    "emoji": "The fox 🦊 waved 👋🏽 to her family 👨‍👩‍👧.",
+    "English": "The engineer measured the bridge again: 4,200 tonnes of steel.",
+    "Chinese": "山里住着一只小狐狸。",  # In the mountains lived a little fox.
+    "emoji": "The fox 🦊 waved to her family 👨‍👩‍👧.",
 }
 
 
@@ -59,18 +59,18 @@ for name, text in texts.items():
     lost_characters = sum(c not in known_characters for c in text)
     lost_words = sum(w not in known_words for w in words(text))
     print(
-        f"{name:14}  {len(text.encode()):5}     {len(text):10}  {lost_characters:7}     {len(words(text)):5}  {lost_words:7}"
+        f"{name:14}  {len(text.encode()):5}     {len(text):10}  {lost_characters:7}     "
+        f"{len(words(text)):5}  {lost_words:7}"
     )
 
 # %% [markdown]
-# **Characters** make a small vocabulary, but long texts: in English about four times as many tokens as words do. And already
-# the English sentence holds characters that no story has, the digits. Could the list not hold *all* characters? Unicode has
-# more than 150,000 of them, and most would never be seen in training.
+# **Characters** make a small vocabulary, but long texts: in English about four times as many tokens as words do. And
+# already the English sentence holds characters that no story has, the digits. Could the list not hold *all* characters?
+# Unicode has more than 150,000 of them, and most would never be seen in training.
 #
-# **Words** make short texts. But the English sentence is full of unknown words, and a model that only has "unknown" for them
-# can neither read nor write it. The Chinese sentence counts as four, all unknown, because Chinese is written without spaces:
-# what stands between two punctuation marks counts as one word. Also, the spaces are lost: from the words alone
-# you cannot get the text back.
+# **Words** make short texts. But nearly half of the English sentence is unknown, and a model that only has "unknown" for
+# them can neither read nor write it. The Chinese sentence counts as one long word and a full stop, because Chinese is
+# written without spaces. Also, the spaces are lost: from the words alone you cannot get the text back.
 #
 # On the other story no word is unknown. That is luck: the stories come from a program with few words. Compare with a text
 # that people have written, the language reference that Python's `help()` shows (hundreds of kilobytes, part of every
@@ -110,16 +110,16 @@ print(f"reference: {share:.1%} of the words in the last tenth never occur in the
 # The stories run out of new words. A real text never does: names, numbers, compounds, spelling mistakes. However long the
 # list of words, something is missing.
 #
-# So: start from pieces that can write *everything*, and make them longer where that pays. That is **byte-pair encoding**, BPE
-# (Gage 1994; for language models Sennrich, Haddow & Birch 2016, arXiv:1508.07909, section 3.2). The pieces to start from
-# are bytes.
+# So: start from pieces that can write *everything*, and make them longer where that pays. That is **byte-pair encoding**,
+# BPE (Gage 1994, for compressing files; Sennrich, Haddow & Birch 2016, arXiv:1508.07909, section 3.2, for translation;
+# Radford et al. 2019, section 2.2, for GPT-2). The pieces to start from are bytes.
 
 # %% [markdown]
 # ## 2 Bytes
 #
 # A file does not hold characters. It holds bytes, numbers from 0 to 255, and a rule says which bytes stand for which
-# character. Today that rule is **UTF-8** nearly everywhere. Each character has a number in Unicode, its *code point*, and UTF-8
-# writes it with one to four bytes:
+# character. Today that rule is **UTF-8** nearly everywhere. Each character has a number in Unicode, its *code point*, and
+# UTF-8 writes it with one to four bytes:
 
 # %%
 for character in "fé狐🦊":
@@ -128,10 +128,10 @@ for character in "fé狐🦊":
     print(f"U+{ord(character):05X}  bytes {list(code)!s:21}  bits {bits:35}  {character}")
 
 # %% [markdown]
-# Look at the bits from the left. A byte that begins with 0 is a character of its own: these are the 128 characters of ASCII,
-# with their old numbers. Otherwise the first byte begins with as many ones as the character has bytes (110…, 1110…, 11110…)
-# and the others all begin with 10. The bits that are left over, put together, are the code point: for é, `00011` and
-# `101001` make `00011101001`, which is 233, or E9 in base 16.
+# Look at the bits from the left. A byte that begins with 0 is a character of its own: these are the 128 characters of
+# ASCII, with their old numbers. Otherwise the first byte begins with as many ones as the character has bytes (110…, 1110…,
+# 11110…) and the others all begin with 10. The bits that are left over, put together, are the code point: for é, `00011`
+# and `101001` make `00011101001`, which is 233, or E9 in base 16.
 #
 # So a decoder can tell at every byte whether a character begins there. And this is what counts for us: with 256 tokens,
 # **every text of every language can be written, and nothing is ever unknown**. What looks like one picture may be many
@@ -213,9 +213,9 @@ for pair in sorted(counts, key=counts.get, reverse=True)[:5]:
 # %% [markdown]
 # ### Exercise: `merge`
 #
-# Go through the list from the left. Where the pair begins, write `new_id` and go on *behind* the pair; anywhere else, copy one
-# id. So the leftmost pair is taken first and no id is used twice: `[5, 5, 5]` with the pair `(5, 5)` and the new id 9 gives
-# `[9, 5]`, and `[5, 5, 5, 5]` gives `[9, 9]`. Make a new list; the old one stays as it is.
+# Go through the list from the left. Where the pair begins, write `new_id` and go on *behind* the pair; anywhere else, copy
+# one id. So the leftmost pair is taken first and no id is used twice: `[5, 5, 5]` with the pair `(5, 5)` and the new id 9
+# gives `[9, 5]`, and `[5, 5, 5, 5]` gives `[9, 9]`. Make a new list; the old one stays as it is.
 #
 # @hint A nudge
 # A `for` loop always goes on by one. Here you go on by one *or by two*: use `while` and count yourself.
@@ -274,9 +274,9 @@ print(f"{len(ids)} ids become {len(shorter)}:\n{shorter}")
 # %% [markdown]
 # ## 4 Train a tokenizer
 #
-# With the two steps, training is a loop. Here it runs on a little over 20 kB of stories. `merges` remembers the pairs in the
-# order in which they were learnt, `vocab` what bytes each id stands for: the bytes of its left half, then those of its right
-# half.
+# With the two steps, training is a loop. Here it runs on a little over 20 kB of stories. `merges` remembers the pairs in
+# the order in which they were learnt, `vocab` what bytes each id stands for: the bytes of its left half, then those of its
+# right half.
 
 # %%
 story_text = "".join(train[:30])
@@ -304,8 +304,8 @@ axes.set(xlabel="size of the vocabulary, V", ylabel="length of the text (tokens)
 plt.show()
 
 # %% [markdown]
-# The first merges save most, because the most frequent pairs come first. Then each new token is rarer than the one before
-# it and saves less: the first sign of a trade-off that you will measure below.
+# The first merges save most, because the most frequent pairs come first. Then each new token is, as a rule, rarer than the
+# one before it and saves less: the first sign of a trade-off that you will measure below.
 
 # %% [markdown]
 # ## 5 Use it
@@ -358,8 +358,8 @@ bpe_encode = check("bpe_encode", my_bpe_encode)
 # %% [markdown]
 # ### Exercise: `bpe_decode`
 #
-# The way back looks harmless: put together what each token stands for. There is one trap. A token is a piece of the *bytes*,
-# and may hold half a character. So the bytes must be joined first, and decoded as a whole.
+# The way back looks harmless: put together what each token stands for. There is one trap. A token is a piece of the
+# *bytes*, and may hold half a character. So the bytes must be joined first, and decoded as a whole.
 #
 # What if the whole ends in the middle of a character, because a model stopped there? Then it is not valid UTF-8, and Python
 # raises an error, unless you say `errors="replace"`: then the broken bytes become the sign �.
@@ -407,8 +407,8 @@ for name, text in texts.items():
     print(f"{name:14} {len(text.encode()):5} bytes  {len(tokens):5} tokens   back to the same text: {same}")
 
 # %% [markdown]
-# Every text makes the round trip, also those with characters that the tokenizer has never seen. They only cost more: not one
-# pair of the Chinese sentence occurs in the stories, so it stays one token a byte. The first wish is granted for ever.
+# Every text makes the round trip, also those with characters that the tokenizer has never seen. They only cost more: not
+# one pair of the Chinese sentence occurs in the stories, so it stays one token a byte. The first wish is granted for ever.
 
 # %% [markdown]
 # ## 6 Where words begin
@@ -422,8 +422,8 @@ for token in sorted(vocab.values(), key=len, reverse=True)[:8]:
 # %% [markdown]
 # Some reach across the end of a word, into the next word or the punctuation. That wastes the vocabulary: the same word with
 # a comma, with a full stop and with the beginning of the next word would each be a token of its own, and what the model
-# learns of one tells it nothing of the others. So GPT-2's tokenizer cuts the text into *chunks* first and merges only inside
-# them (Radford et al. 2019, section 2.2). The rule is a regular expression:
+# learns of one tells it nothing of the others. So GPT-2's tokenizer cuts the text into *chunks* first and merges only
+# inside them (Radford et al. 2019, section 2.2). The rule is a regular expression:
 
 # %%
 import regex  # like re, but it knows \p{L}: a letter of any script
@@ -452,7 +452,7 @@ learnt = [tokenizer.token_bytes(i).decode() for i in range(256, 1023)]  # 256 by
 print("the first ten:  ", learnt[:10])
 print("ten in between: ", learnt[300:310])
 print("the last ten:   ", learnt[-10:])
-print("the longest ten:", sorted(learnt, key=len, reverse=True)[:10])
+print("the longest:    ", sorted(learnt, key=len, reverse=True)[:7])
 spaced = sum(token.startswith(" ") for token in learnt)
 print(f"\n{spaced} of the {len(learnt)} learnt tokens begin with a space")
 
@@ -532,16 +532,15 @@ axes.minorticks_off()
 axes.legend()
 plt.show()
 for name, values in bytes_per_token.items():
-    print(
-        f"{name:20} V = {reached[0]:,}: {values[0]:.2f}   V = 1,024: {values[6]:.2f}   V = {reached[-1]:,}: {values[-1]:.2f}"
-    )
+    print(f"{name:20}", *(f"V = {reached[i]:5,}: {values[i]:.2f}   " for i in (0, 6, -1)))
 
 # %% [markdown]
 # On the stories, each doubling of $V$ adds about one byte per token, until nothing is left to learn. So the same gain costs
 # more and more tokens. On a text of another kind, nearly all of the gain comes with the first hundred merges.
 #
-# And $V$ has a price: the model has a row of numbers for each token. How much of a model is that? Here is the bundled one, of
-# lesson 00. And how often does it meet each learnt token in the 0.9 MB of training text?
+# And $V$ has a price: the model has a row of numbers for each token. How much of a model is that? Here is the bundled one,
+# of lesson 00 (it has a tokenizer of its own, of the same size). And how often does each token that our tokenizer has
+# learnt occur in its 0.9 MB of training text?
 
 # %%
 gpt, _ = storyteller()
@@ -557,19 +556,19 @@ print(f"the most frequent learnt token occurs {often[0]:,} times, the middle one
 print(f"{len(never)} never occur, such as {never[54:62]}")
 
 # %% [markdown]
-# Nearly a quarter of this small model is that table. Most tokens are seen often enough to be learnt; in a real text, with its
-# many rare words, the middle one would be much rarer. And some never occur in the very text that they were learnt from. They
-# were rungs of a ladder: a piece of a word is merged, then the piece with its neighbour, and from then on the piece stands
-# nowhere alone. Their rows are wasted; all BPE vocabularies have some.
+# Nearly a quarter of this small model is that table. Most tokens are seen often enough to be learnt; in a real text, with
+# its many rare words, the middle one would be much rarer. And some never occur in the very text that they were learnt from.
+# They were rungs of a ladder: a piece of a word is merged, then the piece with its neighbour, and from then on the piece
+# stands nowhere alone. Their rows are wasted; all BPE vocabularies have some.
 #
-# GPT-2 has 50,257 tokens: 256 bytes, 50,000 merges and one special token. That fits a model of 124 million parameters or more
-# and 40 GB of text. For a text of a few megabytes, one or two thousand are plenty.
+# GPT-2 has 50,257 tokens: 256 bytes, 50,000 merges and one special token. That fits a model of 124 million parameters or
+# more and 40 GB of text. For a text of a few megabytes, one or two thousand are plenty.
 
 # %% [markdown]
 # ## 9 Special tokens
 #
-# One id has been left out so far, the last one. A training text is many documents in one long row, and the model must be told
-# where one ends. No text should be able to say so by accident, so this token is not made of bytes: it is added to the
+# One id has been left out so far, the last one. A training text is many documents in one long row, and the model must be
+# told where one ends. No text should be able to say so by accident, so this token is not made of bytes: it is added to the
 # vocabulary by hand.
 
 # %%
@@ -584,9 +583,9 @@ print("with allow_special=True:  ", tokenizer.encode(text, allow_special=True))
 
 # %% [markdown]
 # In training the model learns two things about `<|endoftext|>`: what comes before it (an end), and what comes after it (a
-# beginning). So generation *starts* from it, and *stops* when the model draws it. Written out in a text, the same letters are
-# ordinary text, unless the program allows otherwise. Keep it that way for text from strangers: whoever may write special
-# tokens can end your document and begin another one in your name. Chat models mark who is speaking in the same way.
+# beginning). So generation *starts* from it, and *stops* when the model draws it. Written out in a text, the same letters
+# are ordinary text, unless the program allows otherwise. Keep it that way for text from strangers: whoever may write
+# special tokens can end your document and begin another one in your name. Chat models mark who is speaking in the same way.
 
 # %% [markdown]
 # ## 10 Why spelling is hard
@@ -621,9 +620,9 @@ for text in ("hedgehog", " hedgehog", " Hedgehog", " hedgehogs", " hedgehg", " h
 # the text would come back unchanged, but the model would meet sequences of ids that it has rarely or never seen. What
 # counts is that the same text is always cut in the same way.
 # @answer A tokenizer was trained on English. Which texts can it not encode, and what will you notice on Japanese?
-# It can encode every text, since all 256 bytes are in its vocabulary. On Japanese you will notice about three tokens for each
-# character, so fewer characters fit into the model's context, each costs more time, and the model must spell each one from
-# bytes.
+# It can encode every text, since all 256 bytes are in its vocabulary. On Japanese you will notice about three tokens for
+# each character, so fewer characters fit into the model's context, each costs more time, and the model must spell each one
+# from bytes.
 # @answer You decode each new token by itself and print it at once. What goes wrong, and when?
 # Nothing, as long as every token is whole characters, as in English. As soon as a character is spread over several tokens,
 # each part alone is not valid UTF-8: you print � several times, or get an error. Join the bytes first, and hold back those
