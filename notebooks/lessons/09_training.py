@@ -1,0 +1,671 @@
+# %% [markdown]
+# # 09 · Training: your own model tells a story
+#
+# Everything that you have written comes together: your layers make a GPT, and here it learns. You will know beforehand what a
+# good loss is, choose the learning rate, watch the curve, and read what your model writes. Then you see what happens with too
+# little text, and how the loss falls with the size of a model.
+#
+# **You need:** lessons 07 (the model) and 08 (the optimizer). What you have not solved is taken from numpylm.
+# **Time:** about an hour; the computer needs a few minutes of it. **You will write:** four functions.
+
+# %%
+import importlib
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from tqdm import tqdm
+
+from numpylm import (
+    GPTConfig,
+    Tokenizer,
+    baselines,
+    cross_entropy,
+    cross_entropy_backward,
+    diagnose,
+    gradcheck,
+    keep_memory,
+)
+from numpylm.course import check, collect, stories, style
+from numpylm.data import document_starts, encode_documents, sequential_batches
+from numpylm.evaluation import source_nats
+from numpylm.generation import generate
+from numpylm.parallel import available_cores, replica, set_blas_threads
+
+mine = collect("my_gpt.py")  # everything that you have solved, written into one module
+my_gpt = importlib.import_module("my_gpt")  # as "import my_gpt"
+AdamW, clip_grad_norm, warmup_cosine = my_gpt.AdamW, my_gpt.clip_grad_norm, my_gpt.warmup_cosine
+print(f"my_gpt.py: {mine} parts of it are yours")
+
+plt = style()
+keep_memory()  # large arrays are used again, not asked for anew in every step
+set_blas_threads(1)  # section 6 gives the cores their work; NumPy should start no threads of its own
+
+# %% [markdown]
+# `collect` wrote a file `my_gpt.py` beside this notebook: your layers under the names of the library, and the library's own
+# where you have not written one. Look into it. (If you solve more of the course later, restart the kernel and begin again.)
+#
+# ## 1 The whole model, checked once more
+#
+# A wrong gradient seldom crashes. It trains, only worse. So before anything long is run, the whole model goes through the
+# check, all at once: every number below was differenced through *all* layers.
+
+# %%
+small = my_gpt.GPT(GPTConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12), np.random.default_rng(0))
+report = gradcheck(small, np.random.default_rng(1).integers(0, 11, (2, 5)))
+worst = max(row.max_rel_error for row in report.rows)
+print(f"{len(report.rows)} arrays, worst relative error {worst:.0e}: {'right' if report.ok else 'WRONG'}")
+if not report.ok:
+    print(report)
+
+# %% [markdown]
+# ## 2 The text
+#
+# The stories of this course, 2.4 million bytes of them. Some are kept aside: the **validation text**. The model never trains
+# on it, so its loss there says what the model has *learnt*, and not what it remembers. Keep whole stories aside, not single
+# sentences: the end of a story is too easy for somebody who has seen its beginning.
+
+# %%
+documents = stories(2_400_000)
+validation_documents, train_documents = documents[:96], documents[96:]
+tokenizer = Tokenizer.train(train_documents, vocab_size=1024)
+V, END = tokenizer.vocab_size, tokenizer.end_id
+train = encode_documents(train_documents, tokenizer).astype(int)  # <end> story <end> story <end> ...
+validation = encode_documents(validation_documents, tokenizer).astype(int)
+
+lengths = np.diff(document_starts(train, END))
+print(f"V = {V}; {len(train):,} tokens to train on, {len(validation):,} to validate")
+print(
+    f"{len(train_documents):,} stories of {lengths.mean():.0f} tokens in the mean, {np.quantile(lengths, 0.95):.0f} or fewer in 95 of 100"
+)
+print("\n" + train_documents[0])
+
+# %% [markdown]
+# A training example is a **window** of $T$ tokens, $x$, and the same window one token later, $y$: at each position $t$ the
+# model reads $x_0 \dots x_t$ and should predict $y_t = x_{t+1}$. One window of 256 tokens is 256 examples. A batch is $B$ such
+# windows from random places.
+#
+# Where may a window begin? Anywhere, usually. But our stories are short, and whoever joins in the middle does not know the
+# hero's name. So the function gets a list of allowed starts, if there is one: here, the end mark before each story.
+
+# %% [markdown]
+# ### Exercise: `get_batch`
+#
+# @hint A nudge
+# A window needs $T + 1$ tokens: the last input has a target, too. So where may the last window begin?
+# @hint All windows at once
+# If `begin` holds $B$ starts, `begin[:, None] + np.arange(block_size + 1)` is a table of places, one row for each window.
+# Indexing `tokens` with it gives a table of tokens.
+# @hint Almost code
+# ```python
+# if starts is None:
+#     starts = np.arange(len(tokens) - …)
+# begin = rng.choice(starts, …)
+# window = tokens[begin[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
+# return window[:, …], window[:, …]
+# ```
+# @end
+
+
+# %% exercise="get_batch"
+def my_get_batch(tokens, batch_size, block_size, rng, starts=None):
+    """Random windows of a text and their targets.
+
+    Parameters
+    ----------
+    tokens : int array (N,)
+        The text.
+    batch_size, block_size : int
+        B and T.
+    rng : numpy.random.Generator
+        All randomness comes from here.
+    starts : int array, optional
+        Where windows may begin, each with at least T + 1 tokens from there on; if None, anywhere that leaves as many.
+
+    Returns
+    -------
+    x, y : int arrays (B, T)
+        Windows, and the same windows one token later.
+    """
+    # --- solution
+    if starts is None:
+        starts = np.arange(len(tokens) - block_size)
+    begin = rng.choice(starts, batch_size)  # (B,)
+    window = tokens[begin[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
+    return window[:, :-1], window[:, 1:]
+    # --- end
+
+
+# %%
+get_batch = check("get_batch", my_get_batch)
+
+# %%
+T, B = 256, 8
+
+
+def usable(starts, tokens):
+    """Those starts that leave T + 1 tokens."""
+    return starts[starts + T < len(tokens)]
+
+
+starts = usable(document_starts(train, END), train)
+x, y = get_batch(train, B, T, np.random.default_rng(0), starts)
+print("x", x.shape, " y", y.shape)
+for t in range(5):
+    print(
+        f"  reads {tokenizer.decode(x[0, : t + 1].tolist())!r:36} should predict {tokenizer.decode([int(y[0, t])])!r}"
+    )
+
+# %% [markdown]
+# ## 3 What is a loss worth?
+#
+# A loss of 1.9 means nothing by itself. Three numbers make it mean something, and they are known before training:
+#
+# - **ln V**: guessing. An untrained model must be here.
+# - **unigram, bigram**: what the frequencies of tokens give, and of pairs of tokens (lesson 02). A model below the bigram line
+#   has used more context than one token.
+# - **the entropy of the source**: the floor. Most texts do not let you know it. Ours do.
+#
+# The stories were made by a program that decides again and again among a few phrases, all equally likely: which animal, what it
+# lost, who helps. A choice among $n$ phrases has probability $1/n$ and costs $\ln n$ nats; everything between choices is
+# certain and costs nothing. So the probability of each story is known exactly:
+
+# %%
+story = validation_documents[0]
+nats, count = source_nats([story]), len(tokenizer.encode(story)) + 1  # its end mark is predicted, too
+print(f"-log P of one story: {nats:.1f} nats in {count} tokens, {nats / count:.3f} nats per token")
+
+floor = source_nats(validation_documents) / (len(validation) - 1)
+lines = {
+    "ln V": baselines.uniform_loss(V),
+    "unigram": baselines.unigram_loss(train, validation, V),
+    "bigram": baselines.bigram_loss(train, validation, V),
+    "floor": floor,
+}
+print()
+for name, value in lines.items():
+    print(f"{name:8}  {value:.4f} nats per token   perplexity {math.exp(value):8.2f}")
+
+# %% [markdown]
+# Nobody can do better than the floor, on average: the source itself, which knows all its own rules, is surprised that much by
+# what it happens to decide. (Any other model $Q$ pays more, by the divergence of $Q$ from the source, which is never negative:
+# Gibbs' inequality.) If a model seems to fall below it on a long text, it has seen the text, or there is a bug.
+
+# %% [markdown]
+# ### Exercise: `validation_loss`
+#
+# The mean over *all* tokens of the validation text, which comes in several batches. Stories have different lengths, so windows
+# are filled up at their ends, and the filling has the target -100: **not counted**. Batches then hold different numbers of
+# counted tokens, and the mean of their means would be the mean of nothing.
+#
+# `cross_entropy(logits, y)` is the library's: logits (B, T, V) and targets (B, T) give `(loss, cache)`, where `loss` is the mean
+# over the *counted* targets of this batch.
+#
+# @hint A nudge
+# Add up nats and tokens over all batches, and divide once, at the end.
+# @hint How many count
+# `y >= 0` is an array of True and False, and its `.sum()` is how often it is True. A batch with mean `loss` over $n$ tokens
+# holds `loss * n` nats.
+# @hint Almost code
+# ```python
+# nats, count = 0.0, 0
+# for x, y in batches:
+#     logits, _ = gpt.forward(x)
+#     loss, _ = cross_entropy(logits, y)
+#     n = …
+#     nats += …
+#     count += n
+# return …
+# ```
+# @end
+
+
+# %% exercise="validation_loss"
+def my_validation_loss(gpt, batches):
+    """Mean loss over all counted tokens of several batches. Nothing is changed: no gradients, no steps.
+
+    Parameters
+    ----------
+    gpt : GPT
+        ``logits, cache = gpt.forward(x)``, x (B, T) -> logits (B, T, V).
+    batches : list of (x, y)
+        int arrays (B, T), which may differ in size; a target below 0 is not counted.
+
+    Returns
+    -------
+    float
+        Nats per counted token.
+    """
+    # --- solution
+    nats, count = 0.0, 0
+    for x, y in batches:
+        logits, _ = gpt.forward(x)  # (B, T, V)
+        loss, _ = cross_entropy(logits, y)  # mean over the counted ones
+        n = (y >= 0).sum()
+        nats += loss * n
+        count += n
+    return nats / count
+    # --- end
+
+
+# %%
+validation_loss = check("validation_loss", my_validation_loss)
+
+# %%
+validation_batches = list(sequential_batches(validation, B, T, document_starts(validation, END)))
+config = GPTConfig(vocab_size=V, block_size=T, n_layer=2, n_head=2, n_embd=128)
+gpt = my_gpt.GPT(config, np.random.default_rng(0))
+print(f"{sum(p.size for p in gpt.parameters()):,} parameters, untrained:")
+print(f"validation loss {validation_loss(gpt, validation_batches):.4f}, ln V = {math.log(V):.4f}")
+
+# %% [markdown]
+# ## 4 One step
+#
+# Everything so far, in the order in which it happens: **zero** the gradients (backward *adds* to them), **forward**, **loss**,
+# **backward**, **clip**, **step**.
+
+# %% [markdown]
+# ### Exercise: `training_step`
+#
+# @hint A nudge
+# Six lines, one for each word above, and the `return`.
+# @hint The pieces
+# `loss, loss_cache = cross_entropy(logits, y)`, and then `cross_entropy_backward(1.0, loss_cache)` is the gradient of the logits:
+# the gradient of the loss with respect to itself is 1. The model has a cache of its own.
+# @hint Almost code
+# ```python
+# gpt.…
+# logits, cache = gpt.forward(…)
+# loss, loss_cache = cross_entropy(…)
+# gpt.backward(cross_entropy_backward(1.0, …), …)
+# clip_grad_norm(…, 1.0)
+# optimizer.step(…)
+# return loss
+# ```
+# @end
+
+
+# %% exercise="training_step"
+def my_training_step(gpt, optimizer, x, y, lr):
+    """One step of training, with the gradient clipped to norm 1.
+
+    Parameters
+    ----------
+    gpt : GPT
+        Has zero_grad(), forward(x) -> (logits, cache), backward(dlogits, cache).
+    optimizer : AdamW
+        Has parameters and step(lr).
+    x, y : int arrays (B, T)
+    lr : float
+
+    Returns
+    -------
+    float
+        The loss of this batch before the step, in nats per token.
+    """
+    # --- solution
+    gpt.zero_grad()
+    logits, cache = gpt.forward(x)  # (B, T, V)
+    loss, loss_cache = cross_entropy(logits, y)
+    gpt.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    clip_grad_norm(optimizer.parameters, 1.0)
+    optimizer.step(lr)
+    return loss
+    # --- end
+
+
+# %%
+training_step = check("training_step", my_training_step)
+
+# %% [markdown]
+# ## 5 The first batch
+#
+# A batch that is shown again and again can be learnt by heart. If it cannot, do not start the long run. `diagnose` does that
+# on a copy of the model, and looks at other things by the way: does the loss start near ln V, does the model see the future,
+# does a gradient reach every part, how far do weights move in a step?
+
+# %%
+x, y = get_batch(train, 4, 64, np.random.default_rng(0), starts)
+print(diagnose(gpt, x, y, lr=0.003))
+
+# %% [markdown]
+# Read the columns. All parts have a gradient. `update/weight` is by how much a step changes the weights, as a share of their
+# size; between one in a hundred and one in a thousand is healthy, and here, at the beginning, it may be a little more.
+#
+# The same with a mistake that happens to everybody once, targets that are not shifted:
+
+# %%
+print(diagnose(gpt, x, x, lr=0.003).findings[0].text)
+
+# %% [markdown]
+# ## 6 Which learning rate?
+#
+# The one setting that matters most. Too low, and the model is not done when the time is over; too high, and it never settles.
+# Nobody can calculate the right one, so try: short runs of a *small* model, with rates a factor of about 3 apart.
+#
+# A word on speed first. Two cores can share a batch: each takes half of the rows, on the same weights, and adds up gradients of
+# its own; in the end these are added. That is right because the gradient of a sum is the sum of the gradients. Machines by the
+# thousand share batches in the same way (*data parallelism*). The layers need not know of it:
+
+
+# %%
+class Workers:
+    """A model and copies of it, one for each core: the same weights, a part of each batch, gradients of their own."""
+
+    def __init__(self, gpt):
+        self.gpts = [gpt, *(replica(gpt) for _ in range(available_cores() - 1))]
+        self.pool = ThreadPoolExecutor(len(self.gpts))
+
+    def zero_grad(self):
+        for gpt in self.gpts:
+            gpt.zero_grad()
+
+    def forward(self, x):
+        parts = np.array_split(x, min(len(self.gpts), len(x)))  # along the batch
+        results = list(self.pool.map(lambda gpt, part: gpt.forward(part), self.gpts, parts))
+        return np.concatenate([logits for logits, _ in results]), [cache for _, cache in results]
+
+    def backward(self, dlogits, caches):
+        parts = np.array_split(dlogits, len(caches))
+        list(self.pool.map(lambda gpt, part, cache: gpt.backward(part, cache), self.gpts, parts, caches))
+        for copy in self.gpts[1:]:
+            for p, q in zip(self.gpts[0].parameters(), copy.parameters()):
+                p.grad += q.grad
+
+
+# %% [markdown]
+# `training_step` and `validation_loss` take `Workers` as if it were a model. Now a short run, and seven of them.
+
+
+# %%
+def short_run(n_embd, tokens, steps, max_lr):
+    """Train a small GPT: how many parameters it has, its training losses, {step: validation loss}."""
+    config = GPTConfig(vocab_size=V, block_size=T, n_layer=2, n_head=max(1, n_embd // 64), n_embd=n_embd)
+    gpt, rng = my_gpt.GPT(config, np.random.default_rng(0)), np.random.default_rng(1)
+    workers, optimizer = Workers(gpt), AdamW(gpt.parameters())
+    starts = usable(document_starts(tokens, END), tokens)
+    losses, validated = [], {}
+    for step in tqdm(range(steps), leave=False):
+        lr = warmup_cosine(step, steps // 10, steps, max_lr, max_lr / 20)
+        losses.append(training_step(workers, optimizer, *get_batch(tokens, B, T, rng, starts), lr))
+        if (step + 1) % (steps // 5) == 0:
+            validated[step + 1] = validation_loss(workers, validation_batches[::2])
+    return sum(p.size for p in gpt.parameters()), losses, validated
+
+
+rates = np.array([0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3])
+runs = [short_run(32, train, 80, lr) for lr in rates]
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+for lr, (_, losses, _) in zip(rates, runs):
+    if lr in (0.0003, 0.01, 0.3):
+        axes[0].plot(losses, linewidth=1.2, label=f"lr = {lr:g}")
+axes[0].set(xlabel="step", ylabel="training loss (nats per token)", title="three of the curves")
+axes[0].legend()
+ends = np.array([validated[80] for _, _, validated in runs])
+axes[1].semilogx(rates, ends, "o-")
+axes[1].set(xlabel="highest learning rate", ylabel="validation loss after 80 steps", title="all of them")
+for ax in axes:
+    ax.axhline(lines["unigram"], color="#808080", linestyle="--", linewidth=1)
+axes[1].annotate("unigram", (rates[0], lines["unigram"] + 0.05), color="#808080")
+plt.show()
+for lr, end in zip(rates, ends):
+    print(f"lr = {lr:<7g} {end:.3f}")
+
+# %% [markdown]
+# The picture has the shape of a U, and the axis is logarithmic: a factor of 3 matters, 20 % do not. Learn the three curves by
+# sight:
+#
+# - **too low**: smooth, falling, and far too slow;
+# - **good**: falls steeply, then levels off;
+# - **too high**: jumps at the start and then lies flat on the unigram line. The model has been thrown to where it can only say
+#   how frequent each token is.
+#
+# Larger models want somewhat smaller rates. For the run below, which is four times as wide, 0.008 is a good one.
+#
+# ## 7 The run
+
+# %%
+STEPS = 450
+
+
+def write(gpt, length, prompt=(), seed=0, temperature=1.0):
+    """A text from the model, until its end mark."""
+    rng = np.random.default_rng(seed)
+    ids = generate(gpt, [END, *prompt], length, T, temperature=temperature, rng=rng, stop_ids=[END])
+    return tokenizer.decode([*prompt, *(i for i in ids if i != END)])
+
+
+gpt = my_gpt.GPT(config, np.random.default_rng(0))
+workers, optimizer = Workers(gpt), AdamW(gpt.parameters())
+rng = np.random.default_rng(1)
+losses, validated, samples = [], {}, {}
+for step in tqdm(range(STEPS + 1), leave=False):
+    if step % 50 == 0 or step == 20:
+        validated[step] = validation_loss(workers, validation_batches)
+    if step in (0, 20, 50, 100, 200, STEPS):
+        samples[step] = write(gpt, 40)
+    if step < STEPS:
+        lr = warmup_cosine(step, 40, STEPS, 0.008, 0.0003)
+        losses.append(training_step(workers, optimizer, *get_batch(train, B, T, rng, starts), lr))
+
+# %%
+fig, axes = plt.subplots(figsize=(8, 3.8))
+axes.plot(losses, linewidth=0.8, alpha=0.7, label="training, one batch")
+axes.plot(*zip(*validated.items()), "o-", label="validation")
+for name, value in lines.items():
+    axes.axhline(value, color="#808080", linestyle="--", linewidth=1)
+    axes.annotate(name, (STEPS, value), (STEPS + 5, value), va="center", annotation_clip=False)
+axes.set(xlabel="step", ylabel="loss (nats per token)", xlim=(0, STEPS), ylim=(0, None))
+axes.legend()
+plt.show()
+print(f"validation loss {validated[STEPS]:.4f}, floor {floor:.4f}: {validated[STEPS] - floor:.4f} nats above it")
+
+# %% [markdown]
+# This is what a good curve looks like. It starts at ln V and falls at once, through the unigram line in the first twenty steps
+# and through the bigram line before step 100: from there on it uses more context than one token. Then it gets slower and slower,
+# towards the floor. Training and validation loss stay together: nearly every story is new to the model, so it has had no chance
+# to learn any by heart.
+#
+# And what does it write on the way?
+
+# %%
+for step, text in samples.items():
+    print(f"step {step:3}  {validated[step]:.2f} nats   {text.replace(chr(10), ' ')[:130]!r}")
+
+# %% [markdown]
+# First noise; then frequent tokens, in no order; then words and phrases; then sentences; and only then a hero who keeps a name.
+# Each of these needs more context than the one before, and is worth fewer nats. The last tenth of a nat holds the story
+# together.
+#
+# So here is one, from its first word to its last. **Your model tells it:**
+
+# %%
+print(write(gpt, 300, seed=3, temperature=0.8))
+
+# %% [markdown]
+# Nobody has written this story. It is likely not without a slip: a name that changes, a thing that was lost and is suddenly
+# another one. `numpylm train` goes on three times as long and gets closer to the floor. Change `seed`, or begin a story
+# yourself with `prompt=tokenizer.encode("Once upon a time, a")`.
+
+# %% [markdown]
+# ## 8 Too little text
+#
+# The same model each time, 64 channels wide, trained for 250 steps: on 20 stories, on 60, on 180, and on all of them.
+
+# %%
+sizes = (20, 60, 180, len(train_documents))
+texts = [encode_documents(train_documents[:n], tokenizer).astype(int) for n in sizes]
+data_runs = [short_run(64, tokens, 250, 0.01) for tokens in texts]
+
+fig, axes = plt.subplots(1, len(sizes), figsize=(11, 3), sharey=True)
+for ax, n, (_, losses, validated_small) in zip(axes, sizes, data_runs):
+    ax.plot(losses, linewidth=0.8, alpha=0.7, label="training")
+    ax.plot(*zip(*validated_small.items()), "o-", label="validation")
+    ax.axhline(floor, color="#808080", linestyle="--", linewidth=1)
+    ax.set(xlabel="step", title=f"{n:,} stories")
+axes[0].set_ylabel("loss (nats per token)")
+axes[0].legend()
+plt.show()
+for n, tokens, (_, losses, validated_small) in zip(sizes, texts, data_runs):
+    print(
+        f"{n:5} stories, {len(tokens):7,} tokens, each seen {250 * B / n:5.1f} times: training {np.mean(losses[-20:]):.2f}, "
+        f"validation {validated_small[250]:.2f}"
+    )
+
+# %% [markdown]
+# With 20 stories the training loss falls far *below the floor*. That is not skill; it is memory. The model knows these twenty by
+# heart. On any other story it ends near ln V, no better than guessing, because it is sure of what it knows, and wrong. This is
+# **overfitting**. You see it as a gap between the two curves, and as a validation loss that turns upwards. What helps: more text, a
+# stop at the lowest point of the validation curve, dropout, a smaller model.
+#
+# The opposite, **underfitting**, has no gap: both losses are high. The model is too small, or it has trained too briefly. The
+# sweep of section 6 was full of it.
+
+# %% [markdown]
+# ## 9 How the loss falls with size
+#
+# Now all of the text and 250 steps, for models of four widths. (64 channels was the last run of section 8.)
+
+# %%
+runs_by_width = {64: data_runs[-1]} | {n_embd: short_run(n_embd, train, 250, 0.01) for n_embd in (16, 32, 128)}
+widths = np.array(sorted(runs_by_width))
+parameters = np.array([runs_by_width[width][0] for width in widths])
+ends = np.array([runs_by_width[width][2][250] for width in widths])
+for width, n, end in zip(widths, parameters, ends):
+    print(f"{width:4} channels  {n:8,} parameters  validation loss {end:.3f}, above the floor {end - floor:.3f}")
+
+# %% [markdown]
+# Does it follow a law? Many such curves have the form of a **power law**, once the part that cannot be learnt is taken off:
+#
+# $$\text{loss} \approx \text{floor} + a\, n^{-b}$$
+#
+# Here $n$ is the number of parameters, and $a$ and $b$ are two numbers to be found. Take logarithms:
+#
+# $$\log(\text{loss} - \text{floor}) \approx \log a - b \log n$$
+#
+# A straight line in $\log n$, with slope $-b$. So draw both axes logarithmically, and fit a line by **least squares**: the one
+# with the smallest sum of squared vertical distances.
+
+# %% [markdown]
+# ### Exercise: `fit_power_law`
+#
+# `np.polyfit(u, v, 1)` returns the slope and the height at $u = 0$ of the line that fits the points $(u, v)$ best.
+#
+# @hint A nudge
+# What is $u$ and what is $v$? Both are logarithms.
+# @hint Back again
+# The height of the line is $\log a$, its slope $-b$.
+# @hint Almost code
+# ```python
+# slope, intercept = np.polyfit(np.log(n), np.log(…), 1)
+# return np.exp(…), …
+# ```
+# @end
+
+
+# %% exercise="fit_power_law"
+def my_fit_power_law(n, loss, floor=0.0):
+    """Fit loss ≈ floor + a n^-b.
+
+    Parameters
+    ----------
+    n, loss : arrays (K,)
+        Sizes, and the losses measured there; every loss is above the floor.
+    floor : float
+        Given, not fitted.
+
+    Returns
+    -------
+    (a, b) : (float, float)
+    """
+    # --- solution
+    slope, intercept = np.polyfit(np.log(n), np.log(loss - floor), 1)
+    return np.exp(intercept), -slope
+    # --- end
+
+
+# %%
+fit_power_law = check("fit_power_law", my_fit_power_law)
+
+# %% [markdown]
+# A law that only describes what has been measured is no law. So fit it to the *three smaller* models, and let it predict the
+# largest, which has three times as many parameters as any of them.
+
+# %%
+a, b = fit_power_law(parameters[:3], ends[:3], floor)
+predicted = floor + a * parameters[3] ** -b
+print(f"loss = floor + {a:.0f} · n^-{b:.2f}")
+print(f"the largest model: predicted {predicted:.3f}, measured {ends[3]:.3f} nats per token")
+
+tokens_seen = np.array([len(tokens) for tokens in texts])
+best = np.array([min(validated_small.values()) for _, _, validated_small in data_runs])
+a_text, b_text = fit_power_law(tokens_seen[:3], best[:3], floor)
+
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
+for ax, n, loss, law in ((axes[0], parameters, ends, (a, b)), (axes[1], tokens_seen, best, (a_text, b_text))):
+    line = np.geomspace(n[0] / 1.5, n[3] * 1.5)
+    ax.loglog(n[:3], loss[:3] - floor, "o", label="fitted")
+    ax.loglog(n[3:], loss[3:] - floor, "o", label="not fitted")
+    ax.loglog(line, law[0] * line ** -law[1], "--", color="#808080", label=f"b = {law[1]:.2f}")
+    ax.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
+    ax.minorticks_off()
+    ax.legend()
+axes[0].set(xlabel="parameters", ylabel="validation loss above the floor (nats)", title="250 steps, all of the text")
+axes[1].set(xlabel="tokens of text", title="64 channels, 250 steps, lowest point of each run")
+plt.show()
+
+# %% [markdown]
+# **What the left picture says.** Within these sizes, each doubling of the parameters multiplies the loss above the floor by about
+# the same factor, $2^{-b}$. From small and cheap models one can say what a larger one will reach. That is how large models are
+# planned (Kaplan et al. 2020, arXiv:2001.08361, equation 1.1).
+#
+# **What the right picture says.** With little text, the loss falls with the amount of text by a law of the same form. The last point
+# is far above the line: there, text is not what is missing any more. The model is too small for it and the run too short. A power
+# law holds only as long as nothing *else* is scarce. So both sizes belong into one formula. Hoffmann et al. (2022,
+# arXiv:2203.15556) fitted
+#
+# $$\text{loss} \approx E + \frac{A}{N^\alpha} + \frac{B}{D^\beta}$$
+#
+# with $N$ parameters, $D$ tokens, and a floor $E$ that nobody knows for real text; it had to be fitted, too. They found $\alpha$
+# and $\beta$ to be nearly equal, and concluded that a model and its text should grow together: twice the parameters, twice the
+# tokens.
+#
+# **What they do not say.** The exponent is not a constant of nature. Ours is far larger than that of Kaplan et al., 0.076 for
+# parameters: our models are tiny, our stories have few rules to find, and the runs are short. Another text, another tokenizer,
+# another number of steps, another learning rate, and $b$ is another number. (All widths had the same rate here; the largest would
+# like a smaller one.) Four points and a straight line say little about what
+# lies a hundred times further on. And a lower loss says nothing about what a text is good for.
+#
+# How much computing was that? Each parameter costs about 6 operations for each token: 2 in the forward, 4 in the backward.
+
+# %%
+for name, n, steps in (("a short run, 16 channels", parameters[0], 250), ("your model", parameters[3], STEPS)):
+    print(f"{name:25} {6 * n * steps * B * T:.1e} operations")
+print(f"{'GPT-3':25} 3.1e+23 operations (Brown et al. 2020, table D.1)")
+
+# %% [markdown]
+# ## What you can do now
+#
+# - say what a loss is worth before you train, and when to distrust it;
+# - find a learning rate with a handful of short runs, and read a curve;
+# - tell over- from underfitting, and say what helps;
+# - fit a scaling law, predict with it, and know where it ends.
+#
+# And you have a language model of your own, every gradient of it written by hand.
+#
+# ## Three questions
+#
+# @answer Your validation loss is lower than the entropy of the source. What has happened?
+# On a long text that the model has not seen, that cannot be, but by luck of a tiny amount. Look for validation stories in the
+# training text, for targets that are not shifted, for a mask that lets the future through, or for a mean over the wrong number of
+# tokens.
+# @answer Training loss 0.3, validation loss 2.8. And: training loss 2.8, validation loss 2.8. What do you do?
+# The first overfits: more text, stop earlier, dropout, a smaller model. The second underfits: train longer, look for a better
+# learning rate, use a larger model.
+# @answer Why must the cosine of the schedule end where the run ends, if runs of different lengths are to be compared?
+# A run that is cut off in the middle of its schedule still has a high learning rate, so its parameters have not settled, and its
+# loss is higher than that of a run that was planned to be so short. Comparing these makes short runs look worse than they are.
+# (Hoffmann et al. name this as one reason why they came to another conclusion than Kaplan et al.)
+# @end
