@@ -225,6 +225,7 @@ def solved_sources(path: Path) -> list[tuple[ExerciseCell, str]]:
 
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    tree.body = [node for node in tree.body if not (getattr(node, "module", None) or "").startswith("IPython")]
     space: dict[str, Any] = {"__name__": f"lesson_{path.stem[:2]}"}
     exec(compile(tree, path.name, "exec"), space)
     found = []

@@ -39,7 +39,7 @@ print(f"my_gpt.py: {mine} parts of it are yours")
 
 plt = style()
 keep_memory()  # large arrays are used again, not asked for anew in every step
-set_blas_threads(1)  # section 6 gives the cores their work; NumPy should start no threads of its own
+_ = set_blas_threads(1)  # section 6 gives the cores their work; NumPy should start no threads of its own
 
 # %% [markdown]
 # `collect` wrote a file `my_gpt.py` beside this notebook: your layers under the names of the library, and the library's own

@@ -130,7 +130,7 @@ def differ(got: Any, want: Any, args: tuple, function: Callable) -> str:
     """What is wrong with an output, in words; "" if nothing."""
     if got is None:
         return "it returns None. Is the return missing?"
-    if isinstance(want, tuple):
+    if isinstance(want, tuple) or (isinstance(want, list) and any(isinstance(part, np.ndarray) for part in want)):
         if not isinstance(got, (tuple, list)) or len(got) != len(want):
             return f"expected {len(want)} things, got {_say(got)}"
         for i, (g, w) in enumerate(zip(got, want, strict=True)):
@@ -170,7 +170,8 @@ def _pattern(x: np.ndarray, y: np.ndarray, args: tuple, function: Callable) -> s
     sizes = {
         f"the length of axis {axis} of {name}": float(length)
         for name, arg in zip(_names(function, args), args, strict=False)
-        for axis, length in enumerate(np.shape(arg))
+        if isinstance(arg, np.ndarray)
+        for axis, length in enumerate(arg.shape)
     }
     if y.ndim == 0:
         ratio = float(x) / float(y) if float(y) else 0.0

@@ -5,15 +5,18 @@ from typing import Any
 import numpy as np
 
 from numpylm.module import Array
+from numpylm.parallel import keep_memory, set_blas_threads
 
 GREY = "#808080"  # the same distance from white and from black
 COLOURS = ("#3b82f6", "#e8871e", "#22a559", "#e15759", "#a16ae8", "#17a2b8")
 
 
 def style() -> Any:
-    """Set matplotlib up for a lesson and return ``matplotlib.pyplot``.
+    """Set a lesson up and return ``matplotlib.pyplot``.
 
-    Transparent background, grey text and lines, colours of middle brightness, twice the resolution.
+    Transparent background, grey text and lines, colours of middle brightness, twice the resolution. And, since the
+    matrices of the lessons are small: memory is kept (`keep_memory`), and one thread multiplies them; several would
+    wait for each other.
 
     Raises
     ------
@@ -24,6 +27,8 @@ def style() -> Any:
         import matplotlib.pyplot as plt
     except ModuleNotFoundError:
         raise ModuleNotFoundError('the lessons draw with matplotlib: pip install -e ".[notebooks]"') from None
+    keep_memory()
+    set_blas_threads(1)
     plt.rcParams.update(
         {
             "figure.facecolor": "none",

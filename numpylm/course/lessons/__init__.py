@@ -20,25 +20,21 @@ from numpylm.course.lessons import (
     training,
 )
 
-LESSONS: tuple[Lesson, ...] = tuple(
-    lesson
-    for lesson in (
-        start.LESSON,
-        tokens.LESSON,
-        loss.LESSON,
-        checking.LESSON,
-        linear.LESSON,
-        norm.LESSON,
-        attention.LESSON,
-        model.LESSON,
-        adam.LESSON,
-        training.LESSON,
-        generation.LESSON,
-        inside.LESSON,
-        hunt.LESSON,
-        own_text.LESSON,
-    )
-    if lesson.exercises
+LESSONS: tuple[Lesson, ...] = (
+    start.LESSON,
+    tokens.LESSON,
+    loss.LESSON,
+    checking.LESSON,
+    linear.LESSON,
+    norm.LESSON,
+    attention.LESSON,
+    model.LESSON,
+    adam.LESSON,
+    training.LESSON,
+    generation.LESSON,
+    inside.LESSON,
+    hunt.LESSON,
+    own_text.LESSON,
 )
 
 
