@@ -601,8 +601,9 @@ for text in ("hedgehog", " hedgehog", " Hedgehog", " hedgehogs", " hedgehg", " h
 # %% [markdown]
 # The word that it meets in stories is one id. Nothing in that number says that the word has eight letters, two of them g's.
 # The plural happens to begin with the same id; the capital form, the misspelling and the word without a space do not: they
-# share nothing with it that the model could see. A model can learn spelling only as it learns everything, by having read about it. The same holds for
-# arithmetic: how a number is cut into tokens depends on which digits stood together often, and not on its value.
+# share nothing with it that the model could see. A model can learn spelling only as it learns everything, by having read
+# about it. The same holds for arithmetic: how a number is cut into tokens depends on which digits stood together often, and
+# not on its value.
 #
 # When a model stumbles over letters, rhymes or digits, look at its tokens first: `numpylm tokenize data/storyteller "text"`
 # shows them.

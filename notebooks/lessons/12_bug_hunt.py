@@ -110,7 +110,8 @@ plt.show()
 #
 # **Second, read the evidence.** A wrong gradient is not just wrong, it is wrong in a certain way. Ask three questions:
 #
-# - What is the *cosine* of the given gradient with the true one, $\frac{\langle \text{given},\, \text{true} \rangle}{|\text{given}| \, |\text{true}|}$?
+# - What is the *cosine* of the given gradient with the true one,
+#   $\frac{\langle \text{given},\, \text{true} \rangle}{|\text{given}| \, |\text{true}|}$?
 #   It is 1 if the direction is right, whatever the length.
 # - What is the *factor*, given / true? The same everywhere?
 # - *Which* rows are right?
