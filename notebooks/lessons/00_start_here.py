@@ -66,12 +66,13 @@ plt.show()
 # | **V** | vocabulary: different tokens | 1,024 |
 # | **L** | layers: blocks, one after the other | 2 |
 #
-# (Three of them do double duty, and the place tells which: L is also the loss, V attention's values, N whatever is counted just then.)
+# (Two of them do double duty, and the place tells which: L is also the loss, V also attention's values. N is not in the table:
+# it is whatever is counted just then. S, from lesson 06 on, counts keys; mostly S = T.)
 #
 # Behind each line of code that changes a shape stands the new one, like this: `# (B, T, C)`. Most mistakes are mistakes in shapes; read them.
 
 # %%
-x, _ = gpt.wte.forward(ids)
+x, _ = gpt.wte.forward(ids)  # the position is left out here; the model adds it
 print("ids                ", ids.shape, "       (B, T)")
 print("after the embedding", x.shape, "  (B, T, C)")
 x, _ = gpt.h[0].forward(x)
@@ -144,11 +145,13 @@ def my_square_backward(dout, cache):
 square_backward = check("square_backward", my_square_backward)
 
 # %% [markdown]
-# Three things can happen.
+# Four things can happen.
 #
 # - **○ not written yet.** Nothing breaks. `check` returns numpylm's own function, and the rest of the lesson works with that. You can skip any exercise.
 # - **✗ not right yet.** The check says what is wrong, as far as it can find out. See an example below.
 # - **✓ right.** From here on the lesson works with *yours*.
+# - **A red error under your own cell**, such as SyntaxError. Mend that first: until the cell runs, the check below sees what
+#   was there before.
 #
 # ## 4 How does it know?
 #
@@ -199,7 +202,8 @@ _ = check("square_backward", forgets_the_upstream_gradient)
 # ## Three questions
 #
 # @answer The logits above have shape (1, T, V). Why T rows, if only the last one was used?
-# The model predicts the next token at every position at once. For writing only the last is needed; for training all are, since for all but the last the right answer is known.
+# The model predicts the next token at every position at once. For writing only the last is needed; for training all are, since there each
+# position's next token is known.
 # @answer What is the shape of dx, if x is (B, T, C)?
 # (B, T, C). A gradient always has the shape of what it is the gradient of: one derivative for each number.
 # @answer Why does backward need a cache?

@@ -107,8 +107,8 @@ share = sum(w in new for w in last) / len(last)
 print(f"reference: {share:.1%} of the words in the last tenth never occur in the nine tenths before")
 
 # %% [markdown]
-# The stories run out of new words. A real text never does: names, numbers, compounds, spelling mistakes. However long the
-# list of words, something is missing.
+# The stories run out of new words. A real text never does: the flat pieces of the curve are tables and lists; then it goes
+# on. There are always names, numbers, compounds, spelling mistakes. However long the list of words, something is missing.
 #
 # So: start from pieces that can write *everything*, and make them longer where that pays. That is **byte-pair encoding**,
 # BPE (Gage 1994, for compressing files; Sennrich, Haddow & Birch 2016, arXiv:1508.07909, section 3.2, for translation;
@@ -457,7 +457,7 @@ spaced = sum(token.startswith(" ") for token in learnt)
 print(f"\n{spaced} of the {len(learnt)} learnt tokens begin with a space")
 
 # %% [markdown]
-# First come pairs of letters, then syllables and short words, at the end mostly whole words. A token that begins with a
+# First come mostly pairs of letters, then syllables and short words, at the end mostly whole words. A token that begins with a
 # space begins a word; one without is the middle or the end of a word, or stands where a line or a quotation begins. Now see
 # how texts are cut. A bar stands between tokens:
 
@@ -535,8 +535,9 @@ for name, values in bytes_per_token.items():
     print(f"{name:20}", *(f"V = {reached[i]:5,}: {values[i]:.2f}   " for i in (0, 6, -1)))
 
 # %% [markdown]
-# On the stories, each doubling of $V$ adds about one byte per token, until nothing is left to learn. So the same gain costs
-# more and more tokens. On a text of another kind, nearly all of the gain comes with the first hundred merges.
+# On the stories, each doubling of $V$ adds about one byte per token, the first a little more, until nothing is left to learn.
+# So the same gain costs more and more tokens. On a text of another kind, more than half of the gain comes with the first
+# hundred merges.
 #
 # And $V$ has a price: the model has a row of numbers for each token. How much of a model is that? Here is the bundled one,
 # of lesson 00 (it has a tokenizer of its own, of the same size). And how often does each token that our tokenizer has
@@ -597,10 +598,11 @@ for text in ("hedgehog", " hedgehog", " Hedgehog", " hedgehogs", " hedgehg", " h
     print(f"{text!r:20} ids {tokenizer.encode(text)!s:40} {show(text)}")
 
 # %% [markdown]
-# The word that it meets in stories is one id. Nothing in that number says that the word has eight letters, two of them g's,
-# or that it is related to its plural's first letters, to its capital form, or to its misspelling, which are all cut
-# differently. A model can learn spelling only as it learns everything, by having read about it. The same holds for
-# arithmetic: how a number is cut into tokens depends on which digits stood together often, and not on its value.
+# The word that it meets in stories is one id. Nothing in that number says that the word has eight letters, two of them g's.
+# The plural happens to begin with the same id; the capital form, the misspelling and the word without a space do not: they
+# share nothing with it that the model could see. A model can learn spelling only as it learns everything, by having read
+# about it. The same holds for arithmetic: how a number is cut into tokens depends on which digits stood together often, and
+# not on its value.
 #
 # When a model stumbles over letters, rhymes or digits, look at its tokens first: `numpylm tokenize data/storyteller "text"`
 # shows them.

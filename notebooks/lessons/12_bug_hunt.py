@@ -27,7 +27,6 @@ _ = set_blas_threads(1)  # the models here are so small that one thread is faste
 # The layers with bugs are ours with one thing changed, so they need what ours need:
 
 # %%
-# ruff: noqa: F401
 from numpylm import (
     GPT,
     Block,
@@ -99,8 +98,8 @@ plt.show()
 
 # %% [markdown]
 # All eleven learn. One curve is too high, another turns up at its end; there somebody might begin to look for a reason (the
-# learning rate? the seed?). The other nine look like nine runs of one model. Eight of them have a bug. Which ones, section
-# 13 tells. First find the bugs where they can be found: not in the curves, but in the layers.
+# learning rate? the seed?). Whoever has only one of the other nine would suspect nothing. Eight of them have a bug. Which
+# ones, section 13 tells. First find the bugs where they can be found: not in the curves, but in the layers.
 
 # %% [markdown]
 # ## 2 How to hunt
@@ -111,8 +110,9 @@ plt.show()
 #
 # **Second, read the evidence.** A wrong gradient is not just wrong, it is wrong in a certain way. Ask three questions:
 #
-# - What is the *cosine* of the given gradient with the true one, $\frac{\langle a, n \rangle}{|a| \, |n|}$? It is 1 if the
-#   direction is right, whatever the length.
+# - What is the *cosine* of the given gradient with the true one,
+#   $\frac{\langle \text{given},\, \text{true} \rangle}{|\text{given}| \, |\text{true}|}$?
+#   It is 1 if the direction is right, whatever the length.
 # - What is the *factor*, given / true? The same everywhere?
 # - *Which* rows are right?
 #
@@ -201,8 +201,8 @@ for name, part in parts.items():
 
 # %% [markdown]
 # The block is wrong. Of its four layers only the MLP is. Both of the MLP's linear layers are right, and so is GELU. So it
-# must be in the few lines of `MLP.backward` that call them, and there it is: it never calls `gelu_backward`. Three steps
-# instead of two hundred lines.
+# must be in the few lines of `MLP.backward` that call them, and there it is: it never calls `gelu_backward`
+# (`numpylm gradcheck --zoo howler` shows it). Three steps instead of two hundred lines.
 #
 # **Fourth, change one line, and check again.** Not two.
 #
@@ -213,14 +213,47 @@ for name, part in parts.items():
 # inherited and right. Mend the cell, and run the check below it. It tells you whether you changed anything, and if you did,
 # what is still wrong. Before you open an answer, say in a sentence *what* is wrong and *which check would not see it*.
 #
-# Use cells of your own for experiments, for example
+# Some things in the cells may be new to you. None of them is a bug, and neither are the checks of shapes and types (`raise
+# ValueError`, `check_last_axis`, `_check_ids`).
+#
+# | name | what it is |
+# | --- | --- |
+# | `Array`, `Cache` | names of types, for the reader only |
+# | `IGNORE_INDEX` | -100, the target that means: do not count |
+# | `count=` | how many targets the mean is over, if not those that are counted here (a batch in parts) |
+# | `np.vecdot(a, b)` | the sum of `a * b` over the last axis |
+# | `np.einsum("nc,nc->c", a, b)` | the sum of `a * b` over the first axis |
+# | `np.r_[True, a]` | `a` with `True` in front |
+# | `np.flatnonzero(a)` | the places where `a` is not 0 or False |
+# | `np.add.reduceat(a, starts, axis=0)` | one sum for each run of rows: from each start to the next |
+#
+# Use cells of your own for experiments. Here are inputs for them:
+
+# %%
+x = rng.standard_normal((2, 5, 12))  # (B, T, C)
+ids = np.array([[3, 0, 3, 7, 1], [9, 3, 5, 0, 6]])  # (B, T)
+logits = rng.standard_normal((2, 5, 11))  # (B, T, V)
+targets = np.array([[0, 3, 7, -100, -100], [3, 5, 0, 6, 2]])  # (B, T)
+q = rng.standard_normal((2, 3, 5, 4))  # (B, H, T, D)
+k, v = rng.standard_normal((2, 2, 3, 7, 4))  # (B, H, S, D) each
+
+# %% [markdown]
+# And this is how the check is called on each kind of thing, once its cell has run:
 #
 # ```python
-# print(numpylm.gradcheck(MyLinear(12, 11), rng.standard_normal((2, 5, 12))))
-# print(numpylm.gradcheck((my_softmax, my_softmax_backward), rng.standard_normal((2, 5, 11))))
+# print(numpylm.gradcheck((my_softmax, my_softmax_backward), logits))
+# print(numpylm.gradcheck(MyLinear(12, 11), x))
+# print(numpylm.gradcheck((my_cross_entropy, cross_entropy_backward), logits, targets))
+# print(numpylm.gradcheck(MyEmbedding(11, 12), ids))
+# print(numpylm.gradcheck(MyLayerNorm(12), x))
+# print(numpylm.gradcheck(MyDropout(0.3), x))
+# print(numpylm.gradcheck((my_scaled_dot_product_attention, my_scaled_dot_product_attention_backward), q, k, v, dropout_p=0.3))
+# print(numpylm.gradcheck(MyCausalSelfAttention(12, 3), x))
+# print(numpylm.gradcheck(MyBlock(12, 3, 0.3), x))
+# print(numpylm.gradcheck(MyGPT(numpylm.GPTConfig(11, 5, n_layer=2, n_head=3, n_embd=12)), ids))
 # ```
 #
-# or read the checker's words for an animal in a terminal: `numpylm gradcheck --zoo otter --check`. It is more fun without.
+# Or read the checker's words for an animal in a terminal: `numpylm gradcheck --zoo otter --check`. It is more fun without.
 
 # %% [markdown]
 # ## 3 The otter: a softmax
@@ -232,7 +265,7 @@ for name, part in parts.items():
 # @hint Where to look
 # Every output of a softmax depends on every input of its row: raise one logit, and all other probabilities fall. So `dx[j]`
 # must depend on every `dp[i]` of its row. Does it?
-# @hint What the checker says
+# @hint What the checker says (shortened)
 # "the gradient of x treats every place along axis 2 on its own, but in the forward they influence each other (as in
 # softmax, where every output depends on every input of its row): the terms off the diagonal are missing."
 # @hint The line
@@ -262,7 +295,7 @@ softmax, softmax_backward = check("hunt_otter", my_softmax, my_softmax_backward)
 #
 # @hint Where to look
 # What is different between the first part of a batch and the second?
-# @hint What the checker says
+# @hint What the checker says (shortened)
 # "the gradient of weight is assigned (=) where it must be added (+=): what was there before, from another use of the
 # parameter or another part of the batch, is lost."
 # @hint The line
@@ -290,9 +323,12 @@ Linear = check("hunt_gecko", MyLinear)
 # more short texts there are, the worse the model gets, and towards the end of its window it expects the same token nearly
 # everywhere.
 #
+# Here the forward makes the gradient as well, while it has all that it takes; the backward (ours, not shown) only multiplies
+# it by `dloss`.
+#
 # @hint Where to look
 # The loss counts only some positions. Which positions does the gradient count?
-# @hint What the checker says
+# @hint What the checker says (shortened)
 # "the gradient of logits is not zero at places where targets is -100 (2 places): the forward ignores them, so no gradient
 # may come from there."
 # @hint The line
@@ -323,7 +359,7 @@ cross_entropy = check("hunt_shrew", my_cross_entropy)
 #
 # @hint Where to look
 # Take ids [2, 0, 1] and follow the three gradients with a pencil. Into which row does the first one go?
-# @hint What the checker says
+# @hint What the checker says (shortened)
 # "the gradient of weight mixes up places: what comes from output [0, 0] is put where [1, 0] belongs (so for 8 of 10
 # places). Was one of two arrays sorted or shuffled, and the other not?"
 # @hint The line
@@ -353,7 +389,7 @@ Embedding = check("hunt_kiwi", MyEmbedding)
 #
 # @hint Where to look
 # The code is the same, so the *weights* must make the difference. What is special about the first ones?
-# @hint What the checker says
+# @hint What the checker says (shortened)
 # "the gradient of x is right at the initial values of the parameters and wrong at random ones (weight, bias, all equal at
 # first): something that should be multiplied by a parameter, or stand inside a sum with it, does not, and nobody sees it
 # while the parameter is 1 or 0."
@@ -385,7 +421,7 @@ LayerNorm = check("hunt_kea", MyLayerNorm)
 #
 # @hint Where to look
 # A layer of numpylm keeps its parameters, and nothing of a call. Is that so here?
-# @hint What the checker says
+# @hint What the checker says (shortened)
 # "the gradient of x is right if backward follows its forward directly, and wrong if another forward runs in between:
 # something is kept on the layer (self.…) that belongs into the cache."
 # @hint The line
@@ -399,7 +435,8 @@ Dropout = check("hunt_ocelot", MyDropout)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The mask is kept on the layer; a layer used three times has one mask left. Right is `mask = cache`, and no `self.mask`.
+# The mask is kept on the layer; a layer used twice has one mask left. Right is `mask = cache`. (The line with `self.mask` in
+# forward is then of no use, and can go.)
 #
 # Used once, it is right. A check that runs forward, backward, forward, backward never notices. So the checker runs
 # *another* forward between the two.
@@ -414,7 +451,7 @@ Dropout = check("hunt_ocelot", MyDropout)
 #
 # @hint Where to look
 # $O = P V$, so $dV = P^\top dO$. With dropout, which $P$ was multiplied by $V$?
-# @hint What the checker says
+# @hint What the checker says (shortened)
 # "the gradient of v is right without dropout and wrong with it: the backward must go through the very mask (and the
 # division by 1 - p) of its own forward, and use what stood after dropout where the forward did."
 # @hint The line
@@ -445,7 +482,7 @@ scaled_dot_product_attention, scaled_dot_product_attention_backward = check(
 # @hint Where to look
 # All parts pass, so it is in what connects them. In the forward, heads are made by `split_heads` and undone by
 # `merge_heads`. Write the same list for the backward.
-# @hint What the checker says
+# @hint What the checker says (shortened)
 # "the gradient of the output of c_attn, in each third of its last axis, with its last axis split into 3 heads of 4 has the
 # right numbers in the wrong places: laid out as (B, H, T, D) they were reshaped to (B, T, H, D), where they must be
 # transposed (swapaxes). reshape never moves a number in memory."
@@ -476,7 +513,7 @@ CausalSelfAttention = check("hunt_tamarin", MyCausalSelfAttention)
 #
 # @hint Where to look
 # The MLP's gradients are right, so everything up to there is. Then look at what comes next, and at every name in that line.
-# @hint What the checker says
+# @hint What the checker says (shortened)
 # "Block.backward gives drop.backward the cache of another call of drop.forward, whose backward had run already: each
 # backward needs the cache of its own forward."
 # @hint The line
@@ -504,7 +541,7 @@ Block = check("hunt_kudu", MyBlock)
 #
 # @hint Where to look
 # What does a GPT with two blocks do that one with a single block does not?
-# @hint What the checker says
+# @hint What the checker says (shortened)
 # "forward runs h.0 and then h.1, and so does backward. It must take them in the opposite order, h.1 first: the chain rule
 # starts at the loss."
 # @hint The line

@@ -297,6 +297,7 @@ def drops(make: Callable[[Any], Any], shape: tuple[int, ...]) -> Test:
 
 
 MANY_ROWS = 6  # longer reports leave out the rows that are right
+WRONG_ROWS = 5  # so many wrong rows are shown, those that the checker can say most about
 
 
 def from_report(report: Report) -> Result:
@@ -313,4 +314,10 @@ def from_report(report: Report) -> Result:
     if len(report.rows) > MANY_ROWS and right:
         report.rows = [row for row in report.rows if not row.ok]
         report.notes.append(f"{plural(len(right), 'other row')} {'is' if len(right) == 1 else 'are'} right.")
+    wrong = sorted(
+        (row for row in report.rows if not row.ok), key=lambda row: -max((c.weight for c in row.causes), default=0)
+    )
+    if left_out := wrong[WRONG_ROWS:]:
+        report.rows = [row for row in report.rows if row not in left_out]
+        report.notes.append(f"{plural(len(left_out), 'more row')} {'is' if len(left_out) == 1 else 'are'} wrong.")
     return Result([re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py", "your cell", str(report))])

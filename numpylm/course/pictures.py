@@ -119,7 +119,7 @@ def map_of_gpt(n_layer: int = 2) -> Any:
     The figure.
     """
     plt = style()
-    from matplotlib.patches import FancyBboxPatch
+    from matplotlib.patches import Circle, FancyBboxPatch
 
     fig, axes = plt.subplots(figsize=(10, 3.3))
     axes.set(xlim=(0, 100), ylim=(0, 32))
@@ -139,22 +139,25 @@ def map_of_gpt(n_layer: int = 2) -> Any:
     box(0, 11, 9, 8, "token ids", GREY)
     arrow(9, 16.5, y, "(B, T)")
     box(16.5, 9, 11, 12, "embedding\n+ position\n(V, C), (T, C)", blue)
-    arrow(27.5, 34.5, y, "(B, T, C)")
-    box(34.5, 6, 37, 22, "", GREY)
-    axes.text(53, 29, f"block, {n_layer} times (L = {n_layer})", ha="center", fontsize=9)
-    box(36, 11, 5.5, 8, "layer\nnorm", orange)
-    box(43, 9, 11.5, 12, "attention:\nH heads with\nD channels\n(B, H, T, D)", green)
-    box(56, 11, 5.5, 8, "layer\nnorm", orange)
-    box(63, 9, 7.5, 12, "MLP:\nC → 4C\n→ C", blue)
-    for start, end in ((35.3, 55.2), (55.3, 71)):  # the residual paths
-        axes.plot([start, start, end, end], [y, 24.5, 24.5, y], color=GREY, linewidth=1.1)
-    axes.text(53, 25.3, "past it: + x", ha="center", fontsize=8, style="italic")
-    for start, end in ((34.5, 36), (41.5, 43), (54.5, 56), (61.5, 63), (70.5, 71.5)):
+    arrow(27.5, 34, y, "(B, T, C)")
+    box(34, 6, 39.5, 22, "", GREY)
+    axes.text(53.7, 29, f"block, {n_layer} times (L = {n_layer})", ha="center", fontsize=9)
+    box(36.5, 11, 5.2, 8, "layer\nnorm", orange)
+    box(43, 9, 10.5, 12, "attention:\nH heads with\nD channels\n(B, H, T, D)", green)
+    box(58.2, 11, 5.2, 8, "layer\nnorm", orange)
+    box(64.7, 9, 5.6, 12, "MLP:\nC → 4C\n→ C", blue)
+    for start, end in ((34, 36.5), (41.7, 43), (53.5, 54.2), (55.8, 58.2), (63.4, 64.7), (70.3, 71), (72.6, 73.5)):
         axes.plot([start, end], [y, y], color=GREY, linewidth=1.3)
-    arrow(71.5, 78.5, y, "(B, T, C)")
-    box(78.5, 9, 9, 12, "layer norm,\nembedding\ntransposed", blue)
-    arrow(87.5, 94, y, "(B, T, V)")
-    box(94, 11, 6, 8, "loss", red)
+    for start, end, label in ((35.2, 55, "past the attention"), (57, 71.8, "past the MLP")):  # the residual paths
+        axes.plot([start, start, end, end], [y, 24, 24, y + 0.8], color=GREY, linewidth=1.1)
+        axes.text((start + end) / 2, 24.8, label, ha="center", fontsize=8, style="italic")
+        axes.add_patch(Circle((end, y), 0.8, facecolor="none", edgecolor=GREY, linewidth=1.1))
+        axes.plot([end - 0.45, end + 0.45], [y, y], color=GREY, linewidth=1.1)
+        axes.plot([end, end], [y - 0.45, y + 0.45], color=GREY, linewidth=1.1)
+    arrow(73.5, 79.7, y, "(B, T, C)")
+    box(79.7, 9, 8.6, 12, "layer norm,\nembedding\ntransposed", blue)
+    arrow(88.3, 94.5, y, "(B, T, V)")
+    box(94.5, 11, 5.5, 8, "loss", red)
     axes.annotate("", (4, 3), (97, 3), arrowprops={"arrowstyle": "->", "color": red, "linewidth": 1.3})
     axes.text(
         50,

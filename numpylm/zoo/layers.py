@@ -659,7 +659,7 @@ LAYERS = (
         "Dropout",
         "return x * mask, mask\n...\nmask = cache",
         'self.mask = mask\nreturn x * mask, mask\n...\nmask = getattr(self, "mask", None)',
-        "The mask is kept on the layer; a layer used three times has one mask left.",
+        "The mask is kept on the layer; a layer used twice has one mask left.",
         "Used once, it is right.",
         "state",
         "x",

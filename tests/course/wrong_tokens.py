@@ -17,6 +17,7 @@ WRONG = {
             "count overlapping pairs",
         ),
         ("    return counts", "    counts", "Is the return missing?"),
+        ("    return counts", "        return counts", "Is the return inside the loop?"),
     ],
     "merge": [
         ("i += 2", "i += 1", "go on by two"),
@@ -45,6 +46,21 @@ WRONG = {
             "    for i in range(len(ids)):\n        ids[i], ids[i + 1]\n    out, i = [], 0",
             "list index out of range",
         ),
+        ("tuple(ids[i : i + 2])", "ids[i : i + 2]", "Is a list compared with a tuple?"),
+        ("    return out", "        return out", "Is the return inside the loop?"),
+        (
+            "    return out",
+            "    out = []\n    for i in range(len(ids) - 1):\n        if (ids[i], ids[i + 1]) == pair:\n"
+            "            out.append(new_id)\n            i += 2\n        else:\n            out.append(ids[i])\n"
+            "    return out",
+            "and the last id is lost. A for loop goes on by one",
+        ),
+        (
+            "    return out",
+            '    text = " ".join(map(str, ids)).replace(f"{pair[0]} {pair[1]}", str(new_id))\n'
+            "    return [int(part) for part in text.split()]",
+            "also found inside longer numbers",
+        ),
         (
             "    return out",
             "    ids[:] = out\n    return ids",
@@ -60,6 +76,7 @@ WRONG = {
             "starts from the bytes again",
         ),
         ("    return ids", "        return ids", "Is the return inside the loop?"),
+        ("ids = merge", "merge", "merge returns a new list"),
         ("enumerate(merges)", "reversed(list(enumerate(merges)))", "first one first"),
         (
             "    for n, pair in enumerate(merges):\n        ids = merge(ids, pair, 256 + n)\n",

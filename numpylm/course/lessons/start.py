@@ -1,7 +1,11 @@
 """The exercise of lesson 00: a first backward."""
 
+from collections.abc import Callable
+
+import numpy as np
+
 from numpylm.course.exercise import Exercise, Lesson, Result
-from numpylm.course.judge import gradients
+from numpylm.course.judge import both, gradients
 from numpylm.module import Array, Cache
 
 
@@ -16,8 +20,26 @@ def square_backward(dout: Array, cache: Cache) -> Array:
     return dout * 2 * x
 
 
-def _square(theirs: object) -> Result:
-    return gradients(lambda rng: (rng.standard_normal((2, 3)),), lambda backward: (square, backward))(theirs)
+def _returns_one_array(backward: Callable) -> Result:
+    """What the checker would tell at greater length than a first lesson needs."""
+    name = getattr(backward, "__name__", "it")
+    rng = np.random.default_rng(0)
+    out, cache = square(rng.standard_normal((3, 4)))
+    before = cache.copy()
+    dx = backward(rng.standard_normal(out.shape), cache)
+    if not np.array_equal(cache, before):
+        return Result(
+            [f"{name} writes into its cache, which is x itself. Make a new array: 2 * cache, not cache *= 2."]
+        )
+    if isinstance(dx, (list, tuple)):
+        return Result([f"{name} returned a {type(dx).__name__}; return one array."])
+    return Result()
+
+
+_square = both(
+    _returns_one_array,
+    gradients(lambda rng: (rng.standard_normal((3, 4)),), lambda backward: (square, backward)),
+)
 
 
 LESSON = Lesson(

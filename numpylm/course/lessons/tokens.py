@@ -77,6 +77,8 @@ def _merges(rng: Rng) -> Iterator[tuple]:
     yield [1, 1, 2], (1, 2), 9
     yield [2, 1, 2, 1], (1, 2), 9
     yield [3, 1], (1, 2), 9
+    yield [11, 2, 1, 23], (1, 2), 9
+    yield [1, 21], (1, 2), 9
     yield [], (1, 2), 9
     yield rng.integers(0, 3, 60).tolist(), (1, 2), 9
     yield rng.integers(0, 2, 60).tolist(), (1, 1), 9
@@ -111,6 +113,11 @@ def _from_the_right(ids: list[int], pair: Pair, new_id: int) -> list[int]:
 def _first_only(ids: list[int], pair: Pair, new_id: int) -> list[int]:
     at = list(itertools.pairwise(ids)).index(pair)
     return ids[:at] + [new_id] + ids[at + 2 :]
+
+
+def _as_text(ids: list[int], pair: Pair, new_id: int) -> list[int]:
+    text = " ".join(map(str, ids)).replace(f"{pair[0]} {pair[1]}", str(new_id))
+    return [int(part) for part in text.split()]
 
 
 # ---------------------------------------------------------------------------------------------- bpe_encode
@@ -238,6 +245,9 @@ LESSON = Lesson(
                         "the last id is paired with the first one. A text is no ring: T ids have T - 1 pairs.": lambda ids: (
                             dict(Counter(zip(ids, ids[1:] + ids[:1], strict=True)))
                         ),
+                        "only the first pair is counted. Is the return inside the loop?": lambda ids: {
+                            (ids[0], ids[1]): 1
+                        },
                         "these are counts of single ids, not of pairs.": lambda ids: dict(Counter(ids)),
                     },
                 ),
@@ -252,9 +262,18 @@ LESSON = Lesson(
                 _merges,
                 {
                     "the right one of each pair stays behind its new id. After a pair, go on by two.": _walk(1),
+                    "the right one of each pair stays behind its new id, and the last id is lost. A for loop goes on by "
+                    "one each time: use while, up to the end, and after a pair go on by two.": _walk(1, end=1),
                     "the last id is lost where it is not part of a pair: the loop ends one too early.": _walk(end=1),
                     "what is not part of a pair is lost: copy it.": _walk(keep_others=False),
                     "only the first place is merged; go on to the end.": _first_only,
+                    "only the first step is made. Is the return inside the loop?": lambda ids, pair, new_id: merge(
+                        ids[:2], pair, new_id
+                    )[:1],
+                    "nothing is replaced. Is a list compared with a tuple? They are never equal: "
+                    "tuple(ids[i : i + 2]).": lambda ids, pair, new_id: list(ids),
+                    "as text, the pair is also found inside longer numbers: 1 2 stands in 11 2 and in 1 23. Compare ids, "
+                    "not their digits.": _as_text,
                     "(1, 2) was asked for, and (2, 1) is merged as well.": _walk(either=True),
                     "pairs are taken from the right. Leftmost first: [5, 5, 5] gives [9, 5].": _from_the_right,
                     "[1, 1, 2] with the pair (1, 2): when a left one is not followed by the right one, go on by one and "
@@ -279,6 +298,8 @@ LESSON = Lesson(
                     "the merge at place n makes the id 256 + n; here they begin at 257.": _encoded(257),
                     "every merge starts from the bytes again. Each must work on what the one before it "
                     "returned.": _encoded(forget=True),
+                    "nothing is merged. merge returns a new list and leaves the old one as it is: "
+                    "ids = merge(ids, …).": lambda ids, merges: ids,
                     "only the first merge is applied. Is the return inside the loop?": _first_merge_only,
                     "the merges are applied last one first. Early merges make what later ones are made of: first one "
                     "first.": _encoded(backwards=True),
