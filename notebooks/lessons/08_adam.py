@@ -284,9 +284,9 @@ for name, values in (
 # $$m \leftarrow \beta_1 m + (1 - \beta_1)\, g \qquad\qquad v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2$$
 #
 # $m$ is the mean gradient, a momentum. $v$ is the mean *square* of the gradient (no longer the velocity of section 2), so
-# $\sqrt{v}$ is its usual size. $\beta_1 = 0.9$ remembers about the last 10 steps, $\beta_2 = 0.95$ about the last 20. Were it
-# not for two details, the step would be ($g^2$, $\sqrt{v}$ and the fraction are taken number by number: $m$ and $v$ are arrays of
-# $\theta$'s shape, and each parameter has its own entry)
+# $\sqrt{v}$ is its usual size. $\beta_1 = 0.9$ remembers about the last 10 steps, $\beta_2 = 0.95$ about the last 20. All of
+# it is done number by number, the square, the root and the division too: $m$ and $v$ are arrays of $\theta$'s shape. Were it not
+# for two details, the step would be
 #
 # $$\theta \leftarrow \theta - \text{lr} \cdot \frac{m}{\sqrt{v}}$$
 #
