@@ -19,7 +19,7 @@ from numpylm.course import check, stories, style
 from numpylm.parallel import set_blas_threads
 
 plt = style()
-set_blas_threads(1)  # the matrices of this lesson are small: one thread is faster than several that wait for each other
+_ = set_blas_threads(1)  # the matrices here are small: one thread is faster than several that wait for each other
 
 # %% [markdown]
 # ## 1 A long, narrow valley
@@ -245,7 +245,7 @@ print(f"{gpt.num_parameters():,} parameters, loss {gpt.loss(*draw_batch(rng)):.2
 
 # %%
 groups = {
-    "token embedding": [n for n in size if n.startswith("wte")],
+    "embeddings of tokens and positions": [n for n in size if n.startswith(("wte", "wpe"))],
     "weights of attention and MLP": [n for n in size if n.startswith("h.") and "ln" not in n and "weight" in n],
     "gains and biases": [n for n in size if "ln" in n or "bias" in n],
 }
@@ -284,14 +284,15 @@ for name, values in (
 # $$m \leftarrow \beta_1 m + (1 - \beta_1)\, g \qquad\qquad v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2$$
 #
 # $m$ is the mean gradient, a momentum. $v$ is the mean *square* of the gradient (no longer the velocity of section 2), so
-# $\sqrt{v}$ is its usual size. $\beta_1 = 0.9$ remembers about the last 10 steps, $\beta_2 = 0.95$ about the last 20. Were it
-# not for two details, the step would be
+# $\sqrt{v}$ is its usual size. $\beta_1 = 0.9$ remembers about the last 10 steps, $\beta_2 = 0.95$ about the last 20. All of
+# it is done number by number, the square, the root and the division too: $m$ and $v$ are arrays of $\theta$'s shape. Were it not
+# for two details, the step would be
 #
 # $$\theta \leftarrow \theta - \text{lr} \cdot \frac{m}{\sqrt{v}}$$
 #
 # If all gradients of one parameter are multiplied by 1,000, $m$ and $\sqrt{v}$ both become 1,000 times as large, and the step
 # stays as it is. Steep and flat directions are treated alike. And the unit of lr is now clear: if the gradient is steady,
-# $m / \sqrt{v}$ is $\pm 1$, so **lr is how far a parameter moves in one step, at most about**.
+# $m / \sqrt{v}$ is $\pm 1$, so **lr is, roughly, the farthest a parameter moves in one step**.
 #
 # **First detail: bias correction.** Both means start at 0, and that pulls them down at first. Feed them a gradient that is
 # always 1: the mean should be 1 at once.
@@ -344,6 +345,10 @@ plt.show()
 # In plain SGD both are the same. In Adam they are not: what is in the gradient is divided by $\sqrt{\hat v}$. Then a weight
 # with large gradients hardly decays, and one with small gradients decays fast, which nobody asked for. Loshchilov & Hutter
 # (2019, arXiv:1711.05101, algorithm 2) took the decay out of the gradient, and that is AdamW. In section 6 you will see both.
+#
+# The decay is computed from the weights *before* the step, so it comes first. One line for both does the same,
+# $\theta \leftarrow \theta - \text{lr} \left( \hat m / (\sqrt{\hat v} + \varepsilon) + \lambda \theta \right)$, since it reads only the old
+# $\theta$.
 #
 # **What should not decay?** Weight decay is for matrices. A norm's gain $\gamma$ starts at 1 and scales what passes; pulling it
 # to 0 would switch the layer off bit by bit. A bias shifts a result and makes nothing steep. So decay only what has two or
@@ -479,8 +484,9 @@ plt.show()
 
 # %% [markdown]
 # In the first row, Adam does not notice that the valley is narrow. Its first steps are equally long in both directions, so it
-# walks diagonally, straight to the floor and along it. Then it overshoots and circles the goal, since it moves by about lr
-# whatever the slope: momentum, whose steps shrink with the gradient, ends lower. Section 8 mends that.
+# walks diagonally. On the floor it does not stop: $m$ still holds the old direction and carries it across. On the other side
+# $\theta_2$'s gradient has changed its sign, the path turns, and it comes to the goal in an arc. Then it overshoots and circles,
+# since it moves by about lr whatever the slope: momentum, whose steps shrink with the gradient, ends lower. Section 8 mends that.
 #
 # The second row is the honest part. SGD and momentum do not care how the valley is turned (compare their heights). Adam does:
 # its step sizes belong to the *coordinates*, and here both coordinates are equally steep. It helps where different parameters
@@ -501,13 +507,14 @@ for decoupled in (True, False):
             optimizer.step()
             values.append(w.data.item())
         name = "decoupled (AdamW)" if decoupled else "in the gradient (L2)"
-        axes.plot(values, "-" if decoupled else "--", label=f"{name}, gradients ± {s}")
+        axes.plot(values, "-" if s < 1 else "--", label=f"{name}, gradients ± {s}")
 axes.set(xlabel="step", ylabel="weight", ylim=(-0.1, 1.1))
 axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# Decoupled, both weights fall along the same curve, $(1 - \text{lr}\, \lambda)^t$, but for a ripple. With L2, the one with small
+# Decoupled, both weights fall along the same curve, $(1 - \text{lr}\, \lambda)^t$, but for a ripple: the dashed one lies on the
+# other. With L2, the one with small
 # gradients is gone in the first third, and the one with large gradients has hardly moved.
 #
 # ## 7 On a model
@@ -526,7 +533,7 @@ class Momentum:
 
     def step(self, lr):
         for i, p in enumerate(self.parameters):
-            p.data, self.v[i] = momentum_step(p.data, self.v[i], p.grad, lr, self.mu)
+            p.data[...], self.v[i] = momentum_step(p.data, self.v[i], p.grad, lr, self.mu)
 
 
 def train(make_optimizer, rate, steps=120):
@@ -574,7 +581,8 @@ plt.show()
 # All three start at ln V. SGD gets down to about what the frequencies of the tokens alone give, and stays there. Momentum goes
 # on. AdamW is ahead of both after the first 30 steps. This is why nobody trains a Transformer with SGD.
 #
-# Look at the table once more: AdamW's largest rate, 0.01, is far worse than 0.003. The next section saves it.
+# Look at the table once more: AdamW's largest rate, 0.01, is far worse than 0.003. The next section
+# shows what goes wrong at such rates, and mends it at 0.006.
 
 # %% [markdown]
 # ## 8 Warm-up, and going down at the end
@@ -681,9 +689,13 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# Without warm-up the loss falls *faster* in the first steps, and then sticks to the frequencies of the tokens: the big first
-# steps have pushed the model into a place where attention is hard to find. Thirty careful steps cost little and are paid back
-# many times. (How much warm-up a model needs depends on where its norms stand: Xiong et al. 2020, arXiv:2002.04745.)
+# Without warm-up the loss falls *faster* in the first steps, and then sticks to the frequencies of the tokens for some 90
+# steps: the big first steps have pushed the model into a place where attention is hard to find. Thirty careful steps cost little
+# and are paid back many times.
+#
+# The peak in the warm-up run, at step 26, is no odd batch: the other run finds the same batch easy. It is attention waking up. Its
+# gradients, nearly nothing at first (section 3), grow all at once; $v$ still remembers the small ones, so one step is much too
+# long, and the next takes it back. (How much warm-up a model needs depends on where its norms stand: Xiong et al. 2020, arXiv:2002.04745.)
 
 # %% [markdown]
 # ## 9 Clipping: one bad batch
@@ -745,8 +757,9 @@ def my_clip_grad_norm(parameters, max_norm):
 clip_grad_norm = check("clip_grad_norm", my_clip_grad_norm)
 
 # %% [markdown]
-# Train on the same batches with and without clipping to norm 1, each time once as usual and once with a broken batch in step
-# 80: the same token over and over. How much does that one batch cost?
+# Train on the same batches with and without clipping to norm 3, each time once as usual and once with a broken batch in step
+# 80: the same token over and over. How much does that one batch cost? (The limit should stand above the usual norms, or ordinary
+# batches are cut as well. Here they are about 1.)
 
 
 # %%
@@ -767,7 +780,7 @@ def train_with(bad, max_norm, steps=120):
 
 
 fig, axes = plt.subplots(1, 2, figsize=(10, 3))
-for name, max_norm in tqdm((("not clipped", math.inf), ("clipped to norm 1", 1.0)), leave=False):
+for name, max_norm in tqdm((("not clipped", math.inf), ("clipped to norm 3", 3.0)), leave=False):
     usual, _ = train_with(False, max_norm)
     losses, norms = train_with(True, max_norm)
     axes[0].semilogy(norms, linewidth=1.2, label=name)
@@ -777,30 +790,25 @@ axes[1].axhline(0, color="#808080", linewidth=0.8)
 axes[1].set(xlabel="step", ylabel="nats per token", title="loss, minus that of the run without the bad batch")
 axes[1].legend()
 plt.show()
-print(f"norm of the bad batch {norms[80]:.1f}; median of the others {np.median(np.delete(norms, 80)):.1f}")
+others = np.delete(norms, 80)
+print(
+    f"norm of the bad batch {norms[80]:.1f}; median of the others {np.median(others):.1f}, above 3: {(others > 3).sum()}"
+)
 
 # %% [markdown]
 # The bad batch does its harm in two ways. Through $m$ it pushes in a wrong direction for the next ten steps or so. And through
-# $v$, which it makes huge, it shrinks all steps after it, until $\beta_2$ has forgotten it. Clipped, it is one batch among others.
+# $v$ it shrinks all steps after it. A gradient 30 times as large as usual adds $0.05 \cdot 30^2 = 45$ times its usual value to
+# $v$, so that steps shrink to about a seventh, and $\beta_2 = 0.95$ needs some 75 steps to forget that ($0.95^{75} \cdot 45
+# \approx 1$). At the end of the picture, 38 steps later, the loss is still 0.12 higher. Clipped, it costs about a quarter of that.
+#
+# The one ordinary batch above 3 is the first peak, at step 25. It is attention waking up again, as in section 8, and no fault of the
+# batch: at half the rate it shows in the gradient only, and not in the loss.
 
 # %% [markdown]
 # ## 10 What it costs
 #
-# Adam keeps $m$ and $v$ for every parameter. Together with the parameters themselves that is three times their memory, and the
-# gradients make it four. In float32 each number takes 4 bytes:
-
-# %%
-print("                    parameters   weights  gradients        m        v      all")
-for name, count in (
-    ("this small GPT", gpt.num_parameters()),
-    ("GPT-2 small", 124_439_808),
-    ("7 billion", 7_000_000_000),
-):
-    mb = count * 4 / 1e6
-    print(f"{name:15} {count:14,} {mb:9,.1f}  {mb:9,.1f} {mb:8,.1f} {mb:8,.1f} {4 * mb:8,.1f} MB")
-
-# %% [markdown]
-# That is before a single activation. Training needs several times the memory of using a model, and much of that is Adam.
+# Adam keeps $m$ and $v$ for every parameter: two of the four numbers that lesson 07 counted in its section 9. SGD needs neither.
+# A model of 7 billion parameters takes 16 bytes for each, 112 GB, before a single activation; half of that is Adam's.
 #
 # ## What you can do now
 #

@@ -11,6 +11,8 @@ from numpylm.checker.report import Cause, Report, Row
 from numpylm.checker.subject import describe
 from numpylm.module import Array, Parameter
 
+VALUES = -4.0  # the parameters are this many times their gradients: whoever takes one for the other is found out
+
 
 def _clip_right(grads: list[Array], limit: float) -> list[Array]:
     norm = math.sqrt(sum(float((g * g).sum()) for g in grads))
@@ -24,6 +26,7 @@ CLIP_FAULTS: list[tuple[Callable[[list[Array], float], list[Array]], str, str]] 
     (lambda gs, c: [g * min(1.0, c / sum(float((h * h).sum()) for h in gs)) for g in gs], "factor", "the root is missing: the gradients are divided by their squared norm"),
     (lambda gs, c: [g * min(1.0, c / sum(float(np.abs(h).sum()) for h in gs)) for g in gs], "factor", "the norm is a sum of absolute values (L1) where the root of the sum of squares (L2) is meant"),
     (lambda gs, c: [g * min(1.0, c / sum(float(np.linalg.norm(h)) for h in gs)) for g in gs], "factor", "the norms of the arrays are added; their squares must be added, and the root taken of the sum"),
+    (lambda gs, c: [g * min(1.0, c / math.sqrt(sum(float((VALUES * h * VALUES * h).sum()) for h in gs))) for g in gs], "swapped", "the norm is that of something else: of the parameters (p.data). That of the gradients (p.grad) is meant"),
     (lambda gs, c: gs, "never-written", "the gradients are not changed: multiply them in place (p.grad *= …), not a copy"),
 ]  # fmt: skip
 
@@ -41,8 +44,9 @@ def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
     norm = math.sqrt(sum(float((g * g).sum()) for g in grads))
     limits = {"above the limit": norm / 3, "below the limit": norm * 2}
     got: dict[str, list[Array]] = {}
+    other = False  # whether what it returns is neither the norm before clipping nor that after it
     for name, limit in limits.items():
-        parameters = [Parameter(np.zeros(g.shape)) for g in grads]
+        parameters = [Parameter(VALUES * g) for g in grads]
         for parameter, g in zip(parameters, grads, strict=True):
             parameter.grad[...] = g
         try:
@@ -55,6 +59,7 @@ def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
         report.rows.append(Row(name, (sum(g.size for g in grads),), gap, gap <= 1e-5))
         if isinstance(returned, (float, np.floating)) and abs(float(returned) - norm) > 1e-5 * norm:
             what = "after clipping" if abs(float(returned) - limit) < 1e-4 * norm else "of something else"
+            other = what == "of something else"
             text = (
                 f"{title} returns the norm {what}, {float(returned):.6g}; the norm before, {norm:.6g}, is what tells "
                 "how training goes."
@@ -63,6 +68,8 @@ def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
     wrong = [row for row in report.rows if not row.ok]
     for variant, kind, said in CLIP_FAULTS if wrong else []:
         if all(_gap(got[name], variant(grads, limit)) <= 1e-5 for name, limit in limits.items()):
+            if kind == "never-written" and other:
+                kind, said = "factor", "the norm is that of something else, so the limit is not seen to be passed"
             for row in wrong:
                 row.explain([Cause(kind, f"{title}: {said}.", 95, row.name)])
             break

@@ -30,15 +30,20 @@ class Rule:
 
     momentum_only: bool = False  # SGD
     momentum: float = 0.0
-    decay: str = "decoupled"  # or "coupled", "without lr", "after", "grows", "none"
+    decay: str = "decoupled"  # or "coupled", "without lr", "after", "grows", "none"; "after": after the step
     decay_vectors: bool = True
     correct_m: bool = True
     correct_v: bool = True
+    power_m: str = "power"  # β₁ᵗ; or "none" (β₁), "times" (β₁ t)
+    power_v: str = "power"
+    keeps_m: bool = True  # or m̂ is put into m's place
+    keeps_v: bool = True
     betas_swapped: bool = False
     eps: str = "outside"  # or "inside", "uncorrected", "none"
     second: str = "square"  # or "abs", "of m", "newest", "mean"
     root: bool = True
     damped: bool = True  # m takes (1 - β₁) g, not g
+    along: str = "m"  # or "g"
     sign: float = 1.0
     clock: str = "steps"  # or "frozen", "from zero", "per parameter"
     shared: bool = False  # one m and v for all parameters of a shape
@@ -49,15 +54,22 @@ FAULTS: list[tuple[Rule, str, str]] = [
     (Rule(correct_m=False, correct_v=False), "bias-correction", "both bias corrections are missing: m and v start at 0 and must be divided by 1 - βᵗ"),
     (Rule(correct_m=False), "bias-correction", "the bias correction of m is missing: m must be divided by 1 - β₁ᵗ"),
     (Rule(correct_v=False), "bias-correction", "the bias correction of v is missing: v must be divided by 1 - β₂ᵗ"),
-    (Rule(clock="frozen"), "bias-correction", "the step count t stays at 1, so the bias correction never ends"),
+    (Rule(clock="frozen"), "bias-correction", "the step count t stays at 1, or is not used: 1 - β instead of 1 - βᵗ. So the bias correction never ends"),
     (Rule(clock="from zero"), "bias-correction", "the step count t is one too large"),
     (Rule(clock="per parameter"), "bias-correction", "the step count t advances once for each parameter, not once a step"),
+    (Rule(power_m="none"), "bias-correction", "m is divided by 1 - β₁ instead of 1 - β₁ᵗ: the step count t is not used"),
+    (Rule(power_v="none"), "bias-correction", "v is divided by 1 - β₂ instead of 1 - β₂ᵗ: the step count t is not used"),
+    (Rule(power_m="times"), "bias-correction", "m is divided by 1 - β₁ t; a power is meant, 1 - β₁ᵗ (beta1**t)"),
+    (Rule(keeps_m=False), "bias-correction", "m is corrected in place (m /= …), which destroys the running mean: m̂ must be a new array, and m stay as it is"),
+    (Rule(keeps_v=False), "bias-correction", "v is corrected in place (v /= …), which destroys the running mean: v̂ must be a new array, and v stay as it is"),
+    (Rule(keeps_m=False, keeps_v=False), "bias-correction", "m and v are corrected in place (m /= …, v /= …), which destroys the running means: m̂ and v̂ must be new arrays"),
     (Rule(eps="inside"), "epsilon", "ε stands inside the root: √(v̂ + ε) instead of √v̂ + ε"),
     (Rule(eps="uncorrected"), "epsilon", "ε is added to √v before the bias correction, so it is not the paper's ε"),
     (Rule(eps="none"), "epsilon", "ε is not used: a parameter without gradient gives 0/0"),
     (Rule(decay="coupled"), "weight-decay", "weight decay is added to the gradient (L2, plain Adam) and so divided by √v̂; AdamW decays the weights themselves"),
     (Rule(decay="without lr"), "weight-decay", "weight decay is not multiplied by the learning rate"),
     (Rule(decay="grows"), "weight-decay", "weight decay has the wrong sign: the weights grow"),
+    (Rule(decay="after"), "weight-decay", "decay after the step: it must come first, for the weights that decay are those before the step"),
     (Rule(decay="none"), "weight-decay", "weight decay is not applied at all"),
     (Rule(betas_swapped=True), "moments", "β₁ and β₂ are exchanged"),
     (Rule(second="abs"), "moments", "v is a mean of |g| where it must be one of g²"),
@@ -66,6 +78,7 @@ FAULTS: list[tuple[Rule, str, str]] = [
     (Rule(second="mean"), "moments", "v is one mean over the whole array instead of one number for each entry"),
     (Rule(root=False), "moments", "the step is divided by v̂ instead of √v̂"),
     (Rule(damped=False), "moments", "m takes g instead of (1 - β₁) g"),
+    (Rule(along="g"), "moments", "the step is made along g instead of m̂, so that nothing of the gradients before counts"),
     (Rule(shared=True), "state", "parameters share one m and v: each needs its own"),
 ]  # fmt: skip
 
@@ -76,24 +89,27 @@ def simulate(rule: Rule, starts: list[Array], gradients: list[list[Array]]) -> l
     m, v = ([np.zeros_like(start) for start in starts] for _ in range(2))
     b1, b2 = BETAS[::-1] if rule.betas_swapped else BETAS
     path, ticks = [], 0
-    for step, grads in enumerate(gradients, 1):
-        for i, g in enumerate(grads):
-            ticks += 1
-            t = {"steps": step, "frozen": 1, "from zero": step + 1, "per parameter": ticks}[rule.clock]
-            decays = values[i].ndim >= 2 or rule.decay_vectors
-            values[i] = _one(rule, values[i], g, m, v, i, t, b1, b2, decays)
-        path.append([value.copy() for value in values])
+    with np.errstate(all="ignore"):  # some wrong ways end in NaN
+        for step, grads in enumerate(gradients, 1):
+            for i, g in enumerate(grads):
+                ticks += 1
+                t = {"steps": step, "frozen": 1, "from zero": step + 1, "per parameter": ticks}[rule.clock]
+                decays = values[i].ndim >= 2 or rule.decay_vectors
+                values[i] = _one(rule, values[i], g, m, v, i, t, b1, b2, decays)
+            path.append([value.copy() for value in values])
     return path
 
 
 def _one(rule: Rule, x: Array, g: Array, m: list, v: list, i: int, t: int, b1: float, b2: float, decays: bool) -> Array:
     """One parameter, one step."""
-    decay = {"decoupled": LR * DECAY, "without lr": DECAY, "grows": -LR * DECAY}.get(rule.decay, 0.0) if decays else 0.0
+    shares = {"decoupled": LR * DECAY, "without lr": DECAY, "grows": -LR * DECAY}
+    decay = shares.get(rule.decay, 0.0) if decays else 0.0
+    afterwards = LR * DECAY if rule.decay == "after" and decays else 0.0
     if rule.decay == "coupled" and decays:
         g = g + DECAY * x
     if rule.momentum_only:
         m[i] = rule.momentum * m[i] + g
-        return x * (1 - decay) - rule.sign * LR * m[i]
+        return (x * (1 - decay) - rule.sign * LR * m[i]) * (1 - afterwards)
     slot = 0 if rule.shared and m[0].shape == x.shape else i
     m[slot] = b1 * m[slot] + ((1 - b1) if rule.damped else 1.0) * g
     squares = {
@@ -104,9 +120,9 @@ def _one(rule: Rule, x: Array, g: Array, m: list, v: list, i: int, t: int, b1: f
         "mean": np.full_like(g, (g * g).mean()),
     }
     v[slot] = squares["newest"] if rule.second == "newest" else b2 * v[slot] + (1 - b2) * squares[rule.second]
-    c1 = 1 - b1**t if rule.correct_m else 1.0
-    c2 = 1 - b2**t if rule.correct_v else 1.0
-    vhat = v[slot] / c2
+    c1 = 1 - {"power": b1**t, "none": b1, "times": b1 * t}[rule.power_m] if rule.correct_m else 1.0
+    c2 = 1 - {"power": b2**t, "none": b2}[rule.power_v] if rule.correct_v else 1.0
+    mhat, vhat = m[slot] / c1, v[slot] / c2
     eps = 0.0 if rule.eps == "none" else EPS
     if rule.eps == "inside":
         denominator = np.sqrt(vhat + eps)
@@ -114,7 +130,11 @@ def _one(rule: Rule, x: Array, g: Array, m: list, v: list, i: int, t: int, b1: f
         denominator = (np.sqrt(v[slot]) + eps) / math.sqrt(c2)
     else:
         denominator = (np.sqrt(vhat) if rule.root else vhat) + eps
-    return x * (1 - decay) - rule.sign * LR * (m[slot] / c1) / denominator
+    if not rule.keeps_m:
+        m[slot] = mhat
+    if not rule.keeps_v:
+        v[slot] = vhat
+    return (x * (1 - decay) - rule.sign * LR * (g if rule.along == "g" else mhat) / denominator) * (1 - afterwards)
 
 
 def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
@@ -214,7 +234,12 @@ def _distance(path: list[list[Array]], other: list[list[Array]]) -> Array:
 def _explain(
     report: Report, path: list[list[Array]], starts: list[Array], gradients: list[list[Array]], best: Rule
 ) -> None:
-    """Which wrong algorithm does it follow? All single faults, then pairs of them."""
+    """Which wrong algorithm does it follow? All single faults, then pairs of them; NaN follows none."""
+    if text := _not_finite(path, gradients):
+        for row in report.rows:
+            if not row.ok:
+                row.explain([Cause("not-finite", f"{report.title}: {text}", 97, row.name)])
+        return
     names = [fault for fault in FAULTS if not best.momentum_only or fault[0].decay != "decoupled" or fault[0].sign < 0]
     wrong = [row for row in report.rows if not row.ok]
     for rules, kind, said in _candidates(names, best):
@@ -241,6 +266,30 @@ def _explain(
             f"{truth[step][i][place]:.6g}."
         )
         row.explain([Cause("unknown", text, 10, row.name)])
+
+
+def _not_finite(path: list[list[Array]], gradients: list[list[Array]]) -> str:
+    """In which step parameters stop being numbers, and what that points to; "" if they never do."""
+    for step, (values, grads) in enumerate(zip(path, gradients, strict=True), 1):
+        bad = [~np.isfinite(x) for x in values]
+        if not any(b.any() for b in bad):
+            continue
+        what = "nan" if any(np.isnan(x).any() for x in values) else "infinite"
+        said = f"the parameters become {what} in step {step}"
+        if step == 1 and all(np.array_equal(b, g < 0) for b, g in zip(bad, grads, strict=True)):
+            return (
+                f"{said}, exactly where the gradient is negative: a root of a negative number. v must be fed with g²."
+            )
+        if step == 1 and all(b.all() for b in bad):
+            return (
+                f"{said}, all of them: 0/0, or a root of a negative number. Is t counted before it is used? (For t = 0, "
+                "1 - βᵗ is 0.) Is v fed with g²?"
+            )
+        return (
+            f"{said}: a root of a negative number (is v fed with g²?), or a division by 0 (is t counted before it is used?). "
+            "And is it βᵗ, a power (beta**t)? 1 - β t is negative before long."
+        )
+    return ""
 
 
 def _candidates(faults: list, best: Rule) -> Iterator[tuple[list[Rule], str, str]]:

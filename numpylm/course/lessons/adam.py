@@ -40,6 +40,13 @@ def _remembers(make: Callable[..., Any]) -> Result:
     data = p.data
     p.grad[...] = 0.5
     optimizer.step()
+    if np.any(p.grad != 0.5):
+        return Result(
+            [
+                f"{name}: step changes the gradients. They must stay as they are: others may look at them afterwards, and it "
+                "is zero_grad that sets them back."
+            ]
+        )
     if optimizer.t == 0:
         return Result([f"{name}: t is still 0 after a step, so 1 - βᵗ is 0. Count first: self.t += 1, once a step."])
     if not np.any(optimizer.m[0]) or not np.any(optimizer.v[0]):
@@ -55,6 +62,13 @@ def _remembers(make: Callable[..., Any]) -> Result:
             [
                 f"{name}: p.data became a new array. Move it in place (p.data -= …): others may hold the same array, as "
                 "the threads do that train one model together."
+            ]
+        )
+    if np.all(p.data == 1):
+        return Result(
+            [
+                f"{name}: p.data is after a step what it was before. p = p.data - … only gives a new array the name p: move "
+                "it in place (p.data -= …)."
             ]
         )
     pair = make([Parameter(np.ones(2)), Parameter(np.ones(2))])
@@ -85,6 +99,15 @@ def _details(make: Callable[..., Any]) -> Result:
             [
                 f"{name}: step(lr) must use the lr that it is given, and self.lr only if that is None. After step(0.2) "
                 f"from a fresh start a parameter should have moved by 0.2, it moved by {moved[1]:.4g}."
+            ]
+        )
+    before = float(p.data[0, 0])
+    optimizer.step()
+    if abs(before - float(p.data[0, 0]) - 0.1) > 1e-3:
+        return Result(
+            [
+                f"{name}: the lr given to step(lr) is for this one step. After it, step() should again use the first lr, 0.1; a "
+                f"parameter moved by {before - float(p.data[0, 0]):.4g}. Do not write to self.lr."
             ]
         )
     optimizer, p = _optimizer(make, (4,), lr=0.1, weight_decay=0.5)
@@ -139,7 +162,7 @@ def _changed(**parts: Any) -> Callable[..., float]:
 
 def _each_to_the_limit(function: Callable[..., Any]) -> Result:
     """One wrong way that the checker does not know: above the limit, every array gets the norm max_norm."""
-    parameters = [Parameter(np.zeros(n)) for n in (2, 3)]
+    parameters = [Parameter(np.ones(n)) for n in (2, 3)]
     for i, p in enumerate(parameters, 1):
         p.grad[...] = i
     function(parameters, 0.5)
@@ -157,9 +180,16 @@ def _clips(function: Callable[..., Any]) -> Result:
     return from_report(check_clipping(function))
 
 
-def _returns_the_norm(function: Callable[..., Any]) -> Result:
+def _in_place_and_returns_the_norm(function: Callable[..., Any]) -> Result:
     name = function.__name__
-    p = Parameter(np.zeros((2, 2)))
+    p = Parameter(np.ones((2, 2)))
+    grad = p.grad
+    p.grad[...] = 0.5
+    function([p], 0.1)
+    if p.grad is not grad:
+        return Result(
+            [f"{name}: p.grad became a new array. Change it in place (p.grad *= …): others may hold the same array."]
+        )
     p.grad[...] = 0.5
     norm = function([p], 10.0)
     if norm is None:
@@ -207,7 +237,7 @@ LESSON = Lesson(
                 momentum_step,
                 lambda rng: iter(
                     [
-                        (np.array([1.0, -2.0]), np.array([0.2, 0.4]), np.array([0.5, 3.0]), 0.1, 0.9),
+                        (np.array([1.0, -2.0]), np.array([0.2, 0.4]), np.array([0.5, 3.0]), 0.1, 0.8),
                         (*rng.standard_normal((3, 3, 4)), 0.03, 0.7),
                     ]
                 ),
@@ -225,6 +255,15 @@ LESSON = Lesson(
                     ),
                     "the gradient is subtracted from v, and v from the parameters: minus times minus goes uphill.": (
                         lambda x, v, g, lr, mu: (x - lr * (mu * v - g), mu * v - g)
+                    ),
+                    "lr is in the velocity already, and then once more in the step. The velocity is μ v + g, without lr.": (
+                        lambda x, v, g, lr, mu: (x - lr * (mu * v + lr * g), mu * v + lr * g)
+                    ),
+                    "lr is in the velocity already. The velocity is μ v + g, without lr; lr multiplies it in the step.": (
+                        lambda x, v, g, lr, mu: (x - (mu * v + lr * g), mu * v + lr * g)
+                    ),
+                    "the learning rate is not used: subtract lr · v.": (
+                        lambda x, v, g, lr, mu: (x - (mu * v + g), mu * v + g)
                     ),
                     "this goes uphill: subtract lr · v.": lambda x, v, g, lr, mu: (x + lr * (mu * v + g), mu * v + g),
                     "nothing of the old velocity is forgotten: multiply it by μ.": lambda x, v, g, lr, mu: (
@@ -298,7 +337,7 @@ LESSON = Lesson(
         Exercise(
             "clip_grad_norm",
             "a limit for the length of the gradient",
-            both(_each_to_the_limit, _clips, _returns_the_norm),
+            both(_each_to_the_limit, _clips, _in_place_and_returns_the_norm),
             (optim.clip_grad_norm,),
             ("clip_grad_norm",),
         ),
