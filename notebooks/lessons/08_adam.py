@@ -24,15 +24,15 @@ _ = set_blas_threads(1)  # the matrices here are small: one thread is faster tha
 # %% [markdown]
 # ## 1 A long, narrow valley
 #
-# The loss of a model depends on all of its parameters, half a million or more. Nobody can look at that. So begin with two,
-# $\theta_1$ and $\theta_2$, and a loss that is as simple as a valley can be:
+# The loss of a model depends on all of its parameters, half a million or more. Nobody can look at that. So begin with
+# two, $\theta_1$ and $\theta_2$, and a loss that is as simple as a valley can be:
 #
 # $$f(\theta) = \tfrac12 \left( h_1 \theta_1^2 + h_2 \theta_2^2 \right), \qquad
 #   \frac{\partial f}{\partial \theta_i} = h_i\, \theta_i$$
 #
-# The numbers $h_1 = 0.5$ and $h_2 = 50$ say how strongly the ground curves along each axis. Along $\theta_1$ it is nearly
-# flat; along $\theta_2$ the walls are a hundred times steeper. The lowest point is at $(0, 0)$. Real losses look like this
-# wherever one looks closely: steep across some directions, flat along others.
+# The numbers $h_1 = 0.5$ and $h_2 = 50$ say how strongly the ground curves along each axis. Along $\theta_1$ it is
+# nearly flat; along $\theta_2$ the walls are a hundred times steeper. The lowest point is at $(0, 0)$. Real losses look
+# like this wherever one looks closely: steep across some directions, flat along others.
 
 # %%
 h = np.array([0.5, 50.0])  # (2,)
@@ -52,15 +52,15 @@ def gradient(theta):
 print("gradient at the start:", gradient(start))
 
 # %% [markdown]
-# The gradient at the start is $(-2, 60)$: thirty times more of it points at the opposite wall than along the valley. That is
-# the whole difficulty.
+# The gradient at the start is $(-2, 60)$: thirty times more of it points at the opposite wall than along the valley.
+# That is the whole difficulty.
 #
 # **Gradient descent** takes a step against the gradient $g$, and the **learning rate** $\text{lr}$ says how long it is:
 #
 # $$\theta \leftarrow \theta - \text{lr} \cdot g$$
 #
-# With a gradient that comes from a random batch and not from all of the text, the same rule is called *stochastic* gradient
-# descent, **SGD**. You used it in lesson 02.
+# With a gradient that comes from a random batch and not from all of the text, the same rule is called *stochastic*
+# gradient descent, **SGD**. You used it in lesson 02.
 
 # %% [markdown]
 # ### Exercise: `sgd_step`
@@ -126,15 +126,16 @@ axes[0].set_ylabel("θ₂")
 plt.show()
 
 # %% [markdown]
-# The cross is the goal. On the left, the rate is too small. In the middle, the path jumps from wall to wall, and yet hardly
-# moves along the valley. On the right, with a rate only a little larger, every jump is longer than the one before.
+# The cross is the goal. On the left, the rate is too small. In the middle, the path jumps from wall to wall, and yet
+# hardly moves along the valley. On the right, with a rate only a little larger, every jump is longer than the one
+# before.
 #
 # Why can the rate not be larger? Put the gradient into the rule. Each axis goes its own way:
 #
 # $$\theta_i \leftarrow \theta_i - \text{lr}\, h_i \theta_i = (1 - \text{lr}\, h_i)\, \theta_i$$
 #
-# In every step $\theta_i$ is multiplied by the same factor. It shrinks only if that factor lies between -1 and 1, that is, if
-# $\text{lr} < 2 / h_i$. The *steepest* axis sets the limit, and the flattest one has to live with it:
+# In every step $\theta_i$ is multiplied by the same factor. It shrinks only if that factor lies between -1 and 1, that
+# is, if $\text{lr} < 2 / h_i$. The *steepest* axis sets the limit, and the flattest one has to live with it:
 
 # %%
 for lr in (0.005, 0.036, 0.0405):
@@ -143,19 +144,20 @@ for lr in (0.005, 0.036, 0.0405):
 print("limit: 2 / 50 =", 2 / h[1])
 
 # %% [markdown]
-# At 0.036 the flat axis keeps 98 % of its distance in each step. With one learning rate for all directions, a valley that is
-# a hundred times steeper across than along costs hundreds of steps.
+# At 0.036 the flat axis keeps 98 % of its distance in each step. With one learning rate for all directions, a valley
+# that is a hundred times steeper across than along costs hundreds of steps.
 #
 # ## 2 Momentum: remember the steps before
 #
-# Look at the middle picture. The jumps across change their sign every time; the small steps along all have the same sign. So
-# add up the gradients: what alternates cancels, what agrees grows. The sum must forget, or the path could never turn:
+# Look at the middle picture. The jumps across change their sign every time; the small steps along all have the same
+# sign. So add up the gradients: what alternates cancels, what agrees grows. The sum must forget, or the path could
+# never turn:
 #
 # $$v \leftarrow \mu\, v + g, \qquad \theta \leftarrow \theta - \text{lr} \cdot v$$
 #
-# $v$ is called the velocity, and $\mu$ (mu, between 0 and 1) says how much of it survives a step. If the gradient stays the
-# same, $v$ grows towards $g + \mu g + \mu^2 g + \dots = g / (1 - \mu)$: with $\mu = 0.9$ ten times as far. (Polyak 1964; for
-# neural networks Sutskever et al. 2013.)
+# $v$ is called the velocity, and $\mu$ (mu, between 0 and 1) says how much of it survives a step. If the gradient stays
+# the same, $v$ grows towards $g + \mu g + \mu^2 g + \dots = g / (1 - \mu)$: with $\mu = 0.9$ ten times as far. (Polyak
+# 1964; for neural networks Sutskever et al. 2013.)
 
 # %% [markdown]
 # ### Exercise: `momentum_step`
@@ -214,8 +216,8 @@ plt.show()
 #
 # ## 3 How different are the slopes in a real model?
 #
-# Take a small GPT, fresh, and measure the gradient of every single number in it on 20 batches. What is its usual size? The
-# *root mean square*, $\sqrt{\text{mean}(g^2)}$, does not care about signs.
+# Take a small GPT, fresh, and measure the gradient of every single number in it on 20 batches. What is its usual size?
+# The *root mean square*, $\sqrt{\text{mean}(g^2)}$, does not care about signs.
 
 # %%
 documents = stories(400_000)
@@ -272,9 +274,10 @@ for name, values in (
     print(f"  {name:38} median {np.median(values):.1e}")
 
 # %% [markdown]
-# No single learning rate suits all of these. The weights that make queries and keys get nearly nothing at first, because a
-# fresh model attends everywhere alike, whatever they are. A rare token's embedding gets far less than a frequent one's. So give
-# **each number its own step size**: divide its gradient by the size that its gradient usually has.
+# No single learning rate suits all of these. The weights that make queries and keys get nearly nothing at first,
+# because a fresh model attends everywhere alike, whatever they are. A rare token's embedding gets far less than a
+# frequent one's. So give **each number its own step size**: divide its gradient by the size that its gradient usually
+# has.
 #
 # ## 4 Adam
 #
@@ -294,8 +297,8 @@ for name, values in (
 # stays as it is. Steep and flat directions are treated alike. And the unit of lr is now clear: if the gradient is steady,
 # $m / \sqrt{v}$ is $\pm 1$, so **lr is, roughly, the farthest a parameter moves in one step**.
 #
-# **First detail: bias correction.** Both means start at 0, and that pulls them down at first. Feed them a gradient that is
-# always 1: the mean should be 1 at once.
+# **First detail: bias correction.** Both means start at 0, and that pulls them down at first. Feed them a gradient that
+# is always 1: the mean should be 1 at once.
 
 # %%
 steps = np.arange(1, 101)
@@ -317,10 +320,11 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# After $t$ steps the mean of a constant 1 is not 1 but $1 - \beta^t$ (the `assert` proves it for these). The picture on the
-# right shows what that does to the step. With $\beta_2 = 0.999$, which the paper suggests, $v$ wakes up far more slowly than
-# $m$, and the first steps are several times too long, at the very time when the model is most fragile. With $\beta_2 = 0.95$,
-# common for language models, they are too short at first. The mend is to divide by what is missing (section 3 of the paper):
+# After $t$ steps the mean of a constant 1 is not 1 but $1 - \beta^t$ (the `assert` proves it for these). The picture on
+# the right shows what that does to the step. With $\beta_2 = 0.999$, which the paper suggests, $v$ wakes up far more
+# slowly than $m$, and the first steps are several times too long, at the very time when the model is most fragile. With
+# $\beta_2 = 0.95$, common for language models, they are too short at first. The mend is to divide by what is missing
+# (section 3 of the paper):
 #
 # $$\hat m = \frac{m}{1 - \beta_1^t} \qquad\qquad \hat v = \frac{v}{1 - \beta_2^t}$$
 #
@@ -342,9 +346,11 @@ plt.show()
 # | into the gradient | $g \leftarrow g + \lambda \theta$, then Adam as above | L2 |
 # | beside the gradient | $\theta \leftarrow \theta - \text{lr}\, \lambda\, \theta$, and Adam with the pure $g$ | decoupled |
 #
-# In plain SGD both are the same. In Adam they are not: what is in the gradient is divided by $\sqrt{\hat v}$. Then a weight
-# with large gradients hardly decays, and one with small gradients decays fast, which nobody asked for. Loshchilov & Hutter
-# (2019, arXiv:1711.05101, algorithm 2) took the decay out of the gradient, and that is AdamW. In section 6 you will see both.
+# In plain SGD both are the same. In Adam they are not: what is in the gradient is divided by $\sqrt{\hat v}$. Then a
+# weight with large gradients hardly decays, and one with small gradients decays fast, which nobody asked for.
+# Loshchilov & Hutter (2019, arXiv:1711.05101, algorithm 2) took the decay out of the gradient, and that is AdamW. In
+# section 6 you will see both. (Their decay is scaled by the schedule of section 8 alone. To multiply it by all of lr,
+# as here, is what PyTorch does, and what most people mean today.)
 #
 # The decay is computed from the weights *before* the step, so it comes first. One line for both does the same,
 # $\theta \leftarrow \theta - \text{lr} \left( \hat m / (\sqrt{\hat v} + \varepsilon) + \lambda \theta \right)$, since it reads only the old
@@ -357,20 +363,20 @@ plt.show()
 # %% [markdown]
 # ### Exercise: `AdamW`
 #
-# `__init__` is given: it makes a list of zeros `m` and a list `v`, one array for each parameter. You write `step`. A parameter
-# `p` has its values in `p.data` and its gradient in `p.grad`. Change `p.data`, `m` and `v` **in place** (`*=`, `+=`, `-=`):
-# `m = …` only gives a new array the old name, and the one in the list stays 0.
+# `__init__` is given: it makes a list of zeros `m` and a list `v`, one array for each parameter. You write `step`. A
+# parameter `p` has its values in `p.data` and its gradient in `p.grad`. Change `p.data`, `m` and `v` **in place**
+# (`*=`, `+=`, `-=`): `m = …` only gives a new array the old name, and the one in the list stays 0.
 #
-# The check runs your optimizer for a few steps on random gradients and compares its path with the right one. If it differs,
-# the path is compared with that of each mistake that is often made, to tell you which line it is.
+# The check runs your optimizer for a few steps on random gradients and compares its path with the right one. If it
+# differs, the path is compared with that of each mistake that is often made, to tell you which line it is.
 #
 # @hint A nudge
-# Once a step: count `self.t`. Then for each parameter, five things in this order: `m`, `v`, the corrected `m_hat` and `v_hat`,
-# decay (if `p.data.ndim >= 2`), and the step.
+# Once a step: count `self.t`. Then for each parameter, five things in this order: `m`, `v`, the corrected `m_hat` and
+# `v_hat`, decay (if `p.data.ndim >= 2`), and the step.
 # @hint The formulas
-# $m \leftarrow \beta_1 m + (1 - \beta_1) g$, $v \leftarrow \beta_2 v + (1 - \beta_2) g^2$,
-# $\hat m = m / (1 - \beta_1^t)$, $\hat v = v / (1 - \beta_2^t)$,
-# $\theta \leftarrow \theta - \text{lr}\, \lambda\, \theta$, $\theta \leftarrow \theta - \text{lr}\, \hat m / (\sqrt{\hat v} + \varepsilon)$
+# $m \leftarrow \beta_1 m + (1 - \beta_1) g$, $v \leftarrow \beta_2 v + (1 - \beta_2) g^2$, $\hat m = m / (1 -
+# \beta_1^t)$, $\hat v = v / (1 - \beta_2^t)$, $\theta \leftarrow \theta - \text{lr}\, \lambda\, \theta$, $\theta
+# \leftarrow \theta - \text{lr}\, \hat m / (\sqrt{\hat v} + \varepsilon)$
 # @hint Almost code
 # ```python
 # lr = self.lr if lr is None else lr
@@ -488,12 +494,12 @@ plt.show()
 # $\theta_2$'s gradient has changed its sign, the path turns, and it comes to the goal in an arc. Then it overshoots and circles,
 # since it moves by about lr whatever the slope: momentum, whose steps shrink with the gradient, ends lower. Section 8 mends that.
 #
-# The second row is the honest part. SGD and momentum do not care how the valley is turned (compare their heights). Adam does:
-# its step sizes belong to the *coordinates*, and here both coordinates are equally steep. It helps where different parameters
-# have different slopes, as in section 3, and not against every narrow valley.
+# The second row is the honest part. SGD and momentum do not care how the valley is turned (compare their heights). Adam
+# does: its step sizes belong to the *coordinates*, and here both coordinates are equally steep. It helps where
+# different parameters have different slopes, as in section 3, and not against every narrow valley.
 #
-# Now the decay. Four weights of value 1, with gradients that only alternate, $+s, -s, +s, \dots$: there is nothing to learn,
-# and a weight should do nothing but decay. Two have small gradients ($s = 0.1$), two large ones ($s = 10$).
+# Now the decay. Four weights of value 1, with gradients that only alternate, $+s, -s, +s, \dots$: there is nothing to
+# learn, and a weight should do nothing but decay. Two have small gradients ($s = 0.1$), two large ones ($s = 10$).
 
 # %%
 fig, axes = plt.subplots(figsize=(9, 3))
@@ -519,8 +525,8 @@ plt.show()
 #
 # ## 7 On a model
 #
-# The small GPT of section 3 again, 120 steps with each optimizer. A comparison is worth something only if each may choose its
-# learning rate, so each tries three.
+# The small GPT of section 3 again, 120 steps with each optimizer. A comparison is worth something only if each may
+# choose its learning rate, so each tries three.
 
 
 # %%
@@ -565,11 +571,9 @@ frequency = np.bincount(tokens, minlength=V) / len(tokens)
 unigram = -(frequency * np.log(np.maximum(frequency, 1e-9))).sum()  # what the frequencies of the tokens alone give
 
 fig, axes = plt.subplots()
-for name in optimizers:
-    lr, losses = min(
-        ((lr, losses) for (n, lr), losses in results.items() if n == name), key=lambda r: r[1][-20:].mean()
-    )
-    axes.plot(losses, linewidth=1.2, label=f"{name}, lr = {lr}")
+for name, (_, rates) in optimizers.items():
+    best = min(rates, key=lambda lr: results[name, lr][-20:].mean())
+    axes.plot(results[name, best], linewidth=1.2, label=f"{name}, lr = {best}")
 for value, label in ((math.log(V), "ln V"), (unigram, "unigram")):
     axes.axhline(value, color="#808080", linestyle="--", linewidth=1)
     axes.annotate(label, (120, value), (121, value), va="center", annotation_clip=False)
@@ -578,8 +582,9 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# All three start at ln V. SGD gets down to about what the frequencies of the tokens alone give, and stays there. Momentum goes
-# on. AdamW is ahead of both after the first 30 steps. This is why nobody trains a Transformer with SGD.
+# All three start at ln V. SGD gets down to about what the frequencies of the tokens alone give, and stays there.
+# Momentum goes on. AdamW is ahead of both after the first 30 steps. This is why hardly anybody trains a Transformer
+# with SGD.
 #
 # Look at the table once more: AdamW's largest rate, 0.01, is far worse than 0.003. The next section
 # shows what goes wrong at such rates, and mends it at 0.006.
@@ -587,13 +592,15 @@ plt.show()
 # %% [markdown]
 # ## 8 Warm-up, and going down at the end
 #
-# In its first steps Adam knows each gradient's usual size from a handful of samples. In step 1, $\hat m = g$ and
-# $\hat v = g^2$, so $\hat m / \sqrt{\hat v} = \pm 1$: *every* parameter moves by the full lr, even if its gradient is pure noise.
-# The rate that is best later can wreck a model now. So start with a small rate and raise it in a straight line: **warm-up**.
+# In its first steps Adam knows each gradient's usual size from a handful of samples. In step 1, $\hat m = g$ and $\hat
+# v = g^2$, so $\hat m / \sqrt{\hat v} = \pm 1$: *every* parameter moves by the full lr, even if its gradient is pure
+# noise. The rate that is best later can wreck a model now. So start with a small rate and raise it in a straight line:
+# **warm-up**.
 #
-# At the end, the opposite. With a constant rate, parameters keep jumping about the lowest point, as in the valley. Lower the
-# rate and they settle. The usual shape is half a wave of a **cosine** (Loshchilov & Hutter 2017, arXiv:1608.03983,
-# equation 5). Let step $s$ count from 0, let $w$ be the steps of warm-up and $n$ those of the whole run:
+# At the end, the opposite. With a constant rate, parameters keep jumping about the lowest point, as in the valley.
+# Lower the rate and they settle. The usual shape is half a wave of a **cosine** (Loshchilov & Hutter 2017,
+# arXiv:1608.03983, equation 5). Let step $s$ count from 0, let $w$ be the steps of warm-up and $n$ those of the whole
+# run:
 #
 # $$\text{lr}(s) = \begin{cases}
 # \text{lr}_\text{max} \cdot \dfrac{s + 1}{w + 1} & s < w \\[2ex]
@@ -602,8 +609,8 @@ plt.show()
 # \text{lr}_\text{min} & s \ge n
 # \end{cases}$$
 #
-# The +1 is there so that step 0 moves at all. $q$ runs from 0 to 1 over the rest of the run, and $(1 + \cos \pi q)/2$ from 1
-# down to 0.
+# The +1 is there so that step 0 moves at all. $q$ runs from 0 to 1 over the rest of the run, and $(1 + \cos \pi q)/2$
+# from 1 down to 0.
 
 # %% [markdown]
 # ### Exercise: `warmup_cosine`
@@ -653,8 +660,8 @@ def my_warmup_cosine(step, warmup_steps, max_steps, max_lr, min_lr):
 warmup_cosine = check("warmup_cosine", my_warmup_cosine)
 
 # %% [markdown]
-# First the end of a run. In the valley, replace the gradient by a noisy one, as that of a batch is. With a constant rate the
-# path never settles; the cosine takes it far lower.
+# First the end of a run. In the valley, replace the gradient by a noisy one, as that of a batch is. With a constant
+# rate the path never settles; the cosine takes it far lower.
 
 # %%
 fig, axes = plt.subplots(figsize=(6.5, 2.8))
@@ -671,7 +678,8 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# Now the beginning, on the small GPT: two runs at a rate of 0.006, twice the best one above; one of them warms up for 30 steps.
+# Now the beginning, on the small GPT: two runs at a rate of 0.006, twice the best one above; one of them warms up for
+# 30 steps.
 
 # %%
 schedules = {
@@ -700,14 +708,15 @@ plt.show()
 # %% [markdown]
 # ## 9 Clipping: one bad batch
 #
-# Sooner or later there is a batch that fits to nothing: a broken file, a page of dashes. Its gradient is many times as large
-# as usual. **Clipping** puts a limit on it. Take all gradients of the model as one long vector and its length, the norm:
+# Sooner or later there is a batch that fits to nothing: a broken file, a page of dashes. Its gradient is many times as
+# large as usual. **Clipping** puts a limit on it. Take all gradients of the model as one long vector and its length,
+# the norm:
 #
 # $$\lVert g \rVert = \sqrt{\sum_\text{all numbers} g_i^2}, \qquad
 #   \text{if } \lVert g \rVert > c: \quad g \leftarrow g \cdot \frac{c}{\lVert g \rVert}$$
 #
-# One factor for all of them, so the direction of the step stays as it is; only its length is cut to $c$ (Pascanu et al. 2013,
-# arXiv:1211.5063, algorithm 1). The norm before clipping is worth watching, so the function returns it.
+# One factor for all of them, so the direction of the step stays as it is; only its length is cut to $c$ (Pascanu et al.
+# 2013, arXiv:1211.5063, algorithm 1). The norm before clipping is worth watching, so the function returns it.
 
 # %% [markdown]
 # ### Exercise: `clip_grad_norm`
@@ -820,12 +829,12 @@ print(
 # ## Three questions
 #
 # @answer All gradients are accidentally multiplied by 100. What changes with SGD, and what with Adam?
-# With SGD every step is 100 times as long, as if the learning rate were. With Adam nothing changes, but for ε: $\hat m$ and
-# $\sqrt{\hat v}$ grow alike. (With clipping before it, nearly nothing changes either way.)
+# With SGD every step is 100 times as long, as if the learning rate were. With Adam nothing changes, but for ε: $\hat m$
+# and $\sqrt{\hat v}$ grow alike. (Clipping hides the accident from both, if the norm was above the limit all the time.)
 # @answer What does Adam's very first step look like?
-# $\hat m = g$ and $\hat v = g^2$, so every parameter moves by lr against the sign of its gradient, whatever its size. That is
-# why warm-up matters.
+# $\hat m = g$ and $\hat v = g^2$, so every parameter moves by lr against the sign of its gradient, whatever its size.
+# That is why warm-up matters.
 # @answer Why must the norm for clipping be taken over all parameters together, and not for each array?
-# With a factor for each array, large gradients would be cut and small ones not, and the step would point somewhere else. One
-# factor for all keeps its direction.
+# With a factor for each array, large gradients would be cut and small ones not, and the step would point somewhere
+# else. One factor for all keeps its direction.
 # @end

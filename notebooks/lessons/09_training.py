@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 09 · Training: your own model tells a story
 #
-# Everything that you have written comes together: your layers make a GPT, and here it learns. You will know beforehand what a
-# good loss is, choose the learning rate, watch the curve, and read what your model writes. Then you see what happens with too
-# little text, and how the loss falls with the size of a model.
+# Everything that you have written comes together: your layers make a GPT, and here it learns. You will know beforehand
+# what a good loss is, choose the learning rate, watch the curve, and read what your model writes. Then you see what
+# happens with too little text, and how the loss falls with the size of a model.
 #
 # **You need:** lessons 07 (the model) and 08 (the optimizer). What you have not solved is taken from numpylm.
 # **Time:** about an hour; the computer needs a few minutes of it. **You will write:** four functions.
@@ -42,8 +42,9 @@ keep_memory()  # large arrays are used again, not asked for anew in every step
 _ = set_blas_threads(1)  # section 6 gives the cores their work; NumPy should start no threads of its own
 
 # %% [markdown]
-# `collect` wrote a file `my_gpt.py` beside this notebook: your layers under the names of the library, and the library's own
-# where you have not written one. Look into it. (If you solve more of the course later, restart the kernel and begin again.)
+# `collect` wrote a file `my_gpt.py` beside this notebook: your layers under the names of the library, and the library's
+# own where you have not written one. Look into it. (If you solve more of the course later, restart the kernel and begin
+# again.)
 #
 # ## 1 The whole model, checked once more
 #
@@ -61,9 +62,9 @@ if not report.ok:
 # %% [markdown]
 # ## 2 The text
 #
-# The stories of this course, 2.4 million bytes of them. Some are kept aside: the **validation text**. The model never trains
-# on it, so its loss there says what the model has *learnt*, and not what it remembers. Keep whole stories aside, not single
-# sentences: the end of a story is too easy for somebody who has seen its beginning.
+# The stories of this course, 2.4 million bytes of them. Some are kept aside: the **validation text**. The model never
+# trains on it, so its loss there says what the model has *learnt*, and not what it remembers. Keep whole stories aside,
+# not single sentences: the end of a story is too easy for somebody who has seen its beginning.
 
 # %%
 documents = stories(2_400_000)
@@ -76,17 +77,17 @@ validation = encode_documents(validation_documents, tokenizer).astype(int)
 lengths = np.diff(document_starts(train, END))
 print(f"V = {V}; {len(train):,} tokens to train on, {len(validation):,} to validate")
 print(
-    f"{len(train_documents):,} stories of {lengths.mean():.0f} tokens in the mean, {np.quantile(lengths, 0.95):.0f} or fewer in 95 of 100"
+    f"{len(train_documents):,} stories; {lengths.mean():.0f} tokens in the mean, 95 % have up to {np.quantile(lengths, 0.95):.0f}"
 )
 print("\n" + train_documents[0])
 
 # %% [markdown]
-# A training example is a **window** of $T$ tokens, $x$, and the same window one token later, $y$: at each position $t$ the
-# model reads $x_0 \dots x_t$ and should predict $y_t = x_{t+1}$. One window of 256 tokens is 256 examples. A batch is $B$ such
-# windows from random places.
+# A training example is a **window** of $T$ tokens, $x$, and the same window one token later, $y$: at each position $t$
+# the model reads $x_0 \dots x_t$ and should predict $y_t = x_{t+1}$. One window of 256 tokens is 256 examples. A batch
+# is $B$ such windows from random places.
 #
-# Where may a window begin? Anywhere, usually. But our stories are short, and whoever joins in the middle does not know the
-# hero's name. So the function gets a list of allowed starts, if there is one: here, the end mark before each story.
+# Where may a window begin? Anywhere, usually. But our stories are short, and whoever joins in the middle does not know
+# the hero's name. So the function gets a list of allowed starts, if there is one: here, the end mark before each story.
 
 # %% [markdown]
 # ### Exercise: `get_batch`
@@ -161,14 +162,14 @@ for t in range(5):
 #
 # A loss of 1.9 means nothing by itself. Three numbers make it mean something, and they are known before training:
 #
-# - **ln V**: guessing. An untrained model must be here.
-# - **unigram, bigram**: what the frequencies of tokens give, and of pairs of tokens (lesson 02). A model below the bigram line
-#   has used more context than one token.
+# - **ln V**: guessing. An untrained model must be near it.
+# - **unigram, bigram**: what the frequencies of tokens give, and of pairs of tokens (lesson 02). A model below the bigram
+#   line has used more context than one token.
 # - **the entropy of the source**: the floor. Most texts do not let you know it. Ours do.
 #
-# The stories were made by a program that decides again and again among a few phrases, all equally likely: which animal, what it
-# lost, who helps. A choice among $n$ phrases has probability $1/n$ and costs $\ln n$ nats; everything between choices is
-# certain and costs nothing. So the probability of each story is known exactly:
+# The stories were made by a program that decides again and again among a few phrases, all equally likely: which animal,
+# what it lost, who helps. A choice among $n$ phrases has probability $1/n$ and costs $\ln n$ nats; everything between
+# choices is certain and costs nothing. So the probability of each story is known exactly:
 
 # %%
 story = validation_documents[0]
@@ -187,25 +188,26 @@ for name, value in lines.items():
     print(f"{name:8}  {value:.4f} nats per token   perplexity {math.exp(value):8.2f}")
 
 # %% [markdown]
-# Nobody can do better than the floor, on average: the source itself, which knows all its own rules, is surprised that much by
-# what it happens to decide. (Any other model $Q$ pays more, by the divergence of $Q$ from the source, which is never negative:
-# Gibbs' inequality.) If a model seems to fall below it on a long text, it has seen the text, or there is a bug.
+# Nobody can do better than the floor, on average: the source itself, which knows all its own rules, is surprised that
+# much by what it happens to decide. (Any other model $Q$ pays more, by the divergence of $Q$ from the source, which is
+# never negative: Gibbs' inequality.) If a model seems to fall below it on a long text, it has seen the text, or there
+# is a bug.
 
 # %% [markdown]
 # ### Exercise: `validation_loss`
 #
-# The mean over *all* tokens of the validation text, which comes in several batches. Stories have different lengths, so windows
-# are filled up at their ends, and the filling has the target -100: **not counted**. Batches then hold different numbers of
-# counted tokens, and the mean of their means would be the mean of nothing.
+# The mean over *all* tokens of the validation text, which comes in several batches. Stories have different lengths, so
+# windows are filled up at their ends, and the filling has the target -100: **not counted**. Batches then hold different
+# numbers of counted tokens, and the mean of their means would be the mean of nothing.
 #
-# `cross_entropy(logits, y)` is the library's: logits (B, T, V) and targets (B, T) give `(loss, cache)`, where `loss` is the mean
-# over the *counted* targets of this batch.
+# `cross_entropy(logits, y)` is the library's: logits (B, T, V) and targets (B, T) give `(loss, cache)`, where `loss` is
+# the mean over the *counted* targets of this batch.
 #
 # @hint A nudge
 # Add up nats and tokens over all batches, and divide once, at the end.
 # @hint How many count
-# `y >= 0` is an array of True and False, and its `.sum()` is how often it is True. A batch with mean `loss` over $n$ tokens
-# holds `loss * n` nats.
+# `y >= 0` is an array of True and False, and its `.sum()` is how often it is True. A batch with mean `loss` over $n$
+# tokens holds `loss * n` nats.
 # @hint Almost code
 # ```python
 # nats, count = 0.0, 0
@@ -261,8 +263,8 @@ print(f"validation loss {validation_loss(gpt, validation_batches):.4f}, ln V = {
 # %% [markdown]
 # ## 4 One step
 #
-# Everything so far, in the order in which it happens: **zero** the gradients (backward *adds* to them), **forward**, **loss**,
-# **backward**, **clip**, **step**.
+# Everything so far, in the order in which it happens: **zero** the gradients (backward *adds* to them), **forward**,
+# **loss**, **backward**, **clip**, **step**.
 
 # %% [markdown]
 # ### Exercise: `training_step`
@@ -270,8 +272,8 @@ print(f"validation loss {validation_loss(gpt, validation_batches):.4f}, ln V = {
 # @hint A nudge
 # Six lines, one for each word above, and the `return`.
 # @hint The pieces
-# `loss, loss_cache = cross_entropy(logits, y)`, and then `cross_entropy_backward(1.0, loss_cache)` is the gradient of the logits:
-# the gradient of the loss with respect to itself is 1. The model has a cache of its own.
+# `loss, loss_cache = cross_entropy(logits, y)`, and then `cross_entropy_backward(1.0, loss_cache)` is the gradient of
+# the logits: the gradient of the loss with respect to itself is 1. The model has a cache of its own.
 # @hint Almost code
 # ```python
 # gpt.…
@@ -320,17 +322,18 @@ training_step = check("training_step", my_training_step)
 # %% [markdown]
 # ## 5 The first batch
 #
-# A batch that is shown again and again can be learnt by heart. If it cannot, do not start the long run. `diagnose` does that
-# on a copy of the model, and looks at other things by the way: does the loss start near ln V, does the model see the future,
-# does a gradient reach every part, how far do weights move in a step?
+# A batch that is shown again and again can be learnt by heart. If it cannot, do not start the long run. `diagnose` does
+# that on a copy of the model, and looks at other things by the way: does the loss start near ln V, does the model see
+# the future, does a gradient reach every part, how far do weights move in a step?
 
 # %%
 x, y = get_batch(train, 4, 64, np.random.default_rng(0), starts)
 print(diagnose(gpt, x, y, lr=0.003))
 
 # %% [markdown]
-# Read the columns. All parts have a gradient. `update/weight` is by how much a step changes the weights, as a share of their
-# size; between one in a hundred and one in a thousand is healthy, and here, at the beginning, it may be a little more.
+# Read the columns. All parts have a gradient. `update/weight` is by how much a step changes the weights, as a share of
+# their size; between one in a hundred and one in a thousand is healthy, and here, at the beginning, it may be a little
+# more.
 #
 # The same with a mistake that happens to everybody once, targets that are not shifted:
 
@@ -340,12 +343,14 @@ print(diagnose(gpt, x, x, lr=0.003).findings[0].text)
 # %% [markdown]
 # ## 6 Which learning rate?
 #
-# The one setting that matters most. Too low, and the model is not done when the time is over; too high, and it never settles.
-# Nobody can calculate the right one, so try: short runs of a *small* model, with rates a factor of about 3 apart.
+# The one setting that matters most. Too low, and the model is not done when the time is over; too high, and it never
+# settles. Nobody can calculate the right one, so try: short runs of a *small* model, with rates a factor of about 3
+# apart.
 #
-# A word on speed first. Two cores can share a batch: each takes half of the rows, on the same weights, and adds up gradients of
-# its own; in the end these are added. That is right because the gradient of a sum is the sum of the gradients. Machines by the
-# thousand share batches in the same way (*data parallelism*). The layers need not know of it:
+# A word on speed first. Two cores can share a batch: each takes half of the rows, on the same weights, and adds up
+# gradients of its own; in the end these are added. That is right because the gradient of a sum is the sum of the
+# gradients. Machines by the thousand share batches in the same way (*data parallelism*). The layers need not know of
+# it:
 
 
 # %%
@@ -414,13 +419,13 @@ for lr, end in zip(rates, ends):
     print(f"lr = {lr:<7g} {end:.3f}")
 
 # %% [markdown]
-# The picture has the shape of a U, and the axis is logarithmic: a factor of 3 matters, 20 % do not. Learn the three curves by
-# sight:
+# The picture has the shape of a U, and the axis is logarithmic: a factor of 3 matters, 20 % do not. Learn the three
+# curves by sight:
 #
 # - **too low**: smooth, falling, and far too slow;
 # - **good**: falls steeply, then levels off;
-# - **too high**: jumps at the start and then lies flat on the unigram line. The model has been thrown to where it can only say
-#   how frequent each token is.
+# - **too high**: jumps at the start and then lies flat on the unigram line. The model has been thrown to where it can only
+#   say how frequent each token is.
 #
 # Larger models want somewhat smaller rates. For the run below, which is four times as wide, 0.008 is a good one.
 #
@@ -463,10 +468,10 @@ plt.show()
 print(f"validation loss {validated[STEPS]:.4f}, floor {floor:.4f}: {validated[STEPS] - floor:.4f} nats above it")
 
 # %% [markdown]
-# This is what a good curve looks like. It starts at ln V and falls at once, through the unigram line in the first twenty steps
-# and through the bigram line before step 100: from there on it uses more context than one token. Then it gets slower and slower,
-# towards the floor. Training and validation loss stay together: nearly every story is new to the model, so it has had no chance
-# to learn any by heart.
+# This is what a good curve looks like. It starts at ln V and falls at once, through the unigram line in the first
+# twenty steps and through the bigram line before step 100: from there on it uses more context than one token. Then it
+# gets slower and slower, towards the floor. Training and validation loss stay together: nearly every story is new to
+# the model, so it has had no chance to learn any by heart.
 #
 # And what does it write on the way?
 
@@ -475,9 +480,9 @@ for step, text in samples.items():
     print(f"step {step:3}  {validated[step]:.2f} nats   {text.replace(chr(10), ' ')[:130]!r}")
 
 # %% [markdown]
-# First noise; then frequent tokens, in no order; then words and phrases; then sentences; and only then a hero who keeps a name.
-# Each of these needs more context than the one before, and is worth fewer nats. The last tenth of a nat holds the story
-# together.
+# First noise; then frequent tokens, in no order; then words and phrases; then sentences; and only then a hero who keeps
+# a name. Each of these needs more context than the one before, and is worth fewer nats. The last few tenths of a nat
+# hold the story together.
 #
 # So here is one, from its first word to its last. **Your model tells it:**
 
@@ -485,9 +490,9 @@ for step, text in samples.items():
 print(write(gpt, 300, seed=3, temperature=0.8))
 
 # %% [markdown]
-# Nobody has written this story. It is likely not without a slip: a name that changes, a thing that was lost and is suddenly
-# another one. `numpylm train` goes on three times as long and gets closer to the floor. Change `seed`, or begin a story
-# yourself with `prompt=tokenizer.encode("Once upon a time, a")`.
+# Nobody has written this story. It is likely not without a slip: a name that changes, a thing that was lost and is
+# suddenly another one. `numpylm train` goes on three times as long and gets closer to the floor. Change `seed`, or
+# begin a story yourself with `prompt=tokenizer.encode("Once upon a time, a")`.
 
 # %% [markdown]
 # ## 8 Too little text
@@ -515,13 +520,13 @@ for n, tokens, (_, losses, validated_small) in zip(sizes, texts, data_runs):
     )
 
 # %% [markdown]
-# With 20 stories the training loss falls far *below the floor*. That is not skill; it is memory. The model knows these twenty by
-# heart. On any other story it ends near ln V, no better than guessing, because it is sure of what it knows, and wrong. This is
-# **overfitting**. You see it as a gap between the two curves, and as a validation loss that turns upwards. What helps: more text, a
-# stop at the lowest point of the validation curve, dropout, a smaller model.
+# With 20 stories the training loss falls far *below the floor*. That is not skill; it is memory. The model knows these
+# twenty by heart. On any other story it ends near ln V, no better than guessing, because it is sure of what it knows,
+# and wrong. This is **overfitting**. You see it as a gap between the two curves, and as a validation loss that turns
+# upwards. What helps: more text, a stop at the lowest point of the validation curve, dropout, a smaller model.
 #
-# The opposite, **underfitting**, has no gap: both losses are high. The model is too small, or it has trained too briefly. The
-# sweep of section 6 was full of it.
+# The opposite, **underfitting**, has no gap: both losses are high. The model is too small, or it has trained too
+# briefly. The sweep of section 6 was full of it.
 
 # %% [markdown]
 # ## 9 How the loss falls with size
@@ -537,7 +542,8 @@ for width, n, end in zip(widths, parameters, ends):
     print(f"{width:4} channels  {n:8,} parameters  validation loss {end:.3f}, above the floor {end - floor:.3f}")
 
 # %% [markdown]
-# Does it follow a law? Many such curves have the form of a **power law**, once the part that cannot be learnt is taken off:
+# Does it follow a law? Many such curves have the form of a **power law**, once the part that cannot be learnt is taken
+# off:
 #
 # $$\text{loss} \approx \text{floor} + a\, n^{-b}$$
 #
@@ -545,8 +551,8 @@ for width, n, end in zip(widths, parameters, ends):
 #
 # $$\log(\text{loss} - \text{floor}) \approx \log a - b \log n$$
 #
-# A straight line in $\log n$, with slope $-b$. So draw both axes logarithmically, and fit a line by **least squares**: the one
-# with the smallest sum of squared vertical distances.
+# A straight line in $\log n$, with slope $-b$. So draw both axes logarithmically, and fit a line by **least squares**:
+# the one with the smallest sum of squared vertical distances.
 
 # %% [markdown]
 # ### Exercise: `fit_power_law`
@@ -590,8 +596,8 @@ def my_fit_power_law(n, loss, floor=0.0):
 fit_power_law = check("fit_power_law", my_fit_power_law)
 
 # %% [markdown]
-# A law that only describes what has been measured is no law. So fit it to the *three smaller* models, and let it predict the
-# largest, which has three times as many parameters as any of them.
+# A law that only describes what has been measured is no law. So fit it to the *three smaller* models, and let it
+# predict the largest, which has three times as many parameters as any of them.
 
 # %%
 a, b = fit_power_law(parameters[:3], ends[:3], floor)
@@ -617,28 +623,29 @@ axes[1].set(xlabel="tokens of text", title="64 channels, 250 steps, lowest point
 plt.show()
 
 # %% [markdown]
-# **What the left picture says.** Within these sizes, each doubling of the parameters multiplies the loss above the floor by about
-# the same factor, $2^{-b}$. From small and cheap models one can say what a larger one will reach. That is how large models are
-# planned (Kaplan et al. 2020, arXiv:2001.08361, equation 1.1).
+# **What the left picture says.** Within these sizes, each doubling of the parameters multiplies the loss above the
+# floor by about the same factor, $2^{-b}$. From small and cheap models one can say what a larger one will reach. That
+# is how large models are planned (Kaplan et al. 2020, arXiv:2001.08361, equation 1.1).
 #
-# **What the right picture says.** With little text, the loss falls with the amount of text by a law of the same form. The last point
-# is far above the line: there, text is not what is missing any more. The model is too small for it and the run too short. A power
-# law holds only as long as nothing *else* is scarce. So both sizes belong into one formula. Hoffmann et al. (2022,
-# arXiv:2203.15556) fitted
+# **What the right picture says.** With little text, the loss falls with the amount of text by a law of the same form.
+# The last point is far above the line: there, text is not what is missing any more. The model is too small for it and
+# the run too short. A power law holds only as long as nothing *else* is scarce. So both sizes belong into one formula.
+# Hoffmann et al. (2022, arXiv:2203.15556) fitted
 #
 # $$\text{loss} \approx E + \frac{A}{N^\alpha} + \frac{B}{D^\beta}$$
 #
-# with $N$ parameters, $D$ tokens, and a floor $E$ that nobody knows for real text; it had to be fitted, too. They found $\alpha$
-# and $\beta$ to be nearly equal, and concluded that a model and its text should grow together: twice the parameters, twice the
-# tokens.
+# with $N$ parameters, $D$ tokens, and a floor $E$ that nobody knows for real text; it had to be fitted, too. They found
+# $\alpha$ and $\beta$ to be nearly equal, and concluded that a model and its text should grow together: twice the
+# parameters, twice the tokens.
 #
-# **What they do not say.** The exponent is not a constant of nature. Ours is far larger than that of Kaplan et al., 0.076 for
-# parameters: our models are tiny, our stories have few rules to find, and the runs are short. Another text, another tokenizer,
-# another number of steps, another learning rate, and $b$ is another number. (All widths had the same rate here; the largest would
-# like a smaller one.) Four points and a straight line say little about what
-# lies a hundred times further on. And a lower loss says nothing about what a text is good for.
+# **What they do not say.** The exponent is not a constant of nature. Ours is far larger than that of Kaplan et al.,
+# 0.076 for parameters: our models are tiny, our stories have few rules to find, and the runs are short. Another text,
+# another tokenizer, another number of steps, another learning rate, and $b$ is another number. (All widths had the same
+# rate here; the largest would like a smaller one.) Four points and a straight line say little about what lies a hundred
+# times further on. And a lower loss says nothing about what a text is good for.
 #
-# How much computing was that? Each parameter costs about 6 operations for each token: 2 in the forward, 4 in the backward.
+# How much computing was that? Each parameter costs about 6 operations for each token: 2 in the forward, 4 in the
+# backward.
 
 # %%
 for name, n, steps in (("a short run, 16 channels", parameters[0], 250), ("your model", parameters[3], STEPS)):
@@ -658,14 +665,15 @@ print(f"{'GPT-3':25} 3.1e+23 operations (Brown et al. 2020, table D.1)")
 # ## Three questions
 #
 # @answer Your validation loss is lower than the entropy of the source. What has happened?
-# On a long text that the model has not seen, that cannot be, but by luck of a tiny amount. Look for validation stories in the
-# training text, for targets that are not shifted, for a mask that lets the future through, or for a mean over the wrong number of
-# tokens.
+# On a long text that the model has not seen, that cannot be, but by luck of a tiny amount. Look for validation stories
+# in the training text, for targets that are not shifted, for a mask that lets the future through, or for a mean over
+# the wrong number of tokens.
 # @answer Training loss 0.3, validation loss 2.8. And: training loss 2.8, validation loss 2.8. What do you do?
-# The first overfits: more text, stop earlier, dropout, a smaller model. The second underfits: train longer, look for a better
-# learning rate, use a larger model.
+# The first overfits: more text, stop earlier, dropout, a smaller model. The second underfits: train longer, look for a
+# better learning rate, use a larger model.
 # @answer Why must the cosine of the schedule end where the run ends, if runs of different lengths are to be compared?
-# A run that is cut off in the middle of its schedule still has a high learning rate, so its parameters have not settled, and its
-# loss is higher than that of a run that was planned to be so short. Comparing these makes short runs look worse than they are.
-# (Hoffmann et al. name this as one reason why they came to another conclusion than Kaplan et al.)
+# A run that is cut off in the middle of its schedule still has a high learning rate, so its parameters have not
+# settled, and its loss is higher than that of a run that was planned to be so short. Comparing these makes short runs
+# look worse than they are. (Hoffmann et al. name this as one reason why they came to another conclusion than Kaplan et
+# al.)
 # @end
