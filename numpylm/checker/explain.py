@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from numpylm.checker import small
+from numpylm.checker.behaviour import behaviour
 from numpylm.checker.drawn import not_the_same_twice
 from numpylm.checker.evidence import Evidence, cosine, gather
-from numpylm.checker.experiments import CLOSE, Laboratory, errors
+from numpylm.checker.experiments import Laboratory
 from numpylm.checker.parts import detect
 from numpylm.checker.pinpoint import follow, pinpoint
 from numpylm.checker.recovered import recover
@@ -39,7 +41,7 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
     causes: Causes = {row.name: unusable(trial.subject.name, targets[row.name][1]) for row in failing}
     with guarded(report):
-        behaviour(trial, [name for name, found in causes.items() if not found], causes)
+        behaviour(trial, strict, [name for name, found in causes.items() if not found], causes)
     wrong = [name for name, found in causes.items() if not found]
     root: Cause | None = None
     passed: dict[str, np.ndarray] = {}
@@ -116,33 +118,6 @@ def follows(causes: Causes, trial: Trial) -> None:
             causes[name] = [Cause(sure[0].kind, text, 60, name)]
 
 
-def behaviour(trial: Trial, names: list[str], causes: Causes) -> None:
-    """Arrays that are right if gradients start at zero and backward follows its own forward directly."""
-    error = errors(trial, names)
-    gentle = [name for name in names if error.get(name, np.inf) < CLOSE]
-    if not gentle:
-        return
-    layer = trial.subject.name
-    laboratory = Laboratory(trial, gentle)
-    for condition in ("dirty", "disturb"):
-        spoilt = set(gentle) - set(laboratory.cured(dirty=condition == "dirty", disturb=condition == "disturb"))
-        for name in spoilt:
-            if condition == "dirty":
-                text = (
-                    f"{layer}: the gradient of {name} is assigned (=) where it must be added (+=): what was there "
-                    "before, from another use of the parameter or another part of the batch, is lost. Right from "
-                    "zero, wrong otherwise."
-                )
-                causes[name].append(Cause("assigned", text, 99, name))
-            else:
-                text = (
-                    f"{layer}: the gradient of {name} is right if backward follows its forward directly, and wrong "
-                    "if another forward runs in between: something is kept on the layer (self.…) that belongs into "
-                    "the cache."
-                )
-                causes[name].append(Cause("state", text, 99, name))
-
-
 def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, passed: dict[str, np.ndarray]) -> None:
     """The formula itself is wrong: look at the numbers, at the Jacobians, and at kinder conditions."""
     gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
@@ -153,6 +128,11 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
     for name, e in gathered.items():
         e.others = others
         e.known |= passed
+        near_miss = small.explain(trial, e)
+        if near_miss is not None:
+            causes[name].append(near_miss)
+            if near_miss.weight > VAGUE:
+                continue  # patterns are made for large errors: in a small one they see what is not there
         causes[name] += detect(e)
         try:
             index = wrong[name][0]

@@ -67,7 +67,7 @@ KINDS = {
     "inner": "an inner layer is wrong",
     "order": "inner layers go back in the wrong order",
     "bias-correction": "Adam's bias correction is wrong",
-    "epsilon": "Adam's epsilon is in the wrong place",
+    "epsilon": "epsilon is in the wrong place",
     "weight-decay": "weight decay is wrong",
     "moments": "Adam's running means are wrong",
     "step": "a parameter is not moved",
