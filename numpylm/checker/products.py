@@ -43,13 +43,11 @@ def _times(factor: float, text: str, upstream: float | None) -> str:
     if not upstream:
         return f"{factor:.5g} * {whole}"
     rest = factor / upstream
-    return (
-        f"the upstream gradient * {whole}" if abs(rest - 1) < FIT else f"{rest:.5g} * the upstream gradient * {whole}"
-    )
+    return ("" if abs(rest - 1) < FIT else f"{rest:.5g} * ") + f"the upstream gradient * {whole}"
 
 
 def _is_sum(text: str) -> bool:
-    """Whether a formula has a + or - outside all brackets, so that a factor before it would reach its first term only."""
+    """Whether a formula has a + or - outside all brackets, so that a factor would reach its first term only."""
     depth = 0
     for i, character in enumerate(text):
         depth += (character in "([") - (character in ")]")

@@ -1,4 +1,4 @@
-"""Gradients that are almost right: no term is missing there, but an ε, or something of the size of rounding, differs."""
+"""Gradients that are almost right: no term is missing there, but an ε, or something as small, differs."""
 
 import numpy as np
 
@@ -19,8 +19,8 @@ def explain(trial: Trial, e: Evidence) -> Cause | None:
     if gap > SMALL:
         return None
     text = (
-        f"{e.what} is almost right: wrong by {gap:.1e} of its largest entry (cosine {cosine(e.a, e.n):.6f}), too little "
-        "for a term or a factor that is missing."
+        f"{e.what} is almost right: wrong by {gap:.1e} of its largest entry (cosine {cosine(e.a, e.n):.6f}), too "
+        "little for a term or a factor that is missing."
     )
     grown = _on_smaller_inputs(trial, e.name)
     if grown > GROWS * max(gap, 1e-9):
