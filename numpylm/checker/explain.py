@@ -19,6 +19,7 @@ from numpylm.checker.rows import fewer_rows
 from numpylm.checker.shapes import unusable
 from numpylm.checker.structure import dependence, linear
 from numpylm.checker.subject import CheckError
+from numpylm.checker.together import together
 from numpylm.checker.trial import Conditions, Target, Trial
 from numpylm.checker.wiring import Causes, Check, inner_causes
 
@@ -54,7 +55,7 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     if root is not None and root.kind == "wiring":
         root = sharper(root, causes)
         causes = {name: [] for name in causes}
-    follows(causes, trial)
+    together(causes, trial)
     right = [row.name for row in report.rows if row.ok]
     for row in failing:
         if not causes[row.name] and root is not None:
@@ -94,28 +95,6 @@ def sharper(root: Cause, causes: Causes) -> Cause:
     """A vague cause, with a sharper one that was found elsewhere said before it."""
     best = max((cause for found in causes.values() for cause in found), key=lambda cause: cause.weight, default=root)
     return root if best.weight <= root.weight else replace(best, text=f"{best.text} {root.text}", place=root.place)
-
-
-def follows(causes: Causes, trial: Trial) -> None:
-    """An input's gradient is made of everything behind it: a clear fault in a parameter explains it best."""
-    sure = [
-        max(found, key=lambda c: c.weight)
-        for name, found in causes.items()
-        if found and name not in trial.subject.input_names
-    ]
-    sure = [
-        cause for cause in sure if "Recovered" in cause.text or (" goes wrong in " in cause.text and cause.weight > 82)
-    ]
-    for name, found in causes.items():
-        best = max(found, key=lambda c: c.weight, default=None)
-        if not sure or name not in trial.subject.input_names:
-            continue
-        if best is None or (best.weight < 90 and best.text not in {cause.text for cause in sure}):
-            text = (
-                f"{trial.subject.name}: the gradient of {name} is wrong as well. It is made of everything behind it, "
-                f"so mend {sure[0].place} first and look again."
-            )
-            causes[name] = [Cause(sure[0].kind, text, 60, name)]
 
 
 def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, passed: dict[str, np.ndarray]) -> None:

@@ -43,15 +43,15 @@ def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | Non
 
 
 def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> Cause:
-    text = _place(flow, e, cone, suspect)
+    text, numbers = _place(flow, e, cone, suspect), tuple(sorted(cone.lines))
     given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
+    weight = SURE if len(numbers) < 4 else VAGUE
     if np.isnan(true).any():
-        return Cause("wiring", text, SURE if len(cone.lines) < 4 else VAGUE)
+        return Cause("wiring", text, weight, lines=numbers)
     found = _overwritten(suspect) or _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
     if found is None:
-        text += f" (Cosine with the truth {cosine(given, true):.3f}.)"
-        return Cause("wiring", text, SURE if len(cone.lines) < 4 else VAGUE)
-    return Cause(found.kind, f"{text} {found.text}", found.weight)
+        return Cause("wiring", f"{text} (Cosine with the truth {cosine(given, true):.3f}.)", weight, lines=numbers)
+    return Cause(found.kind, f"{text} {found.text}", found.weight, lines=numbers)
 
 
 def _overwritten(suspect: Suspect | None) -> Cause | None:
