@@ -61,6 +61,7 @@ def diagnose(
     diagnosis : Diagnosis
     """
     start = time.perf_counter()
+    untouched = gpt
     gpt, ids, targets = copy.deepcopy(gpt), np.asarray(ids), np.asarray(targets)
     logits, _ = gpt.forward(ids)
     result = Diagnosis(f"{type(gpt).__name__}, one batch of {'×'.join(map(str, ids.shape))}", [], [], logits.shape[-1])
@@ -102,6 +103,13 @@ def diagnose(
             *training_symptoms.look_at_flow(result.parts, flow),
             *training_symptoms.look_at_updates(result.parts, updates, lr),
         ]
+
+        def with_rate(rate: float) -> list[float]:
+            again = Diagnosis("", [], [], result.vocab_size)
+            short_run(copy.deepcopy(untouched), ids, targets, rate, steps, rng, optimizer, again)
+            return again.losses
+
+        result.findings += training_symptoms.look_at_smaller_rates(result, lr, with_rate)
     result.seconds = time.perf_counter() - start
     return result
 

@@ -45,10 +45,9 @@ class Diagnosis:
             f"  {'part':{width}}  {'|weights|':>9}  {'|gradient|':>10}  {'update/weight':>13}  {'output std':>10}"
         )
         for part in self.parts:
+            update = "-" if math.isnan(part.update) else f"{part.update:.1e}"  # a norm has no matrix
             flow = "" if math.isnan(part.activation) else f"{part.activation:10.3g}"
-            lines.append(
-                f"  {part.name:{width}}  {part.weight:9.3g}  {part.gradient:10.3g}  {part.update:13.1e}  {flow}"
-            )
+            lines.append(f"  {part.name:{width}}  {part.weight:9.3g}  {part.gradient:10.3g}  {update:>13}  {flow}")
         for finding in self.findings:
             lines += paragraph(finding.text, 2)
         if self.ok:

@@ -140,6 +140,31 @@ def look_at_run(result: Diagnosis, lr: float) -> Iterator[Cause]:
         yield Cause("learning-rate", text, 80, "loss")
 
 
+def look_at_smaller_rates(result: Diagnosis, lr: float, with_rate: Callable[[float], list[float]]) -> Iterator[Cause]:
+    """Would a smaller learning rate have come further? It is tried, but only where the loss has stopped falling.
+
+    How far weights move in a step does not tell: their size grows with the rate, and the share stays much the same.
+    """
+    if any(finding.kind in ("learning-rate", "sign", "not-finite", "step") for finding in result.findings):
+        return
+    losses = np.array(result.losses)
+    half = losses[len(losses) // 2 :]
+    stalls = (np.diff(half) > 0).sum() > 2 or half[0] - half[-1] < 0.05 * (losses[0] - losses[-1])
+    if len(losses) <= FEW or not stalls or losses[-1] < 0.3 * losses[0]:
+        return
+    for share, said in ((0.1, "a tenth"), (0.01, "a hundredth")):
+        other = with_rate(share * lr)[-1]
+        if other < 0.7 * losses[-1] and losses[-1] - other > 0.1:
+            moves = max((part.update for part in result.parts if math.isfinite(part.update)), default=math.nan)
+            text = (
+                f"The learning rate {lr:g} is too high: {len(losses) - 1} steps on this batch took the loss to "
+                f"{losses[-1]:.3f}, and with {said} of it to {other:.3f}. (In a step, weights changed by up to "
+                f"{moves:.1e} of themselves; once training is under way about 1e-3 is usual.)"
+            )
+            yield Cause("learning-rate", text, 84, "loss")
+            return
+
+
 def look_at_updates(parts: list[Part], updates: dict[str, list[float]], lr: float) -> Iterator[Cause]:
     """|change| / |weight|, part by part as in the table; about 1e-3 is usual."""
     low, high = HEALTHY_UPDATE

@@ -44,18 +44,13 @@ class Conduct:
         subject = self.trial.subject
         parts = []
         if subject.keeps_cache:
-            parts.append(
-                "keeps its cache on itself (a second forward before the backward destroys the first one's gradient)"
-            )
+            parts.append("keeps its cache on itself")
         if subject.rate:
             parts.append(f"takes the optimizer's step itself (what it changes at {subject.rate} = 1 was checked)")
         if self._overwrites():
-            parts.append("overwrites its gradients (a layer that is used twice loses one of them)")
+            parts.append("overwrites its gradients")
         if parts:
-            self.notes.append(
-                f"{subject.name} {listing(parts)}. That was not counted as a fault here; numpylm.module says how "
-                "ours avoid it."
-            )
+            self.notes.append(f"{subject.name} {listing(parts)}: no fault here; see numpylm.module.")
 
     def _overwrites(self) -> bool:
         """Whether a second backward replaces the gradient of an array instead of adding to it."""

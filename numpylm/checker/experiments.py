@@ -11,6 +11,7 @@ from numpylm.checker.subject import CheckError, Subject
 from numpylm.checker.trial import Conditions, Setup, Target, Trial
 
 CLOSE = 1e-4  # relative error that counts as right in an experiment: a real fault is far above
+CURED = 1e-2  # and it must be so much smaller than before: what only shrinks a small fault explains nothing
 PLACES = 6
 
 
@@ -45,14 +46,20 @@ class Laboratory:
     def __init__(self, trial: Trial, wrong: list[str]) -> None:
         self.trial = trial
         self.wrong = wrong
+        self.before = errors(trial, wrong)
 
-    def cured(self, setup: Setup | None = None, **conditions: Any) -> list[str]:
-        """Which of the wrong arrays are right under other conditions (none, if the layer refuses them)."""
+    def right(self, setup: Setup | None = None, **conditions: Any) -> dict[str, float]:
+        """The errors of the arrays that are right under other conditions (none, if the layer refuses them)."""
         try:
             found = errors(self._run(setup, **conditions), self.wrong)
         except CheckError:
-            return []
-        return [name for name in self.wrong if found.get(name, np.inf) < CLOSE]
+            return {}
+        return {name: error for name, error in found.items() if error < CLOSE}
+
+    def cured(self, setup: Setup | None = None, **conditions: Any) -> list[str]:
+        """Which of the wrong arrays become right under other conditions."""
+        found = self.right(setup, **conditions)
+        return [name for name, error in found.items() if not error > CURED * self.before[name]]
 
     def _run(self, setup: Setup | None, **conditions: Any) -> Trial:
         trial = Trial(setup or self.trial.setup, replace(self.trial.conditions, **conditions))

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from numpylm.checker import small
+from numpylm.checker.behaviour import behaviour
 from numpylm.checker.drawn import not_the_same_twice
 from numpylm.checker.evidence import Evidence, cosine, gather
-from numpylm.checker.experiments import CLOSE, Laboratory, errors
+from numpylm.checker.experiments import Laboratory
 from numpylm.checker.parts import detect
 from numpylm.checker.pinpoint import follow, pinpoint
 from numpylm.checker.recovered import recover
@@ -17,6 +19,7 @@ from numpylm.checker.rows import fewer_rows
 from numpylm.checker.shapes import unusable
 from numpylm.checker.structure import dependence, linear
 from numpylm.checker.subject import CheckError
+from numpylm.checker.together import together
 from numpylm.checker.trial import Conditions, Target, Trial
 from numpylm.checker.wiring import Causes, Check, inner_causes
 
@@ -39,7 +42,7 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
     causes: Causes = {row.name: unusable(trial.subject.name, targets[row.name][1]) for row in failing}
     with guarded(report):
-        behaviour(trial, [name for name, found in causes.items() if not found], causes)
+        behaviour(trial, strict, [name for name, found in causes.items() if not found], causes)
     wrong = [name for name, found in causes.items() if not found]
     root: Cause | None = None
     passed: dict[str, np.ndarray] = {}
@@ -52,7 +55,7 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     if root is not None and root.kind == "wiring":
         root = sharper(root, causes)
         causes = {name: [] for name in causes}
-    follows(causes, trial)
+    together(causes, trial)
     right = [row.name for row in report.rows if row.ok]
     for row in failing:
         if not causes[row.name] and root is not None:
@@ -94,55 +97,6 @@ def sharper(root: Cause, causes: Causes) -> Cause:
     return root if best.weight <= root.weight else replace(best, text=f"{best.text} {root.text}", place=root.place)
 
 
-def follows(causes: Causes, trial: Trial) -> None:
-    """An input's gradient is made of everything behind it: a clear fault in a parameter explains it best."""
-    sure = [
-        max(found, key=lambda c: c.weight)
-        for name, found in causes.items()
-        if found and name not in trial.subject.input_names
-    ]
-    sure = [
-        cause for cause in sure if "Recovered" in cause.text or (" goes wrong in " in cause.text and cause.weight > 82)
-    ]
-    for name, found in causes.items():
-        best = max(found, key=lambda c: c.weight, default=None)
-        if not sure or name not in trial.subject.input_names:
-            continue
-        if best is None or (best.weight < 90 and best.text not in {cause.text for cause in sure}):
-            text = (
-                f"{trial.subject.name}: the gradient of {name} is wrong as well. It is made of everything behind it, "
-                f"so mend {sure[0].place} first and look again."
-            )
-            causes[name] = [Cause(sure[0].kind, text, 60, name)]
-
-
-def behaviour(trial: Trial, names: list[str], causes: Causes) -> None:
-    """Arrays that are right if gradients start at zero and backward follows its own forward directly."""
-    error = errors(trial, names)
-    gentle = [name for name in names if error.get(name, np.inf) < CLOSE]
-    if not gentle:
-        return
-    layer = trial.subject.name
-    laboratory = Laboratory(trial, gentle)
-    for condition in ("dirty", "disturb"):
-        spoilt = set(gentle) - set(laboratory.cured(dirty=condition == "dirty", disturb=condition == "disturb"))
-        for name in spoilt:
-            if condition == "dirty":
-                text = (
-                    f"{layer}: the gradient of {name} is assigned (=) where it must be added (+=): what was there "
-                    "before, from another use of the parameter or another part of the batch, is lost. Right from "
-                    "zero, wrong otherwise."
-                )
-                causes[name].append(Cause("assigned", text, 99, name))
-            else:
-                text = (
-                    f"{layer}: the gradient of {name} is right if backward follows its forward directly, and wrong "
-                    "if another forward runs in between: something is kept on the layer (self.…) that belongs into "
-                    "the cache."
-                )
-                causes[name].append(Cause("state", text, 99, name))
-
-
 def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, passed: dict[str, np.ndarray]) -> None:
     """The formula itself is wrong: look at the numbers, at the Jacobians, and at kinder conditions."""
     gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
@@ -153,6 +107,11 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
     for name, e in gathered.items():
         e.others = others
         e.known |= passed
+        near_miss = small.explain(trial, e)
+        if near_miss is not None:
+            causes[name].append(near_miss)
+            if near_miss.weight > VAGUE:
+                continue  # patterns are made for large errors: in a small one they see what is not there
         causes[name] += detect(e)
         try:
             index = wrong[name][0]

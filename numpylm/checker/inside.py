@@ -256,10 +256,16 @@ def _which(log: Record, call: Call) -> str:
     return "" if len(same) == 1 else f" (call {number + 1} of {len(same)})"
 
 
+def _stretches(shape: tuple[int, ...], full: tuple[int, ...]) -> bool:
+    """Whether an array of one shape (a gain) can multiply one of the other without making it larger."""
+    last = full[len(full) - len(shape) :]
+    return len(shape) <= len(full) and all(a in (1, b) for a, b in zip(shape, last, strict=True))
+
+
 def place_evidence(log: Record, call: Call, true: Array) -> Evidence:
     """The gradient handed to an inner layer, as something to explain."""
     trial = log.trial
-    known = {name: k for name, k in known_arrays(trial).items() if k.shape == call.out.shape}
+    known = {name: k for name, k in known_arrays(trial).items() if _stretches(k.shape, call.out.shape)}
     known |= passed_on(log, call)
     indices = {name: v for name, v in named_inputs(trial) if isinstance(v, np.ndarray) and v.dtype.kind in "iu"}
     return Evidence(

@@ -10,6 +10,7 @@ from numpylm.checker.report import Cause
 from numpylm.checker.sizes import name_factor
 from numpylm.module import Array
 
+NO_FACTOR = 1e-3  # nobody forgets a factor so near to 1: a small error of another kind looks like one
 Detective = Callable[[Evidence], Cause | None]
 
 
@@ -17,7 +18,7 @@ def factor(e: Evidence) -> Cause | None:
     """a = c n: the wrong sign, or a constant too much or too little."""
     a, n = e.a[e.seen], e.n[e.seen]
     c = float(a @ n) / float(n @ n) if np.any(n) else 0.0
-    if not c or not e.equal(e.a, c * e.n) or abs(c - 1) < FIT:
+    if not c or not e.equal(e.a, c * e.n) or abs(c - 1) < NO_FACTOR:
         return None
     if abs(c + 1) < FIT:
         text = f"{e.what} has the wrong sign: it is -1 times the true one (cosine {cosine(e.a, e.n):.3f})."

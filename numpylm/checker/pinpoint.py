@@ -43,15 +43,15 @@ def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | Non
 
 
 def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> Cause:
-    text = _place(flow, e, cone, suspect)
+    text, numbers = _place(flow, e, cone, suspect), tuple(sorted(cone.lines))
     given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
+    weight = SURE if len(numbers) < 4 else VAGUE
     if np.isnan(true).any():
-        return Cause("wiring", text, SURE if len(cone.lines) < 4 else VAGUE)
+        return Cause("wiring", text, weight, lines=numbers)
     found = _overwritten(suspect) or _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
     if found is None:
-        text += f" (Cosine with the truth {cosine(given, true):.3f}.)"
-        return Cause("wiring", text, SURE if len(cone.lines) < 4 else VAGUE)
-    return Cause(found.kind, f"{text} {found.text}", found.weight)
+        return Cause("wiring", f"{text} (Cosine with the truth {cosine(given, true):.3f}.)", weight, lines=numbers)
+    return Cause(found.kind, f"{text} {found.text}", found.weight, lines=numbers)
 
 
 def _overwritten(suspect: Suspect | None) -> Cause | None:
@@ -73,7 +73,8 @@ def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
     right = [flow.label(value) for value in cone.right.values()]
     before = f"{listing(right)} {'is' if len(right) == 1 else 'are'} still right, " if right else ""
     if suspect is None:
-        return f"{e.what} goes wrong in backward, {_where(flow, cone)}: {before}what comes out is not."
+        after = f": {before}what comes out is not." if right else "."
+        return f"{e.what} goes wrong in backward, {_where(flow, cone)}{after}"
     name, owner = suspect.value.name, suspect.owner.name
     return f"{e.layer}.backward goes wrong in {_where(flow, cone)}: {before}{name} is not the gradient of {owner}."
 
@@ -91,14 +92,15 @@ def _where(flow: Flow, cone: Cone) -> str:
 def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
     """What stands there, and what should stand there, as products of what is known."""
     known = _known(flow, cone, given)
-    wrong, right = products.explain(given, known), products.explain(true, known)
+    upstream = float(flow.trial.dout) if not np.ndim(flow.trial.dout) else None
+    wrong, right = products.explain(given, known, upstream), products.explain(true, known, upstream)
     if right:
         now = f" Here it is {wrong}." if wrong else ""
         terms = (" - ", " + ")
         more = any(sign in right for sign in terms) and not any(sign in wrong for sign in terms)
         return Cause("missing-term" if more else "missing-factor", f"Right would be {right}.{now}", 84)
     used = {v.name for v in flow.rest} & _reads(flow, cone)  # what the lines use already is not missing
-    term = products.explain(true - given, {name: k for name, k in known.items() if name not in used})
+    term = products.explain(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
     if term:
         said = f"There is a term too much: {term[1:]}." if term.startswith("-") else f"A term is missing: {term}."
         return Cause("missing-term", said, 83)

@@ -15,8 +15,11 @@ Known = dict[str, Array]
 Product = tuple[str, Array]
 
 
-def explain(wanted: Array, known: Known) -> str:
-    """What an array is, made of known ones; empty if nothing fits. The plainest comes first."""
+def explain(wanted: Array, known: Known, upstream: float | None = None) -> str:
+    """What an array is, made of known ones; empty if nothing fits. The plainest comes first.
+
+    ``upstream`` is the upstream gradient where it is a single (random) number: coefficients are multiples of it.
+    """
     if not np.any(wanted):
         return ""
     scale = float(np.abs(wanted).max())
@@ -28,8 +31,29 @@ def explain(wanted: Array, known: Known) -> str:
             size = float(np.vdot(value, value))
             factor = float(np.vdot(value, wanted)) / size if size else 0.0
             if wanted.size > 4 and np.abs(factor * value - wanted).max() <= FIT * scale:
-                return f"-{text}" if abs(factor + 1) < FIT else f"{factor:.5g} * {text}"
+                return _times(factor, text, upstream)
     return ""
+
+
+def _times(factor: float, text: str, upstream: float | None) -> str:
+    """A product with a coefficient, in brackets where it is a sum; a random upstream gradient goes by its name."""
+    whole = f"({text})" if _is_sum(text) else text
+    if abs(factor + 1) < FIT:
+        return f"-{whole}"
+    if not upstream:
+        return f"{factor:.5g} * {whole}"
+    rest = factor / upstream
+    return ("" if abs(rest - 1) < FIT else f"{rest:.5g} * ") + f"the upstream gradient * {whole}"
+
+
+def _is_sum(text: str) -> bool:
+    """Whether a formula has a + or - outside all brackets, so that a factor would reach its first term only."""
+    depth = 0
+    for i, character in enumerate(text):
+        depth += (character in "([") - (character in ")]")
+        if not depth and text[i : i + 3] in (" + ", " - "):
+            return True
+    return False
 
 
 def candidates(shape: tuple[int, ...], known: Known) -> Iterator[Product]:

@@ -21,12 +21,15 @@ class Cause:
         How convincing it is, 0 to 100: the most convincing one is said first.
     place : str
         The parameter, input or inner layer that it is about.
+    lines : tuple of int
+        The lines of the student's own file to which the fault was narrowed down; empty if no lines were found.
     """
 
     kind: str
     text: str
     weight: float = 50.0
     place: str = ""
+    lines: tuple[int, ...] = ()
 
 
 KINDS = {
@@ -67,7 +70,7 @@ KINDS = {
     "inner": "an inner layer is wrong",
     "order": "inner layers go back in the wrong order",
     "bias-correction": "Adam's bias correction is wrong",
-    "epsilon": "Adam's epsilon is in the wrong place",
+    "epsilon": "epsilon is in the wrong place",
     "weight-decay": "weight decay is wrong",
     "moments": "Adam's running means are wrong",
     "step": "a parameter is not moved",

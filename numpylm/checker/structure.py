@@ -11,6 +11,7 @@ from numpylm.checker.evidence import FIT, Evidence
 from numpylm.checker.report import Cause
 from numpylm.checker.routes import moved, partial, routed
 from numpylm.checker.trial import Trial
+from numpylm.checker.window import along, window
 from numpylm.module import Array
 
 LARGEST = 500  # outputs; each costs one backward
@@ -80,7 +81,11 @@ def dependence(e: Evidence, trial: Trial, index: int) -> list[Cause]:
         return causes
     ink = FIT * float(np.abs(true).max(initial=0))
     n, a = (np.abs(j) > ink for j in (true, given))
-    causes += [cause for cause in (_causal(e, true, given, out_shape), _axes(e, n, a, out_shape)) if cause]
+    causes += [
+        cause
+        for cause in (_causal(e, true, given, out_shape), window(e, n, a, out_shape), _axes(e, n, a, out_shape))
+        if cause
+    ]
     if not causes and out_shape == e.a.shape:
         causes += [cause for cause in (_elementwise(e, trial, n, true, given),) if cause]
     return causes
@@ -103,7 +108,7 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
     """The forward looks back, and only back, along some axis; the backward does not, or not in the same way."""
     ink = FIT * float(np.abs(n).max(initial=0))
     for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
-        true, given = (_along(np.abs(j) > ink, out_shape, e.a.shape, axis) for j in (n, a))  # (out, in) positions
+        true, given = (along(np.abs(j) > ink, out_shape, e.a.shape, axis) for j in (n, a))  # (out, in) positions
         if true.shape[0] != true.shape[1] or len(true) < 3 or (true != np.tri(len(true), dtype=bool)).any():
             continue
         later, lost = np.argwhere(np.triu(given, 1)), np.argwhere(true & ~given)
@@ -134,13 +139,6 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
     return None
 
 
-def _along(j: Array, out_shape: tuple[int, ...], in_shape: tuple[int, ...], axis: int) -> Array:
-    """Whether anything at one place of an axis of the output depends on anything at a place of the input's axis."""
-    full = j.reshape(*out_shape, *in_shape)
-    keep = (axis, len(out_shape) + axis)
-    return np.asarray(full.any(axis=tuple(i for i in range(full.ndim) if i not in keep)))
-
-
 def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
     """An axis along which one of the two mixes positions and the other does not."""
     if len(out_shape) != e.a.ndim:
@@ -149,7 +147,7 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
         if out_shape[axis] != e.a.shape[axis] or out_shape[axis] < 2:
             continue
         off = ~np.eye(out_shape[axis], dtype=bool)
-        true, given = (bool((_along(j, out_shape, e.a.shape, axis) & off).any()) for j in (n, a))
+        true, given = (bool((along(j, out_shape, e.a.shape, axis) & off).any()) for j in (n, a))
         which = f"axis {axis}" + (", the batch" if axis == 0 and e.a.ndim > 2 else "")
         if given and not true:
             text = (

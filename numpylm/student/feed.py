@@ -1,12 +1,14 @@
 """What a student's layer is made with and fed: guessed from names, or as a function ``NAME_example(rng)`` says."""
 
 import copy
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from numpylm.checker.calls import CheckError, FinalError, call
+from numpylm.checker.report import plural
 from numpylm.checker.subject import Subject
 from numpylm.checker.trial import Setup, Trial
 from numpylm.student import guess
@@ -17,7 +19,7 @@ def prepare(item: Found, seed: int = 0) -> tuple[Any, tuple, list[str]]:
     """The subject, its inputs, and what to note about them; raises CheckError if none can be found that work."""
     rng = np.random.default_rng(seed)
     if item.example is not None:
-        return *_from_example(item, rng), []
+        return *from_example(item, rng), []
     return _search(item, build(item, rng) if item.kind == "layer" else item.target, rng)
 
 
@@ -122,11 +124,42 @@ def _advice(item: Found, failed: tuple[CheckError, tuple] | None) -> str:
     )
 
 
-def _from_example(item: Found, rng: np.random.Generator) -> tuple[Any, tuple]:
+def from_example(item: Found, rng: np.random.Generator) -> tuple[Any, tuple]:
+    """The subject and its inputs, as the student's NAME_example(rng) says; also if it names what is known already.
+
+    Raises
+    ------
+    CheckError
+        If the example itself is to blame: no object where one is needed, or another number of inputs.
+    """
     assert item.example is not None
-    given = call(f"{item.name}_example", item.example, rng)
+    name = f"{item.name}_example"
+    given = call(name, item.example, rng)
     values = given if isinstance(given, tuple) else (given,)
-    return (values[0], values[1:]) if item.kind == "layer" else (item.target, values)
+    target, first = item.target, values[0] if values else None
+    is_object = inspect.isclass(target) and isinstance(first, target)
+    if is_object or first is target or (isinstance(target, tuple) and any(first is f for f in target if callable(f))):
+        values = values[1:]
+    if item.kind == "layer":
+        target = first if is_object else build(item, rng)
+    _fits(name, target, values, skip_first=item.kind == "context")
+    return target, values
+
+
+def _fits(name: str, target: Any, values: tuple, skip_first: bool) -> None:
+    """Whether a forward can be called with so many inputs; if not, it is the example that is wrong."""
+    forward = target[0] if isinstance(target, tuple) else target.forward
+    try:
+        parameters = inspect.signature(forward)
+        parameters.bind(*([None] * (len(values) + skip_first)))
+    except ValueError:  # a forward without a signature: it must be tried
+        return
+    except TypeError as error:
+        types = ", ".join(type(value).__name__ for value in values) or "nothing"
+        raise CheckError(
+            f"{name}(rng) gives {plural(len(values), 'input')} ({types}), but forward{parameters} cannot be called "
+            f"with them: {error}. The example returns the inputs as a tuple; for a class, an object of it comes first."
+        ) from error
 
 
 def build(item: Found, rng: np.random.Generator, unknown: tuple = (), **sizes: int | float) -> Any:

@@ -95,6 +95,11 @@ def role(name: str) -> str:
     return "bias" if BIAS.search(name.partition(",")[0].split(".")[-1]) else "weight"
 
 
+def _plain(name: str) -> str:
+    """A name without case and underscores: ln1.weight is ln_1.weight."""
+    return name.lower().replace("_", "")
+
+
 def nearest(name: str, shape: tuple, left: list) -> Any:
     """Among our parameters of that shape (or its transpose): the same name, letter or role, or the first."""
     same = [entry for entry in left if np.shape(entry[1]) == shape]
@@ -104,7 +109,7 @@ def nearest(name: str, shape: tuple, left: list) -> Any:
     letter = next(
         (c for c in "qkv" if any(form in lower for form in (f"w{c}", f"w_{c}", f"b_{c}", f"{c}_", f"b{c}"))), ""
     )
-    by_name = [entry for entry in same if entry[0] == name]
+    by_name = [entry for entry in same if _plain(entry[0]) == _plain(name)]
     by_letter = [entry for entry in same if letter and entry[0].endswith(f"part {letter}")]
     output = [entry for entry in same if "part" not in entry[0]] if not letter else []
     by_end = [entry for entry in same if entry[0].split(".")[-1] == name.split(".")[-1]]

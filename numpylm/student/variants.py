@@ -12,6 +12,22 @@ _ROOT = "rstd = 1 / np.sqrt(variance + self.eps)  # (..., 1)"
 _SCALE = "scale = 1 / math.sqrt(q.shape[-1])"
 _MEAN = "loss = float(nll[counted].sum(dtype=np.float64)) / max(n, 1)"
 _ACTIVE = "active, gelu_cache = gelu(hidden, self.gelu_approximate)  # (..., 4C)"
+_PRE_NORM = """normed, ln_1_cache = self.ln_1.forward(x)
+attended, attn_cache = self.attn.forward(normed, rng)
+...
+x = x + attended
+...
+normed, ln_2_cache = self.ln_2.forward(x)
+thought, mlp_cache = self.mlp.forward(normed)
+...
+x = x + thought"""
+_POST_NORM = """attended, attn_cache = self.attn.forward(x, rng)
+...
+x, ln_1_cache = self.ln_1.forward(x + attended)
+...
+thought, mlp_cache = self.mlp.forward(x)
+...
+x, ln_2_cache = self.ln_2.forward(x + thought)"""
 
 CHANGES: tuple[_Change, ...] = (
     ("layers", "LayerNorm", _NORM, _NORM.replace("/ C", "/ (C - 1)"), "the unbiased variance, divided by C - 1; LayerNorm divides by C"),
@@ -24,6 +40,7 @@ CHANGES: tuple[_Change, ...] = (
     ("layers", "LayerNorm", _ROOT, "rstd = 1 / (variance + self.eps)", "a division by the variance instead of its root"),
     ("layers", "LayerNorm", "centred = x - x.mean(axis=-1, keepdims=True)", "centred = x", "no subtraction of the mean (RMSNorm)"),
     ("layers", "LayerNorm", "centred = x - x.mean(axis=-1, keepdims=True)", "centred = x - x.mean(axis=1, keepdims=True)", "the mean taken over axis 1 instead of the last"),
+    ("layers", "LayerNorm", f"centred = x - x.mean(axis=-1, keepdims=True)\n...\n{_NORM}", "centred = x - x.mean(axis=1, keepdims=True)\n...\nvariance = (centred * centred).mean(axis=1, keepdims=True)", "mean and variance taken over axis 1 instead of the last"),
     ("layers", "LayerNorm", "y = xhat * self.weight.data", "y = xhat * 1.0", "no gain"),
     ("layers", "LayerNorm", "y += self.bias.data", "pass", "no bias"),
     ("layers", "Linear", "y += self.bias.data", "pass", "no bias"),
@@ -49,6 +66,7 @@ CHANGES: tuple[_Change, ...] = (
     ("transformer", "MLP", _ACTIVE, "active, gelu_cache = gelu(hidden, \"none\")", "the exact GELU; GPT-2 has the tanh form"),
     ("transformer", "MLP", _ACTIVE, "active, gelu_cache = np.maximum(hidden, 0), None", "ReLU (the 2017 paper) instead of GELU"),
     ("transformer", "Block", "normed, ln_2_cache = self.ln_2.forward(x)", "normed, ln_2_cache = x, None", "no norm before the MLP"),
+    ("transformer", "Block", _PRE_NORM, _POST_NORM, "the norms after the residual sums (post-norm, the 2017 paper), where GPT-2 has them first"),
     ("transformer", "Block", "x = x + attended", "x = attended", "no residual around the attention"),
     ("transformer", "Block", "x = x + thought", "x = thought", "no residual around the MLP"),
 )  # fmt: skip

@@ -609,7 +609,7 @@ LAYERS = (
         "rstd = 1 / (np.sqrt(variance) + self.eps)  # (..., 1)",
         "ε stands outside the root in forward; the backward is that of ε inside.",
         "For rows of ordinary size ε does not matter.",
-        "missing-term",
+        "epsilon",
         "x",
         _quiet_layer_norm,
     ),

@@ -1,0 +1,44 @@
+"""Gradients that are almost right: no term is missing there, but an ε, or something as small, differs."""
+
+import numpy as np
+
+from numpylm.checker.evidence import Evidence, cosine
+from numpylm.checker.experiments import errors
+from numpylm.checker.report import Cause
+from numpylm.checker.subject import CheckError, is_float
+from numpylm.checker.trial import Trial
+
+SMALL = 1e-3  # share of the largest entry: what is wrong by less is almost right
+SHRINK = 1e-3  # inputs are made so much smaller,
+GROWS = 100.0  # and an error that grows so much by it is that of a constant beside them: an ε
+
+
+def explain(trial: Trial, e: Evidence) -> Cause | None:
+    """How large a small error is, and whether it grows where inputs are smaller."""
+    gap = float(np.nanmax(np.abs(e.a - e.n), initial=0)) / e.scale
+    if gap > SMALL:
+        return None
+    text = (
+        f"{e.what} is almost right: wrong by {gap:.1e} of its largest entry (cosine {cosine(e.a, e.n):.6f}), too "
+        "little for a term or a factor that is missing."
+    )
+    grown = _on_smaller_inputs(trial, e.name)
+    if grown > GROWS * max(gap, 1e-9):
+        text += (
+            f" With inputs 1000 times smaller it is wrong by {grown:.1e}: an ε stands elsewhere in backward than in "
+            "forward. If forward divides by σ + ε or by √(σ² + ε), backward must use that very number, ε and all."
+        )
+        return Cause("epsilon", text, 92, e.name)
+    text += " Look at small constants (ε), and at numbers that forward and backward do not compute in the same way."
+    return Cause("unknown", text, 60, e.name)
+
+
+def _on_smaller_inputs(trial: Trial, name: str) -> float:
+    """The error of one array when all floating-point inputs are 1000 times smaller; 0 where that cannot be told."""
+    setup = trial.setup
+    inputs = tuple(SHRINK * value if is_float(value) and np.size(value) > 1 else value for value in setup.inputs)
+    try:
+        error = errors(Trial(setup.replace(inputs=inputs), trial.conditions), [name])[name]
+    except CheckError:
+        return 0.0
+    return error if np.isfinite(error) else 0.0

@@ -1,0 +1,96 @@
+"""Does a student's forward give what ours gives, and if not, what is it?"""
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+
+from numpylm.checker.calls import CheckError
+from numpylm.checker.evidence import Evidence, cosine
+from numpylm.checker.parts import detect
+from numpylm.checker.report import Cause, Row
+from numpylm.checker.subject import Subject
+from numpylm.module import Array
+from numpylm.student.references import Builder, H
+from numpylm.student.variants import worlds
+
+CLOSE = 1e-9  # two forwards are the same if they differ by no more than this share of the largest value
+
+
+def run(subject: Subject, inputs: tuple) -> Array:
+    """The output, in float64."""
+    options = {"rng": np.random.default_rng(7)} if "rng" in subject.signature.parameters else {}
+    out, _ = subject.forward(*copy.deepcopy(inputs), **options)
+    return np.asarray(out, dtype=np.float64)
+
+
+def forward_row(
+    title: str, got: Array, ours: Subject, inputs: tuple, name: str, build: Builder, called: dict[str, str]
+) -> Row:
+    """The first row of the table. ``called`` says what the student calls each of our parameters."""
+    want = run(ours, inputs)
+    if got.shape != want.shape:
+        text = f"{title}: the output has shape {got.shape}, ours {want.shape}."
+        return Row("forward", got.shape, np.inf, False, text, [Cause("shape", text, 100, "forward")])
+    if not np.isfinite(got).all():
+        text = f"{title}: the output holds NaN or infinity, ours does not."
+        return Row("forward", got.shape, np.inf, False, text, [Cause("not-finite", text, 100, "forward")])
+    gap = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-300))
+    row = Row("forward", got.shape, gap, gap <= CLOSE)
+    if not row.ok:
+        known = next((said for said, other in _others(ours, inputs, build, called) if _same(other, got, want)), "")
+        text = f"{title}: the forward is that of {name} with {known}."
+        row.explain([Cause("forward", text, 95, "forward")] if known else _from_numbers(title, got, want))
+    return row
+
+
+def _same(other: Array, got: Array, want: Array) -> bool:
+    """Whether another forward is the student's, and not ours."""
+    near = other.shape == got.shape and bool(np.abs(other - got).max() <= CLOSE * np.abs(want).max())
+    return near and not np.array_equal(other, want)
+
+
+def _others(ours: Subject, inputs: tuple, build: Builder, called: dict[str, str]) -> Iterator[tuple[str, Array]]:
+    """Forwards that are not ours: known variants, and ours with the sign of one parameter turned."""
+    for said, world in worlds():
+        other = Subject(build(world))
+        if len(other.parameters) != len(ours.parameters):
+            continue
+        for (_, parameter), (_, value) in zip(other.parameters, ours.parameters, strict=True):
+            parameter.data = value.data
+        try:
+            yield said, run(other, inputs)
+        except CheckError:
+            continue
+    for name, parameter in ours.parameters:
+        value = parameter.data
+        try:
+            parameter.data = -value
+            yield f"the sign of {called.get(name, name)} turned: -{name} where ours has +{name}", run(ours, inputs)
+        finally:
+            parameter.data = value
+
+
+def _from_numbers(title: str, got: Array, want: Array) -> list[Cause]:
+    """A pattern in the two outputs, or the place where they differ most."""
+    causes = []
+    words = {
+        "the gradient of …": "the output",
+        "True minus given": "Ours minus yours",
+        "given minus true": "yours minus ours",
+        "the true one": "ours",
+        "true": "our",
+    }
+    for cause in detect(Evidence(title, "…", got, want, None, {}, {}, {}, (H,))):
+        text = cause.text
+        for old, new in words.items():
+            text = text.replace(old, new)
+        causes.append(Cause("forward", text, cause.weight, "forward"))
+    if not causes:
+        worst = tuple(int(i) for i in np.unravel_index(int(np.abs(got - want).argmax()), got.shape))
+        text = (
+            f"{title}: the output differs (cosine {cosine(got, want):.4f}). Worst at {list(worst)}: yours "
+            f"{got[worst]:.6g}, ours {want[worst]:.6g}. Gradients below belong to your forward, whatever it is."
+        )
+        causes.append(Cause("forward", text, 10, "forward"))
+    return causes
