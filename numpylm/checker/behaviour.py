@@ -18,7 +18,7 @@ def behaviour(trial: Trial, strict: Trial, names: list[str], causes: Causes) -> 
     for condition, cause in (("dirty", _assigned), ("disturb", _state)):
         if not gentle or not getattr(strict.conditions, condition):
             continue
-        still = laboratory.right(**{condition: True})
+        still = laboratory.right(dirty=condition == "dirty", disturb=condition == "disturb")
         for name in gentle:
             if name not in still:
                 causes[name].append(cause(trial.subject.name, name))

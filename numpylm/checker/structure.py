@@ -81,11 +81,8 @@ def dependence(e: Evidence, trial: Trial, index: int) -> list[Cause]:
         return causes
     ink = FIT * float(np.abs(true).max(initial=0))
     n, a = (np.abs(j) > ink for j in (true, given))
-    causes += [
-        cause
-        for cause in (_causal(e, true, given, out_shape), window(e, n, a, out_shape), _axes(e, n, a, out_shape))
-        if cause
-    ]
+    seen = (_causal(e, true, given, out_shape), window(e, n, a, out_shape), _axes(e, n, a, out_shape))
+    causes += [cause for cause in seen if cause]
     if not causes and out_shape == e.a.shape:
         causes += [cause for cause in (_elementwise(e, trial, n, true, given),) if cause]
     return causes

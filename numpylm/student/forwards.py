@@ -62,13 +62,13 @@ def _others(ours: Subject, inputs: tuple, build: Builder, called: dict[str, str]
             yield said, run(other, inputs)
         except CheckError:
             continue
-    for name, parameter in ours.parameters:
-        value = parameter.data
+    for name, mine in ours.parameters:
+        kept = mine.data
         try:
-            parameter.data = -value
+            mine.data = -kept
             yield f"the sign of {called.get(name, name)} turned: -{name} where ours has +{name}", run(ours, inputs)
         finally:
-            parameter.data = value
+            mine.data = kept
 
 
 def _from_numbers(title: str, got: Array, want: Array) -> list[Cause]:
