@@ -269,6 +269,22 @@ def same_cells(book: Any, path: Path) -> bool:
     return [(c.cell_type, c.source) for c in there.cells] == [(c.cell_type, c.source) for c in book.cells]
 
 
+def complaint(path: Path) -> str:
+    """What is wrong with the outputs of a committed solution; "" if it was executed and every check passed."""
+    import nbformat
+
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    if any(cell.execution_count is None for cell in cells):
+        return "was not executed"
+    outputs = [output for cell in cells for output in cell.outputs]
+    if any(output.output_type == "error" for output in outputs):
+        return "stops with an error"
+    text = "\n".join(output.text for output in outputs if output.output_type == "stream")
+    right = set(re.findall(r"^✓ ([\w-]+): right", text, re.MULTILINE))
+    wanted = {cell.name for cell in exercise_cells(SOURCES / f"{path.stem}.py")}
+    return "" if right == wanted else f"does not solve {', '.join(sorted(wanted - right))}"
+
+
 def main() -> int:
     """See the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -290,6 +306,8 @@ def main() -> int:
                 stale.append(f"{path.stem}.ipynb")
             if not same_cells(notebook(path, solved=True), HERE / "solutions" / f"{path.stem}.ipynb"):
                 stale.append(f"solutions/{path.stem}.ipynb")
+            elif said := complaint(HERE / "solutions" / f"{path.stem}.ipynb"):
+                stale.append(f"solutions/{path.stem}.ipynb ({said})")
     if stale:
         print(f"these do not belong to their sources: {', '.join(stale)}; run python notebooks/build.py")
         return 1

@@ -127,7 +127,7 @@ def build_parser() -> Parser:
     course = add("course", run_course, "the lessons and exercises in notebooks/, and what has passed on this machine")
     course.add_argument("name", nargs="?", help="a lesson (04) or an exercise (Linear), in detail")
     course.add_argument("--collect", type=Path, metavar="FILE", help="write all layers that passed into one module")
-    course.add_argument("--reset", action="store_true", help="begin anew (the old progress is kept as course.json.old)")
+    course.add_argument("--reset", action="store_true", help="begin anew (the old progress is kept)")
     score = add("evaluate", run_evaluate, "score a trained model on text")
     score.add_argument("run", type=Path, help="run folder or checkpoint")
     score.add_argument("--data", nargs="+", required=True, help="text files or folders")
@@ -385,9 +385,11 @@ def run_course(args: argparse.Namespace) -> int:
     from numpylm.course import overview, progress
     from numpylm.course.collect import collect
 
+    if sum(map(bool, (args.reset, args.collect, args.name))) > 1:
+        raise ValueError("numpylm course: a lesson or exercise, --collect FILE and --reset: choose one of them")
     if args.reset:
-        progress.reset()
-        print(f"{progress.progress_file()}: nothing is solved any more")
+        kept = progress.reset()
+        print(f"nothing is solved any more; what was, is kept in {kept}" if kept else "nothing was solved yet")
     elif args.collect:
         count = collect(args.collect)
         print(f"{args.collect}: {count} parts are your own; numpylm gradcheck --file {args.collect} checks them")

@@ -110,6 +110,44 @@ def test_source_of_brings_helpers_constants_and_earlier_exercises():
     assert "from numpylm.functional import relu" in text
 
 
+VARIANTS = {
+    "a default argument": ("HALF = 0.5", "def my_gelu(x, c=HALF):\n    return c * x, x\n"),
+    "a tuple": ("PAIR = (1, 2)", "def my_gelu(x):\n    return PAIR[0] * x, x\n"),
+    "an array": ("A = np.ones(3)", "def my_gelu(x):\n    return A * x, x\n"),
+    "a lambda": ("half = lambda x: x / 2", "def my_gelu(x):\n    return half(x), x\n"),
+    "something made of a function": ("erf = np.vectorize(math.erf)", "def my_gelu(x):\n    return erf(x), x\n"),
+    "a partial": ("import functools\nadd = functools.partial(max, 1)", "def my_gelu(x):\n    return add(x), x\n"),
+    "an own base class": (
+        "class Base:\n    def twice(self):\n        return 2",
+        "class my_gelu(Base):\n    def f(self):\n        pass\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("first", VARIANTS.values(), ids=VARIANTS.keys())
+def test_whatever_stands_in_another_cell_goes_along(first, tmp_path, capsys):
+    outside, code = first
+    space = {"__name__": "cells"}
+    _cell("import math\nimport numpy as np\n", space, "/cells/1")
+    _cell(outside, space, "/cells/2")
+    _cell(code, space, "/cells/3")
+    _cell("def my_gelu_backward(dout, cache):\n    return dout\n", space, "/cells/4")
+    source = source_of(space["my_gelu"], space["my_gelu_backward"])
+    progress.record("gelu", source, ("my_gelu", "my_gelu_backward"))
+    assert collect(tmp_path / "mine.py") == 1, capsys.readouterr().out
+    module = _module(tmp_path / "mine.py")
+    assert module.gelu is module.my_gelu
+
+
+def test_what_cannot_stand_alone_is_replaced_by_ours_and_said(tmp_path, capsys):
+    names = ("my_gelu", "my_gelu_backward")
+    code = "def my_gelu(x):\n    return LOST * x, x\n\n\ndef my_gelu_backward(dout, cache):\n    return dout\n"
+    progress.record("gelu", code, names)
+    assert collect(tmp_path / "mine.py") == 0
+    assert "it uses LOST" in capsys.readouterr().out
+    assert _module(tmp_path / "mine.py").gelu is numpylm.gelu
+
+
 def _module(path):
     spec = importlib.util.spec_from_file_location("my_gpt_under_test", path)
     module = importlib.util.module_from_spec(spec)

@@ -58,6 +58,8 @@ print(f"V = {V} different characters, {len(train):,} tokens to learn from, {len(
 #
 # @hint A nudge
 # All the tokens before are `ids[:-1]`, all the tokens after are `ids[1:]`: the same length, shifted by one.
+# @hint The formula
+# $P(y \mid x) = (1 + \text{count}(x, y)) \,/\, \sum_{y'} (1 + \text{count}(x, y'))$
 # @hint Almost code
 # ```python
 # counts = np.ones((vocab_size, vocab_size))
@@ -456,6 +458,8 @@ print(f"validation loss: learnt {learnt:.3f}, counted {bigram:.3f} nats per toke
 #
 # @hint A nudge
 # One bit is ln 2 = 0.693 nats, so a number of bits is *larger* than the same thing in nats.
+# @hint The formula
+# perplexity $= e^L$; bits per byte $= L \cdot \text{tokens} / (\ln 2 \cdot \text{bytes})$
 # @hint Almost code
 # ```python
 # return math.exp(…), … / math.log(2) / n_bytes

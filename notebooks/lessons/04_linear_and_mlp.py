@@ -102,6 +102,8 @@ plt.show()
 #
 # @hint A nudge
 # Three lines, one for each gradient; each is in the table above.
+# @hint The formula
+# $dx = dy\, W^T$, $dW = x^T dy$, $db_j = \sum_n dy_{nj}$
 # @hint Almost code
 # ```python
 # dx = dy @ …
@@ -373,6 +375,9 @@ plt.show()
 #
 # @hint A nudge
 # The forward goes c_fc, gelu, c_proj. The backward goes c_proj, gelu, c_fc.
+# @hint The formula
+# $y = \text{gelu}(x W_1 + b_1) W_2 + b_2$. With $h = x W_1 + b_1$ and $a = \text{gelu}(h)$, back from $dy$: $da$ by c_proj's
+# backward, $dh = da \cdot \text{gelu}'(h)$, $dx$ by c_fc's backward.
 # @hint Almost code
 # ```python
 # c_fc_cache, gelu_cache, c_proj_cache = cache
@@ -433,6 +438,8 @@ MLP = check("MLP", MyMLP)
 #
 # @hint A nudge
 # `rng.random(x.shape)` gives uniform numbers in [0, 1). Which share of them is at least p?
+# @hint The formula
+# $y = x \cdot m / (1 - p)$ and $dx = dy \cdot m / (1 - p)$, with the same $m$: 1 where a number is kept, 0 where it is dropped.
 # @hint Almost code
 # ```python
 # if rng is None or self.p == 0:

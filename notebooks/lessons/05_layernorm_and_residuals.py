@@ -61,6 +61,8 @@ plt.show()
 #
 # @hint A nudge
 # `x.mean(axis=-1, keepdims=True)` has shape (..., 1) and broadcasts against x.
+# @hint The formula
+# $\hat x = (x - \mu)\, r$ with $r = 1/\sqrt{\sigma^2 + \varepsilon}$, $\mu = \text{mean}(x)$, $\sigma^2 = \text{mean}((x - \mu)^2)$, all over the last axis
 # @hint Almost code
 # ```python
 # centred = x - …                                                   # (..., C)
@@ -133,6 +135,8 @@ normalize = check("normalize", my_normalize)
 #
 # @hint A nudge
 # Both means run over the last axis and keep it: `keepdims=True`.
+# @hint The formula
+# $dx = r\,\big(g - \text{mean}(g) - \hat x \cdot \text{mean}(g \hat x)\big)$, with $g$ = `dxhat`
 # @hint Almost code
 # ```python
 # xhat, rstd = cache

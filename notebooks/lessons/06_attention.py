@@ -40,6 +40,8 @@ rng = np.random.default_rng(0)
 #
 # @hint A nudge
 # `np.tri(T)` has ones on and below the diagonal.
+# @hint The formula
+# $A_{ts} = 1/(t+1)$ for $s \le t$, else 0
 # @hint Almost code
 # ```python
 # weights = np.tri(T)
@@ -175,6 +177,8 @@ print("each row sums to 0:", jacobian.sum(axis=1).round(15))
 #
 # @hint A nudge
 # The sum runs over the last axis and keeps it.
+# @hint The formula
+# $dz = p \cdot (dp - \sum_i dp_i\, p_i)$, the sum along the last axis, kept as (…, 1)
 # @hint Almost code
 # ```python
 # p = cache
@@ -384,6 +388,8 @@ print("wrong: head 0 has all channels of the first one and a half positions\n", 
 #
 # @hint A nudge
 # Merging undoes the two steps in the opposite order: first swap back, then reshape.
+# @hint The formula
+# (B, T, C) → (B, T, H, D) → (B, H, T, D), and back: (B, H, T, D) → (B, T, H, D) → (B, T, C)
 # @hint Almost code
 # ```python
 # B, T, C = x.shape

@@ -52,6 +52,8 @@ rng = np.random.default_rng(0)
 #
 # @hint A nudge
 # `np.add.at(array, index, values)` adds every time.
+# @hint The formula
+# $dW_v = \sum_{n\,:\,\text{id}_n = v} dy_n$, added to what is in `weight.grad`
 # @hint Almost code
 # ```python
 # ids = cache

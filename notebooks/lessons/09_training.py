@@ -624,8 +624,8 @@ plt.show()
 
 # %% [markdown]
 # **What the left picture says.** Within these sizes, each doubling of the parameters multiplies the loss above the
-# floor by about the same factor, $2^{-b}$. From small and cheap models one can say what a larger one will reach. That
-# is how large models are planned (Kaplan et al. 2020, arXiv:2001.08361, equation 1.1).
+# floor by about the same factor, $2^{-b}$. From small and cheap models one can say roughly what a larger one will
+# reach: here the line missed it by less than a tenth of a nat. That is how large models are planned (Kaplan et al. 2020, arXiv:2001.08361, equation 1.1).
 #
 # **What the right picture says.** With little text, the loss falls with the amount of text by a law of the same form.
 # The last point is far above the line: there, text is not what is missing any more. The model is too small for it and
@@ -634,7 +634,7 @@ plt.show()
 #
 # $$\text{loss} \approx E + \frac{A}{N^\alpha} + \frac{B}{D^\beta}$$
 #
-# with $N$ parameters, $D$ tokens, and a floor $E$ that nobody knows for real text; it had to be fitted, too. They found
+# with $N$ parameters, $D$ tokens (not the head size here), four fitted numbers $A$, $B$, $\alpha$, $\beta$, and a floor $E$ that nobody knows for real text; it had to be fitted, too. They found
 # $\alpha$ and $\beta$ to be nearly equal, and concluded that a model and its text should grow together: twice the
 # parameters, twice the tokens.
 #
@@ -660,7 +660,8 @@ print(f"{'GPT-3':25} 3.1e+23 operations (Brown et al. 2020, table D.1)")
 # - tell over- from underfitting, and say what helps;
 # - fit a scaling law, predict with it, and know where it ends.
 #
-# And you have a language model of your own, every gradient of it written by hand.
+# And you have a language model of your own, every gradient of the model written by hand. (The loss is the
+# library's: yours of lesson 02 does the same, and ours also leaves out what fills up a window.)
 #
 # ## Three questions
 #

@@ -66,6 +66,8 @@ plt.show()
 # $$H(p) = -\sum_j p_j \log p_j$$
 #
 # $e^{H}$ is the number of equally likely tokens that would be as hard to guess. A token with $p_j = 0$ adds nothing.
+# (H(p) is the entropy; H alone still counts heads. And from section 3 on, T in a formula is the temperature; in a shape, (T, V),
+# it counts positions.)
 
 
 # %%

@@ -49,7 +49,7 @@ def sentence(name: str, verdict: Verdict) -> str:
         solved = progress.load()
     except ValueError:
         solved = {}
-    done = sum(exercise.name in solved for exercise in lesson.exercises)
+    done = sum(exercise.name in {*solved, name} for exercise in lesson.exercises)
     remark = f" ({verdict.text})" if verdict.text else ""
     return f"✓ {name}: right{remark}. {done} of {len(lesson.exercises)} in this lesson."
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpylm.checker.evidence import Evidence
 from numpylm.checker.explain import detect
 from numpylm.checker.report import Report, plural
-from numpylm.checker.shapes import shape_hint
 from numpylm.checker.subject import describe
 from numpylm.course.exercise import Exercise, Result, Test, Verdict
 from numpylm.gradcheck import gradcheck
@@ -19,6 +18,7 @@ from numpylm.student import Found, compare
 
 Rng = np.random.Generator
 Cases = Callable[[Rng], Iterable[tuple]]
+ABOUT_OUTPUTS = {"sign", "factor", "transposed", "reshaped", "permuted", "swapped"}
 TOLERANCE = 1e-8  # share of the largest number by which an output may differ from ours
 
 
@@ -137,12 +137,14 @@ def differ(got: Any, want: Any, args: tuple, function: Callable) -> str:
             if problem := differ(g, w, args, function):
                 return f"output {i + 1} of {len(want)}: {problem}"
         return ""
-    if isinstance(want, (np.ndarray, float, np.floating)) and not isinstance(want, bool):
+    if isinstance(want, (np.ndarray, float, np.floating)):
         return _differ_in_numbers(got, want, args, function)
     return "" if equal(got, want) else f"expected {_say(want)}, got {_say(got)}"
 
 
 def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> str:
+    if isinstance(got, tuple) and len(got) == 2 and isinstance(got[0], np.ndarray):
+        return "got a pair where one thing is expected. A forward returns (out, cache): take out alone"
     if isinstance(want, np.ndarray) and isinstance(got, (list, tuple)):
         return f"expected an array, got a {type(got).__name__}: np.array(…) makes one"
     try:
@@ -153,8 +155,8 @@ def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> 
     if x.dtype.kind not in "fiub":
         return f"expected numbers, got {_say(got)}"
     if x.shape != y.shape:
-        return f"wrong shape: expected {y.shape or 'one number'}, got {x.shape or 'one number'}" + shape_hint(
-            y.shape, x.shape
+        return f"wrong shape: expected {y.shape or 'one number'}, got {x.shape or 'one number'}" + (
+            ": transposed?" if x.shape != y.shape and sorted(x.shape) == sorted(y.shape) else ""
         )
     bad = ~np.isfinite(x) & np.isfinite(y)
     if bad.any():
@@ -184,6 +186,7 @@ def _pattern(x: np.ndarray, y: np.ndarray, args: tuple, function: Callable) -> s
         )
     e = Evidence("", "…", x.astype(np.float64), y.astype(np.float64), None, {}, sizes, {}, (2, 3, 4))
     causes = sorted(detect(e), key=lambda cause: -cause.weight)
+    causes = [cause for cause in causes if cause.kind in ABOUT_OUTPUTS]  # the others speak of gradients
     if not causes or causes[0].weight < 60:
         return ""
     text = causes[0].text.replace(": the gradient of …", "the output").replace("the true one", "the right one")

@@ -28,7 +28,7 @@ def overview(solved: dict[str, Solved]) -> str:
 def details(name: str, solved: dict[str, Solved]) -> str:
     """One lesson ("04") or one exercise ("Linear"): its tasks, or the code that passed."""
     for lesson in LESSONS:
-        if name in (lesson.number, lesson.name):
+        if name.zfill(2) in (lesson.number, lesson.name):
             return _lesson_details(lesson, solved)
     exercise = find(name)
     found = solved.get(name)

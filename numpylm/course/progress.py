@@ -1,5 +1,6 @@
 """What has been solved on this machine: one small JSON file in the home folder."""
 
+import itertools
 import json
 import os
 from dataclasses import dataclass
@@ -36,12 +37,17 @@ def load() -> dict[str, Solved]:
     path = progress_file()
     if not path.exists():
         return {}
-    found = read_json(path)
     try:
+        found = read_json(path)
         assert isinstance(found, dict)
-        return {name: Solved(e["day"], e["source"], tuple(e["names"])) for name, e in found.items()}
-    except (AssertionError, KeyError, TypeError):
-        raise ValueError(f"{path} is not a progress file of the course; move it away to begin anew") from None
+        solved = {name: Solved(e["day"], e["source"], tuple(e["names"])) for name, e in found.items()}
+        assert all(isinstance(text, str) for s in solved.values() for text in (s.day, s.source, *s.names))
+    except (AssertionError, KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{path} is damaged, or no progress file of the course: numpylm course --reset moves it away and begins "
+            "anew"
+        ) from None
+    return solved
 
 
 def record(name: str, source: str, names: tuple[str, ...]) -> None:
@@ -55,8 +61,11 @@ def record(name: str, source: str, names: tuple[str, ...]) -> None:
         print(f"(progress was not saved: {error})")
 
 
-def reset() -> None:
-    """Forget everything that was solved; the file is kept beside, as ``course.json.old``."""
+def reset() -> Path | None:
+    """Forget everything that was solved; return where the file is kept now (``course.json.1``, …), if there was one."""
     path = progress_file()
-    if path.exists():
-        path.replace(path.with_name(path.name + ".old"))
+    if not path.exists():
+        return None
+    kept = next(k for n in itertools.count(1) if not (k := path.with_name(f"{path.name}.{n}")).exists())
+    path.replace(kept)
+    return kept

@@ -2,8 +2,10 @@
 
 import ast
 import linecache
+import sys
 from functools import cache
-from types import CodeType, ModuleType
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from numpylm.course.lessons import LESSONS
@@ -19,32 +21,37 @@ def source_of(*things: Any) -> str:
     (a helper, a constant, an exercise of before, whatever its name then), and imported, if it is somebody else's.
     """
     parts: list[str] = []
-    seen: set[int] = set()
+    seen: set[str] = set()
 
     def visit(thing: Any) -> None:
         text = _text(thing)
-        if id(thing) in seen or not text:
-            return
-        seen.add(id(thing))
-        names, space = _used(thing)
-        for name in names:
-            if name in space and name not in KNOWN and name not in exported() and space[name] is not thing:
-                bring(name, space[name], thing)
-        parts.append(text)
+        if text and text not in seen:
+            seen.add(text)
+            file, space = _home(thing)
+            bring_names(ast.parse(text), file, space, thing.__name__)
+            parts.append(text)
 
-    def bring(name: str, value: Any, user: Any) -> None:
+    def bring_names(tree: ast.AST, file: str, space: dict[str, Any], own: str) -> None:
+        for name in dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)):
+            if name in space and name not in KNOWN and name not in exported() and name != own:
+                bring(name, file, space)
+
+    def bring(name: str, file: str, space: dict[str, Any]) -> None:
         """Make a global name known."""
+        value = space[name]
         module, own = getattr(value, "__module__", None), getattr(value, "__name__", "")
         line = ""
-        if isinstance(value, (int, float, str)):
-            line = f"{name} = {value!r}"
-        elif isinstance(value, ModuleType):
+        if isinstance(value, ModuleType):
             line = f"import {own} as {name}"
-        elif callable(value) and module == user.__module__:
+        elif callable(value) and module == space.get("__name__") and _text(value):
             visit(value)
             line = "" if name == own else f"{name} = {own}"
-        elif callable(value) and own and module not in (None, "builtins"):
+        elif callable(value) and own and getattr(sys.modules.get(module or ""), own, None) is value:
             line = f"from {module} import {own}" + ("" if name == own else f" as {name}")
+        elif (statement := _assignment(name, file)) and statement not in seen:
+            seen.add(statement)
+            bring_names(ast.parse(statement), file, space, name)
+            line = statement
         if line and line not in parts:
             parts.append(line)
 
@@ -68,15 +75,27 @@ def _functions(thing: Any) -> list[Any]:
     return [method for method in methods if hasattr(method, "__code__")]
 
 
-def _used(thing: Any) -> tuple[list[str], dict[str, Any]]:
-    """The names that a function or class uses, and where global ones are looked up."""
-    functions = _functions(thing)
-    todo, names = [function.__code__ for function in functions], []
-    while todo:
-        code = todo.pop(0)
-        names += code.co_names
-        todo += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return list(dict.fromkeys(names)), functions[0].__globals__
+def _home(thing: Any) -> tuple[str, dict[str, Any]]:
+    """The file (or cell) of a function or class, and its global names."""
+    function = _functions(thing)[0]
+    return function.__code__.co_filename, function.__globals__
+
+
+def _assignment(name: str, file: str) -> str:
+    """The last statement of the cells (which lie in one folder) that gives a name its value."""
+    for other in reversed(list(linecache.cache)):
+        if Path(other).parent != Path(file).parent:
+            continue
+        source = "".join(linecache.getlines(other))
+        try:
+            body = ast.parse(source).body
+        except SyntaxError:  # a cell with magics
+            continue
+        for node in reversed(body):
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                return ast.get_source_segment(source, node) or ""
+    return ""
 
 
 def _text(thing: Any) -> str:

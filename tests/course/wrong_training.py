@@ -20,6 +20,7 @@ WRONG = {
         ("optimizer.step(lr)", "pass", "the optimizer never steps"),
         ("gpt.backward(cross_entropy_backward(1.0, loss_cache), cache)", "pass", "all gradients were zero"),
         ("return loss", "return cross_entropy(gpt.forward(x)[0], y)[0]", "*after* the step"),
+        ("cross_entropy_backward(1.0,", "cross_entropy_backward(loss,", "clipping hides this"),
         ("return loss", "return loss, logits", "return the loss alone"),
         ("return loss", "pass", "returns nothing"),
     ],

@@ -43,7 +43,9 @@ def find(name: str) -> Exercise:
     exercises = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.exercises}
     if name not in exercises:
         near = difflib.get_close_matches(name, exercises, 1, 0.4)
-        raise ValueError(f"no exercise {name!r} in the course" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise ValueError(
+            f"no lesson or exercise {name!r} in the course" + (f"; did you mean {near[0]!r}?" if near else "")
+        )
     return exercises[name]
 
 

@@ -200,7 +200,7 @@ def _clip(g: Array) -> Array:
 
 
 def _steps(function: Callable[..., Any]) -> Result:
-    problem = _step(function)
+    problem = _step(function) or _scale(function)
     return Result(
         [f"{function.__name__}: {problem}"] if problem else [], "gradient, clipping, step and loss as expected"
     )
@@ -226,6 +226,30 @@ def _step(function: Callable[..., Any]) -> str:
         return f"the optimizer steps {len(watch.calls)} times; once is meant."
     lr, grad = watch.calls[0]
     return _gradient(grad, true, stale, _flat(gpt.parameters())) or _rate(lr) or _loss(returned, before, after)
+
+
+def _scale(function: Callable[..., Any]) -> str:
+    """A gradient that is too short to be clipped shows a factor that clipping would hide."""
+    rng = np.random.default_rng(0)
+    gpt = _tiny(rng)
+    for p in gpt.parameters():
+        p.data *= 0.1
+    x, y = rng.integers(0, 11, (3, 5)), rng.integers(0, 11, (3, 5))
+    gpt.zero_grad()
+    gpt.loss_and_grad(x, y)
+    true = _flat(gpt.parameters())
+    assert np.linalg.norm(true) < 1
+    watch = _Watch(gpt.parameters())
+    function(gpt, watch, x, y, 0.125)
+    grad = watch.calls[0][1]
+    if np.allclose(grad, true, rtol=0, atol=1e-6):
+        return ""
+    ratio = float(grad @ true / (true @ true))
+    return (
+        f"a gradient whose norm is below 1 arrives {ratio:.3g} times as long as it is. What goes into the backward of the "
+        "loss is 1.0, the gradient of the loss with respect to itself; and clipping must leave short gradients alone. (On "
+        "long gradients, clipping hides this.)"
+    )
 
 
 def _gradient(grad: Array, true: Array, stale: Array, left: Array) -> str:
