@@ -37,7 +37,7 @@ WRONG = {
             "np.add.at",
         ),
         ("] += np.add.reduceat", "] = np.add.reduceat", "is assigned (=)"),
-        ("[sorted_ids[starts]] +=", "[ids[starts]] +=", "cosine with the truth 0.0"),
+        ("[sorted_ids[starts]] +=", "[ids[starts]] +=", "right values at the wrong places"),
         ("return self.weight.data[ids], ids", "return 1 + self.weight.data[ids], ids", "the forward is no longer ours"),
     ],
     "hunt_kea": [
