@@ -122,6 +122,7 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
     for cause in recover(trial, gathered):
         causes[cause.place].append(cause)
     point_out(trial, wrong, gathered, causes)
+    small.said_first(causes)
     for names, cause in Laboratory(trial, list(wrong)).causes():
         for name in names:
             if cause.kind == "initial-values":  # the rarer coincidence: the transpose may be a symmetric one, scaled

@@ -1,5 +1,7 @@
 """Gradients that are almost right: no term is missing there, but an ε, or something as small, differs."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from numpylm.checker.evidence import Evidence, cosine
@@ -7,8 +9,10 @@ from numpylm.checker.experiments import errors
 from numpylm.checker.report import Cause
 from numpylm.checker.subject import CheckError, is_float
 from numpylm.checker.trial import Trial
+from numpylm.checker.wiring import Causes
 
 SMALL = 1e-3  # share of the largest entry: what is wrong by less is almost right
+UNKNOWN, HINT = "unknown", 60  # how a small error of unknown origin is filed
 SHRINK = 1e-3  # inputs are made so much smaller,
 GROWS = 100.0  # and an error that grows so much by it is that of a constant beside them: an ε
 
@@ -30,7 +34,16 @@ def explain(trial: Trial, e: Evidence) -> Cause | None:
         )
         return Cause("epsilon", text, 92, e.name)
     text += " Look at small constants (ε), and at numbers that forward and backward do not compute in the same way."
-    return Cause("unknown", text, 70, e.name)  # more than a list of lines says
+    return Cause(UNKNOWN, text, HINT, e.name)
+
+
+def said_first(causes: Causes) -> None:
+    """Where a small error was traced to some lines and to no more, its size is said before them."""
+    for name, found in causes.items():
+        size = next((cause for cause in found if cause.kind == UNKNOWN and cause.weight == HINT), None)
+        for i, cause in enumerate(found):
+            if size is not None and cause.kind == "wiring" and cause.lines:
+                causes[name][i] = replace(cause, text=f"{size.text} {cause.text}")
 
 
 def _on_smaller_inputs(trial: Trial, name: str) -> float:

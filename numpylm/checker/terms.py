@@ -90,9 +90,9 @@ def rows_of_ids(e: Evidence) -> Cause | None:
         if bad_rows.any() and (idle & ~never)[bad_rows].all():
             rows = listing(np.flatnonzero(bad_rows).tolist())
             text = (
-                f"{e.what} is right but for {plural(int(bad_rows.sum()), 'row')} ({rows}) whose ids occur in {name}: "
-                "it is not zero there although the output does not depend on them (padding?). What forward hides, "
-                "backward must hide, too."
+                f"{e.what} is right but for {plural(int(bad_rows.sum()), 'row')} ({rows}) of those that {name} "
+                "names: it is not zero there although the output does not depend on them (padding?). What forward "
+                "hides, backward must hide, too."
             )
             return Cause("mask", text, 97, e.name)
         lost = often & (~idle | e.a.any(axis=1))  # every repeated id loses something, if += is what is wrong
