@@ -12,6 +12,8 @@ WRONG = {
         ),
         ("(dp * p).sum(axis=axis,", "(dp * p).sum(axis=0,", "a sum, mean or product over the wrong axis"),
         ("- (dp * p).sum", "- 2 * (dp * p).sum", "has a term missing or wrong"),
+        ("(dp * p).sum(axis=axis,", "(dp * p).sum(axis=-1,", "not for axis=1"),
+        ("p * (dp - (dp * p).sum(axis=axis, keepdims=True))", "dp * p", "The same bug is still there"),
         ("(dp * p).sum(axis=axis, keepdims=True)", "dp.mean(axis=axis, keepdims=True)", "has a term missing or wrong"),
     ],
     "hunt_gecko": [
@@ -37,7 +39,7 @@ WRONG = {
             "np.add.at",
         ),
         ("] += np.add.reduceat", "] = np.add.reduceat", "is assigned (=)"),
-        ("[sorted_ids[starts]] +=", "[ids[starts]] +=", "right values at the wrong places"),
+        ("[sorted_ids[starts]] +=", "[ids[starts]] +=", "the right values at the wrong places"),
         ("return self.weight.data[ids], ids", "return 1 + self.weight.data[ids], ids", "the forward is no longer ours"),
     ],
     "hunt_kea": [
@@ -48,12 +50,23 @@ WRONG = {
     ],
     "hunt_ocelot": [
         ("dy * mask", "dy * (mask > 0)", "1 - p"),
+        (
+            "return x * mask, mask\n\n    def backward(self, dy: Array, cache: Cache) -> Array:\n        mask = cache",
+            "self.mask = mask\n        return x * mask, mask\n\n    def backward(self, dy, cache):\n"
+            '        mask = cache if cache is not None else getattr(self, "mask", None)',
+            "still multiplies by the mask of the first",
+        ),
         ("mask = cache", "mask = None", "does not go through the mask of its own forward"),
         ("dy * mask", "dy", "does not go through the mask of its own forward"),
     ],
     "hunt_serval": [
         ("dq = (dscores @ k) * scale", "dq = dscores @ k", "the root of D"),
         ("dropped.swapaxes(-1, -2) @ dout", "(softmax_cache[0] * (dropped > 0)).swapaxes(-1, -2) @ dout", "0.7 times"),
+        (
+            "dropped.swapaxes(-1, -2) @ dout",
+            "(softmax_cache[0] * dropout_cache).swapaxes(-1, -2) @ dout",
+            "Right with dropout, but not without (dropout_p=0).",
+        ),
         (
             "Dropout(dropout_p).backward(dout @ v.swapaxes(-1, -2), dropout_cache)",
             "dout @ v.swapaxes(-1, -2)",
@@ -75,6 +88,11 @@ WRONG = {
             "dattended = self.drop.backward(dx, drop_1_cache)",
             "dattended = dx",
             "drop.forward runs twice, drop.backward once",
+        ),
+        (
+            "mlp_cache, drop_2_cache = cache",
+            "mlp_cache, drop_2_cache = cache\n        drop_1_cache, drop_2_cache = drop_2_cache, drop_1_cache",
+            "Now the two caches are exchanged",
         ),
         ("return dx + self.ln_1", "return self.ln_1", "has a term missing"),
         ("x = x + thought\n", "x = thought\n", "has a term too much"),
