@@ -37,6 +37,7 @@ WRONG = {
         ("-slope", "slope", "b has the wrong sign"),
         ("np.exp(intercept)", "intercept", "a is still a logarithm"),
         ("loss - floor", "loss", "the floor is not subtracted"),
+        ("np.log(loss - floor)", "np.log(loss) - floor", "Subtract it from the loss first"),
         ("np.log(n)", "n", "the logarithm of n is missing"),
         ("np.log", "np.log10", "base 10 and exp do not belong together"),
         ("np.exp(intercept), -slope", "-slope, np.exp(intercept)", "the two are exchanged"),

@@ -408,6 +408,11 @@ LESSON = Lesson(
                     "the floor is not subtracted: the straight line goes through log(loss - floor).": lambda n, y, f: (
                         _fit(n, y, 0.0)
                     ),
+                    "the floor is subtracted from the logarithm. Subtract it from the loss first, then take the "
+                    "logarithm.": lambda n, y, f: (
+                        math.exp(_line(np.log(n), np.log(y) - f)[1]),
+                        -_line(np.log(n), np.log(y) - f)[0],
+                    ),
                     "the two are exchanged: return a, then b.": lambda n, y, f: fit_power_law(n, y, f)[::-1],
                     "log n and log loss are exchanged: fit log(loss - floor) over log n.": lambda n, y, f: _fit(
                         y - f + 0.0, n, 0.0
