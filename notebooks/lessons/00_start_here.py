@@ -41,7 +41,7 @@ p = np.exp(logits[0, -1]) / np.exp(logits[0, -1]).sum()  # the last position, as
 likely = np.argsort(-p)[:12]
 fig, axes = plt.subplots(figsize=(5, 3))
 axes.barh([repr(tokenizer.decode([i])) for i in likely[::-1]], p[likely[::-1]])
-axes.set(xlabel="probability of the next token")
+axes.set(xlabel="probability", ylabel="next token")
 plt.show()
 
 # %% [markdown]

@@ -171,7 +171,7 @@ for dtype in (np.float32, np.float64):
 # ## 4 All derivatives of an array
 #
 # A gradient has one number for each element of $x$. Move one element, leave all the others where they are, take the central
-# difference, put the element back, go to the next.
+# difference, put the element back, go to the next. `np.ndindex(x.shape)` goes through all indices of an array of any shape.
 
 # %% [markdown]
 # ### Exercise: `numerical_gradient`
@@ -708,7 +708,8 @@ for k, (name, f, value) in enumerate(views):
 # ### `=` instead of `+=`
 #
 # In numpylm a layer is an object. Each of its weights is a `Parameter`, which has the values in `.data` and the gradient in
-# `.grad`. The backward returns `dx` and writes the weights' gradients into `.grad`.
+# `.grad`. The backward returns `dx` and writes the weights' gradients into `.grad`. The base class `Module` finds the
+# parameters among the attributes.
 
 
 # %%

@@ -52,7 +52,7 @@ fig, axes = plt.subplots(figsize=(7.5, 2.8))
 axes.bar(names, p[top], label="the model")
 axes.plot(names, frequency[top], "o", color="#e8871e", label=f"{counts.total()} stories that begin so")
 axes.tick_params(axis="x", rotation=60)
-axes.set(ylabel="probability", title=f"{prompt} …")
+axes.set(xlabel="next token", ylabel="probability", title=f"{prompt} …")
 axes.legend()
 plt.show()
 
@@ -177,7 +177,7 @@ def bars(axes, q, title):
     axes.bar(names, q[top])
     axes.bar(names, p[top], fill=False, edgecolor="#808080")
     axes.tick_params(axis="x", rotation=90, labelsize=8)
-    axes.set(title=f"{title}\nentropy {entropy(q):.2f} nats, {np.count_nonzero(q)} left")
+    axes.set(xlabel="next token", title=f"{title}\nentropy {entropy(q):.2f} nats, {np.count_nonzero(q)} left")
 
 
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), sharey=True)

@@ -147,7 +147,7 @@ by_depth = [mean_by_kind(found) for found in depths]
 fig, axes = plt.subplots(figsize=(6.5, 2.8))
 for i, losses in enumerate(by_depth[1:], start=1):
     axes.bar(np.arange(3) + 0.4 * (i - 1.5), losses.values(), width=0.38, label=f"after block {i}")
-axes.set(ylabel="loss (nats per token)", xticks=range(3), xticklabels=losses)
+axes.set(xlabel="what comes next", ylabel="loss (nats per token)", xticks=range(3), xticklabels=losses)
 axes.legend()
 plt.show()
 for i, losses in enumerate(by_depth):
@@ -419,13 +419,13 @@ arriving = residual_gradients(gpt, dlogits, cache)
 places = ["before block 0", "after block 0", "after block 1"]
 fig, axes = plt.subplots(1, 3, figsize=(10, 4.6), width_ratios=(1, 1, 1.6))
 axes[0].bar(places, [np.linalg.norm(g) for g in arriving])
-axes[0].set(ylabel="norm of the gradient (nats)", title="gradient at the stream")
+axes[0].set(xlabel="place", ylabel="norm of the gradient (nats)", title="gradient at the stream")
 axes[1].bar(places, [np.sqrt((h**2).mean()) for h in streams], color="C1")
-axes[1].set(ylabel="root mean square", title="the stream itself")
+axes[1].set(xlabel="place", ylabel="root mean square", title="the stream itself")
 for ax in axes[:2]:
     ax.tick_params(axis="x", rotation=90)
 axes[2].barh(list(norms)[::-1], list(norms.values())[::-1], color="C2")
-axes[2].set(xscale="log", xlabel="norm of the gradient (nats)", title="gradient at each parameter")
+axes[2].set(xscale="log", xlabel="norm of the gradient (nats)", ylabel="parameter", title="gradient at each parameter")
 axes[2].tick_params(axis="y", labelsize=7)
 plt.show()
 
@@ -451,7 +451,7 @@ fig, axes = plt.subplots(2, 1, figsize=(9, 4.6), sharex=True)
 axes[0].bar(range(t + 1), np.linalg.norm(dx[: t + 1], axis=1))
 axes[0].set(ylabel="norm of the gradient", title=f"gradient of the logit of{words[t + 1]} behind the last token")
 axes[1].bar(range(t + 1), trace(gpt, ids[None]).attention[1][0, 3, t, : t + 1], color="C1")
-axes[1].set(ylabel="weight", title="attention of head 1.3 from the last position")
+axes[1].set(xlabel="token", ylabel="weight", title="attention of head 1.3 from the last position")
 axes[1].set_xticks(range(t + 1), words[: t + 1], rotation=90, fontsize=8)
 plt.show()
 
@@ -550,7 +550,9 @@ axes[0].set(ylabel="loss (nats per token)", ylim=(0, 3.5))
 axes[0].legend()
 image = axes[1].imshow(np.array(flow).T, aspect="auto", vmax=1)  # (parts, steps)
 axes[1].grid(False)
-axes[1].set(xlabel="step", yticks=range(len(parts)), yticklabels=parts, title="norm of the gradient (nats)")
+axes[1].set(
+    xlabel="step", ylabel="part", yticks=range(len(parts)), yticklabels=parts, title="norm of the gradient (nats)"
+)
 fig.colorbar(image, ax=axes[1])
 plt.show()
 print(f"loss of the last step: first copy {losses[-1][0]:.2f}, later copies {losses[-1][1]:.3f} nats per token")
