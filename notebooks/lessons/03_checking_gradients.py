@@ -179,7 +179,7 @@ for dtype in (np.float32, np.float64):
 # `f` takes an array and returns one number. The caller must find `x` as it was. The check also tries arrays of integers.
 #
 # @hint A nudge
-# `np.ndindex(x.shape)` goes through all indices of an array of any shape: `for i in np.ndindex(x.shape): … x[i] …`
+# The loop is `for i in np.ndindex(x.shape): …`, and in it `x[i]` is one number, whatever the shape.
 # @hint The trap
 # If `x` holds integers, `x[i] = 3 + 1e-5` stores 3. And `np.zeros_like(x)` is an array of integers as well. Begin with a
 # copy in float64: then the caller's array is safe, too.
