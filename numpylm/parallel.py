@@ -127,5 +127,5 @@ class DataParallel:
         for other in self.replicas[1:workers]:
             for p, q in zip(own, other.parameters(), strict=True):
                 p.grad += q.grad
-                q.grad.fill(0)
+                q.zero_grad()
         return sum(losses)
