@@ -94,6 +94,48 @@ def merge_heads(x: Array) -> Array:
     return x.swapaxes(1, 2).reshape(B, T, H * D)
 
 
+class KVCache:
+    """Keys and values of every position read so far, in one attention layer, so that no token is read twice.
+
+    Position t attends to the keys and values of positions 0…t, which depend on nothing after them: once made,
+    they stay. So a text that grows by a token needs the layer's work for that token alone. The memory for the
+    whole window is taken once; a new token is written into it, and nothing is copied.
+
+    Parameters
+    ----------
+    shape : (B, H, S, D)
+        S is the most positions that fit.
+    dtype : dtype
+    padding : int array (B,), optional
+        How many positions at the left of each row are fillings, because texts of a batch differ in length.
+
+    Attributes
+    ----------
+    length : int
+        Positions read so far, fillings included.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int], dtype: DTypeLike, padding: Array | None = None) -> None:
+        self.k = np.empty(shape, dtype)
+        self.v = np.empty(shape, dtype)
+        self.length = 0
+        self.padding = padding
+
+    def append(self, k: Array, v: Array) -> tuple[Array, Array]:
+        """Take k, v (B, H, T, D) of T new positions; return those of all S so far: views (B, H, S, D)."""
+        start, self.length = self.length, self.length + k.shape[2]
+        self.k[:, :, start : self.length] = k
+        self.v[:, :, start : self.length] = v
+        return self.k[:, :, : self.length], self.v[:, :, : self.length]
+
+    def mask(self, T: int) -> Array | None:
+        """Which of all S positions the last T may attend to: bool, broadcast to (B, H, T, S); None for all."""
+        S = self.length
+        if self.padding is not None:
+            return causal_mask(T, S) & (np.arange(S) >= self.padding[:, None, None, None])  # (B, 1, T, S)
+        return None if T == 1 else causal_mask(T, S)
+
+
 class CausalSelfAttention(Module):
     """Multi-head self-attention in which no position sees a later one (Vaswani et al. 2017, section 3.2.2).
 
@@ -138,12 +180,22 @@ class CausalSelfAttention(Module):
         self.c_attn = Linear(n_embd, 3 * n_embd, bias, rng=rng, dtype=dtype)
         self.c_proj = Linear(n_embd, n_embd, bias, std=proj_std, rng=rng, dtype=dtype)
 
-    def forward(self, x: Array, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
-        """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given."""
-        T = x.shape[1]
+    def forward(
+        self, x: Array, rng: np.random.Generator | None = None, past: KVCache | None = None
+    ) -> tuple[Array, Cache]:
+        """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given.
+
+        With ``past``, x holds the positions that follow those in it, and they are added to it. That is for
+        writing text: there is no backward through positions that were read in an earlier call.
+        """
+        T, H = x.shape[1], self.n_head
         qkv, c_attn_cache = self.c_attn.forward(x)  # (B, T, 3C)
-        q, k, v = (split_heads(part, self.n_head) for part in np.split(qkv, 3, axis=-1))  # (B, H, T, D) each
-        out, attention_cache = scaled_dot_product_attention(q, k, v, causal_mask(T, T), self.dropout, rng)
+        heads = split_heads(qkv, 3 * H)  # (B, 3H, T, D)
+        q, k, v = heads[:, :H], heads[:, H : 2 * H], heads[:, 2 * H :]  # (B, H, T, D) each
+        if past is not None:
+            k, v = past.append(k, v)  # (B, H, S, D)
+        mask = causal_mask(T, T) if past is None else past.mask(T)
+        out, attention_cache = scaled_dot_product_attention(q, k, v, mask, self.dropout, rng)
         y, c_proj_cache = self.c_proj.forward(merge_heads(out))  # (B, T, C)
         return y, (c_attn_cache, attention_cache, c_proj_cache)
 

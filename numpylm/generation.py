@@ -1,12 +1,13 @@
 """Choosing the next token from a model's logits, and choosing many in a row.
 
-Nothing here knows what a GPT is: any ``logits, cache = model.forward(ids)`` will do.
+Nothing here knows what a GPT is: any ``logits, cache = model.forward(ids)`` will do. A model that can also
+``read(ids, past)``, as `numpylm.GPT` can, is asked for each token's work once and not again for every later one.
 """
 
 import codecs
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,48 +21,119 @@ class LanguageModel(Protocol):
     def forward(self, ids: Array) -> tuple[Array, Cache]: ...
 
 
+# ------------------------------------------------------------------------------------------- one token
+
+
 def next_token_probabilities(
-    logits: Array, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+    logits: Array,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    previous: Sequence[int] = (),
 ) -> Array:
-    """The distribution that the next token is drawn from.
+    """The distribution that the next token is drawn from. The options act in the order given here.
 
     Parameters
     ----------
     logits : array (V,)
+    repetition_penalty : float > 0
+        Logits of tokens in ``previous`` are divided by it where positive and multiplied by it where negative:
+        above 1, the text repeats itself less (Keskar et al. 2019, arXiv:1909.05858, section 4.1).
     temperature : float >= 0
         Logits are divided by it: below 1 sharpens, above 1 flattens, 0 puts all weight on the largest.
     top_k : int >= 1, optional
         Keep only the k likeliest tokens.
     top_p : float in (0, 1], optional
-        Nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751, equations 2-3): after temperature and top_k,
-        keep the smallest set of likeliest tokens whose probabilities reach p, the one that crosses included.
+        Nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751, equations 2-3): keep the smallest set of
+        likeliest tokens whose probabilities reach p, the one that crosses included.
+    min_p : float in [0, 1], optional
+        Keep the tokens that are at least ``min_p`` times as likely as the likeliest (Nguyen et al. 2024,
+        arXiv:2407.01082, section 3): many where the model is unsure, few where it is certain.
+    previous : sequence of int
+        Tokens of the text so far, for the repetition penalty.
 
     Returns
     -------
     p : float64 array (V,)
         Sums to 1; equal logits are kept in the order of their ids.
     """
+    check_sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+    z = penalised(logits, previous, repetition_penalty)
+    if temperature == 0:
+        temperature, top_k = 1.0, 1
+    kept = np.arange(len(z)) if top_k is None else largest(z, top_k)
+    p, _ = softmax(z[kept] / temperature)
+    if top_p is not None and top_p < 1:
+        inside = nucleus(p, top_p)
+        kept, p = kept[inside], p[inside]
+    if min_p is not None:
+        inside = p >= min_p * p.max()
+        kept, p = kept[inside], p[inside]
+    full = np.zeros_like(z)
+    full[kept] = p / p.sum()
+    return full
+
+
+def check_sampling(
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float = 1.0,
+) -> None:
+    """Raise ValueError for an option that means nothing."""
     if not (temperature >= 0 and np.isfinite(temperature)):
         raise ValueError(f"temperature must be a number >= 0, got {temperature}")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p must lie in (0, 1], got {top_p}")
+    if min_p is not None and not 0 <= min_p <= 1:
+        raise ValueError(f"min_p must lie in [0, 1], got {min_p}")
+    if not (repetition_penalty > 0 and np.isfinite(repetition_penalty)):
+        raise ValueError(f"repetition_penalty must be a number above 0 (1: none), got {repetition_penalty}")
+
+
+def penalised(logits: Array, previous: Sequence[int], penalty: float) -> Array:
+    """Logits as float64, with a repetition penalty on the tokens in ``previous``."""
     z = logits.astype(np.float64)
     if not np.isfinite(z).all():
         raise ValueError("the model's logits are not finite: has its training diverged?")
-    if temperature == 0:
-        temperature, top_k = 1.0, 1
-    order = np.argsort(-z, kind="stable")  # likeliest first
-    kept = order[:top_k]
-    p, _ = softmax(z[kept] / temperature)
-    if top_p is not None and top_p < 1:
-        before = np.cumsum(p) - p  # probability of everything likelier; 0 for the first, which always stays
-        p = p[before < top_p]
-        p, kept = p / p.sum(), kept[: len(p)]
-    full = np.zeros_like(z)
-    full[kept] = p
-    return full
+    if penalty != 1 and len(previous):
+        seen = np.unique(np.asarray(previous, np.intp))
+        z[seen] = np.where(z[seen] > 0, z[seen] / penalty, z[seen] * penalty)
+    return z
+
+
+def largest(z: Array, k: int) -> Array:
+    """Indices of the k largest of z (V,), in ascending order; of equal ones, the first. Does not sort all of z."""
+    if k >= len(z):
+        return np.arange(len(z))
+    threshold = np.partition(z, -k)[-k]
+    above, equal = np.flatnonzero(z > threshold), np.flatnonzero(z == threshold)
+    return np.sort(np.concatenate([above, equal[: k - len(above)]]))
+
+
+def nucleus(p: Array, top_p: float) -> Array:
+    """Indices of the smallest set of likeliest tokens whose probabilities p (V,) reach ``top_p``."""
+    # All that are below (1 - top_p)/V add up to less than 1 - top_p: none of them is needed. Few are left to sort.
+    likely = np.flatnonzero(p >= (1 - top_p) / len(p))
+    order = likely[np.argsort(-p[likely], kind="stable")]
+    before = np.cumsum(p[order]) - p[order]  # probability of everything likelier; 0 for the first, which always stays
+    return np.sort(order[before < top_p])
+
+
+def choose(logits: Array, previous: Sequence[int], rng: np.random.Generator, **options: Any) -> int:
+    """Draw one token; ``options`` are those of `next_token_probabilities`."""
+    if options.get("temperature") == 0:  # no need for probabilities
+        return int(penalised(logits, previous, options.get("repetition_penalty", 1.0)).argmax())
+    p = next_token_probabilities(logits, previous=previous, **options)
+    return int(rng.choice(len(p), p=p))
+
+
+# ------------------------------------------------------------------------------------------ many tokens
 
 
 def generate(
@@ -70,35 +142,108 @@ def generate(
     max_new_tokens: int,
     block_size: int,
     *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
     rng: np.random.Generator | None = None,
     stop_ids: Collection[int] = (),
+    **options: Any,
 ) -> Iterator[int]:
-    """Yield new tokens one at a time, each conditioned on all before it that fit in the window.
+    """Yield new tokens one at a time, each conditioned on those before it that are in the window.
 
-    A prompt longer than ``block_size`` is cut at its left end, and the window slides as tokens are added.
-    Generation ends after ``max_new_tokens``, or after a token in ``stop_ids`` (which is yielded).
+    Generation ends after ``max_new_tokens``, or after a token in ``stop_ids`` (which is yielded). ``options``
+    are those of `next_token_probabilities`.
+
+    Notes
+    -----
+    The window holds ``block_size`` tokens. A longer prompt is cut at its left end. A text that grows beyond the
+    window keeps its newest half: learned positions cannot slide, since a token that moves to another position
+    is another input, so everything that was computed for it is void. Halving makes that rare: half of the
+    window is read again after every block_size / 2 tokens, and a token always sees that many before it.
     """
-    window = [int(i) for i in ids][-block_size:]
-    if not window:
-        raise ValueError("generate needs at least one token to start from")
-    next_token_probabilities(np.zeros(2), temperature, top_k, top_p)  # complain now, not at the first token
+    text = window_of(ids, block_size)
+    check_sampling(**options)
     rng = rng or np.random.default_rng()
 
     def stream() -> Iterator[int]:
-        context = list(window)
-        for _ in range(max_new_tokens):
-            logits, _ = model.forward(np.array([context[-block_size:]]))  # (1, T, V)
-            p = next_token_probabilities(logits[0, -1], temperature, top_k, top_p)
-            token = int(rng.choice(len(p), p=p))
+        for _, logits in zip(range(max_new_tokens), next_logits(model, [text], block_size), strict=False):
+            token = choose(logits[0], text, rng, **options)
+            text.append(token)
             yield token
             if token in stop_ids:
                 return
-            context.append(token)
 
     return stream()
+
+
+def generate_batch(
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    block_size: int,
+    *,
+    rng: np.random.Generator | None = None,
+    stop_ids: Collection[int] = (),
+    **options: Any,
+) -> list[list[int]]:
+    """The new tokens of several texts that are written side by side; see `generate`.
+
+    The model must have ``read`` and ``new_past``. Text i draws from ``rng.spawn(len(prompts))[i]``, so it is the
+    text that `generate` writes with that generator. The batch goes on until all texts have ended.
+    """
+    texts = [window_of(ids, block_size) for ids in prompts]
+    check_sampling(**options)
+    rngs = (rng or np.random.default_rng()).spawn(len(texts))
+    new: list[list[int]] = [[] for _ in texts]
+    for _, logits in zip(range(max_new_tokens), next_logits(model, texts, block_size), strict=False):
+        for text, row, row_rng, own in zip(texts, logits, rngs, new, strict=True):
+            ended = bool(own) and own[-1] in stop_ids
+            token = text[-1] if ended else choose(row, text, row_rng, **options)
+            text.append(token)  # an ended text repeats its end, to keep step with the others
+            if not ended:
+                own.append(token)
+        if all(own[-1] in stop_ids for own in new):
+            break
+    return new
+
+
+def window_of(ids: Iterable[int], block_size: int) -> list[int]:
+    """The prompt as it enters the window: at most its last ``block_size`` tokens."""
+    text = [int(i) for i in ids][-block_size:]
+    if not text:
+        raise ValueError("generate needs at least one token to start from")
+    return text
+
+
+def next_logits(model: Any, texts: list[list[int]], block_size: int) -> Iterator[Array]:
+    """Logits (B, V) for the token after each text, again and again, while the caller appends one to each.
+
+    With a model that can ``read``, only new tokens are computed, until a text outgrows the window.
+    """
+    begin = [0] * len(texts)  # where each text's window begins
+    past = None
+    while texts:
+        full = [len(text) - start > block_size for text, start in zip(texts, begin, strict=True)]
+        if past is not None and not any(full):
+            yield model.read(np.array([text[-1:] for text in texts]), past)
+            continue
+        keep = max(1, block_size // 2)
+        begin = [len(text) - keep if f else start for text, start, f in zip(texts, begin, full, strict=True)]
+        ids, padding = left_padded([text[start:] for text, start in zip(texts, begin, strict=True)])
+        if hasattr(model, "read"):
+            past = model.new_past(len(texts), padding)
+            yield model.read(ids, past)
+        else:
+            logits, _ = model.forward(ids)  # (B, T, V); for one text, or texts of equal length
+            yield logits[:, -1]
+
+
+def left_padded(texts: list[list[int]]) -> tuple[Array, Array | None]:
+    """Texts of different lengths as one array (B, T), zeros at their left; and how many (B,), None if none are."""
+    lengths = np.array([len(text) for text in texts])
+    padding = lengths.max() - lengths  # (B,)
+    ids = np.array([[0] * n + text for n, text in zip(padding, texts, strict=True)])  # (B, T)
+    return ids, padding if padding.any() else None
+
+
+# ------------------------------------------------------------------------------------------------ text
 
 
 def stream_text(tokens: Iterable[int], token_bytes: Callable[[int], bytes]) -> Iterator[str]:

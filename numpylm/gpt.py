@@ -4,13 +4,15 @@ The architecture is GPT-2's (Radford et al. 2019, section 2.3), and so are the n
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm import generation
+from numpylm.attention import KVCache
 from numpylm.functional import cross_entropy
 from numpylm.layers import Dropout, Embedding, LayerNorm
 from numpylm.module import Array, Cache, Module
@@ -115,7 +117,9 @@ class GPT(Module):
         ]
         self.ln_f = LayerNorm(C, config.layer_norm_eps, config.bias, dtype=dtype)
 
-    def forward(self, ids: Array, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
+    def forward(
+        self, ids: Array, rng: np.random.Generator | None = None, past: list[KVCache] | None = None
+    ) -> tuple[Array, Cache]:
         """Logits for the token after each position.
 
         Parameters
@@ -123,6 +127,8 @@ class GPT(Module):
         ids : int array (B, T), T <= block_size
         rng : numpy.random.Generator, optional
             Given: dropout. Not given: evaluation.
+        past : list of L KVCache, optional
+            From `new_past`: ids go on where it ends, and are added to it. There is no backward then.
 
         Returns
         -------
@@ -134,38 +140,96 @@ class GPT(Module):
         ValueError
             If ids is not (B, T), is empty or too long, or holds an id outside [0, V).
         """
+        x, cache = self.hidden(ids, rng, past)  # (B, T, C)
+        return self.head(x), (*cache, x)
+
+    def hidden(
+        self,
+        ids: Array,
+        rng: np.random.Generator | None = None,
+        past: list[KVCache] | None = None,
+        differentiable: bool = True,
+    ) -> tuple[Array, Cache]:
+        """All of `forward` but the output layer: what the model knows at each position, (B, T, C).
+
+        Blocks that need no backward (frozen ones, or all unless ``differentiable``) leave None as their cache:
+        what they computed on the way is forgotten, and takes no memory.
+        """
         ids = np.asarray(ids)
-        self._check_ids(ids)
+        self._check_ids(ids, past)
+        first = self.first_trained_block() if differentiable and past is None else len(self.h)
         tokens, wte_cache = self.wte.forward(ids)  # (B, T, C)
-        positions, wpe_cache = self.wpe.forward(np.arange(ids.shape[1]))  # (T, C)
+        positions, wpe_cache = self.wpe.forward(_positions(ids.shape[1], past))  # (T, C); (B, T, C) if padded
         x, drop_cache = self.drop.forward(tokens + positions, rng)  # (B, T, C)
         block_caches = []
-        for block in self.h:
-            x, block_cache = block.forward(x, rng)  # (B, T, C)
-            block_caches.append(block_cache)
+        for i, block in enumerate(self.h):
+            x, block_cache = block.forward(x, rng, past[i] if past else None)  # (B, T, C)
+            block_caches.append(block_cache if i >= first else None)
         x, ln_f_cache = self.ln_f.forward(x)  # (B, T, C)
+        return x, (wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache)
+
+    def head(self, x: Array) -> Array:
+        """The output layer: x (..., C) -> logits (..., V), how well each token's embedding fits x."""
         rows = x.reshape(-1, self.config.n_embd)  # one product of matrices: a stack of small ones is slower
-        logits = (rows @ self.wte.weight.data.T).reshape(*ids.shape, -1)  # (B, T, V)
-        return logits, (wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x)
+        return (rows @ self.wte.weight.data.T).reshape(*x.shape[:-1], -1)
 
     def backward(self, dlogits: Array, cache: Cache) -> None:
-        """Add dL/dparameter to every gradient; dlogits (B, T, V) is dL/dlogits. Ids have no gradient."""
+        """Add dL/dparameter to every gradient; dlogits (B, T, V) is dL/dlogits. Ids have no gradient.
+
+        What is frozen at the bottom is not computed: the gradient goes down to the lowest block that is trained.
+        """
         wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x = cache
         C, V = self.config.n_embd, self.config.vocab_size
         dlogits = dlogits.reshape(-1, V)  # (B T, V)
-        self.wte.weight.grad += dlogits.T @ x.reshape(-1, C)  # as the output layer
+        if not self.wte.weight.frozen:
+            self.wte.weight.grad += dlogits.T @ x.reshape(-1, C)  # as the output layer
         dx = (dlogits @ self.wte.weight.data).reshape(x.shape)  # (B, T, C)
         dx = self.ln_f.backward(dx, ln_f_cache)
         for block, block_cache in zip(reversed(self.h), reversed(block_caches), strict=True):
+            if block_cache is None:
+                return
             dx = block.backward(dx, block_cache)
+        if self.wte.weight.frozen and self.wpe.weight.frozen:
+            return
         dx = self.drop.backward(dx, drop_cache)
         self.wpe.backward(dx.sum(axis=0), wpe_cache)  # one position vector serves the whole batch
         self.wte.backward(dx, wte_cache)  # as the look-up table: adds to what the output layer gave
 
+    def first_trained_block(self) -> int:
+        """The lowest block that a gradient must reach: 0 if the embeddings are trained, L if nothing below ln_f is."""
+        if not (self.wte.weight.frozen and self.wpe.weight.frozen):
+            return 0
+        return next((i for i, block in enumerate(self.h) if block.trainable_parameters()), len(self.h))
+
+    def freeze(self, below: int) -> None:
+        """Freeze the embeddings (and with them the tied output layer) and the lowest ``below`` blocks; thaw the rest.
+
+        With 0 nothing is frozen. Low blocks of a trained model know words and grammar, which a new text hardly
+        changes; the top ones learn its subject and tone for a fraction of the time and memory.
+        """
+        if not 0 <= below <= len(self.h):
+            raise ValueError(f"a model of {len(self.h)} blocks can be frozen below 0 … {len(self.h)}, got {below}")
+        for parameter in self.parameters():
+            parameter.frozen = False
+        for layer in (self.wte, self.wpe, *self.h[:below]) if below else ():
+            for parameter in layer.parameters():
+                parameter.frozen = True
+
+    def new_past(self, batch_size: int = 1, padding: Array | None = None) -> list[KVCache]:
+        """Empty caches, one for each block, for ``batch_size`` texts; see `KVCache` for ``padding``."""
+        c = self.config
+        shape = (batch_size, c.n_head, c.block_size, c.n_embd // c.n_head)
+        return [KVCache(shape, self.wte.weight.dtype, padding) for _ in self.h]
+
+    def read(self, ids: Array, past: list[KVCache]) -> Array:
+        """Read ids (B, T) on top of ``past``: logits (B, V) for the token that follows them."""
+        x, _ = self.hidden(ids, past=past)
+        return self.head(x[:, -1])  # one row a text: most of the vocabulary's work is for positions nobody asks about
+
     def loss(self, ids: Array, targets: Array) -> float:
         """Mean nats per counted token, without dropout; a target of -100 is not counted."""
-        logits, _ = self.forward(ids)
-        return cross_entropy(logits, np.asarray(targets))[0]
+        x, _ = self.hidden(ids, differentiable=False)
+        return cross_entropy(self.head(x), np.asarray(targets))[0]
 
     def loss_and_grad(
         self, ids: Array, targets: Array, rng: np.random.Generator | None = None, count: int | None = None
@@ -187,13 +251,15 @@ class GPT(Module):
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
         rng: np.random.Generator | None = None,
         stop_ids: Collection[int] = (),
     ) -> Iterator[int]:
         """Yield up to ``max_new_tokens`` ids that continue ``ids``, one at a time.
 
-        See `numpylm.generation.next_token_probabilities` for what the options do. A prompt longer than
-        ``block_size`` is cut at its left end.
+        See `numpylm.generation.next_token_probabilities` for what the options do, and
+        `numpylm.generation.generate` for what happens when the window is full.
         """
         return generation.generate(
             self,
@@ -203,15 +269,40 @@ class GPT(Module):
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
             rng=rng,
             stop_ids=stop_ids,
         )
 
-    def _check_ids(self, ids: Array) -> None:
+    def generate_batch(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, **options: Any) -> list[list[int]]:
+        """Continue several prompts at once: as `generate` for each, in little more time than one.
+
+        The options are those of `generate`. A token costs a look at every weight, and a batch shares that look.
+        Prompts of different lengths are filled up at their left. Text i draws from ``rng.spawn(len(prompts))[i]``.
+        """
+        return generation.generate_batch(self, prompts, max_new_tokens, self.config.block_size, **options)
+
+    def _check_ids(self, ids: Array, past: list[KVCache] | None = None) -> None:
         if ids.ndim != 2 or ids.dtype.kind not in "iu":
             raise ValueError(
                 f"GPT expects integer ids of shape (B, T), got {ids.dtype} {ids.shape}"
                 + ("; add a batch axis: ids[None, :]" if ids.ndim == 1 else "")
             )
-        if not 1 <= ids.shape[1] <= self.config.block_size:
-            raise ValueError(f"GPT reads 1 to block_size={self.config.block_size} tokens at a time, got {ids.shape[1]}")
+        before = past[0].length if past else 0
+        if not 1 <= ids.shape[1] <= self.config.block_size - before:
+            raise ValueError(
+                f"GPT reads 1 to block_size={self.config.block_size} tokens at a time, got {ids.shape[1]}"
+                + (f" after {before}" if before else "")
+            )
+        if past and past[0].k.shape[0] != len(ids):
+            raise ValueError(f"past holds {past[0].k.shape[0]} texts, ids {len(ids)}")
+
+
+def _positions(T: int, past: list[KVCache] | None) -> Array:
+    """Positions of T tokens that follow ``past``: (T,), or (B, T) where rows are padded; fillings get 0."""
+    if not past:
+        return np.arange(T)
+    positions = np.arange(past[0].length, past[0].length + T)
+    padding = past[0].padding
+    return positions if padding is None else np.maximum(positions - padding[:, None], 0)

@@ -181,7 +181,7 @@ class LayerNorm(Module):
         """x (..., C) -> y (..., C)."""
         C = self.weight.shape[0]
         check_last_axis(self, x, C)
-        centred = x - x.mean(axis=-1, keepdims=True)
+        centred = x - x.sum(axis=-1, keepdims=True) / C
         variance = np.vecdot(centred, centred)[..., None] / C  # (..., 1)
         rstd = 1 / np.sqrt(variance + self.eps)  # (..., 1)
         xhat = centred * rstd

@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,8 +75,11 @@ def available_cores() -> int:
 
 def replica(gpt: GPT) -> GPT:
     """A second model on the same weights, with gradients of its own."""
-    # deepcopy takes from its memo what is there already: parameters with the same data and another grad.
-    return copy.deepcopy(gpt, {id(p): Parameter(p.data) for p in gpt.parameters()})
+    shared: dict[int, Any] = {}  # deepcopy takes from its memo what is there already
+    for p in gpt.parameters():
+        shared[id(p)] = other = Parameter(p.data)
+        other.frozen = p.frozen
+    return copy.deepcopy(gpt, shared)
 
 
 class DataParallel:
@@ -123,9 +127,9 @@ class DataParallel:
         finally:
             if before is not None:
                 set_blas_threads(before)
-        own = self.gpt.parameters()
+        own = self.gpt.trainable_parameters()
         for other in self.replicas[1:workers]:
-            for p, q in zip(own, other.parameters(), strict=True):
+            for p, q in zip(own, other.trainable_parameters(), strict=True):
                 p.grad += q.grad
                 q.zero_grad()
         return sum(losses)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpylm.attention import CausalSelfAttention
+from numpylm.attention import CausalSelfAttention, KVCache
 from numpylm.functional import gelu, gelu_backward
 from numpylm.layers import Dropout, LayerNorm, Linear
 from numpylm.module import Array, Cache, Module
@@ -81,10 +81,12 @@ class Block(Module):
         self.mlp = MLP(n_embd, bias, gelu_approximate=gelu_approximate, proj_std=proj_std, rng=rng, dtype=dtype)
         self.drop = Dropout(dropout)
 
-    def forward(self, x: Array, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
-        """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given."""
+    def forward(
+        self, x: Array, rng: np.random.Generator | None = None, past: KVCache | None = None
+    ) -> tuple[Array, Cache]:
+        """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given. For ``past`` see the attention."""
         normed, ln_1_cache = self.ln_1.forward(x)
-        attended, attn_cache = self.attn.forward(normed, rng)
+        attended, attn_cache = self.attn.forward(normed, rng, past)
         attended, drop_1_cache = self.drop.forward(attended, rng)
         x = x + attended
 

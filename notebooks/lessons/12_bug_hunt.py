@@ -40,7 +40,7 @@ from numpylm import (
     softmax,
     softmax_backward,
 )
-from numpylm.attention import causal_mask, merge_heads, split_heads
+from numpylm.attention import KVCache, causal_mask, merge_heads, split_heads
 from numpylm.functional import IGNORE_INDEX, cross_entropy_backward
 from numpylm.module import Array, Cache, check_last_axis
 
@@ -219,6 +219,9 @@ for name, part in parts.items():
 # | name | what it is |
 # | --- | --- |
 # | `Array`, `Cache` | names of types, for the reader only |
+# | `past`, `KVCache` | keys and values of earlier calls, for writing text (lesson 10); while training it is None |
+# | `self.hidden(…)` | in the GPT: all of the forward but its last line, the output layer; inherited, and right |
+# | `frozen` | whether training leaves a parameter as it is; here none is |
 # | `IGNORE_INDEX` | -100, the target that means: do not count |
 # | `count=` | how many targets the mean is over, if not those that are counted here (a batch in parts) |
 # | `np.vecdot(a, b)` | the sum of `a * b` over the last axis |

@@ -60,7 +60,7 @@ class Record:
         out, cache = result
         if self.replay < 0:
             rng = options.get("rng")
-            kept = copy.deepcopy(tuple(v for v in inputs if not isinstance(v, np.random.Generator)))
+            kept = copy.deepcopy(tuple(v for v in inputs if v is not None and not isinstance(v, np.random.Generator)))
             plain = {k: v for k, v in options.items() if v is not rng}
             self.calls.append(Call(path, layer, kept, plain, np.array(out), cache, np.zeros(np.shape(out))))
             return result

@@ -13,7 +13,7 @@ _SCALE = "scale = 1 / math.sqrt(q.shape[-1])"
 _MEAN = "loss = float(nll[counted].sum(dtype=np.float64)) / max(n, 1)"
 _ACTIVE = "active, gelu_cache = gelu(hidden, self.gelu_approximate)  # (..., 4C)"
 _PRE_NORM = """normed, ln_1_cache = self.ln_1.forward(x)
-attended, attn_cache = self.attn.forward(normed, rng)
+attended, attn_cache = self.attn.forward(normed, rng, past)
 ...
 x = x + attended
 ...
@@ -21,7 +21,7 @@ normed, ln_2_cache = self.ln_2.forward(x)
 thought, mlp_cache = self.mlp.forward(normed)
 ...
 x = x + thought"""
-_POST_NORM = """attended, attn_cache = self.attn.forward(x, rng)
+_POST_NORM = """attended, attn_cache = self.attn.forward(x, rng, past)
 ...
 x, ln_1_cache = self.ln_1.forward(x + attended)
 ...
@@ -38,9 +38,9 @@ CHANGES: tuple[_Change, ...] = (
     ("layers", "LayerNorm", _ROOT, "rstd = 1 / np.sqrt(variance + 1e-8)", "ε = 1e-8 instead of 1e-5"),
     ("layers", "LayerNorm", _ROOT, "rstd = 1 / np.sqrt(variance + 1e-12)", "ε = 1e-12 instead of 1e-5"),
     ("layers", "LayerNorm", _ROOT, "rstd = 1 / (variance + self.eps)", "a division by the variance instead of its root"),
-    ("layers", "LayerNorm", "centred = x - x.mean(axis=-1, keepdims=True)", "centred = x", "no subtraction of the mean (RMSNorm)"),
-    ("layers", "LayerNorm", "centred = x - x.mean(axis=-1, keepdims=True)", "centred = x - x.mean(axis=1, keepdims=True)", "the mean taken over axis 1 instead of the last"),
-    ("layers", "LayerNorm", f"centred = x - x.mean(axis=-1, keepdims=True)\n...\n{_NORM}", "centred = x - x.mean(axis=1, keepdims=True)\n...\nvariance = (centred * centred).mean(axis=1, keepdims=True)", "mean and variance taken over axis 1 instead of the last"),
+    ("layers", "LayerNorm", "centred = x - x.sum(axis=-1, keepdims=True) / C", "centred = x", "no subtraction of the mean (RMSNorm)"),
+    ("layers", "LayerNorm", "centred = x - x.sum(axis=-1, keepdims=True) / C", "centred = x - x.mean(axis=1, keepdims=True)", "the mean taken over axis 1 instead of the last"),
+    ("layers", "LayerNorm", f"centred = x - x.sum(axis=-1, keepdims=True) / C\n...\n{_NORM}", "centred = x - x.mean(axis=1, keepdims=True)\n...\nvariance = (centred * centred).mean(axis=1, keepdims=True)", "mean and variance taken over axis 1 instead of the last"),
     ("layers", "LayerNorm", "y = xhat * self.weight.data", "y = xhat * 1.0", "no gain"),
     ("layers", "LayerNorm", "y += self.bias.data", "pass", "no bias"),
     ("layers", "Linear", "y += self.bias.data", "pass", "no bias"),
