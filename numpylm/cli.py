@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   numpylm gradcheck                               prove every gradient
   numpylm gradcheck --file my_layers.py           find what is wrong in yours
   numpylm gradcheck --zoo                         a game: find the bug
-  numpylm tokenize runs/stories "some text"       ids and pieces
+  numpylm tokenize runs/stories "some text"       ids and pieces, in colour
   numpylm course                                  the lessons, and how far you are"""
 
 COMMANDS = {
