@@ -43,6 +43,7 @@ from numpylm.layers import Dropout, Embedding, LayerNorm, Linear
 from numpylm.module import Module, Parameter
 from numpylm.optim import AdamW, clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, keep_memory
+from numpylm.token_view import show_tokens
 from numpylm.tokenizer import Tokenizer
 from numpylm.transformer import MLP, Block
 
@@ -77,6 +78,7 @@ __all__ = [
     "relu_backward",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
+    "show_tokens",
     "softmax",
     "softmax_backward",
     "warmup_cosine",

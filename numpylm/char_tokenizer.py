@@ -16,6 +16,8 @@ from numpylm.tokenizer import Tokenizer
 class TextTokenizer(Protocol):
     """What the rest of numpylm needs of a tokenizer."""
 
+    special_tokens: dict[str, int]
+
     @property
     def vocab_size(self) -> int: ...
     @property

@@ -18,25 +18,10 @@ from tqdm import tqdm
 
 from numpylm.bpe import Pair, apply_merges, learn_merges
 from numpylm.chunks import END_OF_TEXT, GPT2_PATTERN, blocks, count_chunks, special_regex, utf8
-from numpylm.files import read_json, read_text, write_text
+from numpylm.files import write_text
+from numpylm.tokenizer_files import LETTER_OF_BYTE, read_parts
 
 CACHED_CHUNKS = 1 << 18  # how many distinct chunks the encoder remembers: about 50 MB at the most
-
-
-def byte_letters() -> dict[int, str]:
-    """GPT-2's way of writing any byte as one visible character in its files.
-
-    The 188 bytes that are visible in Latin-1 stand for themselves; the others, in order, take the characters
-    from U+0100 on. So a space (0x20) is written Ġ. In the order of these characters, bytes get ids 0 … 255.
-    """
-    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    letters = {byte: chr(byte) for byte in visible}
-    hidden = (byte for byte in range(256) if byte not in letters)
-    return letters | {byte: chr(256 + n) for n, byte in enumerate(hidden)}
-
-
-LETTER_OF_BYTE = byte_letters()
-BYTE_OF_LETTER = {letter: byte for byte, letter in LETTER_OF_BYTE.items()}
 
 
 class Tokenizer:
@@ -209,37 +194,18 @@ class Tokenizer:
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read ``vocab.json`` and ``merges.txt``, ours or GPT-2's own.
+        """Read ``vocab.json`` and ``merges.txt``, ours or GPT-2's own; without them, transformers' ``tokenizer.json``.
 
-        What is in the vocabulary and is neither a byte nor made by a merge is a special token.
+        What is in the vocabulary and is neither a byte nor made by a merge is a special token. A tokenizer.json
+        must hold byte-level BPE, as GPT-2's does. transformers finds special tokens in every text, and may put
+        some around it; `encode` does the first only when it is allowed to, and never the second.
 
         Raises
         ------
         FileNotFoundError, ValueError
             If a file is missing or does not hold what it should; says which and where.
         """
-        directory = Path(directory)
-        for name in ("vocab.json", "merges.txt"):
-            if not (directory / name).is_file():
-                raise FileNotFoundError(
-                    f"no tokenizer in {directory}: {name} is missing (vocab.json and merges.txt are needed)"
-                )
-        ids = _read_vocab(directory / "vocab.json")
-        merges = _read_merges(directory / "merges.txt")
-        ordinary = [bytes([byte]) for byte in range(256)] + [a + b for a, b in merges]
-        if absent := [token for token in ordinary if _letters(token) not in ids]:
-            raise ValueError(
-                f"{directory}: vocab.json has no id for {len(absent)} tokens that merges.txt or single bytes "
-                f"need, first {_letters(absent[0])!r}: are the two files from the same tokenizer?"
-            )
-        vocab = {token: ids.pop(_letters(token)) for token in dict.fromkeys(ordinary)}
-        made: set[bytes] = {bytes([byte]) for byte in range(256)}
-        for line, (a, b) in enumerate(merges, 2):
-            if a not in made or b not in made:
-                raise ValueError(f"{directory / 'merges.txt'}, line {line}: merges a token that is not made before")
-            made.add(a + b)
-        custom = directory / "pattern.txt"
-        return cls(vocab, merges, ids, read_text(custom) if custom.exists() else GPT2_PATTERN)
+        return cls(*read_parts(Path(directory)))
 
 
 class _ChunkCache(dict):
@@ -260,25 +226,3 @@ class _ChunkCache(dict):
 
 def _letters(token: bytes) -> str:
     return "".join(map(LETTER_OF_BYTE.__getitem__, token))
-
-
-def _read_vocab(path: Path) -> dict[str, int]:
-    ids = read_json(path)
-    if not isinstance(ids, dict) or not all(isinstance(i, int) for i in ids.values()):
-        raise ValueError(f"{path} should be one JSON object of token -> id")
-    if sorted(ids.values()) != list(range(len(ids))):
-        raise ValueError(f"{path}: ids should be 0 … {len(ids) - 1}, each once")
-    return ids
-
-
-def _read_merges(path: Path) -> list[tuple[bytes, bytes]]:
-    merges = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if not line or (number == 1 and line.startswith("#version")):
-            continue
-        pair = line.split(" ")
-        if len(pair) != 2 or not all(pair) or not all(letter in BYTE_OF_LETTER for letter in "".join(pair)):
-            raise ValueError(f"{path}, line {number}: expected two tokens with a space between, got {line!r}")
-        left, right = (bytes(map(BYTE_OF_LETTER.__getitem__, token)) for token in pair)
-        merges.append((left, right))
-    return merges

@@ -11,7 +11,7 @@ from numpylm import CharTokenizer, Tokenizer
 from numpylm.bpe import apply_merges, learn_merges
 from numpylm.char_tokenizer import load_tokenizer
 from numpylm.chunks import BLOCK, GPT2_PATTERN, blocks
-from numpylm.tokenizer import byte_letters
+from numpylm.tokenizer_files import byte_letters
 
 TEXT = "the cat sat on the mat, the cat ate the rat. Émile a vu l'été; 漢字 漢字 🙂🙂\n\n  x = x + 1\n" * 3
 TRICKY = [
@@ -215,7 +215,11 @@ def test_blocks_of_a_long_text_are_cut_where_chunks_begin():
         ("vocab.json", "[1]", "object of token -> id"),
         ("vocab.json", '{"a": 0, "b": 2}', "each once"),
         ("merges.txt", "#version: 0.2\na b c\n", "line 2: expected two tokens"),
-        ("merges.txt", "zz yy\n", "no id for 1 tokens"),
+        ("merges.txt", "z q\n", "no id for 1 tokens"),
+        ("merges.txt", "z zz\n", "line 1: merges a token that is not made before, 'zz'"),
+        ("pattern.txt", "(a", "no regular expression"),
+        ("pattern.txt", "(a)|.", r"has groups \(...\): write them"),
+        ("added_tokens.json", '{"": 303}', "must not be empty"),
         ("merges.txt", b"\xff\xfe", "not UTF-8"),
     ],
 )

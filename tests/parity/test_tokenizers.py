@@ -1,7 +1,6 @@
 """The same ids as tiktoken and as Rust's tokenizers, from the same files; and the same merges as the latter."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ tokenizers = pytest.importorskip("tokenizers", reason="pip install -e '.[parity]
 from numpylm import Tokenizer  # noqa: E402
 from numpylm.chunks import END_OF_TEXT, GPT2_PATTERN  # noqa: E402
 from numpylm.corpora import CORPORA  # noqa: E402
-from numpylm.tokenizer import BYTE_OF_LETTER  # noqa: E402
+from numpylm.tokenizer_files import BYTE_OF_LETTER  # noqa: E402
 
 ENGLISH = "\n\n".join(CORPORA["stories"].documents(200_000))
 CHINESE = "天地玄黃，宇宙洪荒。日月盈昃，辰宿列張。寒來暑往，秋收冬藏。閏餘成歲，律呂調陽。" * 30
@@ -90,13 +89,40 @@ def test_training_learns_the_same_merges_as_tokenizers():
     assert [tuple("".join(letters[b] for b in part) for part in pair) for pair in ours.merges] == theirs
 
 
-def test_gpt2s_own_files():
-    """Where a folder with GPT-2's vocab.json and merges.txt is at hand: NUMPYLM_GPT2_FILES."""
-    path = os.environ.get("NUMPYLM_GPT2_FILES")
-    if not path:
-        pytest.skip("set NUMPYLM_GPT2_FILES to a folder with GPT-2's vocab.json and merges.txt to run this")
-    ours = Tokenizer.load(path)
-    rust = tokenizers.ByteLevelBPETokenizer(f"{path}/vocab.json", f"{path}/merges.txt")
-    assert ours.vocab_size == 50257
-    for text in TEXTS.values():
-        assert ours.encode(text) == rust.encode(text).ids
+# As in larger models: Unicode's own case folding, at most three digits, and other rules for line ends.
+OTHER_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "behavior", "invert"),
+    [
+        (None, "", False),
+        (OTHER_PATTERN, "isolated", False),
+        (OTHER_PATTERN, "removed", True),
+        (r"\p{L}+", "isolated", False),
+    ],
+)
+def test_tokenizer_json_of_tokenizers(tmp_path, pattern, behavior, invert):
+    """Trained and saved by Rust's tokenizers, loaded by us: the same ids."""
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+
+    rust = tokenizers.Tokenizer(tokenizers.models.BPE())
+    rust.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    if pattern:
+        split = Split(tokenizers.Regex(pattern), behavior, invert)
+        rust.pre_tokenizer = Sequence([split, ByteLevel(add_prefix_space=False, use_regex=False)])
+    rust.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=1200, initial_alphabet=ByteLevel.alphabet(), special_tokens=[END_OF_TEXT], show_progress=False
+    )
+    rust.train_from_iterator([ENGLISH[:100_000], CHINESE, CODE, EMOJI], trainer)
+    rust.add_special_tokens(["<|user|>"])
+    rust.save(str(tmp_path / "tokenizer.json"))
+    ours = Tokenizer.load(tmp_path)
+    assert ours.vocab_size == rust.get_vocab_size()
+    for name, text in TEXTS.items():
+        text += f"<|user|> x{END_OF_TEXT}\n"
+        assert ours.encode(text, allow_special=True) == rust.encode(text).ids, name

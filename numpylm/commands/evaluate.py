@@ -1,0 +1,45 @@
+"""``numpylm evaluate``: score a trained model on text."""
+
+import argparse
+from pathlib import Path
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Which model and which text."""
+    parser.add_argument("run", type=Path, help="run folder or checkpoint")
+    parser.add_argument("--data", nargs="+", required=True, help="text files or folders")
+    parser.add_argument("--batch-size", type=int, default=8, help="sequences at a time (default: 8)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """numpylm evaluate"""
+    import math
+
+    from numpylm.checkpoint import load_run
+    from numpylm.data import document_starts, encode_documents, fits_documents, read_documents
+    from numpylm.evaluation import evaluate, source_nats
+    from numpylm.parallel import keep_memory
+
+    if args.batch_size < 1:
+        raise ValueError("--batch-size must be at least 1")
+    keep_memory()
+    gpt, tokenizer, _ = load_run(args.run)
+    documents = read_documents(args.data)
+    tokens = encode_documents(documents, tokenizer)
+    if len(tokens) < 2:
+        raise ValueError("this text has fewer than two tokens: there is nothing to predict")
+    aligned = fits_documents(tokens, gpt.config.block_size, tokenizer.end_id)
+    score = evaluate(gpt, tokens, args.batch_size, document_starts(tokens, tokenizer.end_id) if aligned else None)
+    n_bytes = sum(len(document.encode("utf-8")) for document in documents)
+    print(f"text            {len(documents):,} documents, {n_bytes:,} bytes, {score.count:,} predicted tokens")
+    print(f"loss            {score.loss:.4f} nats per token")
+    print(f"perplexity      {score.perplexity:,.3f}")
+    print(f"bits per byte   {score.bits_per_byte(n_bytes):.4f}")
+    print(f"accuracy        {score.accuracy:.1%} of next tokens")
+    if tokenizer.end_id is not None and (nats := source_nats(documents)) is not None:
+        floor = nats / score.count
+        print(
+            f"source          {floor:.4f} nats per token ({nats / math.log(2) / n_bytes:.4f} bits per byte); "
+            f"the model is {score.loss - floor:.4f} above"
+        )
+    return 0

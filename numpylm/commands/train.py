@@ -1,0 +1,56 @@
+"""``numpylm train``: train a model on text, or go on with a run."""
+
+import argparse
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """A flag for each field of TrainConfig, and those that are not settings of the run."""
+    from numpylm.config import KINDS, TrainConfig
+
+    parser.add_argument("--config", type=Path, help="TOML file with any of the settings below; flags win over it")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run folder")
+    parser.add_argument(
+        "--diagnose", action="store_true", help="do not train: take some steps on one batch, and say what looks wrong"
+    )
+    for setting in fields(TrainConfig):
+        kind, default = KINDS[setting.name], setting.default
+        names = ["--" + setting.name.replace("_", "-")]
+        if "_" in setting.name:
+            names.append("--" + setting.name)
+        text = setting.metadata["help"]
+        if kind is not tuple and default != "":
+            text += f" (default: {default})"
+        options: dict[str, Any] = {"dest": setting.name, "default": None, "help": text}
+        if kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif kind is tuple:
+            options |= {"nargs": "+", "metavar": setting.name.upper()}
+        else:
+            options |= {"type": kind, "metavar": setting.name.upper()}
+        parser.add_argument(*names, **options)
+
+
+def run(args: argparse.Namespace) -> int:
+    """numpylm train"""
+    from numpylm.config import TrainConfig, make_config, read_config_file
+    from numpylm.run import resume_config
+    from numpylm.train import diagnose_run, train
+
+    flags = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if getattr(args, f.name) is not None}
+    file = read_config_file(args.config) if args.config else {}
+    if args.diagnose:
+        if args.resume:
+            raise ValueError("--diagnose looks at a new run; it does not go with --resume")
+        print("preparing the data, then 40 steps on one batch …", flush=True)
+        diagnosis = diagnose_run(make_config(file, flags), partial(print, flush=True))
+        print(diagnosis)
+        return 0 if diagnosis.ok else 1
+    if args.resume:
+        train(resume_config(args.resume, file | flags), resume=args.resume)
+    else:
+        train(make_config(file, flags))
+    return 0
