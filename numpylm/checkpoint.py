@@ -94,3 +94,26 @@ def load_run(path: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoi
             f"{tokenizer.vocab_size}: they are not from the same run"
         )
     return gpt, tokenizer, checkpoint
+
+
+def load_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool]:
+    """A model and its tokenizer from wherever they are: a run of ours, or GPT-2's files.
+
+    Parameters
+    ----------
+    source : str or path
+        A run folder or checkpoint of numpylm, a folder with transformers' files, or a name such as ``gpt2``.
+
+    Returns
+    -------
+    gpt, tokenizer
+    own : bool
+        Whether it is a run of ours, whose documents all began with the end-of-text token while it trained.
+    """
+    path = Path(source)
+    if path.suffix == ".npz" or any((path / name).exists() for name in ("best.npz", "last.npz")):
+        return *load_run(path)[:2], True
+    gpt = GPT.from_pretrained(source)
+    if gpt.tokenizer is None:
+        raise FileNotFoundError(f"{source} has no tokenizer: put vocab.json and merges.txt beside the model")
+    return gpt, gpt.tokenizer, False
