@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from numpylm.corpora import CORPORA
 from numpylm.data import sequential_batches
-from numpylm.functional import cross_entropy
 from numpylm.gpt import GPT
 from numpylm.module import Array
+from numpylm.scoring import score, windows_at_once
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,42 @@ class Score:
         return self.loss * self.count / math.log(2) / n_bytes
 
 
-def evaluate(gpt: GPT, tokens: Array, batch_size: int = 8, starts: Array | None = None) -> Score:
-    """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them."""
+def evaluate(
+    gpt: GPT,
+    tokens: Array,
+    batch_size: int | None = None,
+    starts: Array | None = None,
+    block_size: int | None = None,
+    stride: int | None = None,
+) -> Score:
+    """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them.
+
+    Parameters
+    ----------
+    gpt : GPT
+    tokens : int array (N,)
+    batch_size : int, optional
+        Windows that are read at a time: a matter of speed and memory alone. Default: about 1,024 tokens.
+    starts, block_size, stride : optional
+        As in `sequential_batches`; block_size is the model's if not given.
+
+    Raises
+    ------
+    ValueError
+        If block_size is longer than the model's window, or there are fewer than two tokens.
+    """
+    longest = gpt.config.block_size
+    block_size = longest if block_size is None else block_size
+    if not 1 <= block_size <= longest:
+        raise ValueError(f"block_size must be 1 to {longest}, what the model can read, got {block_size}")
+    if len(tokens) < 2:
+        raise ValueError("this text has fewer than two tokens: there is nothing to predict")
     nats, hits, count = 0.0, 0, 0
-    for ids, targets in sequential_batches(tokens, batch_size, gpt.config.block_size, starts):
-        logits, _ = gpt.forward(ids)
-        counted = targets >= 0
-        n = int(counted.sum())
-        nats += cross_entropy(logits, targets)[0] * n
-        hits += int((logits.argmax(axis=-1) == targets)[counted].sum())
-        count += n
+    for batch in sequential_batches(tokens, batch_size or windows_at_once(block_size), block_size, starts, stride):
+        log_p, hit = score(gpt, *batch)
+        nats -= float(log_p.sum())
+        hits += int(hit.sum())
+        count += len(log_p)
     return Score(nats / count, hits / count, count)
 
 
