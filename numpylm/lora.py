@@ -7,6 +7,7 @@ too; and once training is over they are added to the weights, and the model is a
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from numpylm.gpt import GPT
 from numpylm.layers import Linear
 from numpylm.module import Array, Cache, Parameter, check_last_axis, normal
+from numpylm.transformer import Block
 
 TARGETS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # the linear layers of a block
 
@@ -105,7 +107,7 @@ def add_lora(
     rank: int,
     alpha: float | None = None,
     below: int = 0,
-    targets: tuple[str, ...] = TARGETS,
+    targets: Sequence[str] = TARGETS,
     rng: np.random.Generator | None = None,
 ) -> None:
     """Put adapters beside the linear layers of the blocks from number ``below`` on, and freeze all else, in place.
@@ -118,7 +120,7 @@ def add_lora(
         As in `LoRALinear`.
     below : int
         Blocks with a smaller number get no adapter, and no gradient goes down to them.
-    targets : tuple of str
+    targets : sequence of str
         Which layers of a block: any of `TARGETS`. The paper adapts attention alone; all four learn more.
 
     Raises
@@ -136,14 +138,28 @@ def add_lora(
         parameter.frozen = True
     for block in gpt.h[below:]:
         for target in targets:
-            part, name = target.split(".")
-            owner = getattr(block, part)
-            setattr(owner, name, LoRALinear(getattr(owner, name), rank, alpha, rng=rng))
+            _replace(block, target, LoRALinear(_layer(block, target), rank, alpha, rng=rng))
 
 
 def has_lora(gpt: GPT) -> bool:
     """Whether any layer of this model has an adapter."""
-    return any(name.endswith("lora_A") for name, _ in gpt.named_parameters())
+    return lora_settings(gpt) is not None
+
+
+def lora_settings(gpt: GPT) -> dict[str, Any] | None:
+    """What `add_lora` must be given to make the same adapters (but for their values); None if there are none."""
+    found = [
+        (number, target, layer)
+        for number, block in enumerate(gpt.h)
+        for target in TARGETS
+        if isinstance(layer := _layer(block, target), LoRALinear)
+    ]
+    if not found:
+        return None
+    below, _, layer = found[0]
+    rank = layer.lora_A.shape[1]
+    targets = [target for number, target, _ in found if number == below]
+    return {"rank": rank, "alpha": layer.scale * rank, "below": below, "targets": targets}
 
 
 def merge_lora(gpt: GPT) -> None:
@@ -153,12 +169,10 @@ def merge_lora(gpt: GPT) -> None:
     """
     for block in gpt.h:
         for target in TARGETS:
-            part, name = target.split(".")
-            owner = getattr(block, part)
-            layer = getattr(owner, name)
+            layer = _layer(block, target)
             if isinstance(layer, LoRALinear):
                 layer.weight.data = layer.merged_weight()
-                setattr(owner, name, _plain(layer))
+                _replace(block, target, _plain(layer))
     for parameter in gpt.parameters():
         parameter.frozen = False
 
@@ -170,6 +184,17 @@ def merged(gpt: GPT) -> GPT:
     plain = copy.deepcopy(gpt, shared)
     merge_lora(plain)
     return plain
+
+
+def _layer(block: Block, target: str) -> Linear:
+    """The layer of a block that is called ``target``: ``attn.c_attn``."""
+    part, name = target.split(".")
+    return getattr(getattr(block, part), name)
+
+
+def _replace(block: Block, target: str, layer: Linear) -> None:
+    part, name = target.split(".")
+    setattr(getattr(block, part), name, layer)
 
 
 def _plain(layer: LoRALinear) -> Linear:
