@@ -45,6 +45,7 @@ def evaluate(
     batch_size: int | None = None,
     starts: Array | None = None,
     block_size: int | None = None,
+    counted: Array | None = None,
     stride: int | None = None,
 ) -> Score:
     """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them.
@@ -55,26 +56,28 @@ def evaluate(
     tokens : int array (N,)
     batch_size : int, optional
         Windows that are read at a time: a matter of speed and memory alone. Default: about 1,024 tokens.
-    starts, block_size, stride : optional
-        As in `sequential_batches`; block_size is the model's if not given.
+    starts, counted, stride : optional
+        As in `sequential_batches`.
+    block_size : int, optional
+        The length of a window, if not the longest that the model can read.
 
     Raises
     ------
     ValueError
-        If block_size is longer than the model's window, or there are fewer than two tokens.
+        If block_size is more than the model can read, or there is nothing to predict.
     """
     longest = gpt.config.block_size
-    block_size = longest if block_size is None else block_size
-    if not 1 <= block_size <= longest:
-        raise ValueError(f"block_size must be 1 to {longest}, what the model can read, got {block_size}")
-    if len(tokens) < 2:
-        raise ValueError("this text has fewer than two tokens: there is nothing to predict")
+    T = longest if block_size is None else block_size
+    if not 1 <= T <= longest:
+        raise ValueError(f"block_size must be 1 to {longest}, what the model can read, got {T}")
     nats, hits, count = 0.0, 0, 0
-    for batch in sequential_batches(tokens, batch_size or windows_at_once(block_size), block_size, starts, stride):
+    for batch in sequential_batches(tokens, batch_size or windows_at_once(T), T, starts, counted, stride):
         log_p, hit = score(gpt, *batch)
         nats -= float(log_p.sum())
         hits += int(hit.sum())
         count += len(log_p)
+    if not count:
+        raise ValueError("there is nothing to predict: the text has fewer than two tokens, or none that is counted")
     return Score(nats / count, hits / count, count)
 
 
