@@ -213,9 +213,10 @@ def test_length_matters_to_the_sum_and_not_to_the_mean():
 
 
 def test_all_answers_are_scored_from_the_same_place(gpt, tok):
-    """"is " and "is blue" differ in the space's token; log P of whole texts says what the truth is."""
+    """Neither "is " nor "slow" is how all of its answers begin in tokens; whole texts say what the truth is."""
+    assert tok.encode("slower")[: len(tok.encode("slow"))] != tok.encode("slow")
     assert tok.encode("is blue")[:2] != tok.encode("is ")[:2]
-    for prompt, answers in [("is ", ["blue", "7", " green"]), ("slow", ["er", " is", "!"]), ("", ["low", "slow"])]:
+    for prompt, answers in [("is ", ["blue", "7", " green"]), ("slow", [" is", "er", "!"]), ("", ["low", "slow"])]:
         ranked = gpt.rank(prompt, answers)
         whole = [gpt.log_prob(prompt + r.answer).sum() for r in ranked]
         assert whole == sorted(whole, reverse=True)

@@ -24,7 +24,9 @@ def run(args: argparse.Namespace) -> int:
     gpt, tokenizer, _ = load_model(args.source)
     ranked = gpt.rank(args.prompt, args.answers, tokenizer, args.per_token)
     if any(runs_together(args.prompt, answer) for answer in args.answers):
-        print('note: an answer runs into the prompt\'s last word; begin it with a space (" like this")', file=sys.stderr)
+        print(
+            'note: an answer runs into the prompt\'s last word; begin it with a space (" like this")', file=sys.stderr
+        )
     shown = [quoted(r.answer) for r in ranked]
     width = max(len("answer"), *map(len, shown))
     print(f"{'answer':{width}}  tokens      nats  per token  among these")
