@@ -5,14 +5,14 @@ import contextlib
 import io
 import sys
 from collections.abc import Callable
+from typing import Any
 
 MARK = "> "  # before a line that is to be typed
 RULE = "\n" + "-" * 40  # between texts
 
-EPILOG = """The model reads as many tokens as its window holds (block_size). Of a longer prompt it reads the end; when a text
-outgrows the window, its newest half is kept and read again, and so on. docs/sampling.md shows with numbers what each
-option does to the next token's distribution; they act in the order: repetition penalty, temperature, top-k, top-p,
-min-p."""
+EPILOG = """The model reads as many tokens as its window holds (block_size). Of a longer prompt it reads the end; when a
+text outgrows the window, its newest half is kept and read again, and so on. The options of sampling act in the order
+repetition penalty, temperature, top-k, top-p, min-p; docs/sampling.md shows with numbers what each does."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def sampling(args: argparse.Namespace) -> dict[str, float | None]:
+def sampling(args: argparse.Namespace) -> dict[str, Any]:
     """The options of `numpylm.generation.next_token_probabilities`."""
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     return {name: getattr(args, name) for name in names}
