@@ -16,7 +16,8 @@ import numpy as np
 from numpylm.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.files import write_atomically
 from numpylm.gpt import GPT, GPTConfig
-from numpylm.module import Array
+from numpylm.lora import add_lora, lora_settings, merge_lora
+from numpylm.module import Array, Blank
 from numpylm.optim import AdamW
 from numpylm.tokenizer import Tokenizer
 
@@ -32,9 +33,11 @@ class Checkpoint:
     meta: dict[str, Any]
 
     def build_model(self) -> GPT:
-        """A GPT of the shape and dtype that was saved, with its parameters."""
-        gpt = GPT(GPTConfig(**self.meta["model_config"]), dtype=self.meta["dtype"])
-        gpt.load_state_dict(self.model)
+        """A GPT of the shape and dtype that was saved, with its parameters and adapters; it takes over the arrays."""
+        gpt = GPT(GPTConfig(**self.meta["model_config"]), Blank(), self.meta["dtype"])
+        if lora := self.meta.get("lora"):
+            add_lora(gpt, **lora, rng=Blank())
+        gpt.load_state_dict(self.model, assign=True)
         return gpt
 
 
@@ -43,6 +46,8 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint atomically; ``meta`` must be JSON."""
     own = {"format": FORMAT, "model_config": asdict(gpt.config), "dtype": str(gpt.wte.weight.dtype)}
+    if lora := lora_settings(gpt):
+        own["lora"] = lora
     arrays = {f"model/{name}": value for name, value in gpt.state_dict().items()}
     if optimizer is not None:
         arrays |= {f"optimizer/{name}": value for name, value in optimizer.state_dict().items()}
@@ -77,7 +82,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def load_run(path: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoint]:
-    """Model and tokenizer of a run folder (its best checkpoint, else its last) or of one checkpoint in it."""
+    """Model and tokenizer of a run folder (its best checkpoint, else its last) or of one checkpoint in it.
+
+    LoRA adapters are merged into the weights.
+    """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no run at {path}; numpylm train makes one")
@@ -88,9 +96,12 @@ def load_run(path: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoi
         path = found[0]
     checkpoint = load_checkpoint(path)
     gpt, tokenizer = checkpoint.build_model(), load_tokenizer(path.parent)
-    if gpt.config.vocab_size != tokenizer.vocab_size:
+    merge_lora(gpt)
+    gpt.tokenizer = tokenizer
+    tokens = checkpoint.meta.get("tokens", gpt.config.vocab_size)
+    if tokens != tokenizer.vocab_size:
         raise ValueError(
-            f"the model in {path} has {gpt.config.vocab_size} tokens, the tokenizer beside it "
+            f"the model in {path} was trained on {tokens} tokens, the tokenizer beside it has "
             f"{tokenizer.vocab_size}: they are not from the same run"
         )
     return gpt, tokenizer, checkpoint

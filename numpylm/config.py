@@ -29,6 +29,12 @@ class TrainConfig:
     max_val_mb: float = _setting(1.0, "and at most so many million characters of it")
     stories_mb: float = _setting(4.0, "megabytes of stories to make, if no data is given")
 
+    init_from: str = _setting("", "fine-tune this: a run folder, a folder with GPT-2's files, or a name such as gpt2")
+    freeze_below: int = _setting(0, "with init_from: leave embeddings and so many blocks from below as they are")
+    lora_rank: int = _setting(0, "with init_from: train LoRA adapters of this rank instead of the weights; 0: none")
+    lora_alpha: float = _setting(0.0, "scale of the adapters, alpha / rank; 0: twice the rank")
+    loss_after: str = _setting("", "learn only what stands behind this text in each document: answers, not prompts")
+
     tokenizer: str = _setting("bpe", "bpe (byte-level) or char (one token a character)")
     vocab_size: int = _setting(1024, "tokens of a bpe vocabulary")
 
@@ -52,6 +58,7 @@ class TrainConfig:
     grad_clip: float = _setting(1.0, "largest norm of the gradient; 0: no clipping")
 
     eval_interval: int = _setting(200, "steps between evaluations and checkpoints")
+    patience: int = _setting(0, "stop after so many evaluations without a lower validation loss; 0: never")
     sample_tokens: int = _setting(40, "tokens of the sample shown at each evaluation; 0: none")
     seed: int = _setting(1337, "seed of everything random")
     check_gradients: bool = _setting(True, "check every layer's gradient before training")
@@ -68,9 +75,15 @@ class TrainConfig:
             "grad_clip",
             "sample_tokens",
             "seed",
+            "patience",
+            "freeze_below",
+            "lora_rank",
+            "lora_alpha",
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if (self.freeze_below or self.lora_rank) and not self.init_from:
+            raise ValueError("freeze_below and lora_rank are for fine-tuning: say with init_from what to begin with")
         if self.min_lr > self.learning_rate:
             raise ValueError(f"min_lr ({self.min_lr}) must not be above learning_rate ({self.learning_rate})")
         for name, allowed in (("tokenizer", ("bpe", "char")), ("dtype", ("float32", "float64"))):
@@ -81,8 +94,25 @@ class TrainConfig:
 KINDS: dict[str, type] = {f.name: type(f.default) for f in fields(TrainConfig)}
 
 
+# Other defaults for fine-tuning, which starts near its goal: small, few steps, and an end before it forgets.
+FINE_TUNING: dict[str, Any] = {
+    "max_steps": 200,
+    "batch_size": 4,
+    "learning_rate": 1e-4,
+    "min_lr": 1e-5,
+    "warmup_steps": 10,
+    "weight_decay": 0.01,
+    "eval_interval": 20,
+    "patience": 3,
+    "max_val_mb": 0.03,
+}
+LORA = FINE_TUNING | {"learning_rate": 5e-4, "min_lr": 5e-5}
+
+
 def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
     """A config from several mappings; later ones win over earlier ones, and over the defaults.
+
+    With ``init_from`` the defaults are those of `FINE_TUNING`, with ``lora_rank`` those of `LORA`.
 
     Raises
     ------
@@ -92,6 +122,8 @@ def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
     values: dict[str, Any] = {}
     for layer in layers:
         values |= {check_key(key): _convert(key, value) for key, value in layer.items()}
+    if values.get("init_from"):
+        values = (LORA if values.get("lora_rank") else FINE_TUNING) | values
     return TrainConfig(**values)
 
 

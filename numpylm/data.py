@@ -177,6 +177,7 @@ def random_batch(
     block_size: int,
     rng: np.random.Generator,
     starts: Array | None = None,
+    counted: Array | None = None,
 ) -> tuple[Array, Array]:
     """Random windows: ids (B, T) and targets (B, T), where each target is the token after its id.
 
@@ -189,6 +190,8 @@ def random_batch(
     starts : int array, optional
         Where windows may begin (see `document_starts`); anywhere if not given. What a window lacks at the
         end of the array is filled with targets of -100, which are not counted.
+    counted : bool array (N,), optional
+        Which tokens are to be learnt; the others are targets of -100, too.
 
     Raises
     ------
@@ -204,16 +207,17 @@ def random_batch(
         begin = rng.integers(0, len(tokens) - block_size, batch_size)
     else:
         begin = rng.choice(starts, batch_size)
-    return _windows(tokens, begin, np.minimum(begin + block_size, len(tokens) - 1), block_size)
+    return _windows(tokens, begin, np.minimum(begin + block_size, len(tokens) - 1), block_size, counted)
 
 
 def sequential_batches(
-    tokens: Array, batch_size: int, block_size: int, starts: Array | None = None
+    tokens: Array, batch_size: int, block_size: int, starts: Array | None = None, counted: Array | None = None
 ) -> Iterator[tuple[Array, Array]]:
     """Batches of windows in order, in which each token but the first is a counted target exactly once.
 
     With ``starts``, a document that does not fit into what is left of a window opens the next one, so that
-    the model always sees documents from their beginning; longer ones go on from window to window.
+    the model always sees documents from their beginning; longer ones go on from window to window. For
+    ``counted`` see `random_batch`.
     """
     last = len(tokens) - 1
     begin, end = [], []
@@ -228,13 +232,19 @@ def sequential_batches(
         end.append(stop)
         position = stop
     for i in range(0, len(begin), batch_size):
-        yield _windows(tokens, np.array(begin[i : i + batch_size]), np.array(end[i : i + batch_size]), block_size)
+        rows = slice(i, i + batch_size)
+        yield _windows(tokens, np.array(begin[rows]), np.array(end[rows]), block_size, counted)
 
 
-def _windows(tokens: Array, begin: Array, end: Array, block_size: int) -> tuple[Array, Array]:
+def _windows(
+    tokens: Array, begin: Array, end: Array, block_size: int, counted: Array | None = None
+) -> tuple[Array, Array]:
     """Windows [begin, end) as ids, [begin + 1, end] as targets, padded to one width with uncounted targets."""
     width = int(min(block_size, (end - begin).max()))
     places = begin[:, None] + np.arange(width + 1)  # (B, T + 1)
-    counted = places[:, 1:] <= end[:, None]  # (B, T)
-    rows = np.asarray(tokens[np.minimum(places, len(tokens) - 1)], np.int64)
-    return rows[:, :-1], np.where(counted, rows[:, 1:], IGNORE_INDEX)
+    inside = places[:, 1:] <= end[:, None]  # (B, T)
+    places = np.minimum(places, len(tokens) - 1)
+    rows = np.asarray(tokens[places], np.int64)
+    if counted is not None:
+        inside &= counted[places[:, 1:]]
+    return rows[:, :-1], np.where(inside, rows[:, 1:], IGNORE_INDEX)

@@ -39,15 +39,26 @@ class Score:
         return self.loss * self.count / math.log(2) / n_bytes
 
 
-def evaluate(gpt: GPT, tokens: Array, batch_size: int = 8, starts: Array | None = None) -> Score:
-    """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them."""
+def evaluate(
+    gpt: GPT,
+    tokens: Array,
+    batch_size: int = 8,
+    starts: Array | None = None,
+    block_size: int | None = None,
+    counted: Array | None = None,
+) -> Score:
+    """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them.
+
+    ``block_size`` is the length of a window, if not the longest that the model can read.
+    """
     nats, hits, count = 0.0, 0, 0
-    for ids, targets in sequential_batches(tokens, batch_size, gpt.config.block_size, starts):
-        logits, _ = gpt.forward(ids)
-        counted = targets >= 0
-        n = int(counted.sum())
+    for ids, targets in sequential_batches(tokens, batch_size, block_size or gpt.config.block_size, starts, counted):
+        x, _ = gpt.hidden(ids, differentiable=False)
+        logits = gpt.head(x)
+        scored = targets >= 0
+        n = int(scored.sum())
         nats += cross_entropy(logits, targets)[0] * n
-        hits += int((logits.argmax(axis=-1) == targets)[counted].sum())
+        hits += int((logits.argmax(axis=-1) == targets)[scored].sum())
         count += n
     return Score(nats / count, hits / count, count)
 

@@ -129,8 +129,11 @@ class Module:
         """Name -> values. These are the live arrays, as in torch: copy them if training goes on."""
         return {name: parameter.data for name, parameter in self.named_parameters()}
 
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+    def load_state_dict(self, state: Mapping[str, Array], assign: bool = False) -> None:
         """Copy values into the parameters, converted to their dtype.
+
+        With ``assign`` the given arrays become the parameters' own, without a copy where their dtype is right:
+        for arrays that nobody else uses.
 
         Raises
         ------
@@ -153,7 +156,10 @@ class Module:
                 + "\n  ".join(sorted(problems))
             )
         for name, parameter in own.items():
-            parameter.data[...] = state[name]
+            if assign:
+                parameter.data = np.asarray(state[name], parameter.dtype)
+            else:
+                parameter.data[...] = state[name]
 
 
 class Blank(np.random.Generator):

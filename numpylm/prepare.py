@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from numpylm import baselines
+from numpylm.answers import answer_bytes, encode_answers
 from numpylm.char_tokenizer import CharTokenizer
 from numpylm.chunks import END_OF_TEXT
 from numpylm.cleaning import clean
@@ -57,9 +58,11 @@ class Data:
 
     train: Array
     val: Array
-    val_bytes: int  # of UTF-8, without end marks
+    val_bytes: int  # of UTF-8, without end marks; of the answers alone, if only they count
     starts: Array | None  # where windows begin, if with documents
     val_starts: Array | None
+    counted: Array | None  # which tokens are learnt (bool); None: all
+    val_counted: Array | None
     floor: float | None  # nats per token of the source itself on the validation text, if the source is known
 
     @classmethod
@@ -72,9 +75,15 @@ class Data:
         folder: Path,
     ) -> "Data":
         """Turn documents into tokens; large arrays go to files in the run folder."""
+        counted = val_counted = None
+        mark = config.loss_after
         try:
-            train = encode_documents(train_docs, tokenizer, folder / "train.bin", progress=True)
-            val = encode_documents(val_docs, tokenizer, folder / "val.bin", progress=True)
+            if mark:
+                train, counted = encode_answers(train_docs, tokenizer, mark)
+                val, val_counted = encode_answers(val_docs, tokenizer, mark)
+            else:
+                train = encode_documents(train_docs, tokenizer, folder / "train.bin", progress=True)
+                val = encode_documents(val_docs, tokenizer, folder / "val.bin", progress=True)
         except ValueError as error:
             if isinstance(tokenizer, CharTokenizer):
                 raise ValueError(f"validation text: {error}; use more text, or --tokenizer bpe") from None
@@ -83,15 +92,22 @@ class Data:
             if len(tokens) < 2:
                 raise ValueError(f"the {name} text has only {len(tokens)} tokens")
         aligned = fits_documents(train, config.block_size, tokenizer.end_id)
-        nats = source_nats(val_docs) if tokenizer.end_id is not None else None
+        nats = source_nats(val_docs) if tokenizer.end_id is not None and not mark else None
         return cls(
             train,
             val,
-            sum(len(document.encode("utf-8")) for document in val_docs),
+            answer_bytes(val_docs, mark) if mark else sum(len(document.encode("utf-8")) for document in val_docs),
             document_starts(train, tokenizer.end_id) if aligned else None,
             document_starts(val, tokenizer.end_id) if aligned else None,
+            counted,
+            val_counted,
             None if nats is None else nats / (len(val) - 1),
         )
+
+    @property
+    def val_count(self) -> int:
+        """How many tokens of the validation text are predicted."""
+        return len(self.val) - 1 if self.val_counted is None else int(self.val_counted[1:].sum())
 
     def fingerprint(self) -> str:
         """Changes when the tokens do."""
@@ -100,6 +116,8 @@ class Data:
 
 def reference_losses(data: Data, vocab_size: int) -> dict[str, float]:
     """The losses that a learner needs to judge a run, by what they mean."""
+    if data.counted is not None:
+        return {"guessing, ln V": baselines.uniform_loss(vocab_size)}  # the others know nothing of answers
     losses = {
         "guessing, ln V": baselines.uniform_loss(vocab_size),
         "unigram model": baselines.unigram_loss(data.train, data.val, vocab_size),

@@ -19,12 +19,13 @@ from numpylm.char_tokenizer import CharTokenizer
 from numpylm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpylm.config import TrainConfig, make_config
 from numpylm.files import read_text, write_text
+from numpylm.finetune import choose_trained
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.optim import AdamW
 from numpylm.prepare import Data
 from numpylm.tokenizer import Tokenizer
 
-RESUMABLE = ("max_steps", "eval_interval", "sample_tokens", "check_gradients")  # what --resume may change
+RESUMABLE = ("max_steps", "eval_interval", "patience", "sample_tokens", "check_gradients")  # what --resume may change
 
 
 class TrainingError(Exception):
@@ -45,6 +46,7 @@ class Run:
     best: float = math.inf  # validation loss, nats per token
     best_step: int = 0
     fingerprint: str = ""
+    tokens: int = 0  # in the tokenizer's vocabulary; a model may have more, if its author rounded up
     metrics: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -52,7 +54,7 @@ class Run:
         """A run at its first step, every random generator derived from the config's seed."""
         seeds = np.random.SeedSequence(config.seed).spawn(3)  # the first one made the weights
         optimizer = AdamW(
-            gpt.parameters(),
+            gpt.trainable_parameters(),
             config.learning_rate,
             (config.beta1, config.beta2),
             weight_decay=config.weight_decay,
@@ -66,6 +68,7 @@ class Run:
             "best": self.best if math.isfinite(self.best) else None,
             "best_step": self.best_step,
             "fingerprint": self.fingerprint,
+            "tokens": self.tokens,
             "batch_rng": self.batch_rng.bit_generator.state,
             "dropout_rng": self.dropout_rng.bit_generator.state,
         }
@@ -77,9 +80,16 @@ class Run:
         self.gpt.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.step, self.best_step, self.fingerprint = meta["step"], meta["best_step"], meta["fingerprint"]
+        self.tokens = meta.get("tokens", self.gpt.config.vocab_size)
         self.best = math.inf if meta["best"] is None else meta["best"]
         self.batch_rng.bit_generator.state = meta["batch_rng"]
         self.dropout_rng.bit_generator.state = meta["dropout_rng"]
+
+    @property
+    def stale(self) -> bool:
+        """Whether the validation loss has not improved for as many evaluations as the config has patience for."""
+        c = self.config
+        return bool(c.patience) and self.step - self.best_step >= c.patience * c.eval_interval
 
     def check_data(self, data: Data) -> None:
         """Complain if a resumed run would go on with another text than it began with."""
@@ -119,15 +129,15 @@ def new_model(config: TrainConfig, vocab_size: int) -> GPT:
     return GPT(shape, rng, np.dtype(config.dtype))
 
 
-def new_run(config: TrainConfig, tokenizer: Tokenizer | CharTokenizer) -> Run:
-    """Make a model and its run folder, which appears all at once: a folder that is there can be resumed."""
+def new_run(config: TrainConfig, gpt: GPT, tokenizer: Tokenizer | CharTokenizer) -> Run:
+    """Make a run folder, which appears all at once: a folder that is there can be resumed."""
     folder = free_folder(config)
-    gpt = new_model(config, tokenizer.vocab_size)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         draft.chmod(0o755)
         run = Run.create(config, draft, gpt)
+        run.tokens = tokenizer.vocab_size
         write_config(draft, config)
         tokenizer.save(draft)
         run.save("last.npz")
@@ -144,6 +154,8 @@ def new_run(config: TrainConfig, tokenizer: Tokenizer | CharTokenizer) -> Run:
 def write_config(folder: Path, config: TrainConfig) -> None:
     """Write config.json, with absolute paths, so that a run can be resumed from anywhere."""
     values = asdict(config) | {"data": [str(Path(path).resolve()) for path in config.data]}
+    if config.init_from and Path(config.init_from).exists():
+        values["init_from"] = str(Path(config.init_from).resolve())
     write_text(folder / "config.json", json.dumps(values, indent=2) + "\n")
 
 
@@ -164,7 +176,9 @@ def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig
 def resumed_run(config: TrainConfig, folder: Path) -> Run:
     """A run as its last checkpoint has it; metrics of steps that were lost with a crash are dropped."""
     checkpoint = load_checkpoint(folder / "last.npz")
-    run = Run.create(config, folder, checkpoint.build_model())
+    gpt = checkpoint.build_model()
+    choose_trained(gpt, config)
+    run = Run.create(config, folder, gpt)
     run.restore(checkpoint)
     path = folder / "metrics.jsonl"
     for line in read_text(path).splitlines() if path.exists() else []:

@@ -19,6 +19,7 @@ from numpylm.attention import (
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.gradcheck import Report, gradcheck
 from numpylm.layers import Dropout, Embedding, LayerNorm, Linear
+from numpylm.lora import LoRALinear
 from numpylm.module import Array, Cache, Module
 from numpylm.transformer import MLP, Block
 
@@ -82,6 +83,7 @@ def cases(rng: np.random.Generator, sizes: Sizes | None = None) -> Iterator[tupl
     yield "cross-entropy", (F.cross_entropy, F.cross_entropy_backward), (x(B, T, V), targets), {}
     yield "Linear", Linear(C, V), (x(B, T, C),), {}
     yield "Linear without bias", Linear(C, V, bias=False), (x(B, T, C),), {}
+    yield "Linear with LoRA", LoRALinear(Linear(C, V, std=1), 2, rng=rng), (x(B, T, C),), {}
     yield "Embedding", Embedding(V, C), (ids,), {}
     yield "LayerNorm", LayerNorm(C), (x(B, T, C),), {}
     yield "Dropout", Dropout(0.3), (x(B, T, C),), {}

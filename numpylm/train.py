@@ -23,6 +23,7 @@ from numpylm.data import random_batch
 from numpylm.diagnose import Diagnosis, diagnose
 from numpylm.evaluation import Score, evaluate
 from numpylm.files import write_text
+from numpylm.finetune import load_start
 from numpylm.generation import printable, stream_text
 from numpylm.gpt import GPT
 from numpylm.optim import AdamW, clip_grad_norm, warmup_cosine
@@ -61,8 +62,8 @@ def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | 
     documents = load_documents(config)
     train_docs, val_docs = split(config, documents)
     if resume is None:
-        tokenizer = make_tokenizer(config, train_docs)
-        run = new_run(config, tokenizer)
+        config, gpt, tokenizer = begin(config, train_docs)
+        run = new_run(config, gpt, tokenizer)
     else:
         tokenizer = load_tokenizer(resume)
         run = resumed_run(config, Path(resume))
@@ -96,10 +97,18 @@ def check_gradients() -> None:
     )
 
 
+def begin(config: TrainConfig, documents: list[str]) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer]:
+    """A new model with a new tokenizer, or those of ``init_from``; and the config, with that model's shape."""
+    if config.init_from:
+        return load_start(config)
+    tokenizer = make_tokenizer(config, documents)
+    return config, new_model(config, tokenizer.vocab_size), tokenizer
+
+
 def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None:
     """Say what is trained on what, and which losses mean what."""
     V = tokenizer.vocab_size
-    per_token = data.val_bytes / (len(data.val) - 1)
+    per_token = data.val_bytes / data.val_count
     windows = "windows begin " + ("anywhere" if data.starts is None else "with documents")
     print(
         f"tokens      {len(data.train):,} to train on, {len(data.val):,} to validate; {V:,} different ones, "
@@ -110,6 +119,13 @@ def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None
         f"model       {run.gpt.num_parameters():,} parameters: {c.n_layer} blocks, {c.n_head} heads, "
         f"{c.n_embd} channels, {c.block_size} tokens of context"
     )
+    if run.config.init_from:
+        trained = sum(p.size for p in run.gpt.trainable_parameters())
+        print(f"fine-tuning {run.config.init_from}: {trained:,} numbers are trained")
+    if data.counted is not None:
+        print(
+            f"answers     {int(data.counted.sum()):,} tokens behind {run.config.loss_after!r} are learnt, and no others"
+        )
     print("loss        on the validation text, in nats per token (perplexity, bits per byte):")
     for name, loss in reference_losses(data, V).items():
         print(f"  {loss:7.4f}   {name}  ({math.exp(loss):,.2f}, {loss / math.log(2) / per_token:.3f})")
@@ -118,12 +134,16 @@ def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None
 def diagnose_run(config: TrainConfig, progress: Callable[[str], None] | None = None) -> Diagnosis:
     """What `numpylm.diagnose` says about the first batch of a run that is not begun; nothing is written."""
     train_docs, val_docs = split(config, load_documents(config))
-    tokenizer = make_tokenizer(config, train_docs)
-    gpt = new_model(config, tokenizer.vocab_size)
+    config, gpt, tokenizer = begin(config, train_docs)
     with tempfile.TemporaryDirectory() as folder:
         data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder))
         ids, targets = random_batch(
-            data.train, config.batch_size, config.block_size, np.random.default_rng(config.seed), data.starts
+            data.train,
+            config.batch_size,
+            config.block_size,
+            np.random.default_rng(config.seed),
+            data.starts,
+            data.counted,
         )
         del data  # Windows cannot remove files that are mapped
     optimizer = partial(AdamW, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay)
@@ -171,7 +191,7 @@ def training_loop(
         evaluate_and_save(run, data, tokenizer, math.nan)
     start, tokens = time.perf_counter(), 0
     with tqdm(total=c.max_steps, initial=run.step, desc="training", unit=" steps", dynamic_ncols=True) as bar:
-        while run.step < last and not interrupt.is_set():
+        while run.step < last and not interrupt.is_set() and not run.stale:
             step = take_step(run, data, workers)
             since_log.append(step.loss)
             since_eval.append(step.loss)
@@ -188,6 +208,10 @@ def training_loop(
                 since_eval = []
     if run.step % c.eval_interval and run.step != c.max_steps:
         run.save("last.npz")
+    if run.stale and run.step < c.max_steps:
+        print(
+            f"stopped early: {c.patience} evaluations without a lower validation loss than that of step {run.best_step}"
+        )
 
 
 @dataclass(frozen=True)
@@ -205,7 +229,8 @@ def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
     c = run.config
     run.gpt.zero_grad()
     batches = [
-        random_batch(data.train, c.batch_size, c.block_size, run.batch_rng, data.starts) for _ in range(c.grad_accum)
+        random_batch(data.train, c.batch_size, c.block_size, run.batch_rng, data.starts, data.counted)
+        for _ in range(c.grad_accum)
     ]
     count = sum(int((targets >= 0).sum()) for _, targets in batches)
     dropout_rng = run.dropout_rng if c.dropout else None
@@ -223,7 +248,7 @@ def divergence(run: Run) -> str:
     """Which numbers broke, and what to do about it."""
     named = list(run.gpt.named_parameters())
     broken = [f"the parameter {name}" for name, p in named if not np.isfinite(p.data).all()]
-    broken += [f"the gradient of {name}" for name, p in named if not np.isfinite(p.grad).all()]
+    broken += [f"the gradient of {name}" for name, p in named if not p.frozen and not np.isfinite(p.grad).all()]
     return (
         f"training diverged at step {run.step + 1}: the loss or gradient is not a number any more; the first "
         f"place is {broken[0] if broken else 'the loss itself'}. Try a smaller --learning-rate, more "
@@ -234,8 +259,8 @@ def divergence(run: Run) -> str:
 def evaluate_and_save(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, train_loss: float) -> None:
     """Validate, show a sample, log, draw, and write checkpoints."""
     c = run.config
-    score = evaluate(run.gpt, data.val, c.batch_size, data.val_starts)
-    bits = score.loss / math.log(2) * (len(data.val) - 1) / data.val_bytes
+    score = evaluate(run.gpt, data.val, c.batch_size, data.val_starts, c.block_size, data.val_counted)
+    bits = score.bits_per_byte(data.val_bytes)
     above = "" if data.floor is None else f" ({score.loss - data.floor:.4f} above the source)"
     trained = "" if math.isnan(train_loss) else f"; training loss {train_loss:.4f}"
     tqdm.write(
@@ -278,11 +303,8 @@ def sample(gpt: GPT, tokenizer: Tokenizer | CharTokenizer, count: int, seed: int
 def draw(run: Run, data: Data, vocab_size: int) -> None:
     """Write loss.svg."""
     losses = reference_losses(data, vocab_size)
-    lines = [
-        ("ln V", losses["guessing, ln V"]),
-        ("unigram", losses["unigram model"]),
-        ("bigram", losses["bigram model"]),
-    ]
+    names = {"guessing, ln V": "ln V", "unigram model": "unigram", "bigram model": "bigram"}
+    lines = [(short, losses[name]) for name, short in names.items() if name in losses]
     if data.floor is not None:
         lines.append(("source entropy", data.floor))
 
@@ -297,7 +319,7 @@ def draw(run: Run, data: Data, vocab_size: int) -> None:
 def report_end(run: Run, prompt: str) -> None:
     """Say where everything is and what to type next."""
     folder, c = run.folder, run.config
-    if run.step < c.max_steps:
+    if run.step < c.max_steps and not run.stale:
         print(f"\nStopped at step {run.step} of {c.max_steps}; everything is saved in {folder}. To go on:")
         print(f"    numpylm train --resume {folder}")
         return

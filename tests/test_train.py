@@ -411,7 +411,7 @@ def test_broken_checkpoints_are_explained(run, tmp_path, capsys):
 
 def test_a_tokenizer_from_another_run_is_noticed(run, tmp_path):
     save_checkpoint(tmp_path / "run" / "best.npz", GPT(GPTConfig(301, 4, 1, 1, 4)))
-    with pytest.raises(ValueError, match="301 tokens, the tokenizer beside it 300"):
+    with pytest.raises(ValueError, match="301 tokens, the tokenizer beside it has 300"):
         load_run(run)
 
 

@@ -100,7 +100,7 @@ class Subject:
         self.name = type(layer).__name__
         self._forward, self._backward = self.layer.forward, self.layer.backward
         slots = target.slots if isinstance(target, Surveyed) else tuple(own_slots(layer))
-        self.parameters = bind(self.layer, slots)
+        self.parameters = [(name, p) for name, p in bind(self.layer, slots) if not getattr(p, "frozen", False)]
 
     def _use_context_class(self, target: type) -> None:
         static = all(

@@ -1,0 +1,170 @@
+"""Fine-tuning from a run of ours: what is trained, what counts, when it ends, and that it can be resumed."""
+
+import numpy as np
+import pytest
+
+from numpylm.answers import encode_answers
+from numpylm.checkpoint import load_checkpoint, load_run
+from numpylm.cli import main
+from numpylm.config import FINE_TUNING, make_config
+from numpylm.data import random_batch, sequential_batches
+from numpylm.run import resume_config
+from numpylm.tokenizer import Tokenizer
+from numpylm.train import train
+
+TINY = {
+    "vocab_size": 300,
+    "block_size": 16,
+    "n_layer": 3,
+    "n_head": 2,
+    "n_embd": 8,
+    "batch_size": 4,
+    "max_steps": 4,
+    "warmup_steps": 2,
+    "eval_interval": 2,
+    "sample_tokens": 0,
+    "check_gradients": False,
+}
+FINE = {"check_gradients": False, "max_steps": 6, "eval_interval": 2, "sample_tokens": 0, "batch_size": 2}
+
+
+@pytest.fixture
+def base(tmp_path, monkeypatch):
+    """A run to begin with, and a text in the form of questions and answers."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    words = ["one", "two", "three"] + ["".join(rng.choice(list("aeionrst"), 5)) for _ in range(40)]
+    documents = ["Q: " + " ".join(rng.choice(words, 5)) + " A: " + " ".join(rng.choice(words, 3)) for _ in range(120)]
+    (tmp_path / "qa.txt").write_text("\n<|endoftext|>\n".join(documents), encoding="utf-8")
+    return train(make_config(TINY, {"data": "qa.txt", "out": "base"}))
+
+
+def fine(**changes):
+    return make_config(FINE, {"data": "qa.txt", "init_from": "base"}, changes)
+
+
+def weights(folder, name="last.npz"):
+    return load_checkpoint(folder / name).model
+
+
+def test_only_what_is_not_frozen_moves(base):
+    folder = train(fine(freeze_below=2))
+    before, after = weights(base, "best.npz"), weights(folder)
+    moved = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert moved == {name for name in before if name.startswith(("h.2.", "ln_f"))}
+    assert len(load_checkpoint(folder / "last.npz").optimizer) == 1 + 2 * len(moved)
+
+
+def test_adapters_are_trained_saved_and_merged_when_the_model_is_used(base):
+    folder = train(fine(lora_rank=2, freeze_below=1, learning_rate=0.01))
+    before, after = weights(base, "best.npz"), weights(folder)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert {name for name in after if name not in before} == {
+        f"h.{n}.{layer}.lora_{ab}"
+        for n in (1, 2)
+        for layer in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+        for ab in "AB"
+    }
+    gpt, _, _ = load_run(folder / "last.npz")
+    names = {name for name, _ in gpt.named_parameters()}
+    assert names == set(before)
+    a, b = (after[f"h.2.mlp.c_fc.lora_{ab}"] for ab in "AB")
+    np.testing.assert_allclose(gpt.h[2].mlp.c_fc.weight.data, before["h.2.mlp.c_fc.weight"] + 2 * a @ b, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", [{"freeze_below": 2}, {"lora_rank": 2, "dropout": 0.1}])
+def test_a_stopped_run_goes_on_to_the_bit(base, how):
+    whole = train(fine(out="whole", **how))
+    stopped = train(fine(out="stopped", **how), stop_at=3)
+    train(resume_config(stopped, {}), resume=stopped)
+    one, two = weights(whole), weights(stopped)
+    assert one.keys() == two.keys()
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_that_was_fine_tuned_can_be_fine_tuned_again(base):
+    train(fine(out="once", lora_rank=2))
+    folder = train(fine(out="twice", init_from="once", freeze_below=1))
+    assert set(weights(folder)) == set(weights(base))
+
+
+def test_training_ends_when_the_validation_loss_no_longer_falls(base, capsys):
+    folder = train(fine(max_steps=40, patience=2, learning_rate=3.0, min_lr=3.0, warmup_steps=0))
+    checkpoint = load_checkpoint(folder / "last.npz")
+    assert checkpoint.meta["step"] == checkpoint.meta["best_step"] + 4
+    assert "stopped early: 2 evaluations" in capsys.readouterr().out
+
+
+def test_without_patience_training_goes_on(base):
+    folder = train(fine(max_steps=12, patience=0, learning_rate=3.0, min_lr=3.0, warmup_steps=0))
+    assert load_checkpoint(folder / "last.npz").meta["step"] == 12
+
+
+def test_prompts_are_not_learnt(base, capsys):
+    folder = train(fine(loss_after="A:"))
+    assert "behind 'A:' are learnt" in capsys.readouterr().out
+    assert load_checkpoint(folder / "last.npz").meta["best"] > 0
+
+
+def test_answers_and_their_end_count_and_nothing_else():
+    tokenizer = Tokenizer.train("Q: yes A: no Q: no A: yes yes " * 20, 300)
+    documents = ["Q: no A: yes A: no", "Q: yes A:"]
+    tokens, counted = encode_answers(documents, tokenizer, "A:")
+    end = tokenizer.end_id
+    assert tokenizer.decode(tokens) == "<|endoftext|>Q: no A: yes A: no<|endoftext|>Q: yes A:<|endoftext|>"
+    parts = np.split(tokens, np.flatnonzero(np.diff(counted)) + 1)
+    assert [tokenizer.decode(part) for part in parts] == [
+        "<|endoftext|>Q: no A:",
+        " yes A: no<|endoftext|>",
+        "Q: yes A:",
+        "<|endoftext|>",
+    ]
+    assert counted.tolist() == [bool(c) for c in counted]
+    assert tokens[0] == end
+    with pytest.raises(ValueError, match=r"document 2 has no 'A:'"):
+        encode_answers(["Q A: x", "nothing"], tokenizer, "A:")
+
+
+def test_batches_hide_targets_that_do_not_count():
+    tokens = np.arange(40)
+    counted = tokens % 3 == 0
+    batches = [random_batch(tokens, 5, 8, np.random.default_rng(0), counted=counted)]
+    batches += list(sequential_batches(tokens, 2, 8, counted=counted))
+    for ids, targets in batches:
+        expected = np.where(counted[ids + 1], ids + 1, -100)
+        np.testing.assert_array_equal(targets, expected)
+    assert sum((targets >= 0).sum() for _, targets in batches[1:]) == counted[1:].sum()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_layer": 5}, "n_layer is 3 in base and cannot be changed, got 5"),
+        ({"tokenizer": "char"}, "tokenizer is bpe in base"),
+        ({"block_size": 17}, "reads 16 tokens at most, got block_size=17"),
+        ({"freeze_below": 4}, r"0 … 3, got 4"),
+        ({"lora_rank": 99}, "rank must lie between"),
+        ({"loss_after": "Answer:"}, "has no 'Answer:'"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_refused(base, changes, message):
+    with pytest.raises(ValueError, match=message):
+        train(fine(**changes))
+
+
+def test_fine_tuning_has_defaults_of_its_own():
+    config = make_config({"init_from": "x", "batch_size": 3})
+    assert config.learning_rate == FINE_TUNING["learning_rate"]
+    assert config.batch_size == 3
+    assert make_config({"init_from": "x", "lora_rank": 4}).learning_rate > config.learning_rate
+    with pytest.raises(ValueError, match="say with init_from"):
+        make_config({"freeze_below": 1})
+
+
+def test_from_the_command_line(base, capsys):
+    flags = ["--freeze-below", "2", "--max-steps", "2", "--no-check-gradients"]
+    assert main(["train", "--init-from", "base", "--data", "qa.txt", *flags]) == 0
+    assert "fine-tuning base" in capsys.readouterr().out
+    assert main(["generate", "runs/qa", "--prompt", "Q: one", "--max-new-tokens", "5"]) == 0
+    assert main(["train", "--init-from", "base", "--data", "qa.txt", "--n-embd", "16"]) == 1
+    assert "n_embd is 8 in base" in capsys.readouterr().err
