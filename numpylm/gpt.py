@@ -4,6 +4,7 @@ The architecture is GPT-2's (Radford et al. 2019, section 2.3), and so are the n
 """
 
 import math
+import typing
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from numpylm.functional import cross_entropy
 from numpylm.layers import Dropout, Embedding, LayerNorm
 from numpylm.module import Array, Cache, Module
 from numpylm.transformer import Block
+
+if typing.TYPE_CHECKING:  # it is built on this file
+    from numpylm.scoring import Ranked
 
 
 @dataclass(frozen=True)
@@ -283,6 +287,20 @@ class GPT(Module):
         Prompts of different lengths are filled up at their left. Text i draws from ``rng.spawn(len(prompts))[i]``.
         """
         return generation.generate_batch(self, prompts, max_new_tokens, self.config.block_size, **options)
+
+    def log_prob(self, text: str | Sequence[int] | Array, tokenizer: Any = None) -> Array:
+        """Log-probability of each token of a text or of ids, given all before it, in nats: see `numpylm.scoring`."""
+        from numpylm import scoring
+
+        return scoring.log_prob(self, text, tokenizer)
+
+    def rank(
+        self, prompt: str, answers: Sequence[str], tokenizer: Any = None, per_token: bool = False
+    ) -> list["Ranked"]:
+        """Answers to a prompt, the likeliest first, with P(answer | prompt): see `numpylm.scoring.rank`."""
+        from numpylm import scoring
+
+        return scoring.rank(self, prompt, answers, tokenizer, per_token)
 
     def _check_ids(self, ids: Array, past: list[KVCache] | None = None) -> None:
         if ids.ndim != 2 or ids.dtype.kind not in "iu":
