@@ -4,15 +4,15 @@ Nothing here knows what a GPT is: any ``logits, cache = model.forward(ids)`` wil
 ``read(ids, past)``, as `numpylm.GPT` can, is asked for each token's work once and not again for every later one.
 """
 
-import codecs
-import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from numpylm.functional import softmax
 from numpylm.module import Array, Cache
+from numpylm.streaming import printable as printable  # they are found here, too
+from numpylm.streaming import stream_text as stream_text
 
 
 class LanguageModel(Protocol):
@@ -183,7 +183,26 @@ def generate_batch(
     stop_ids: Collection[int] = (),
     **options: Any,
 ) -> list[list[int]]:
-    """The new tokens of several texts that are written side by side; see `generate`.
+    """The new tokens of several texts that are written side by side: what `stream_batch` yields, text by text."""
+    new: list[list[int]] = [[] for _ in prompts]
+    for tokens in stream_batch(model, prompts, max_new_tokens, block_size, rng=rng, stop_ids=stop_ids, **options):
+        for text, token in zip(new, tokens, strict=True):
+            if token is not None:
+                text.append(token)
+    return new
+
+
+def stream_batch(
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    block_size: int,
+    *,
+    rng: np.random.Generator | None = None,
+    stop_ids: Collection[int] = (),
+    **options: Any,
+) -> Iterator[list[int | None]]:
+    """Yield the next token of each of several texts, again and again; None for a text that has ended. See `generate`.
 
     The model must have ``read`` and ``new_past``. Text i draws from ``rng.spawn(len(prompts))[i]``, so it is the
     text that `generate` writes with that generator. The batch goes on until all texts have ended.
@@ -191,17 +210,18 @@ def generate_batch(
     texts = [window_of(ids, block_size) for ids in prompts]
     check_sampling(**options)
     rngs = (rng or np.random.default_rng()).spawn(len(texts))
-    new: list[list[int]] = [[] for _ in texts]
-    for _, logits in zip(range(max_new_tokens), next_logits(model, texts, block_size), strict=False):
-        for text, row, row_rng, own in zip(texts, logits, rngs, new, strict=True):
-            ended = bool(own) and own[-1] in stop_ids
-            token = text[-1] if ended else choose(row, text, row_rng, **options)
-            text.append(token)  # an ended text repeats its end, to keep step with the others
-            if not ended:
-                own.append(token)
-        if all(own[-1] in stop_ids for own in new):
-            break
-    return new
+
+    def stream() -> Iterator[list[int | None]]:
+        ended = [False] * len(texts)
+        for _, logits in zip(range(max_new_tokens), next_logits(model, texts, block_size), strict=False):
+            for i, text in enumerate(texts):  # an ended text repeats its end, to keep step with the others
+                text.append(text[-1] if ended[i] else choose(logits[i], text, rngs[i], **options))
+            yield [None if over else text[-1] for over, text in zip(ended, texts, strict=True)]
+            ended = [over or text[-1] in stop_ids for over, text in zip(ended, texts, strict=True)]
+            if all(ended):
+                return
+
+    return stream()
 
 
 def window_of(ids: Iterable[int], block_size: int) -> list[int]:
@@ -241,27 +261,3 @@ def left_padded(texts: list[list[int]]) -> tuple[Array, Array | None]:
     padding = lengths.max() - lengths  # (B,)
     ids = np.array([[0] * n + text for n, text in zip(padding, texts, strict=True)])  # (B, T)
     return ids, padding if padding.any() else None
-
-
-# ------------------------------------------------------------------------------------------------ text
-
-
-def stream_text(tokens: Iterable[int], token_bytes: Callable[[int], bytes]) -> Iterator[str]:
-    """Turn tokens into text as they come, holding back bytes of a character that is not complete yet.
-
-    The pieces join to exactly what decoding all tokens at once would give.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    for token in tokens:
-        if piece := decoder.decode(token_bytes(token)):
-            yield piece
-    if piece := decoder.decode(b"", final=True):
-        yield piece
-
-
-def printable(text: str) -> str:
-    """Text that is safe for a terminal: control characters, but for line ends and tabs, become U+FFFD.
-
-    A model that has not learnt much yet may well write an escape sequence that clears the screen.
-    """
-    return "".join(c if c in "\n\t" or not unicodedata.category(c).startswith("C") else "\ufffd" for c in text)

@@ -1,4 +1,4 @@
-"""Sampling: the distribution each option makes, and streaming without broken characters."""
+"""Sampling: the distribution each option makes, and many tokens in a row, with and without a cache."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, GPTConfig
-from numpylm.generation import generate, next_token_probabilities, stream_text
+from numpylm.generation import generate, next_token_probabilities
 
 P = np.array([0.4, 0.1, 0.3, 0.2])
 LOGITS = np.log(P).astype(np.float32)
@@ -197,13 +197,3 @@ def test_generation_stops_after_a_stop_token(gpt):
 def test_an_empty_prompt_is_refused(gpt):
     with pytest.raises(ValueError, match="at least one token"):
         gpt.generate([], 3)
-
-
-def test_streaming_never_shows_half_a_character():
-    text = "naïve 漢字 🙂!"
-    data = text.encode("utf-8")
-    pieces = list(stream_text(range(len(data)), lambda i: data[i : i + 1]))
-    assert "".join(pieces) == text
-    assert "\ufffd" not in "".join(pieces)
-    cut = list(stream_text([0], lambda i: "🙂".encode()[:2]))
-    assert cut == ["\ufffd"]

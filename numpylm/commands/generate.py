@@ -1,64 +1,145 @@
 """``numpylm generate``: let a trained model write."""
 
 import argparse
+import contextlib
+import io
 import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
+
+MARK = "> "  # before a line that is to be typed
+RULE = "\n" + "-" * 40  # between texts
+
+EPILOG = """The model reads as many tokens as its window holds (block_size). Of a longer prompt it reads the end; when a
+text outgrows the window, its newest half is kept and read again, and so on. The options of sampling act in the order
+repetition penalty, temperature, top-k, top-p, min-p; docs/sampling.md shows with numbers what each does."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What to generate from, and how."""
-    parser.add_argument("run", type=Path, help="run folder or checkpoint")
-    parser.add_argument("--prompt", default="", help="how the text begins (default: a new document)")
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
+    )
+    parser.add_argument("--prompt", help="how the text begins (default: a new document)")
     parser.add_argument("--max-new-tokens", type=int, default=256, help="length limit (default: 256)")
     parser.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest (default: 1)")
     parser.add_argument("--top-k", type=int, help="choose among the k likeliest tokens")
     parser.add_argument("--top-p", type=float, help="choose among the likeliest tokens that add up to p")
+    parser.add_argument("--min-p", type=float, help="choose among tokens at least p times as likely as the likeliest")
+    parser.add_argument(
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        help="above 1: tokens that were there before become less likely (default: 1; usual: up to 1.3)",
+    )
     parser.add_argument("--seed", type=int, help="the same seed gives the same text")
-    parser.add_argument("--stop", action="append", default=[], help="stop at this text, if it is one token")
-    parser.add_argument("--samples", "-n", type=int, default=1, help="how many texts (default: 1)")
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times"
+    )
+    parser.add_argument("--samples", "-n", type=int, default=1, help="how many texts, side by side (default: 1)")
+    parser.add_argument(
+        "--interactive",
+        "-i",
+        action="store_true",
+        help="each line is a prompt, typed or from a pipe; Ctrl-C stops a text, an empty line or Ctrl-D ends",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """numpylm generate"""
-    import numpy as np
+    from numpylm.generation import check_sampling
 
-    from numpylm.checkpoint import load_run
-    from numpylm.generation import printable, stream_text
-    from numpylm.parallel import keep_memory
-
+    if args.interactive and args.prompt is not None:
+        args.parser.error("--prompt and --interactive: choose one of them")
     if args.max_new_tokens < 1 or args.samples < 1:
         raise ValueError("--max-new-tokens and --samples must be at least 1")
-    keep_memory()
-    gpt, tokenizer, _ = load_run(args.run)
-    stop_ids = set() if tokenizer.end_id is None else {tokenizer.end_id}
-    for text in args.stop:
-        ids = tokenizer.encode(text, allow_special=True)
-        if len(ids) != 1:
-            raise ValueError(f"--stop must be one token of this tokenizer; {text!r} is {len(ids)}")
-        stop_ids.add(ids[0])
-    prompt = tokenizer.encode(args.prompt)
-    start = [] if tokenizer.end_id is None else [tokenizer.end_id]  # as documents begin in training
-    ids = start + prompt or [0]
-    if len(ids) > gpt.config.block_size:
-        print(
-            f"note: the prompt has {len(ids)} tokens, the model reads the last {gpt.config.block_size}",
-            file=sys.stderr,
-        )
-    rng = np.random.default_rng(args.seed)
-    for number in range(args.samples):
-        if number:
-            print("\n" + "-" * 40)
-        out = gpt.generate(
-            ids,
-            args.max_new_tokens,
-            temperature=args.temperature,
-            top_k=args.top_k,
-            top_p=args.top_p,
-            rng=rng,
-            stop_ids=stop_ids,
-        )
-        print(args.prompt, end="", flush=True)
-        for piece in stream_text((i for i in out if i not in stop_ids), tokenizer.token_bytes):
-            print(printable(piece) if sys.stdout.isatty() else piece, end="", flush=True)
-        print()
+    if args.seed is not None and args.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {args.seed}")
+    if "" in args.stop:
+        raise ValueError("--stop must not be empty")
+    check_sampling(**sampling(args))
+    write = writer(args)
+    if args.interactive:
+        converse(write)
+    else:
+        write(args.prompt or "")
     return 0
+
+
+def sampling(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `numpylm.generation.next_token_probabilities`."""
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+    return {name: getattr(args, name) for name in names}
+
+
+def writer(args: argparse.Namespace) -> Callable[[str], None]:
+    """Load the model; a function that prints a prompt and what follows it, as often as there are prompts."""
+    import numpy as np
+
+    from numpylm.checkpoint import load_model
+    from numpylm.parallel import keep_memory
+    from numpylm.streaming import printable
+    from numpylm.writing import generate_text, generate_texts, prompt_ids
+
+    keep_memory()
+    gpt, tokenizer, own = load_model(args.source)
+    rng = np.random.default_rng(args.seed)
+
+    def write(prompt: str) -> None:
+        length = len(prompt_ids(tokenizer, prompt, own))
+        if length > gpt.config.block_size:
+            print(
+                f"note: the prompt has {length} tokens, the model reads the last {gpt.config.block_size}",
+                file=sys.stderr,
+            )
+        given = (gpt, tokenizer, prompt, args.max_new_tokens)
+        options = {"own": own, "stop": args.stop, "rng": rng, **sampling(args)}
+        if args.samples == 1:
+            texts = [generate_text(*given, **options)]
+        else:
+            texts = [iter([text]) for text in generate_texts(*given, args.samples, progress=True, **options)]
+        for number, pieces in enumerate(texts):
+            print(RULE + "\n" + prompt if number else prompt, end="", flush=True)
+            for piece in pieces:
+                print(printable(piece) if sys.stdout.isatty() else piece, end="", flush=True)
+            print()
+
+    return write
+
+
+def converse(write: Callable[[str], None]) -> None:
+    """Write to one line after another, until an empty one or the end of the input. A bad one costs a message only."""
+    terminal = sys.stdin.isatty()
+    if terminal:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  arrow keys, and lines typed before
+        print("Each line is a prompt. Ctrl-C stops a text; an empty line or Ctrl-D ends.", file=sys.stderr)
+    elif isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # Windows' pipes default to less
+    number = 0
+    while True:
+        try:
+            prompt = ask(MARK if terminal else "")
+            if not prompt:
+                return
+            if number and not terminal:
+                print(RULE)
+            number += 1
+            write(prompt)
+        except EOFError:
+            return
+        except KeyboardInterrupt:
+            print()
+        except ValueError as error:
+            print(f"numpylm: error: {error}", file=sys.stderr)
+
+
+def ask(mark: str) -> str:
+    """One line of the input. Raises EOFError at its end."""
+    if mark and not sys.stdout.isatty():  # it must not get into the file that the texts go to
+        print(mark, end="", file=sys.stderr, flush=True)
+        mark = ""
+    return input(mark)
