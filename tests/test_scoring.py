@@ -1,6 +1,7 @@
 """Log-probabilities and rankings, against what a plain softmax over everything that was read says."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -83,6 +84,19 @@ def test_logits_are_held_in_pieces(monkeypatch):
     np.testing.assert_allclose(gpt.log_prob(ids), whole, atol=1e-12)
     assert max(sizes) == 3
     assert sum(sizes) == 59  # and none for what windows read twice
+
+
+@pytest.mark.slow
+def test_memory_stays_small_for_gpt2s_vocabulary():
+    """All logits of these texts would take 206 MB and 824 MB; a second buffer of them would double that."""
+    gpt = GPT(GPTConfig(50257, 1024, 1, 1, 4), np.random.default_rng(0))
+    ids = RNG.integers(0, 50257, 4097)
+    for work in (lambda: gpt.log_prob(ids[:1025]), lambda: evaluate(gpt, ids, batch_size=4)):
+        tracemalloc.start()
+        work()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 120e6
 
 
 def test_log_probabilities_far_from_zero_are_numbers():

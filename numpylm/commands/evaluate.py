@@ -5,7 +5,11 @@ import argparse
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Which model and which text."""
-    parser.add_argument("source", help="run folder, checkpoint, folder with transformers' files, or a name: gpt2")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
+    )
     parser.add_argument("--data", nargs="+", required=True, help="text files or folders")
     parser.add_argument("--batch-size", type=int, help="windows at a time (default: what makes about 1,024 tokens)")
     parser.add_argument("--block-size", type=int, help="tokens of a window (default: all that the model can read)")

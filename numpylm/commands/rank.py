@@ -7,7 +7,11 @@ import sys
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Which model, the prompt, and its answers."""
-    parser.add_argument("source", help="run folder, checkpoint, folder with transformers' files, or a name: gpt2")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
+    )
     parser.add_argument("--prompt", default="", help="what the answers go on from (default: a new document)")
     parser.add_argument(
         "--answers", nargs="+", required=True, metavar="TEXT", help='texts to compare; mind the space: " Paris"'
@@ -42,6 +46,6 @@ def runs_together(prompt: str, answer: str) -> bool:
 
 def quoted(answer: str) -> str:
     """An answer in quotes, so that its spaces and line ends are seen."""
-    from numpylm.generation import printable
+    from numpylm.streaming import printable
 
     return printable(json.dumps(answer, ensure_ascii=False))

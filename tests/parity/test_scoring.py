@@ -8,6 +8,7 @@ transformers = pytest.importorskip("transformers", reason="pip install -e '.[par
 import torch.nn.functional as F  # noqa: E402
 
 from numpylm import GPT, GPTConfig, Tokenizer  # noqa: E402
+from numpylm.cli import main  # noqa: E402
 from numpylm.evaluation import evaluate  # noqa: E402
 
 SHAPES = [(300, 40, 2, 3, 24), (1000, 16, 3, 4, 20), (290, 128, 1, 2, 32)]  # vocab, window, layers, heads, channels
@@ -79,3 +80,29 @@ def test_ranking(pair):
     for r in ranked:
         assert r.log_prob == pytest.approx(sums[r.answer], rel=1e-5, abs=1e-5)
         assert r.probability == pytest.approx(np.exp(sums[r.answer]) / total, rel=1e-4)
+
+
+def test_the_commands_read_transformers_files(tmp_path, capsys):
+    pytest.importorskip("safetensors", reason="pip install -e '.[parity]'")
+    text = "the sky is blue and the grass is green and the sun is low " * 3
+    tok = Tokenizer.train(text, 285)
+    rng = np.random.default_rng(0)
+    gpt = GPT(GPTConfig(tok.vocab_size, 12, 2, 3, 24), rng)
+    for p in gpt.parameters():
+        p.data += 0.3 * rng.standard_normal(p.shape, dtype=np.float32)
+    gpt.save_pretrained(tmp_path / "model", tok)
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "model").eval()
+
+    ids = np.array([tok.end_id, *tok.encode(text), tok.end_id])
+    values = [log_probs(theirs, ids[i : i + 13]) for i in range(0, len(ids) - 1, 12)]
+    assert main(["evaluate", str(tmp_path / "model"), "--data", str(tmp_path / "text.txt")]) == 0
+    assert f"loss            {-np.concatenate(values).mean():.4f} nats per token" in capsys.readouterr().out
+
+    assert main(["rank", str(tmp_path / "model"), "--prompt", "the sky is", "--answers", " blue", " low"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    ids = np.array([tok.end_id, *tok.encode("the sky is blue")])
+    (line,) = [line for line in lines if line.startswith('" blue"')]
+    n = len(tok.encode(" blue"))
+    assert line.split()[2:4] == [str(n), f"{log_probs(theirs, ids)[-n:].sum():.3f}"]
+    assert GPT.from_pretrained(tmp_path / "model").log_prob(text).shape == (len(tok.encode(text)),)
