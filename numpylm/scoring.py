@@ -85,24 +85,27 @@ def score(gpt: GPT, ids: Array, targets: Array) -> tuple[Array, Array]:
 def score_rows(gpt: GPT, x: Array, targets: Array) -> tuple[Array, Array]:
     """`score` for positions that have been read: x (N, C) and targets (N,).
 
-        log p_y = z_y - log Σ_j exp z_j = (z_y - m) - log Σ_j exp(z_j - m),    m = max z
-
     Only one number of a row of V logits is wanted, and its sum. So rows are taken a piece at a time, and each piece's
     logits are forgotten before the next: GPT-2's for 1,024 tokens would take 206 MB, and as much again for exp.
     """
     log_p, hit = np.empty(len(x)), np.empty(len(x), bool)
     step = max(1, LOGITS // gpt.config.vocab_size)
     for i in range(0, len(x), step):
-        y = targets[i : i + step]  # (n,)
-        z = gpt.head(x[i : i + step])  # (n, V)
-        rows = np.arange(len(y))
-        likeliest = z.argmax(axis=-1)  # (n,)
-        z -= z[rows, likeliest][:, None]
-        z_y = z[rows, y].astype(np.float64)
-        np.exp(z, out=z)
-        log_p[i : i + step] = z_y - np.log(z.sum(axis=-1, dtype=np.float64))
-        hit[i : i + step] = likeliest == y
+        piece = slice(i, i + step)
+        log_p[piece], hit[piece] = log_softmax_of(gpt.head(x[piece]), targets[piece])
     return log_p, hit
+
+
+def log_softmax_of(z: Array, y: Array) -> tuple[Array, Array]:
+    """log p_y for each row of logits z (N, V), in float64, and whether y (N,) is its largest. Writes over z.
+
+    log p_y = z_y - log Σ_j exp z_j = (z_y - m) - log Σ_j exp(z_j - m),    m = max z
+    """
+    rows, likeliest = np.arange(len(y)), z.argmax(axis=-1)  # (N,)
+    z -= z[rows, likeliest][:, None]
+    z_y = z[rows, y].astype(np.float64)
+    np.exp(z, out=z)
+    return z_y - np.log(z.sum(axis=-1, dtype=np.float64)), likeliest == y
 
 
 # --------------------------------------------------------------------------------------------- answers
