@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, TrainingError, MemoryError) as error:
+    except (ValueError, OSError, TrainingError, MemoryError, ModuleNotFoundError) as error:
         if os.environ.get("NUMPYLM_DEBUG"):
             raise
         text = str(error) if str(error) else type(error).__name__

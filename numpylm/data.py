@@ -207,42 +207,64 @@ def random_batch(
         begin = rng.integers(0, len(tokens) - block_size, batch_size)
     else:
         begin = rng.choice(starts, batch_size)
-    return _windows(tokens, begin, np.minimum(begin + block_size, len(tokens) - 1), block_size, counted)
+    return _windows(tokens, begin, begin, np.minimum(begin + block_size, len(tokens) - 1), block_size, counted)
 
 
 def sequential_batches(
-    tokens: Array, batch_size: int, block_size: int, starts: Array | None = None, counted: Array | None = None
+    tokens: Array,
+    batch_size: int,
+    block_size: int,
+    starts: Array | None = None,
+    counted: Array | None = None,
+    stride: int | None = None,
 ) -> Iterator[tuple[Array, Array]]:
     """Batches of windows in order, in which each token but the first is a counted target exactly once.
 
     With ``starts``, a document that does not fit into what is left of a window opens the next one, so that
     the model always sees documents from their beginning; longer ones go on from window to window. For
     ``counted`` see `random_batch`.
+
+    With ``stride``, a window that goes on where another ended reads that one's last block_size - stride tokens
+    again, uncounted. Each token it counts then has more than so many before it, and the whole costs
+    block_size / stride times as much.
+
+    Raises
+    ------
+    ValueError
+        If stride is not 1 to block_size.
     """
-    last = len(tokens) - 1
-    begin, end = [], []
-    position = 0
+    if stride is not None and not 1 <= stride <= block_size:
+        raise ValueError(f"stride must be 1 to {block_size}, the length of a window, got {stride}")
+    windows: list[tuple[int, int, int]] = []  # where each begins, after which position it counts, its last target
+    position, last = 0, len(tokens) - 1
     while position < last:
-        stop = min(position + block_size, last)
-        if starts is not None and stop < last:
-            inside = starts[np.searchsorted(starts, position + 1) : np.searchsorted(starts, stop, side="right")]
-            if len(inside):
-                stop = int(inside[-1])
-        begin.append(position)
-        end.append(stop)
+        begin = max(0, position - (block_size - (stride or block_size)))
+        begin = _last_start(starts, begin, position, begin)  # nothing of an earlier document is read again
+        stop = min(begin + block_size, last)
+        if stop < last:
+            stop = _last_start(starts, position + 1, stop, stop)
+        windows.append((begin, position, stop))
         position = stop
-    for i in range(0, len(begin), batch_size):
-        rows = slice(i, i + batch_size)
-        yield _windows(tokens, np.array(begin[rows]), np.array(end[rows]), block_size, counted)
+    for i in range(0, len(windows), batch_size):
+        yield _windows(tokens, *np.array(windows[i : i + batch_size]).T, block_size, counted)
+
+
+def _last_start(starts: Array | None, low: int, high: int, default: int) -> int:
+    """The last of ``starts`` in [low, high]; ``default`` if there is none."""
+    if starts is not None:
+        inside = starts[np.searchsorted(starts, low) : np.searchsorted(starts, high, side="right")]
+        if len(inside):
+            return int(inside[-1])
+    return default
 
 
 def _windows(
-    tokens: Array, begin: Array, end: Array, block_size: int, counted: Array | None = None
+    tokens: Array, begin: Array, after: Array, end: Array, block_size: int, counted: Array | None = None
 ) -> tuple[Array, Array]:
-    """Windows [begin, end) as ids, [begin + 1, end] as targets, padded to one width with uncounted targets."""
+    """Windows [begin, end) as ids, their targets [after + 1, end], padded to one width with uncounted targets."""
     width = int(min(block_size, (end - begin).max()))
     places = begin[:, None] + np.arange(width + 1)  # (B, T + 1)
-    inside = places[:, 1:] <= end[:, None]  # (B, T)
+    inside = (places[:, 1:] > after[:, None]) & (places[:, 1:] <= end[:, None])  # (B, T)
     places = np.minimum(places, len(tokens) - 1)
     rows = np.asarray(tokens[places], np.int64)
     if counted is not None:

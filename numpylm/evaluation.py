@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from numpylm.corpora import CORPORA
 from numpylm.data import sequential_batches
-from numpylm.functional import cross_entropy
 from numpylm.gpt import GPT
 from numpylm.module import Array
+from numpylm.scoring import score, windows_at_once
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,42 @@ class Score:
 def evaluate(
     gpt: GPT,
     tokens: Array,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     starts: Array | None = None,
     block_size: int | None = None,
     counted: Array | None = None,
+    stride: int | None = None,
 ) -> Score:
     """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them.
 
-    ``block_size`` is the length of a window, if not the longest that the model can read.
+    Parameters
+    ----------
+    gpt : GPT
+    tokens : int array (N,)
+    batch_size : int, optional
+        Windows that are read at a time: a matter of speed and memory alone. Default: about 1,024 tokens.
+    starts, counted, stride : optional
+        As in `sequential_batches`.
+    block_size : int, optional
+        The length of a window, if not the longest that the model can read.
+
+    Raises
+    ------
+    ValueError
+        If block_size is more than the model can read, or there is nothing to predict.
     """
+    longest = gpt.config.block_size
+    T = longest if block_size is None else block_size
+    if not 1 <= T <= longest:
+        raise ValueError(f"block_size must be 1 to {longest}, what the model can read, got {T}")
     nats, hits, count = 0.0, 0, 0
-    for ids, targets in sequential_batches(tokens, batch_size, block_size or gpt.config.block_size, starts, counted):
-        x, _ = gpt.hidden(ids, differentiable=False)
-        logits = gpt.head(x)
-        scored = targets >= 0
-        n = int(scored.sum())
-        nats += cross_entropy(logits, targets)[0] * n
-        hits += int((logits.argmax(axis=-1) == targets)[scored].sum())
-        count += n
+    for batch in sequential_batches(tokens, batch_size or windows_at_once(T), T, starts, counted, stride):
+        log_p, hit = score(gpt, *batch)
+        nats -= float(log_p.sum())
+        hits += int(hit.sum())
+        count += len(log_p)
+    if not count:
+        raise ValueError("there is nothing to predict: the text has fewer than two tokens, or none that is counted")
     return Score(nats / count, hits / count, count)
 
 

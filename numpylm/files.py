@@ -3,34 +3,44 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file as a whole or not at all.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file as a whole or not at all: ``with replacing(path) as temporary:`` write ``temporary``.
 
-    ``write`` gets a temporary file in the same folder. It is flushed to the disk (fsync) and then renamed
-    over ``path``, which POSIX and Windows both do in one step: a reader sees the old file or the new one.
+    It is a file in the same folder. At the end it is flushed to the disk (fsync) and renamed over ``path``, which
+    POSIX and Windows both do in one step: a reader sees the old file or the new one. After an error it is deleted.
+    Close it inside the ``with``: Windows renames no open file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         if os.name == "posix":  # mkstemp gives 0600; files should have the permissions the user asked for
             umask = os.umask(0)
             os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+            temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file as a whole or not at all: ``write`` gets the opened temporary file of `replacing`."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        write(file)
 
 
 def sync_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from numpylm.bpe import Pair, apply_merges, learn_merges
 from numpylm.chunks import END_OF_TEXT, GPT2_PATTERN, blocks, count_chunks, special_regex, utf8
 from numpylm.files import write_text
-from numpylm.tokenizer_files import LETTER_OF_BYTE, read_parts
+from numpylm.tokenizer_files import LETTER_OF_BYTE, letters, read_parts, written_vocab
 
 CACHED_CHUNKS = 1 << 18  # how many distinct chunks the encoder remembers: about 50 MB at the most
 
@@ -182,10 +182,9 @@ class Tokenizer:
         A pattern other than GPT-2's has no place in them and goes to ``pattern.txt``.
         """
         directory = Path(directory)
-        vocab = {_letters(token): i for token, i in self.vocab.items()} | self.special_tokens
-        ordered = dict(sorted(vocab.items(), key=lambda item: item[1]))
-        write_text(directory / "vocab.json", json.dumps(ordered, ensure_ascii=False))
-        lines = ["#version: 0.2", *(f"{_letters(a)} {_letters(b)}" for a, b in self.merges)]
+        vocab = written_vocab(self.vocab, self.special_tokens)
+        write_text(directory / "vocab.json", json.dumps(vocab, ensure_ascii=False))
+        lines = ["#version: 0.2", *(f"{letters(a)} {letters(b)}" for a, b in self.merges)]
         write_text(directory / "merges.txt", "\n".join(lines) + "\n")
         if self.pattern != GPT2_PATTERN:
             write_text(directory / "pattern.txt", self.pattern)
@@ -207,6 +206,13 @@ class Tokenizer:
         """
         return cls(*read_parts(Path(directory)))
 
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path) -> Self:
+        """Load from a folder, or by a name on huggingface.co such as ``gpt2``: see `numpylm.hub.model_folder`."""
+        from numpylm.hub import TOKENIZER_FILES, model_folder
+
+        return cls.load(model_folder(name_or_folder, TOKENIZER_FILES))
+
 
 class _ChunkCache(dict):
     """chunk -> its ids; a chunk that is not there yet is tokenized and remembered."""
@@ -222,7 +228,3 @@ class _ChunkCache(dict):
         if len(chunk) <= 64:  # longer ones hardly ever come back
             self[chunk] = ids
         return ids
-
-
-def _letters(token: bytes) -> str:
-    return "".join(map(LETTER_OF_BYTE.__getitem__, token))

@@ -32,6 +32,17 @@ LETTER_OF_BYTE = byte_letters()
 BYTE_OF_LETTER = {letter: byte for byte, letter in LETTER_OF_BYTE.items()}
 
 
+def letters(token: bytes) -> str:
+    """A token as these files write it."""
+    return "".join(map(LETTER_OF_BYTE.__getitem__, token))
+
+
+def written_vocab(vocab: dict[bytes, int], special_tokens: dict[str, int]) -> dict[str, int]:
+    """The content of vocab.json: all tokens as they are written, in the order of their ids."""
+    ids = {letters(token): i for token, i in vocab.items()} | special_tokens
+    return dict(sorted(ids.items(), key=lambda item: item[1]))
+
+
 class TokenizerParts(NamedTuple):
     """What a tokenizer is made of: the arguments of `numpylm.Tokenizer`."""
 

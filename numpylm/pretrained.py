@@ -1,0 +1,168 @@
+"""GPT-2's files as transformers has them: ``config.json``, ``model.safetensors`` and the tokenizer's, in and out.
+
+The names of the weights are ours already, and so is their orientation (input first); transformers writes
+``transformer.`` before them.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpylm.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.gpt2_config import read_gpt2_config, write_gpt2_config
+from numpylm.hub import model_folder
+from numpylm.module import Array, Blank
+from numpylm.tensor_files import (
+    FLOATING,
+    INDEX,
+    ONE_FILE,
+    StoredTensor,
+    need_safetensors,
+    shard_names,
+    stored_tensors,
+    write_tensors,
+)
+from numpylm.tokenizer import Tokenizer
+from numpylm.tokenizer_export import export_tokenizer
+
+PREFIX = "transformer."
+HEAD = "lm_head.weight"
+OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # the causal mask, which old files carry
+SHOWN = 40  # problems that one message lists
+
+
+def load_pretrained(name_or_folder: str | Path, dtype: DTypeLike = np.float32) -> GPT:
+    """Build a GPT from files; see `GPT.from_pretrained`.
+
+    Everything that can be wrong with the files is found from their headers, before a weight is read. Weights go
+    into the model's own arrays piece by piece: loading takes little more memory than the model.
+    """
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    need_safetensors()  # before something large is fetched
+    folder = model_folder(name_or_folder)
+    config = read_gpt2_config(folder)
+    stored = own_names(stored_tensors(folder))
+    check_size(config, stored, folder)
+    gpt = GPT(config, Blank(), dtype)
+    check_tensors(gpt, stored, folder)
+    gpt.tokenizer = tokenizer_in(folder)
+    check_tokenizer(gpt, gpt.tokenizer)
+    for name, parameter in gpt.named_parameters():
+        stored[name].read_into(parameter.data)
+    if HEAD in stored and not stored[HEAD].equals(gpt.wte.weight.data):
+        raise ValueError(
+            f"{folder}: the output layer (lm_head.weight) is not the token embedding (wte.weight). In GPT-2 and in "
+            f"numpylm they are one array; a model that trained them apart cannot be loaded"
+        )
+    return gpt
+
+
+def own_names(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The same tensors by our names: without ``transformer.``, and without the buffers of old files."""
+    renamed: dict[str, StoredTensor] = {}
+    for theirs, tensor in stored.items():
+        name = theirs.removeprefix(PREFIX)
+        if OLD_BUFFER.fullmatch(name):
+            continue
+        if name in renamed:
+            raise ValueError(f"{tensor.path} has {name} twice, with and without {PREFIX!r}")
+        renamed[name] = tensor
+    return renamed
+
+
+def check_size(config: GPTConfig, stored: Mapping[str, StoredTensor], folder: Path) -> None:
+    """Complain before memory is asked for if the config describes a model far larger than the files are."""
+    C = config.n_embd
+    described = (config.vocab_size + config.block_size) * C + config.n_layer * 12 * C * C
+    held = sum(int(np.prod(tensor.shape)) for tensor in stored.values())
+    if described > 10 * held + 1000:
+        raise ValueError(
+            f"{folder}: config.json describes a model of {described:,} parameters, the files hold {held:,}: they do "
+            f"not belong together"
+        )
+
+
+def check_tensors(gpt: GPT, stored: Mapping[str, StoredTensor], folder: Path) -> None:
+    """Raise one ValueError that lists every tensor that is missing, too many, misshapen or not floating point."""
+    shapes = {name: parameter.shape for name, parameter in gpt.named_parameters()}
+    problems = [f"missing: {name} {shape}" for name, shape in shapes.items() if name not in stored]
+    shapes[HEAD] = gpt.wte.weight.shape
+    for name, tensor in stored.items():
+        if name not in shapes:
+            problems.append(f"unexpected: {tensor.name} {tensor.shape}")
+        elif tensor.shape != shapes[name]:
+            problems.append(f"misshapen: {tensor.name} should be {shapes[name]}, is {tensor.shape}")
+        elif tensor.kind not in FLOATING:
+            problems.append(f"not floating point: {tensor.name} is {tensor.kind}, should be {', '.join(FLOATING)}")
+    if problems:
+        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise ValueError(
+            f"the tensors in {folder} are not those of the GPT-2 that its config.json describes "
+            f"({len(problems)} problems):\n  " + "\n  ".join(sorted(problems)[:SHOWN]) + more
+        )
+
+
+def tokenizer_in(folder: Path) -> Tokenizer | CharTokenizer | None:
+    """The tokenizer that a model's folder holds, None if it holds none."""
+    if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json", "characters.json")):
+        return None
+    try:
+        return load_tokenizer(folder)
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(
+            f"{error} (to load the model without its tokenizer, copy config.json and {ONE_FILE} into a folder of "
+            f"their own)"
+        ) from None
+
+
+def check_tokenizer(gpt: GPT, tokenizer: TextTokenizer | None) -> None:
+    """A model may have more rows than the tokenizer has tokens (some are padded to a round number), not fewer."""
+    if tokenizer is not None and tokenizer.vocab_size > gpt.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, the model embeddings for {gpt.config.vocab_size}: they "
+            f"do not belong together"
+        )
+
+
+def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | None = None) -> None:
+    """Write a model for transformers; see `GPT.save_pretrained`. Each file is written as a whole, config.json last."""
+    folder = Path(folder)
+    tokenizer = gpt.tokenizer if tokenizer is None else tokenizer
+    need_safetensors()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: give a folder")
+    if any((folder / name).exists() for name in ("best.npz", "last.npz")):
+        raise ValueError(f"{folder} is a run folder, whose own config.json would be lost: give another folder")
+    check_tokenizer(gpt, tokenizer)
+    if tokenizer is not None:
+        export_tokenizer(tokenizer, folder, gpt.config.block_size)
+    write_tensors(folder / ONE_FILE, their_tensors(gpt))
+    delete_shards(folder)
+    end_id = None if tokenizer is None else tokenizer.end_id
+    write_gpt2_config(folder / "config.json", gpt.config, str(gpt.wte.weight.dtype), end_id)
+
+
+def their_tensors(gpt: GPT) -> dict[str, Array]:
+    """The weights by transformers' names; views, not copies. A model without biases gets zeros, which add nothing."""
+    tensors = {}
+    for name, value in gpt.state_dict().items():
+        tensors[PREFIX + name] = np.ascontiguousarray(value)
+        if not gpt.config.bias and name not in ("wte.weight", "wpe.weight"):
+            tensors[PREFIX + name.removesuffix("weight") + "bias"] = np.zeros(value.shape[-1], value.dtype)
+    return tensors
+
+
+def delete_shards(folder: Path) -> None:
+    """Delete the parts of a model that was there before: nobody reads them beside the one file, and they are large."""
+    index = folder / INDEX
+    if not index.is_file():
+        return
+    for name in shard_names(index):
+        if name != ONE_FILE:
+            (folder / name).unlink(missing_ok=True)
+    index.unlink()

@@ -1,0 +1,81 @@
+"""Names and folders: what is fetched, what is not, and what is said without a network."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from numpylm.hub import MODEL_FILES, model_folder
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def fetched(monkeypatch, tmp_path):
+    """What was asked of the hub, which answers with a folder."""
+    asked = []
+
+    def snapshot_download(name, allow_patterns):
+        asked.append((name, allow_patterns))
+        return str(tmp_path / "cache")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=snapshot_download))
+    return asked
+
+
+@pytest.mark.parametrize("name", ["gpt2", "openai-community/gpt2", "a_b/c.d-2"])
+def test_a_name_is_fetched(name, fetched, tmp_path):
+    assert model_folder(name) == tmp_path / "cache"
+    assert fetched == [(name, list(MODEL_FILES))]
+    assert not any(pattern.endswith((".bin", "*")) for pattern in MODEL_FILES)
+
+
+def test_an_existing_folder_is_used_as_it_is(fetched, tmp_path):
+    (tmp_path / "gpt2").mkdir()
+    assert model_folder("gpt2").samefile(tmp_path / "gpt2")
+    assert model_folder(tmp_path).samefile(tmp_path)
+    assert not fetched
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/nothing", "./gpt2", "../gpt2", "~/gpt2", "a/b/c", "/tmp/none", "gpt2/", "a\\b", "", "x.safetensors"]
+)
+def test_what_looks_like_a_path_is_never_fetched(path, fetched, tmp_path):
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        model_folder(path)
+    assert not fetched
+
+
+def test_a_file_is_no_folder(tmp_path, fetched):
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ValueError, match="give the folder it is in"):
+        model_folder("model.safetensors")
+
+
+class Strange(Exception):
+    """Of a family of its own, as those of HTTP libraries are."""
+
+
+@pytest.mark.parametrize("error", [Strange("no route\nto host"), OSError(), ValueError("bad name"), RuntimeError("x")])
+def test_whatever_the_hub_raises_becomes_one_error_with_what_to_do(error, monkeypatch):
+    def snapshot_download(*args, **options):
+        raise error
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=snapshot_download))
+    with pytest.raises(FileNotFoundError) as caught:
+        model_folder("gpt2")
+    text = str(caught.value)
+    assert "https://huggingface.co/gpt2/tree/main" in text
+    assert all(name in text for name in ("config.json", "model.safetensors", "vocab.json", "merges.txt"))
+    assert type(error).__name__ in text
+    assert "\n" not in text
+
+
+def test_without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # an import of it fails
+    with pytest.raises(FileNotFoundError, match=r'pip install -e "\.\[gpt2\]".*huggingface.co/gpt2/tree/main'):
+        model_folder("gpt2")
