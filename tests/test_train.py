@@ -367,8 +367,8 @@ def test_long_prompts_are_said_and_handled(run, capsys):
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
-        (["generate", "no/where"], 1, "no folder 'no/where' here"),
-        (["generate", "."], 1, "config.json"),
+        (["generate", "./nowhere"], 1, "no folder './nowhere'"),
+        (["generate", "."], 1, "not a run folder"),
         (["generate", "RUN", "--temperature", "-1"], 1, "temperature must be"),
         (["generate", "RUN", "--max-new-tokens", "0"], 1, "at least 1"),
         (["evaluate", "RUN", "--data", "nothing.txt"], 1, "no such file"),
