@@ -1,4 +1,4 @@
-"""The ``numpylm`` command: train, generate, gradcheck, tokenize, evaluate, course."""
+"""The ``numpylm`` command: train, generate, gradcheck, tokenize, evaluate, rank, course."""
 
 import argparse
 import difflib
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from numpylm.commands import course, evaluate, generate, gradcheck, tokenize, train
+from numpylm.commands import course, evaluate, generate, gradcheck, rank, tokenize, train
 
 EXAMPLES = """examples:
   numpylm train                                   the bundled stories, about two minutes
@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   numpylm train --resume runs/stories             go on with a run that was stopped
   numpylm generate runs/stories --prompt "Once"   let a model write
   numpylm evaluate runs/stories --data my.txt     loss, perplexity, bits per byte, accuracy
+  numpylm rank runs/stories --prompt "Once upon" --answers " a time" " the sea"
   numpylm gradcheck                               prove every gradient
   numpylm gradcheck --file my_layers.py           find what is wrong in yours
   numpylm gradcheck --zoo                         a game: find the bug
@@ -28,6 +29,7 @@ COMMANDS = {
     "tokenize": (tokenize, "show how a text is cut into tokens"),
     "course": (course, "the lessons and exercises in notebooks/, and what has passed on this machine"),
     "evaluate": (evaluate, "score a trained model on text"),
+    "rank": (rank, "compare answers to a prompt by their probability"),
 }
 
 
