@@ -124,6 +124,11 @@ def load_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool
     path = Path(source)
     if path.suffix == ".npz" or any((path / name).exists() for name in ("best.npz", "last.npz")):
         return *load_run(path)[:2], True
+    if path.is_dir() and not (path / "config.json").exists():
+        raise FileNotFoundError(
+            f"{path} is not a run folder: it has neither best.npz nor last.npz; nor does it hold GPT-2's files: "
+            f"it has no config.json"
+        )
     gpt = GPT.from_pretrained(source)
     if gpt.tokenizer is None:
         raise FileNotFoundError(f"{source} has no tokenizer: put vocab.json and merges.txt beside the model")

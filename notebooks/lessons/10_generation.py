@@ -371,8 +371,9 @@ plt.show()
 # | top-k | $k$ tokens stay | stays | gone | quick to do | the right $k$ is different at each position |
 # | top-p | a share of the probability stays | stays | gone | adapts to the position | a flat distribution keeps many |
 #
-# They are used one after the other: temperature, then top-k, then top-p. That is what `numpylm generate` does. If you
-# have written all three, this is the same function:
+# They are used one after the other: temperature, then top-k, then top-p. That is what `numpylm generate` does. (It has two
+# more options: `docs/sampling.md` shows all of them on one distribution.) If you have written all three, this is the same
+# function:
 
 # %%
 from numpylm.generation import next_token_probabilities
@@ -553,8 +554,8 @@ for n in (16, 64, 256):
 # the keys and values of all positions before, or is `None` at the first one.
 #
 # `split_heads(x, n_head)` turns (B, T, C) into (B, H, T, D), `merge_heads` turns it back, and
-# `scaled_dot_product_attention(q, k, v)` returns `(out, cache)`. Read `attention.py` if you like: your function is
-# `CausalSelfAttention.forward` with two more lines.
+# `scaled_dot_product_attention(q, k, v)` returns `(out, cache)`. Read `attention.py` if you like: given a `past`,
+# `CausalSelfAttention.forward` does the same, in memory that is taken once for the whole window.
 #
 # @hint A nudge
 # Which mask? None. The one query is the last position, and the last position may look at everything that there is.
@@ -830,14 +831,14 @@ print(
 )
 
 # %% [markdown]
-# So a sliding window needs the whole forward again for each token, cache or not: that is what `numpylm generate` does
-# beyond
-# 256 tokens. (Or throw away half of the text when the window is full and read the rest again once: rare, but forgetful.)
+# So a sliding window needs the whole forward again for each token, cache or not. `numpylm generate` therefore does not
+# slide: when all 256 places are taken, it keeps the newest half of the text, moves it to the places from 0 on and reads it
+# again, and then the cache grows for another 128 tokens. That is fast, but forgetful.
 #
-# Slow is not the worst of it. Our model has read windows that begin with the beginning of a story. Position 0 in the
+# Neither is the worst of it. Our model has read windows that begin with the beginning of a story. Position 0 in the
 # middle of a sentence is something it has never met. Take unseen stories, and ask for the loss on the tokens from 150 on,
 # when the text before position 50, or 100, is cut off. Once the rest keeps its places, so that only the *knowledge* is
-# lost; once it moves to the left, as a sliding window does.
+# lost; once it moves to the left, as it must in a window that slides or is halved.
 
 
 # %%
