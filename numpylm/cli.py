@@ -1,4 +1,4 @@
-"""The ``numpylm`` command: train, generate, gradcheck, tokenize, evaluate, course."""
+"""The ``numpylm`` command: train, generate, gradcheck, tokenize, evaluate, rank, export, course."""
 
 import argparse
 import difflib
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from numpylm.commands import course, evaluate, generate, gradcheck, tokenize, train
+from numpylm.commands import course, evaluate, export, generate, gradcheck, rank, tokenize, train
 
 EXAMPLES = """examples:
   numpylm train                                   the bundled stories, about two minutes
@@ -15,6 +15,9 @@ EXAMPLES = """examples:
   numpylm train --resume runs/stories             go on with a run that was stopped
   numpylm generate runs/stories --prompt "Once"   let a model write
   numpylm evaluate runs/stories --data my.txt     loss, perplexity, bits per byte, accuracy
+  numpylm rank runs/stories --prompt "Once upon" --answers " a time" " the sea"
+  numpylm generate gpt2 --prompt "The sea"        GPT-2 itself (see README: GPT-2)
+  numpylm train --init-from gpt2 --data my.txt --freeze-below 10
   numpylm gradcheck                               prove every gradient
   numpylm gradcheck --file my_layers.py           find what is wrong in yours
   numpylm gradcheck --zoo                         a game: find the bug
@@ -28,6 +31,8 @@ COMMANDS = {
     "tokenize": (tokenize, "show how a text is cut into tokens"),
     "course": (course, "the lessons and exercises in notebooks/, and what has passed on this machine"),
     "evaluate": (evaluate, "score a trained model on text"),
+    "export": (export, "write a model's files for transformers"),
+    "rank": (rank, "compare answers to a prompt by their probability"),
 }
 
 

@@ -246,7 +246,8 @@ def sequential_batches(
         windows.append((begin, position, stop))
         position = stop
     for i in range(0, len(windows), batch_size):
-        yield _windows(tokens, *np.array(windows[i : i + batch_size]).T, block_size, counted)
+        begin, after, end = np.array(windows[i : i + batch_size]).T
+        yield _windows(tokens, begin, after, end, block_size, counted)
 
 
 def _last_start(starts: Array | None, low: int, high: int, default: int) -> int:

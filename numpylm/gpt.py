@@ -4,24 +4,18 @@ The architecture is GPT-2's (Radford et al. 2019, section 2.3), and so are the n
 """
 
 import math
-import typing
-from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpylm import generation
+from numpylm import uses
 from numpylm.attention import KVCache
 from numpylm.functional import cross_entropy
 from numpylm.layers import Dropout, Embedding, LayerNorm
 from numpylm.module import Array, Cache, Module
 from numpylm.transformer import Block
-
-if typing.TYPE_CHECKING:  # it is built on this file
-    from numpylm.scoring import Ranked
 
 
 @dataclass(frozen=True)
@@ -248,59 +242,13 @@ class GPT(Module):
         self.backward(dlogits, cache)
         return loss
 
-    def generate(
-        self,
-        ids: Iterable[int],
-        max_new_tokens: int,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        repetition_penalty: float = 1.0,
-        rng: np.random.Generator | None = None,
-        stop_ids: Collection[int] = (),
-    ) -> Iterator[int]:
-        """Yield up to ``max_new_tokens`` ids that continue ``ids``, one at a time.
-
-        See `numpylm.generation.next_token_probabilities` for what the options do, and
-        `numpylm.generation.generate` for what happens when the window is full.
-        """
-        return generation.generate(
-            self,
-            ids,
-            max_new_tokens,
-            self.config.block_size,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repetition_penalty=repetition_penalty,
-            rng=rng,
-            stop_ids=stop_ids,
-        )
-
-    def generate_batch(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, **options: Any) -> list[list[int]]:
-        """Continue several prompts at once: as `generate` for each, in little more time than one.
-
-        The options are those of `generate`. A token costs a look at every weight, and a batch shares that look.
-        Prompts of different lengths are filled up at their left. Text i draws from ``rng.spawn(len(prompts))[i]``.
-        """
-        return generation.generate_batch(self, prompts, max_new_tokens, self.config.block_size, **options)
-
-    def log_prob(self, text: str | Sequence[int] | Array, tokenizer: Any = None) -> Array:
-        """Log-probability of each token of a text or of ids, given all before it, in nats: see `numpylm.scoring`."""
-        from numpylm import scoring
-
-        return scoring.log_prob(self, text, tokenizer)
-
-    def rank(
-        self, prompt: str, answers: Sequence[str], tokenizer: Any = None, per_token: bool = False
-    ) -> list["Ranked"]:
-        """Answers to a prompt, the likeliest first, with P(answer | prompt): see `numpylm.scoring.rank`."""
-        from numpylm import scoring
-
-        return scoring.rank(self, prompt, answers, tokenizer, per_token)
+    generate = uses.generate
+    generate_batch = uses.generate_batch
+    log_prob = uses.log_prob
+    rank = uses.rank
+    from_pretrained = classmethod(uses.from_pretrained)
+    save_pretrained = uses.save_pretrained
+    tokenizer: Any = None  # the one that came with the model, for whoever gives it text instead of ids
 
     def _check_ids(self, ids: Array, past: list[KVCache] | None = None) -> None:
         if ids.ndim != 2 or ids.dtype.kind not in "iu":
@@ -316,58 +264,6 @@ class GPT(Module):
             )
         if past and past[0].k.shape[0] != len(ids):
             raise ValueError(f"past holds {past[0].k.shape[0]} texts, ids {len(ids)}")
-
-    tokenizer: Any = None  # the Tokenizer or CharTokenizer that came with the model, for whoever wants to read text
-
-    @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, dtype: DTypeLike = np.float32) -> "GPT":
-        """GPT-2 from transformers' files.
-
-        Parameters
-        ----------
-        name_or_folder : str or path
-            A folder with ``config.json`` and ``model.safetensors`` (or several such files and their index), or a
-            name such as ``gpt2``, which is fetched from huggingface.co. The tokenizer's files, if they are there as
-            well, become ``gpt.tokenizer``.
-        dtype : dtype
-            Of the model: float32 or float64, whatever the files have.
-
-        Returns
-        -------
-        GPT
-            In evaluation it computes what transformers does. Its ``config.dropout``, one rate for all, is the files'
-            resid_pdrop.
-
-        Raises
-        ------
-        FileNotFoundError
-            If files are missing; says which, and where to get them.
-        ValueError
-            If they are damaged or of another model; says what does not fit, all of it at once.
-        ModuleNotFoundError
-            Without the extra ``[gpt2]``.
-        """
-        from numpylm.pretrained import load_pretrained
-
-        return load_pretrained(name_or_folder, dtype)
-
-    def save_pretrained(self, folder: str | Path, tokenizer: Any = None) -> None:
-        """Write ``config.json`` and ``model.safetensors``, which transformers loads as GPT2LMHeadModel.
-
-        With a tokenizer (the one given, else ``gpt.tokenizer``) its files too, for AutoTokenizer; of a CharTokenizer
-        only its own file, which transformers cannot read. Without one, the end-of-text id is left open. A model
-        without biases is written with biases of zero, and has them when it is loaded again.
-
-        Each file appears as a whole, so it is safe to save into the folder that the model came from.
-
-        Raises
-        ------
-        ValueError
-            If the tokenizer has more tokens than the model, or the folder is a run's.
-        """
-        from numpylm.pretrained import save_pretrained
-
-        save_pretrained(self, folder, tokenizer)
 
 
 def _positions(T: int, past: list[KVCache] | None) -> Array:

@@ -15,6 +15,7 @@ from numpylm.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.gpt2_config import read_gpt2_config, write_gpt2_config
 from numpylm.hub import model_folder
+from numpylm.lora import has_lora, merged
 from numpylm.module import Array, Blank
 from numpylm.tensor_files import (
     FLOATING,
@@ -148,8 +149,13 @@ def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | Non
 
 
 def their_tensors(gpt: GPT) -> dict[str, Array]:
-    """The weights by transformers' names; views, not copies. A model without biases gets zeros, which add nothing."""
+    """The weights by transformers' names; views, not copies. A model without biases gets zeros, which add nothing.
+
+    LoRA adapters are added to the weights that they belong to; these are new arrays.
+    """
     tensors = {}
+    if has_lora(gpt):
+        gpt = merged(gpt)
     for name, value in gpt.state_dict().items():
         tensors[PREFIX + name] = np.ascontiguousarray(value)
         if not gpt.config.bias and name not in ("wte.weight", "wpe.weight"):

@@ -145,7 +145,8 @@ def rank(
 
         P(y | x) = Π_t p(y_t | x, y_1 … y_{t-1}),      P(y | x, it is one of them) = P(y | x) / Σ_y' P(y' | x)
 
-    The second is a softmax over the answers' log-probabilities.
+    The second is a softmax over the answers' log-probabilities. It takes them for different texts: where one answer
+    begins with another, the shorter one stands for every text that goes on from it.
 
     Parameters
     ----------

@@ -195,6 +195,23 @@ def test_sequential_batches_count_every_token_once(block_size, batch_size, align
     assert counted == DOCS[1:].tolist()
 
 
+@pytest.mark.parametrize(("block_size", "stride"), [(1, 1), (7, 1), (7, 3), (12, 6), (64, 10)])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_windows_that_overlap_count_every_token_once_with_context(block_size, stride, aligned):
+    starts = document_starts(DOCS, END) if aligned else None
+    counted = []
+    for ids, targets in sequential_batches(DOCS, 2, block_size, starts, stride=stride):
+        for row, wanted in zip(ids, targets, strict=True):
+            places = np.flatnonzero(wanted >= 0)
+            first = len(counted) + 1  # where the first counted target stands in all tokens
+            np.testing.assert_array_equal(row[: places[0] + 1], DOCS[first - places[0] - 1 : first])
+            inside = aligned and row[0] == END  # a document's beginning: nothing before it is wanted
+            assert inside or first <= block_size or places[0] + 1 > block_size - stride
+            assert not aligned or END not in row[1 : places[0] + 1]  # of other documents nothing is read again
+            counted += wanted[places].tolist()
+    assert counted == DOCS[1:].tolist()
+
+
 def test_aligned_windows_show_documents_from_their_beginning():
     starts = document_starts(DOCS, END)
     for ids, targets in sequential_batches(DOCS, 1, 12, starts):

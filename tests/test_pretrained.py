@@ -122,6 +122,14 @@ def test_what_is_saved_is_loaded(folder):
         GPT.from_pretrained(folder, np.float16)
 
 
+def test_the_file_says_that_it_is_for_transformers(folder):
+    """Versions of it before 5 refuse one that does not."""
+    from safetensors import safe_open
+
+    with safe_open(str(folder / "model.safetensors"), "np") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
 def test_a_model_without_biases_gets_zeros(tmp_path, numbers):
     gpt, ids = model(bias=False), np.arange(8)[None]
     gpt.save_pretrained(tmp_path)

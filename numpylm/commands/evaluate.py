@@ -1,42 +1,56 @@
 """``numpylm evaluate``: score a trained model on text."""
 
 import argparse
-from pathlib import Path
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Which model and which text."""
-    parser.add_argument("run", type=Path, help="run folder or checkpoint")
+    parser.add_argument("source", help="run folder, checkpoint, folder with transformers' files, or a name: gpt2")
     parser.add_argument("--data", nargs="+", required=True, help="text files or folders")
-    parser.add_argument("--batch-size", type=int, default=8, help="sequences at a time (default: 8)")
+    parser.add_argument("--batch-size", type=int, help="windows at a time (default: what makes about 1,024 tokens)")
+    parser.add_argument("--block-size", type=int, help="tokens of a window (default: all that the model can read)")
+    parser.add_argument("--loss-after", default="", help="score only what stands behind this text in each document")
+    parser.add_argument(
+        "--stride",
+        type=int,
+        help="tokens from one window to the next; what windows share is counted once, and no token but the first "
+        "window's has fewer than block size - stride before it (default: the block size)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """numpylm evaluate"""
     import math
 
-    from numpylm.checkpoint import load_run
+    from numpylm.answers import answer_bytes, encode_answers
+    from numpylm.checkpoint import load_model
     from numpylm.data import document_starts, encode_documents, fits_documents, read_documents
     from numpylm.evaluation import evaluate, source_nats
     from numpylm.parallel import keep_memory
 
-    if args.batch_size < 1:
+    if args.batch_size is not None and args.batch_size < 1:
         raise ValueError("--batch-size must be at least 1")
     keep_memory()
-    gpt, tokenizer, _ = load_run(args.run)
+    gpt, tokenizer, _ = load_model(args.source)
     documents = read_documents(args.data)
-    tokens = encode_documents(documents, tokenizer)
-    if len(tokens) < 2:
-        raise ValueError("this text has fewer than two tokens: there is nothing to predict")
-    aligned = fits_documents(tokens, gpt.config.block_size, tokenizer.end_id)
-    score = evaluate(gpt, tokens, args.batch_size, document_starts(tokens, tokenizer.end_id) if aligned else None)
+    mark, counted = args.loss_after, None
+    if mark:
+        tokens, counted = encode_answers(documents, tokenizer, mark)
+    else:
+        tokens = encode_documents(documents, tokenizer)
+    block_size = args.block_size or gpt.config.block_size
+    aligned = fits_documents(tokens, block_size, tokenizer.end_id)
+    starts = document_starts(tokens, tokenizer.end_id) if aligned else None
+    score = evaluate(gpt, tokens, args.batch_size, starts, args.block_size, counted, args.stride)
     n_bytes = sum(len(document.encode("utf-8")) for document in documents)
+    if mark:
+        n_bytes = answer_bytes(documents, mark)
     print(f"text            {len(documents):,} documents, {n_bytes:,} bytes, {score.count:,} predicted tokens")
     print(f"loss            {score.loss:.4f} nats per token")
     print(f"perplexity      {score.perplexity:,.3f}")
     print(f"bits per byte   {score.bits_per_byte(n_bytes):.4f}")
     print(f"accuracy        {score.accuracy:.1%} of next tokens")
-    if tokenizer.end_id is not None and (nats := source_nats(documents)) is not None:
+    if tokenizer.end_id is not None and not mark and (nats := source_nats(documents)) is not None:
         floor = nats / score.count
         print(
             f"source          {floor:.4f} nats per token ({nats / math.log(2) / n_bytes:.4f} bits per byte); "

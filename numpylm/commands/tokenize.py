@@ -12,7 +12,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        help="the tokenizer, in place of RUN: a run folder, or a folder with transformers' files",
+        help="the tokenizer, in place of RUN: a run folder, a folder with transformers' files, or a name: gpt2",
     )
     parser.add_argument("--data", type=Path, help="a text file")
     parser.add_argument("--allow-special", action="store_true", help="recognise <|endoftext|> in the text")
@@ -28,10 +28,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """numpylm tokenize"""
     from numpylm.char_tokenizer import load_tokenizer
+    from numpylm.hub import TOKENIZER_FILES, model_folder
     from numpylm.token_view import show_tokens, wants_color
 
     model, text = which(args)
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(model_folder(model, TOKENIZER_FILES))
     if text is None:
         text = read(args.data)
     view = show_tokens(tokenizer, text, args.allow_special)

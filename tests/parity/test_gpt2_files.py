@@ -24,14 +24,23 @@ SHAPES = {  # vocab, positions, layers, heads, channels, more
 
 
 def random_weights(model, seed=0):
-    """Weights of order one: at their usual 0.02 all logits of a random model are nearly equal."""
+    """Large weights: at their usual 0.02 all logits of a random model are nearly equal.
+
+    Positions weigh more than tokens, or the model would say the same token again and again.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
-            if p.ndim == 2 and "wte" not in name and "wpe" not in name:
-                noise *= 1.5 / p.shape[0] ** 0.5
-            p.copy_(noise + (1 if ".ln_" in name and name.endswith("weight") else 0))
+            if "wpe" in name:
+                noise *= 4
+            elif "wte" in name:
+                noise *= p.shape[1] ** 0.5 / noise.norm(dim=1, keepdim=True)  # no token is likely everywhere
+            elif p.ndim == 2:
+                noise *= 2 / p.shape[0] ** 0.5
+            else:
+                noise = 0.3 * noise + (".ln_" in name and name.endswith("weight"))
+            p.copy_(noise)
     return model.eval()
 
 
@@ -67,6 +76,17 @@ def assert_same_logits(gpt, model, ids):
     assert np.abs(ours - theirs).max() / np.abs(theirs).max() < 1e-5
 
 
+def loaded_and_said(folder, caplog):
+    """What transformers loads, and what it reports; what it logs is in ``caplog``, a warning is an error."""
+    transformers.utils.logging.enable_propagation()
+    try:
+        with warnings.catch_warnings(), caplog.at_level("WARNING"):
+            warnings.simplefilter("error")
+            return transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    finally:
+        transformers.utils.logging.disable_propagation()
+
+
 @pytest.fixture
 def saved(tmp_path):
     """Their small model, and the folder it is saved in."""
@@ -89,6 +109,7 @@ def test_their_files_give_the_same_logits_and_greedy_tokens_over_a_full_window(s
     )
     ours = list(gpt.generate(prompt[0], new, temperature=0))
     assert len(ours) == new
+    assert len(set(ours)) > new / 4  # no tape that loops
     assert ours == theirs[0, 3:].tolist()
 
 
@@ -102,13 +123,7 @@ def test_our_files_load_in_transformers_without_a_word(approximate, bias, dtype,
     for p in gpt.parameters():
         p.data[...] += 0.5 * rng.standard_normal(p.shape)
     gpt.save_pretrained(tmp_path / "ours")
-    transformers.utils.logging.enable_propagation()
-    try:
-        with warnings.catch_warnings(), caplog.at_level("WARNING"):
-            warnings.simplefilter("error")
-            model, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", output_loading_info=True)
-    finally:
-        transformers.utils.logging.disable_propagation()
+    model, info = loaded_and_said(tmp_path / "ours", caplog)
     assert not caplog.records
     assert not any(info.values()), info
     assert type(model) is transformers.GPT2LMHeadModel
@@ -121,6 +136,17 @@ def test_our_files_load_in_transformers_without_a_word(approximate, bias, dtype,
     again = GPT.from_pretrained(tmp_path / "theirs", dtype)
     np.testing.assert_array_equal(again.forward(ids)[0], GPT.from_pretrained(tmp_path / "ours", dtype).forward(ids)[0])
     assert again.config.gelu_approximate == approximate
+
+
+def test_a_tensor_too_few_would_be_seen(saved, caplog):
+    """That the test above looks where transformers complains."""
+    _, folder = saved
+    state = load_file(folder / "model.safetensors")
+    del state["transformer.ln_f.weight"]
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    _, info = loaded_and_said(folder, caplog)
+    assert caplog.records
+    assert info["missing_keys"]
 
 
 def test_a_model_in_several_files(tmp_path):
@@ -203,6 +229,8 @@ def test_autotokenizer_reads_our_tokenizer(options, tmp_path):
         assert theirs(text)["input_ids"] == ids
         assert ours.encode(text, allow_special=True) == ids
         assert theirs.decode(ids) == tokenizer.decode(ids)
+        ordinary = [i for i in ids if i not in tokenizer.special_tokens.values()]
+        assert theirs.decode(ids, skip_special_tokens=True) == tokenizer.decode(ordinary)
     (tmp_path / "vocab.json").unlink()  # what other programs read is complete without it
     assert Tokenizer.load(tmp_path).encode(TEXTS[2], allow_special=True) == tokenizer.encode(
         TEXTS[2], allow_special=True

@@ -1,0 +1,147 @@
+"""Steps of fine-tuning the 124M shape of GPT-2 beside torch: seconds a step and peak memory, each in its own process.
+
+    pip install -e ".[bench]"
+    python benchmarks/finetuning.py
+
+Random weights of the true shapes; batches of 4 x 256 tokens; forward, backward, clipping and AdamW on what is trained:
+the top two blocks and the last norm, or LoRA adapters of rank 8 on all linear layers of all blocks. torch runs
+transformers' model with scaled_dot_product_attention and fused AdamW; its adapters are those of `LoRA` below.
+"""
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+B, T, STEPS = 4, 256, 5
+BELOW, RANK = 10, 8
+VOCAB = 50257
+JOBS = ("top 2 blocks", "LoRA on all blocks")
+
+
+def batches():
+    """The same random ids for both."""
+    rng = np.random.default_rng(0)
+    while True:
+        window = rng.integers(0, VOCAB, (B, T + 1))
+        yield window[:, :-1], window[:, 1:]
+
+
+def numpylm_steps(job: str):
+    """A function that takes one step, as `numpylm train` does."""
+    from numpylm import GPT, AdamW, DataParallel, GPTConfig, clip_grad_norm
+    from numpylm.lora import add_lora
+    from numpylm.parallel import keep_memory
+
+    keep_memory()
+    gpt = GPT(GPTConfig(VOCAB, 1024, 12, 12, 768), np.random.default_rng(0))
+    if job == JOBS[0]:
+        gpt.freeze(BELOW)
+    else:
+        add_lora(gpt, RANK, rng=np.random.default_rng(0))
+    optimizer = AdamW(gpt.trainable_parameters(), lr=1e-4)
+    workers = DataParallel(gpt)
+
+    def step(ids, targets) -> None:
+        gpt.zero_grad()
+        workers.loss_and_grad(ids, targets)
+        clip_grad_norm(optimizer.parameters, 1.0)
+        optimizer.step()
+
+    return step, sum(p.size for p in optimizer.parameters)
+
+
+def torch_steps(job: str):
+    """The same in torch."""
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+
+    class LoRA(torch.nn.Module):
+        """A frozen Conv1D (input first, as ours) and its adapter."""
+
+        def __init__(self, layer) -> None:
+            super().__init__()
+            self.layer = layer
+            n_in, n_out = layer.weight.shape
+            self.a = torch.nn.Parameter(torch.randn(n_in, RANK) / math.sqrt(n_in))
+            self.b = torch.nn.Parameter(torch.zeros(RANK, n_out))
+
+        def forward(self, x):
+            return self.layer(x) + 2.0 * (x @ self.a @ self.b)
+
+    config = transformers.GPT2Config(attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0, attn_implementation="sdpa")
+    model = transformers.GPT2LMHeadModel(config).train()
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    if job == JOBS[0]:
+        for part in (*model.transformer.h[BELOW:], model.transformer.ln_f):
+            for parameter in part.parameters():
+                parameter.requires_grad = True
+    else:
+        for block in model.transformer.h:
+            block.attn.c_attn, block.attn.c_proj = LoRA(block.attn.c_attn), LoRA(block.attn.c_proj)
+            block.mlp.c_fc, block.mlp.c_proj = LoRA(block.mlp.c_fc), LoRA(block.mlp.c_proj)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
+
+    def step(ids, targets) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        logits = model(torch.from_numpy(ids), use_cache=False).logits
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(targets).flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+
+    return step, sum(p.numel() for p in trained)
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in GB."""
+    import resource
+
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e9
+
+
+def one(library: str, job: str) -> None:
+    """Run one job in this process; print the figures as JSON."""
+    step, trained = {"numpylm": numpylm_steps, "torch": torch_steps}[library](job)
+    source = batches()
+    step(*next(source))
+    seconds = []
+    for _ in range(STEPS):
+        start = time.perf_counter()
+        step(*next(source))
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps({"seconds": statistics.median(seconds), "peak": peak_memory(), "trained": trained}))
+
+
+def main() -> None:
+    if len(sys.argv) == 3:
+        one(*sys.argv[1:])
+        return
+    print(f"{B} x {T} tokens a step; peak memory of the whole process\n")
+    print("job                  library   s/step  ratio  peak GB  numbers trained")
+    for job in JOBS:
+        results: dict[str, list[dict]] = {"numpylm": [], "torch": []}
+        for _ in range(2):  # in turns
+            for library, found in results.items():
+                out = subprocess.run(
+                    [sys.executable, __file__, library, job], capture_output=True, text=True, check=True
+                )
+                found.append(json.loads(out.stdout))
+        slow = min(result["seconds"] for result in results["torch"])
+        for library, found in results.items():
+            seconds = min(result["seconds"] for result in found)
+            peak = max(result["peak"] for result in found)
+            ratio = seconds / slow
+            print(f"{job:20} {library:8} {seconds:7.2f} {ratio:6.2f} {peak:8.2f}  {found[0]['trained']:,}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
