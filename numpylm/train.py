@@ -259,7 +259,7 @@ def divergence(run: Run) -> str:
 def evaluate_and_save(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, train_loss: float) -> None:
     """Validate, show a sample, log, draw, and write checkpoints."""
     c = run.config
-    score = evaluate(run.gpt, data.val, c.batch_size, data.val_starts, c.block_size, data.val_counted)
+    score = evaluate(run.gpt, data.val, None, data.val_starts, c.block_size, data.val_counted)
     bits = score.bits_per_byte(data.val_bytes)
     above = "" if data.floor is None else f" ({score.loss - data.floor:.4f} above the source)"
     trained = "" if math.isnan(train_loss) else f"; training loss {train_loss:.4f}"
