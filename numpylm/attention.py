@@ -61,7 +61,7 @@ def scaled_dot_product_attention(
     if mask is not None:
         scores += np.where(mask, 0, -np.inf).astype(scores.dtype)
     p, softmax_cache = softmax(scores)  # (B, H, T, S)
-    dropped, dropout_cache = Dropout(dropout_p).forward(p, rng)
+    dropped, dropout_cache = (p, None) if rng is None else Dropout(dropout_p).forward(p, rng)
     out = dropped @ v  # (B, H, T, D)
     return out, (q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
 

@@ -4,6 +4,7 @@ Nothing here knows what a GPT is: any ``logits, cache = model.forward(ids)`` wil
 ``read(ids, past)``, as `numpylm.GPT` can, is asked for each token's work once and not again for every later one.
 """
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -99,8 +100,7 @@ def check_sampling(
 def penalised(logits: Array, previous: Sequence[int], penalty: float) -> Array:
     """Logits as float64, with a repetition penalty on the tokens in ``previous``."""
     z = logits.astype(np.float64)
-    if not np.isfinite(z).all():
-        raise ValueError("the model's logits are not finite: has its training diverged?")
+    check_finite(z.max())
     if penalty != 1 and len(previous):
         seen = np.unique(np.asarray(previous, np.intp))
         z[seen] = np.where(z[seen] > 0, z[seen] / penalty, z[seen] * penalty)
@@ -127,10 +127,20 @@ def nucleus(p: Array, top_p: float) -> Array:
 
 def choose(logits: Array, previous: Sequence[int], rng: np.random.Generator, **options: Any) -> int:
     """Draw one token; ``options`` are those of `next_token_probabilities`."""
-    if options.get("temperature") == 0:  # no need for probabilities
-        return int(penalised(logits, previous, options.get("repetition_penalty", 1.0)).argmax())
+    if options.get("temperature") == 0:  # the likeliest token: no need for probabilities
+        if options.get("repetition_penalty", 1.0) != 1:
+            logits = penalised(logits, previous, options["repetition_penalty"])
+        token = int(logits.argmax())
+        check_finite(logits[token])
+        return token
     p = next_token_probabilities(logits, previous=previous, **options)
     return int(rng.choice(len(p), p=p))
+
+
+def check_finite(largest_logit: float) -> None:
+    """Complain about NaN, which every comparison takes for the largest, and infinity."""
+    if not math.isfinite(largest_logit):
+        raise ValueError("the model's logits are not finite: has its training diverged?")
 
 
 # ------------------------------------------------------------------------------------------ many tokens

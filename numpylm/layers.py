@@ -116,7 +116,7 @@ class Embedding(Module):
         if ids.dtype.kind not in "iu":
             raise ValueError(f"Embedding expects integer ids, got {ids.dtype}")
         V = self.weight.shape[0]
-        if ids.size and not (ids.min() >= 0 and ids.max() < V):
+        if np.minimum.reduce(ids, None, initial=0) < 0 or np.maximum.reduce(ids, None, initial=0) >= V:
             bad = ids[(ids < 0) | (ids >= V)].flat[0]
             raise ValueError(f"Embedding has {V} rows: ids must lie in [0, {V}), got {bad}")
         return self.weight.data[ids], ids
@@ -181,7 +181,7 @@ class LayerNorm(Module):
         """x (..., C) -> y (..., C)."""
         C = self.weight.shape[0]
         check_last_axis(self, x, C)
-        centred = x - x.sum(axis=-1, keepdims=True) / C
+        centred = x - np.add.reduce(x, axis=-1, keepdims=True) / C
         variance = np.vecdot(centred, centred)[..., None] / C  # (..., 1)
         rstd = 1 / np.sqrt(variance + self.eps)  # (..., 1)
         xhat = centred * rstd

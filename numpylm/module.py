@@ -181,7 +181,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float, dtype: 
 
 def check_last_axis(layer: object, x: Array, expected: int) -> None:
     """Raise one clear ValueError if the features of ``x`` are not what the layer was built for."""
-    if np.shape(x)[-1:] != (expected,):
+    if x.shape[-1:] != (expected,):
         raise ValueError(
             f"{type(layer).__name__} expects inputs of shape (..., {expected}), got {np.shape(x)}: "
             f"the last axis must hold the {expected} features"
