@@ -16,7 +16,13 @@ ANIMALS = zoo.animals()
 DOCS = Path(__file__).parents[1] / "docs" / "zoo.md"
 
 
-@pytest.mark.parametrize("fault", ANIMALS, ids=lambda fault: fault.name)
+def with_whole_models_slow(quick):
+    """The animals as parameters; a fault in a whole GPT takes a second or two, and only ``quick`` of them are fast."""
+    models = [fault for fault in ANIMALS if fault.owner == "GPT"][quick:]
+    return [pytest.param(f, marks=pytest.mark.slow if f in models else (), id=f.name) for f in ANIMALS]
+
+
+@pytest.mark.parametrize("fault", with_whole_models_slow(1))
 def test_every_fault_is_found_placed_and_explained(fault):
     report = zoo.check(fault)
     assert not report.ok, f"missed: {fault.wrong}"
