@@ -44,8 +44,8 @@ def load_pretrained(name_or_folder: str | Path, dtype: DTypeLike = np.float32) -
     """
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
-    need_safetensors()  # before something large is fetched
     folder = model_folder(name_or_folder)
+    need_safetensors()
     config = read_gpt2_config(folder)
     stored = own_names(stored_tensors(folder))
     check_size(config, stored, folder)
