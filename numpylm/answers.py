@@ -53,3 +53,13 @@ def encode_answers(documents: Sequence[str], tokenizer: TextTokenizer, mark: str
 def answer_bytes(documents: Sequence[str], mark: str) -> int:
     """How many bytes of UTF-8 the answers have."""
     return sum(len(document.partition(mark)[2].encode("utf-8")) for document in documents)
+
+
+def say_repeated(documents: Sequence[str], mark: str) -> None:
+    """Print a note if documents hold the mark more than once: perhaps they should be several."""
+    repeated = sum(document.count(mark) > 1 for document in documents)
+    if repeated:
+        print(
+            f"note        {mark!r} occurs more than once in {repeated} of {len(documents)} documents: what follows the "
+            f"first\n            counts as the answer. Are they several? Then part them by a line <|endoftext|>"
+        )

@@ -1,6 +1,7 @@
 """The settings of a training run: one frozen dataclass, filled from defaults, a TOML file and flags."""
 
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -82,6 +83,11 @@ class TrainConfig:
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        for setting in fields(self):
+            if isinstance(getattr(self, setting.name), float) and not math.isfinite(getattr(self, setting.name)):
+                raise ValueError(f"{setting.name} must be a finite number, got {getattr(self, setting.name)}")
+        if self.lora_alpha and not self.lora_rank:
+            raise ValueError("lora_alpha scales LoRA adapters: it needs a lora_rank")
         if (self.freeze_below or self.lora_rank) and not self.init_from:
             raise ValueError("freeze_below and lora_rank are for fine-tuning: say with init_from what to begin with")
         if self.min_lr > self.learning_rate:
@@ -106,6 +112,7 @@ FINE_TUNING: dict[str, Any] = {
     "patience": 3,
     "max_val_mb": 0.03,
 }
+BROUGHT_ALONG = ("n_layer", "n_head", "n_embd", "bias", "vocab_size", "tokenizer")  # by the model of init_from
 LORA = FINE_TUNING | {"learning_rate": 5e-4, "min_lr": 5e-5}
 
 
@@ -135,6 +142,12 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
         return tomllib.loads(read_text(Path(path)))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from None
+
+
+def refuse_shape(values: Mapping[str, Any]) -> None:
+    """With ``init_from``, settings of the model's shape or the tokenizer are refused: the model brings them along."""
+    if values.get("init_from") and (given := [name for name in values if name in BROUGHT_ALONG]):
+        raise ValueError(f"{given[0]} cannot be set: {values['init_from']} brings its own; leave it out")
 
 
 def check_key(key: str) -> str:

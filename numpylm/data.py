@@ -205,6 +205,9 @@ def random_batch(
                 f"use a longer text or a smaller block_size"
             )
         begin = rng.integers(0, len(tokens) - block_size, batch_size)
+        if counted is not None:  # a window in which nothing counts would be a step for nothing
+            last = rng.choice(np.flatnonzero(counted[1:]) + 1, batch_size)
+            begin = np.clip(last - rng.integers(1, block_size + 1, batch_size), 0, len(tokens) - block_size - 1)
     else:
         begin = rng.choice(starts, batch_size)
     return _windows(tokens, begin, begin, np.minimum(begin + block_size, len(tokens) - 1), block_size, counted)

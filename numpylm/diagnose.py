@@ -15,7 +15,7 @@ import numpy as np
 
 from numpylm import symptoms, training_symptoms
 from numpylm.activations import DEAD, activations
-from numpylm.diagnosis import Diagnosis, Part, part_of, total_norm
+from numpylm.diagnosis import Diagnosis, Part, part_of, total_norm, trained
 from numpylm.module import Array
 from numpylm.optim import AdamW, clip_grad_norm
 
@@ -73,14 +73,17 @@ def diagnose(
         return result
     gpt.zero_grad()
     result.losses.append(gpt.loss_and_grad(ids, targets))
-    named = list(gpt.named_parameters())
+    named = trained(gpt)
     gradients = {name: float(np.linalg.norm(p.grad)) for name, p in named}
     result.findings += symptoms.look_at_zero_grad(gpt)
     alike = list(symptoms.look_at_weights(named))  # then all that follows is made of that
     result.findings += alike or [
         *symptoms.look_at_start(result, fresh, symptoms.mean_loss(logits, targets), targets),
         *training_symptoms.look_at_gradients(
-            named, gradients, lambda name: training_symptoms.influences(gpt, ids, targets, name)
+            named,
+            # LoRA's B is zero at first, so A has no influence yet, and rightly no gradient
+            {name: norm for name, norm in gradients.items() if not name.endswith("lora_A")},
+            lambda name: training_symptoms.influences(gpt, ids, targets, name),
         ),
         *training_symptoms.compare_with_loss(gpt, ids, targets),
     ]
@@ -131,7 +134,7 @@ def short_run(
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, list[float]]:
     """Steps on the same batch; fills in the losses and returns |change| / |weight| of each matrix, step by step."""
-    named = list(gpt.named_parameters())
+    named = trained(gpt)
     stepper = optimizer([p for _, p in named], lr=lr)
     ratios: dict[str, list[float]] = {name: [] for name, p in named if p.data.ndim >= 2}
     result.losses = []

@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from numpylm.checker.report import Cause, paragraph
+from numpylm.module import Parameter
 
 
 @dataclass
@@ -53,6 +55,11 @@ class Diagnosis:
         if self.ok:
             lines.append("  Nothing unusual.")
         return "\n".join(lines)
+
+
+def trained(gpt: Any) -> list[tuple[str, Parameter]]:
+    """Names and parameters that training moves: all but frozen ones."""
+    return [(name, p) for name, p in gpt.named_parameters() if not getattr(p, "frozen", False)]
 
 
 def part_of(name: str) -> str:

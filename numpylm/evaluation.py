@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tqdm import tqdm
+
 from numpylm.corpora import CORPORA
 from numpylm.data import sequential_batches
 from numpylm.gpt import GPT
@@ -47,6 +49,7 @@ def evaluate(
     block_size: int | None = None,
     counted: Array | None = None,
     stride: int | None = None,
+    progress: bool = False,
 ) -> Score:
     """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them.
 
@@ -58,6 +61,8 @@ def evaluate(
         Windows that are read at a time: a matter of speed and memory alone. Default: about 1,024 tokens.
     starts, counted, stride : optional
         As in `sequential_batches`.
+    progress : bool
+        Show a bar, if it takes more than a second.
     block_size : int, optional
         The length of a window, if not the longest that the model can read.
 
@@ -71,7 +76,10 @@ def evaluate(
     if not 1 <= T <= longest:
         raise ValueError(f"block_size must be 1 to {longest}, what the model can read, got {T}")
     nats, hits, count = 0.0, 0, 0
-    for batch in sequential_batches(tokens, batch_size or windows_at_once(T), T, starts, counted, stride):
+    size = batch_size or windows_at_once(T)
+    batches = -(-len(tokens) // ((stride or T) * size))  # about, where windows begin with documents
+    windows = sequential_batches(tokens, size, T, starts, counted, stride)
+    for batch in tqdm(windows, "evaluating", batches, leave=False, delay=1, unit=" batches", disable=not progress):
         log_p, hit = score(gpt, *batch)
         nats -= float(log_p.sum())
         hits += int(hit.sum())

@@ -1,18 +1,17 @@
 """Fine-tuning: begin with a trained model, and choose what of it is trained."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
 from numpylm.char_tokenizer import CharTokenizer
 from numpylm.checkpoint import load_model
-from numpylm.config import TrainConfig
+from numpylm.config import BROUGHT_ALONG, TrainConfig
 from numpylm.gpt import GPT
 from numpylm.layers import Dropout
 from numpylm.lora import add_lora, has_lora
 from numpylm.tokenizer import Tokenizer
-
-SHAPE = ("n_layer", "n_head", "n_embd", "bias", "vocab_size")  # settings that the model brings along
 
 
 def load_start(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer]:
@@ -26,8 +25,8 @@ def load_start(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokenizer | CharT
     gpt, tokenizer, _ = load_model(config.init_from)
     gpt = as_dtype(gpt, config.dtype)
     set_dropout(gpt, config.dropout)
-    own = {name: getattr(gpt.config, name) for name in SHAPE}
-    own["tokenizer"] = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
+    kind = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
+    own: dict[str, Any] = {name: kind if name == "tokenizer" else getattr(gpt.config, name) for name in BROUGHT_ALONG}
     defaults = {field.name: field.default for field in fields(TrainConfig)}
     for name, value in own.items():
         asked = getattr(config, name)

@@ -5,6 +5,7 @@ Nothing here knows what a GPT is: any ``logits, cache = model.forward(ids)`` wil
 """
 
 import math
+import operator
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -64,7 +65,7 @@ def next_token_probabilities(
     z = penalised(logits, previous, repetition_penalty)
     if temperature == 0:
         temperature, top_k = 1.0, 1
-    kept = np.arange(len(z)) if top_k is None else largest(z, top_k)
+    kept = np.arange(len(z)) if top_k is None else largest(z, int(top_k))
     p, _ = softmax(z[kept] / temperature)
     if top_p is not None and top_p < 1:
         inside = nucleus(p, top_p)
@@ -85,16 +86,16 @@ def check_sampling(
     repetition_penalty: float = 1.0,
 ) -> None:
     """Raise ValueError for an option that means nothing."""
-    if not (temperature >= 0 and np.isfinite(temperature)):
-        raise ValueError(f"temperature must be a number >= 0, got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be at least 1, got {top_k}")
+    if not (temperature == 0 or 1e-6 <= temperature < math.inf):
+        raise ValueError(f"temperature must be 0 or a number from 1e-6 on, got {temperature}")
+    if top_k is not None and (top_k < 1 or top_k != int(top_k)):
+        raise ValueError(f"top_k must be a whole number of at least 1, got {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p must lie in (0, 1], got {top_p}")
     if min_p is not None and not 0 <= min_p <= 1:
         raise ValueError(f"min_p must lie in [0, 1], got {min_p}")
-    if not (repetition_penalty > 0 and np.isfinite(repetition_penalty)):
-        raise ValueError(f"repetition_penalty must be a number above 0 (1: none), got {repetition_penalty}")
+    if not 0.01 <= repetition_penalty <= 100:
+        raise ValueError(f"repetition_penalty must lie in [0.01, 100] (1: none), got {repetition_penalty}")
 
 
 def penalised(logits: Array, previous: Sequence[int], penalty: float) -> Array:
@@ -236,7 +237,14 @@ def stream_batch(
 
 def window_of(ids: Iterable[int], block_size: int) -> list[int]:
     """The prompt as it enters the window: at most its last ``block_size`` tokens."""
-    text = [int(i) for i in ids][-block_size:]
+    if isinstance(ids, str):
+        raise ValueError("generate continues ids, not text: give tokenizer.encode(text), or use writing.generate_text")
+    try:
+        text = [operator.index(i) for i in ids][-block_size:]
+    except TypeError:
+        raise ValueError(
+            "generate continues a sequence of ids, whole numbers; for several prompts: generate_batch"
+        ) from None
     if not text:
         raise ValueError("generate needs at least one token to start from")
     return text

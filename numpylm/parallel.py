@@ -131,5 +131,5 @@ class DataParallel:
         for other in self.replicas[1:workers]:
             for p, q in zip(own, other.trainable_parameters(), strict=True):
                 p.grad += q.grad
-                q.zero_grad()
+            other.zero_grad()
         return sum(losses)

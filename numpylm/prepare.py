@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from numpylm import baselines
-from numpylm.answers import answer_bytes, encode_answers
+from numpylm.answers import answer_bytes, encode_answers, say_repeated
 from numpylm.char_tokenizer import CharTokenizer
 from numpylm.chunks import END_OF_TEXT
 from numpylm.cleaning import clean
@@ -79,6 +79,7 @@ class Data:
         mark = config.loss_after
         try:
             if mark:
+                say_repeated(train_docs, mark)
                 train, counted = encode_answers(train_docs, tokenizer, mark)
                 val, val_counted = encode_answers(val_docs, tokenizer, mark)
             else:
@@ -92,12 +93,16 @@ class Data:
             if len(tokens) < 2:
                 raise ValueError(f"the {name} text has only {len(tokens)} tokens")
         aligned = fits_documents(train, config.block_size, tokenizer.end_id)
+        starts = document_starts(train, tokenizer.end_id) if aligned else None
+        if starts is not None and counted is not None:
+            seen = np.concatenate([[0], np.cumsum(counted)])  # how many count before each token
+            starts = starts[seen[np.minimum(starts + config.block_size + 1, len(train))] > seen[starts + 1]]
         nats = source_nats(val_docs) if tokenizer.end_id is not None and not mark else None
         return cls(
             train,
             val,
             answer_bytes(val_docs, mark) if mark else sum(len(document.encode("utf-8")) for document in val_docs),
-            document_starts(train, tokenizer.end_id) if aligned else None,
+            starts,
             document_starts(val, tokenizer.end_id) if aligned else None,
             counted,
             val_counted,

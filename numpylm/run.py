@@ -115,7 +115,7 @@ def free_folder(config: TrainConfig) -> Path:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise TrainingError(f"{folder} exists: choose another --out, or go on with --resume {folder}")
         return folder
-    base = Path("runs") / (Path(config.data[0]).stem if config.data else "stories")
+    base = Path("runs") / (Path(config.data[0]).resolve().stem if config.data else "stories")
     numbered = (base.with_name(f"{base.name}-{n}") for n in range(2, 10**6))
     return base if not base.exists() else next(folder for folder in numbered if not folder.exists())
 

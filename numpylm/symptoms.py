@@ -8,7 +8,7 @@ import numpy as np
 
 from numpylm.activations import activations
 from numpylm.checker.report import Cause
-from numpylm.diagnosis import Diagnosis
+from numpylm.diagnosis import Diagnosis, trained
 from numpylm.functional import IGNORE_INDEX
 from numpylm.module import Array, Parameter
 
@@ -95,14 +95,14 @@ def mean_loss(logits: Array, targets: Array) -> float:
 def look_at_zero_grad(gpt: Any) -> Iterator[Cause]:
     """Gradients must be gone after zero_grad, or those of all steps add up."""
     gpt.zero_grad()
-    left = next((name for name, p in gpt.named_parameters() if np.any(p.grad)), "")
+    left = next((name for name, p in trained(gpt) if np.any(p.grad)), "")
     if left:
         text = (
             f"zero_grad leaves the gradient of {left} as it was. Every backward adds to it, so each step would follow "
             "the sum of all gradients since the start."
         )
         yield Cause("state", text, 96, left)
-        for _, p in gpt.named_parameters():
+        for _, p in trained(gpt):
             p.grad[...] = 0
 
 

@@ -1,6 +1,7 @@
 """Training: from text to a model that tells stories. Read `train` first; it is the whole job in order."""
 
 import math
+import shutil
 import signal
 import sys
 import tempfile
@@ -32,6 +33,7 @@ from numpylm.plot import Curve, loss_curve
 from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses, split
 from numpylm.run import Run, TrainingError, new_model, new_run, resumed_run
 from numpylm.tokenizer import Tokenizer
+from numpylm.writing import readable
 
 LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
 
@@ -67,7 +69,12 @@ def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | 
     else:
         tokenizer = load_tokenizer(resume)
         run = resumed_run(config, Path(resume))
-    data = Data.encode(train_docs, val_docs, tokenizer, config, run.folder)
+    try:
+        data = Data.encode(train_docs, val_docs, tokenizer, config, run.folder)
+    except (ValueError, OSError):
+        if resume is None:
+            shutil.rmtree(run.folder)  # made a moment ago, and nothing has been trained
+        raise
     run.check_data(data)
     describe(run, data, tokenizer)
     with interruptible() as interrupt:
@@ -112,7 +119,7 @@ def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None
     windows = "windows begin " + ("anywhere" if data.starts is None else "with documents")
     print(
         f"tokens      {len(data.train):,} to train on, {len(data.val):,} to validate; {V:,} different ones, "
-        f"{per_token:.2f} bytes each\n            {windows}"
+        f"{per_token:.2f} bytes each{'' if data.counted is None else ' in the answers'}\n            {windows}"
     )
     c = run.gpt.config
     print(
@@ -148,7 +155,16 @@ def diagnose_run(config: TrainConfig, progress: Callable[[str], None] | None = N
         del data  # Windows cannot remove files that are mapped
     optimizer = partial(AdamW, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay)
     dropout_rng = np.random.default_rng(config.seed) if config.dropout else None
-    return diagnose(gpt, ids, targets, lr=config.learning_rate, rng=dropout_rng, optimizer=optimizer, progress=progress)
+    return diagnose(
+        gpt,
+        ids,
+        targets,
+        lr=config.learning_rate,
+        rng=dropout_rng,
+        optimizer=optimizer,
+        fresh=not config.init_from,
+        progress=progress,
+    )
 
 
 # ------------------------------------------------------------------------------------------- training
@@ -259,7 +275,7 @@ def divergence(run: Run) -> str:
 def evaluate_and_save(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, train_loss: float) -> None:
     """Validate, show a sample, log, draw, and write checkpoints."""
     c = run.config
-    score = evaluate(run.gpt, data.val, None, data.val_starts, c.block_size, data.val_counted)
+    score = evaluate(run.gpt, data.val, None, data.val_starts, c.block_size, data.val_counted, progress=True)
     bits = score.bits_per_byte(data.val_bytes)
     above = "" if data.floor is None else f" ({score.loss - data.floor:.4f} above the source)"
     trained = "" if math.isnan(train_loss) else f"; training loss {train_loss:.4f}"
@@ -297,7 +313,7 @@ def sample(gpt: GPT, tokenizer: Tokenizer | CharTokenizer, count: int, seed: int
     start = tokenizer.end_id if tokenizer.end_id is not None else 0
     stop = () if tokenizer.end_id is None else (start,)
     ids = gpt.generate([start], count, rng=np.random.default_rng(seed), stop_ids=stop)
-    return printable("".join(stream_text((i for i in ids if i not in stop), tokenizer.token_bytes)))
+    return printable("".join(stream_text((i for i in ids if i not in stop), readable(tokenizer))))
 
 
 def draw(run: Run, data: Data, vocab_size: int) -> None:

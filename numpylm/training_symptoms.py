@@ -9,7 +9,7 @@ import numpy as np
 
 from numpylm.activations import DEAD
 from numpylm.checker.report import Cause
-from numpylm.diagnosis import Diagnosis, Part, part_of, total_norm
+from numpylm.diagnosis import Diagnosis, Part, part_of, total_norm, trained
 from numpylm.module import Array, Parameter
 from numpylm.symptoms import times_too_much
 
@@ -71,9 +71,9 @@ def look_at_gradients(
 def compare_with_loss(gpt: Any, ids: Array, targets: Array) -> Iterator[Cause]:
     """Does the loss change along the gradient as the gradient says? Two losses, in float64."""
     model = copy.deepcopy(gpt)
-    parameters = [p for _, p in model.named_parameters()]
-    for p in parameters:
+    for _, p in model.named_parameters():
         p.data, p.grad = p.data.astype(np.float64), np.zeros(p.shape)
+    parameters = [p for _, p in trained(model)]
     model.loss_and_grad(ids, targets)
     norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in parameters))
     if norm < NOISE or not math.isfinite(norm):

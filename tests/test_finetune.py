@@ -1,16 +1,21 @@
 """Fine-tuning from a run of ours: what is trained, what counts, when it ends, and that it can be resumed."""
 
+import math
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from numpylm import GPT
 from numpylm.answers import encode_answers
-from numpylm.checkpoint import load_checkpoint, load_run
+from numpylm.checkpoint import load_checkpoint, load_run, save_checkpoint
 from numpylm.cli import main
 from numpylm.config import FINE_TUNING, make_config
 from numpylm.data import random_batch, sequential_batches
 from numpylm.run import resume_config
 from numpylm.tokenizer import Tokenizer
-from numpylm.train import train
+from numpylm.train import diagnose_run, train
 
 TINY = {
     "vocab_size": 300,
@@ -100,10 +105,50 @@ def test_without_patience_training_goes_on(base):
     assert load_checkpoint(folder / "last.npz").meta["step"] == 12
 
 
-def test_prompts_are_not_learnt(base, capsys):
-    folder = train(fine(loss_after="A:"))
+@pytest.mark.parametrize("block_size", [4, 16])
+def test_prompts_are_not_learnt(base, capsys, monkeypatch, block_size):
+    """What the optimizer sees: targets are answers, prompts are not, and no window is empty, however short."""
+    seen = []
+
+    def recorded(*args, **kwargs):
+        seen.append(random_batch(*args, **kwargs))
+        return seen[-1]
+
+    monkeypatch.setattr("numpylm.train.random_batch", recorded)
+    folder = train(fine(loss_after="A:", block_size=block_size))
     assert "behind 'A:' are learnt" in capsys.readouterr().out
-    assert load_checkpoint(folder / "last.npz").meta["best"] > 0
+    tokenizer = Tokenizer.load(folder)
+    assert all((targets >= 0).any(axis=1).all() for _, targets in seen)
+    learnt = [tokenizer.token_bytes(i) for _, targets in seen for i in targets[targets >= 0]]
+    assert not any(b":" in token or b"Q" in token for token in learnt)
+    assert any((targets < 0).any() for _, targets in seen)
+
+
+def test_a_mark_that_occurs_again_is_said(base, tmp_path, capsys):
+    (tmp_path / "one.txt").write_text("Q: a A: b\n\nQ: c A: d\n" * 200, encoding="utf-8")
+    train(fine(data="one.txt", loss_after="A:", max_steps=1))
+    assert "occurs more than once in 1 of 1 documents" in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(base):
+    with pytest.raises(ValueError, match="has no"):
+        train(fine(loss_after="Answer:", out="nothing"))
+    assert not Path("nothing").exists()
+
+
+def test_a_padded_vocabulary_can_be_trained_and_sampled(base):
+    gpt, tokenizer, _ = load_run(base)
+    padded = GPT(replace(gpt.config, vocab_size=420), np.random.default_rng(0))
+    save_checkpoint(Path("padded") / "best.npz", padded, meta={"tokens": tokenizer.vocab_size})
+    tokenizer.save("padded")
+    train(fine(init_from="padded", sample_tokens=60))
+
+
+@pytest.mark.parametrize("how", [{"freeze_below": 2}, {"lora_rank": 2}])
+def test_diagnosis_looks_at_what_is_trained(base, how):
+    text = str(diagnose_run(fine(learning_rate=0.05, **how)))
+    assert "h.2" in text
+    assert not any(words in text for words in ("wte", "No gradient reaches", "does not depend")), text
 
 
 def test_answers_and_their_end_count_and_nothing_else():
@@ -159,6 +204,10 @@ def test_fine_tuning_has_defaults_of_its_own():
     assert make_config({"init_from": "x", "lora_rank": 4}).learning_rate > config.learning_rate
     with pytest.raises(ValueError, match="say with init_from"):
         make_config({"freeze_below": 1})
+    with pytest.raises(ValueError, match="needs a lora_rank"):
+        make_config({"init_from": "x", "lora_alpha": 3.0})
+    with pytest.raises(ValueError, match="finite"):
+        make_config({"init_from": "x", "learning_rate": math.inf})
 
 
 def test_from_the_command_line(base, capsys):
@@ -166,5 +215,5 @@ def test_from_the_command_line(base, capsys):
     assert main(["train", "--init-from", "base", "--data", "qa.txt", *flags]) == 0
     assert "fine-tuning base" in capsys.readouterr().out
     assert main(["generate", "runs/qa", "--prompt", "Q: one", "--max-new-tokens", "5"]) == 0
-    assert main(["train", "--init-from", "base", "--data", "qa.txt", "--n-embd", "16"]) == 1
-    assert "n_embd is 8 in base" in capsys.readouterr().err
+    assert main(["train", "--init-from", "base", "--data", "qa.txt", "--n-layer", "2"]) == 1
+    assert "n_layer cannot be set: base brings its own" in capsys.readouterr().err

@@ -49,6 +49,9 @@ def test_distribution(options, expected):
         {"min_p": -0.1},
         {"min_p": 1.1},
         {"repetition_penalty": 0},
+        {"repetition_penalty": 1e-320},
+        {"temperature": 1e-310},
+        {"top_k": 2.5},
     ],
 )
 def test_impossible_options_are_refused_at_once(bad):
@@ -192,6 +195,12 @@ def test_generation_stops_after_a_stop_token(gpt):
     tokens = list(gpt.generate([1], 200, rng=np.random.default_rng(0), stop_ids={4}))
     assert tokens[-1] == 4
     assert 4 not in tokens[:-1]
+
+
+@pytest.mark.parametrize("prompt", ["text", [0.5], ["one", "two"], [[1], [2]]])
+def test_what_is_not_ids_is_explained(gpt, prompt):
+    with pytest.raises(ValueError, match="generate continues"):
+        gpt.generate(prompt, 3)
 
 
 def test_an_empty_prompt_is_refused(gpt):

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     block_size = args.block_size or gpt.config.block_size
     aligned = fits_documents(tokens, block_size, tokenizer.end_id)
     starts = document_starts(tokens, tokenizer.end_id) if aligned else None
-    score = evaluate(gpt, tokens, args.batch_size, starts, args.block_size, counted, args.stride)
+    score = evaluate(gpt, tokens, args.batch_size, starts, args.block_size, counted, args.stride, progress=True)
     n_bytes = sum(len(document.encode("utf-8")) for document in documents)
     if mark:
         n_bytes = answer_bytes(documents, mark)

@@ -23,7 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
     )
-    parser.add_argument("--prompt", help="how the text begins (default: a new document)")
+    parser.add_argument("--prompt", help="how the text begins (default: a new document); -: standard input, all of it")
     parser.add_argument("--max-new-tokens", type=int, default=256, help="length limit (default: 256)")
     parser.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest (default: 1)")
     parser.add_argument("--top-k", type=int, help="choose among the k likeliest tokens")
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if args.interactive:
         converse(write)
     else:
-        write(args.prompt or "")
+        write(sys.stdin.read().removesuffix("\n") if args.prompt == "-" else args.prompt or "")
     return 0
 
 

@@ -23,7 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             names.append("--" + setting.name)
         text = setting.metadata["help"]
         if kind is not tuple and default != "":
-            text += f" (default: {default})"
+            text += f" (default: {default}{other_defaults(setting.name)})"
         options: dict[str, Any] = {"dest": setting.name, "default": None, "help": text}
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
@@ -34,14 +34,26 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(*names, **options)
 
 
+def other_defaults(name: str) -> str:
+    """What is said of a setting whose default is another one when fine-tuning."""
+    from numpylm.config import FINE_TUNING, LORA
+
+    if name not in FINE_TUNING:
+        return ""
+    lora = "" if LORA[name] == FINE_TUNING[name] else f", with lora_rank {LORA[name]}"
+    return f"; with init_from {FINE_TUNING[name]}{lora}"
+
+
 def run(args: argparse.Namespace) -> int:
     """numpylm train"""
-    from numpylm.config import TrainConfig, make_config, read_config_file
+    from numpylm.config import TrainConfig, make_config, read_config_file, refuse_shape
     from numpylm.run import resume_config
     from numpylm.train import diagnose_run, train
 
     flags = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if getattr(args, f.name) is not None}
     file = read_config_file(args.config) if args.config else {}
+    if not args.resume:
+        refuse_shape(file | flags)
     if args.diagnose:
         if args.resume:
             raise ValueError("--diagnose looks at a new run; it does not go with --resume")
