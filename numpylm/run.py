@@ -75,10 +75,10 @@ class Run:
         save_checkpoint(self.folder / name, self.gpt, self.optimizer, meta)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take over all that `save` wrote."""
+        """Take over all that `save` wrote, the arrays themselves."""
         meta = checkpoint.meta
-        self.gpt.load_state_dict(checkpoint.model)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.gpt.load_state_dict(checkpoint.model, assign=True)
+        self.optimizer.load_state_dict(checkpoint.optimizer, assign=True)
         self.step, self.best_step, self.fingerprint = meta["step"], meta["best_step"], meta["fingerprint"]
         self.tokens = meta.get("tokens", self.gpt.config.vocab_size)
         self.best = math.inf if meta["best"] is None else meta["best"]
