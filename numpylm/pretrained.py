@@ -33,6 +33,7 @@ from numpylm.tokenizer_export import export_tokenizer
 PREFIX = "transformer."
 HEAD = "lm_head.weight"
 OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # the causal mask, which old files carry
+GENERATION = "generation_config.json"  # transformers prefers its end-of-text id to that of config.json
 SHOWN = 40  # problems that one message lists
 
 
@@ -131,7 +132,10 @@ def check_tokenizer(gpt: GPT, tokenizer: TextTokenizer | None) -> None:
 
 
 def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | None = None) -> None:
-    """Write a model for transformers; see `GPT.save_pretrained`. Each file is written as a whole, config.json last."""
+    """Write a model for transformers; see `GPT.save_pretrained`.
+
+    Each file is written as a whole: the weights first, which need most of the disk, and config.json last.
+    """
     folder = Path(folder)
     tokenizer = gpt.tokenizer if tokenizer is None else tokenizer
     need_safetensors()
@@ -140,10 +144,12 @@ def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | Non
     if any((folder / name).exists() for name in ("best.npz", "last.npz")):
         raise ValueError(f"{folder} is a run folder, whose own config.json would be lost: give another folder")
     check_tokenizer(gpt, tokenizer)
+    before = others_weights(folder)
+    write_tensors(folder / ONE_FILE, their_tensors(gpt))
+    for path in (*before, folder / GENERATION):
+        path.unlink(missing_ok=True)
     if tokenizer is not None:
         export_tokenizer(tokenizer, folder, gpt.config.block_size)
-    write_tensors(folder / ONE_FILE, their_tensors(gpt))
-    delete_shards(folder)
     end_id = None if tokenizer is None else tokenizer.end_id
     write_gpt2_config(folder / "config.json", gpt.config, str(gpt.wte.weight.dtype), end_id)
 
@@ -163,12 +169,18 @@ def their_tensors(gpt: GPT) -> dict[str, Array]:
     return tensors
 
 
-def delete_shards(folder: Path) -> None:
-    """Delete the parts of a model that was there before: nobody reads them beside the one file, and they are large."""
+def others_weights(folder: Path) -> list[Path]:
+    """Files of a model in several parts that is there: nobody reads them beside the one file, and they are large.
+
+    The index that names them is somebody else's: only ``.safetensors`` in this folder count. If it cannot be read,
+    it alone is returned.
+    """
     index = folder / INDEX
     if not index.is_file():
-        return
-    for name in shard_names(index):
-        if name != ONE_FILE:
-            (folder / name).unlink(missing_ok=True)
-    index.unlink()
+        return []
+    try:
+        names = shard_names(index)
+    except (ValueError, OSError):
+        names = []
+    parts = [folder / name for name in names if name.endswith(".safetensors") and name.lower() != ONE_FILE]
+    return [*(path for path in parts if path.is_file()), index]

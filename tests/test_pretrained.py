@@ -310,8 +310,36 @@ def test_a_full_disk_leaves_the_old_model(folder, numbers, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     monkeypatch.setattr(numbers, "save_file", full)
     with pytest.raises(OSError, match="no space"):
-        model(gelu_approximate="none").save_pretrained(folder)
+        model(gelu_approximate="none").save_pretrained(folder, CharTokenizer("abc"))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_transformers_settings_for_another_model_are_deleted(folder):
+    (folder / "generation_config.json").write_text('{"eos_token_id": 3}', encoding="utf-8")
+    model().save_pretrained(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("names", [["notes.txt"], [""], [".."], ["../outside.safetensors"], [3], None])
+def test_an_old_index_cannot_have_other_files_deleted(folder, names):
+    """Nor keep the model from being saved, however broken it is."""
+    index = "{" if names is None else json.dumps({"weight_map": {str(i): name for i, name in enumerate(names)}})
+    (folder / "model.safetensors.index.json").write_text(index, encoding="utf-8")
+    outside = folder.parent / "outside.safetensors"
+    for path in (folder / "notes.txt", outside):
+        path.write_text("mine", encoding="utf-8")
+    model().save_pretrained(folder)
+    assert outside.exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "notes.txt"]
+
+
+def test_parts_of_an_old_model_are_deleted_and_nothing_else(folder):
+    (folder / "model.safetensors").rename(folder / "model-1-of-1.safetensors")
+    index = {"weight_map": {"a": "model-1-of-1.safetensors", "b": "notes.txt"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    (folder / "notes.txt").touch()
+    model().save_pretrained(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "notes.txt"]
 
 
 @pytest.mark.slow
