@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from numpylm.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
 from numpylm.gpt import GPT, GPTConfig
-from numpylm.gpt2_config import read_gpt2_config, write_gpt2_config
+from numpylm.gpt2_config import gpt2_settings, read_gpt2_config, write_gpt2_config
 from numpylm.hub import model_folder
 from numpylm.lora import has_lora, merged
 from numpylm.module import Array, Blank
@@ -50,6 +50,7 @@ def load_pretrained(name_or_folder: str | Path, dtype: DTypeLike = np.float32) -
     config = read_gpt2_config(folder)
     stored = own_names(stored_tensors(folder))
     check_size(config, stored, folder)
+    check_head(stored, folder)
     gpt = GPT(config, Blank(), dtype)
     check_tensors(gpt, stored, folder)
     gpt.tokenizer = tokenizer_in(folder)
@@ -86,6 +87,15 @@ def check_size(config: GPTConfig, stored: Mapping[str, StoredTensor], folder: Pa
         raise ValueError(
             f"{folder}: config.json describes a model of {described:,} parameters, the files hold {held:,}: they do "
             f"not belong together"
+        )
+
+
+def check_head(stored: Mapping[str, StoredTensor], folder: Path) -> None:
+    """Complain if the output layer should be one of its own, and is in no file: transformers takes a random one."""
+    if HEAD not in stored and not gpt2_settings(folder)["tie_word_embeddings"]:
+        raise ValueError(
+            f"{folder}: config.json says that the output layer is not the token embedding (tie_word_embeddings is "
+            f"false), but the files have no {HEAD}: the output layer was lost, or that setting should be true"
         )
 
 
