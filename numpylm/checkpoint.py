@@ -20,6 +20,7 @@ from numpylm.gpt import GPT, GPTConfig
 from numpylm.lora import add_lora, lora_settings, merge_lora
 from numpylm.module import Array, Blank
 from numpylm.optim import AdamW
+from numpylm.places import CHECKPOINTS, complain_of_many, did_you_mean, is_run
 from numpylm.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -91,9 +92,7 @@ def load_checkpoint(path: str | Path, optimizer: bool = True) -> Checkpoint:
     return Checkpoint(groups["model"], groups["optimizer"], meta)
 
 
-def load_run(
-    path: str | Path, dtype: DTypeLike | None = None
-) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoint]:
+def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoint]:
     """Model and tokenizer of a run folder (its best checkpoint, else its last) or of one checkpoint in it.
 
     LoRA adapters are merged into the weights. Of the checkpoint only ``meta`` is left: its arrays are the model's
@@ -101,9 +100,10 @@ def load_run(
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no run at {path}; numpylm train makes one")
+        raise FileNotFoundError(f"no run at {path}; numpylm train makes one{did_you_mean(path)}")
     if path.is_dir():
-        found = [path / name for name in ("best.npz", "last.npz") if (path / name).exists()]
+        complain_of_many(path)
+        found = [path / name for name in CHECKPOINTS if (path / name).exists()]
         if not found:
             raise FileNotFoundError(f"{path} is not a run folder: it has neither best.npz nor last.npz")
         path = found[0]
@@ -136,8 +136,9 @@ def load_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool
         Whether it is a run of ours, whose documents all began with the end-of-text token while it trained.
     """
     path = Path(source)
-    if path.suffix == ".npz" or any((path / name).exists() for name in ("best.npz", "last.npz")):
+    if is_run(source):
         return *load_run(path)[:2], True
+    complain_of_many(path)
     if path.is_dir() and not (path / "config.json").exists():
         raise FileNotFoundError(
             f"{path} is not a run folder: it has neither best.npz nor last.npz; nor does it hold GPT-2's files: "

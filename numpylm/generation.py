@@ -16,7 +16,7 @@ from numpylm.streaming import printable as printable  # they are found here, too
 from numpylm.streaming import stream_text as stream_text
 
 
-PIECE = 512  # tokens of all texts together that a long prompt is read in
+PIECE = 512  # tokens, of all texts together: a long prompt is read so many at a time
 
 
 class LanguageModel(Protocol):

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
+from numpylm.checkpoint import load_run
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.gpt2_config import gpt2_settings, read_gpt2_config, write_gpt2_config
 from numpylm.hub import model_folder
 from numpylm.lora import has_lora, merged
 from numpylm.module import Array, Blank
+from numpylm.places import complain_of_many, is_run
 from numpylm.tensor_files import (
     FLOATING,
     INDEX,
@@ -45,7 +47,10 @@ def load_pretrained(name_or_folder: str | Path, dtype: DTypeLike = np.float32) -
     """
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    if is_run(name_or_folder):
+        return load_run(name_or_folder, dtype)[0]
     folder = model_folder(name_or_folder)
+    complain_of_many(folder)
     need_safetensors()
     config = read_gpt2_config(folder)
     stored = own_names(stored_tensors(folder))
@@ -151,7 +156,7 @@ def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | Non
     need_safetensors()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: give a folder")
-    if any((folder / name).exists() for name in ("best.npz", "last.npz")):
+    if is_run(folder):
         raise ValueError(f"{folder} is a run folder, whose own config.json would be lost: give another folder")
     check_tokenizer(gpt, tokenizer)
     before = others_weights(folder)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from numpylm import GPT
 from numpylm.answers import encode_answers
 from numpylm.checkpoint import load_checkpoint, load_run
 from numpylm.cli import main
@@ -197,3 +198,17 @@ def test_a_resumed_run_takes_over_the_optimizers_arrays(base, monkeypatch):
     assert all(m is read[0].optimizer[f"m.{i}"] for i, m in enumerate(run.optimizer.m))
     assert all(v is read[0].optimizer[f"v.{i}"] for i, v in enumerate(run.optimizer.v))
     assert all(p.data is read[0].model[name] for name, p in run.gpt.named_parameters())
+
+
+def test_from_pretrained_takes_a_run_of_ours(base):
+    """Adapters merged, tokenizer and dtype as asked."""
+    folder = train(fine(lora_rank=2, learning_rate=0.01))
+    ids, (whole, tokenizer, _) = np.arange(8)[None], load_run(folder)
+    for source in (str(folder), folder / "best.npz"):
+        gpt = GPT.from_pretrained(source)
+        np.testing.assert_array_equal(gpt.forward(ids)[0], whole.forward(ids)[0])
+        assert {name for name, _ in gpt.named_parameters()} == set(weights(base))
+        assert gpt.tokenizer.encode("one two") == tokenizer.encode("one two")
+    assert {p.dtype for p in GPT.from_pretrained(folder, np.float64).parameters()} == {np.dtype(np.float64)}
+    with pytest.raises(ValueError, match="float32 or float64"):
+        GPT.from_pretrained(folder, np.float16)
