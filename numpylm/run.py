@@ -18,10 +18,11 @@ import numpy as np
 from numpylm.char_tokenizer import CharTokenizer
 from numpylm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpylm.config import TrainConfig, make_config
-from numpylm.files import read_text, write_text
+from numpylm.files import read_json, read_text, write_text
 from numpylm.finetune import choose_trained
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.optim import AdamW
+from numpylm.places import did_you_mean
 from numpylm.prepare import Data
 from numpylm.tokenizer import Tokenizer
 
@@ -163,13 +164,17 @@ def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig
     """The config of a run folder, with those settings changed that a run can change on its way."""
     folder = Path(folder)
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"cannot resume {folder}: it is not a run folder (no config.json)")
+        raise FileNotFoundError(
+            f"cannot resume {folder}: it is not a run folder (no config.json){did_you_mean(folder)}"
+        )
+    saved = read_json(folder / "config.json")
+    if not isinstance(saved, dict) or "model_type" in saved:
+        raise ValueError(
+            f"cannot resume {folder}: it is not a run folder, its config.json is not of a training run. To train a "
+            f"model of transformers' on, begin a new run with --init-from {folder}"
+        )
     if fixed := [key for key in changes if key not in RESUMABLE]:
         raise ValueError(f"{fixed[0]} cannot change when a run is resumed; only {', '.join(RESUMABLE)} can")
-    try:
-        saved = json.loads(read_text(folder / "config.json"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / 'config.json'} is damaged: {error}") from None
     return make_config(saved, changes)
 
 
