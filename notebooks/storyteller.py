@@ -18,7 +18,7 @@ TARGET = Path(__file__).parents[1] / "data" / "storyteller"
 
 def main(run: Path) -> None:
     """Write the three files."""
-    checkpoint = load_checkpoint(run / "best.npz")
+    checkpoint = load_checkpoint(run / "best.npz", optimizer=False)
     arrays = {f"model/{name}": value.astype(np.float16) for name, value in checkpoint.model.items()}
     with np.load(run / "best.npz") as file:
         meta = file["meta"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from numpylm.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.files import write_atomically
@@ -19,6 +20,7 @@ from numpylm.gpt import GPT, GPTConfig
 from numpylm.lora import add_lora, lora_settings, merge_lora
 from numpylm.module import Array, Blank
 from numpylm.optim import AdamW
+from numpylm.places import CHECKPOINTS, complain_of_many, did_you_mean, is_run
 from numpylm.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -32,9 +34,12 @@ class Checkpoint:
     optimizer: dict[str, Array]
     meta: dict[str, Any]
 
-    def build_model(self) -> GPT:
-        """A GPT of the shape and dtype that was saved, with its parameters and adapters; it takes over the arrays."""
-        gpt = GPT(GPTConfig(**self.meta["model_config"]), Blank(), self.meta["dtype"])
+    def build_model(self, dtype: DTypeLike | None = None) -> GPT:
+        """A GPT of the shape that was saved, with its parameters and adapters; in the dtype that was saved, or another.
+
+        It takes over the arrays that are in its dtype.
+        """
+        gpt = GPT(GPTConfig(**self.meta["model_config"]), Blank(), self.meta["dtype"] if dtype is None else dtype)
         if lora := self.meta.get("lora"):
             add_lora(gpt, **lora, rng=Blank())
         gpt.load_state_dict(self.model, assign=True)
@@ -55,8 +60,14 @@ def save_checkpoint(
     write_atomically(path, lambda file: np.savez(file, allow_pickle=False, meta=np.array(text), **arrays))
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
+def load_checkpoint(path: str | Path, optimizer: bool = True) -> Checkpoint:
     """Read a checkpoint.
+
+    Parameters
+    ----------
+    path : str or path
+    optimizer : bool
+        Whether to read the optimizer's arrays, twice the memory of what it trains: only who trains on needs them.
 
     Raises
     ------
@@ -72,7 +83,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             groups: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}}
             for key in file.files:
                 group, _, name = key.partition("/")
-                if name:
+                if name and (optimizer or group != "optimizer"):
                     groups[group][name] = file[key]
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError, TypeError) as error:
         raise ValueError(f"{path} is not a numpylm checkpoint, or is damaged ({error})") from None
@@ -81,21 +92,24 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(groups["model"], groups["optimizer"], meta)
 
 
-def load_run(path: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoint]:
+def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoint]:
     """Model and tokenizer of a run folder (its best checkpoint, else its last) or of one checkpoint in it.
 
-    LoRA adapters are merged into the weights.
+    LoRA adapters are merged into the weights. Of the checkpoint only ``meta`` is left: its arrays are the model's
+    now, and whoever else held them would keep the unmerged ones in memory.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no run at {path}; numpylm train makes one")
+        raise FileNotFoundError(f"no run at {path}; numpylm train makes one{did_you_mean(path)}")
     if path.is_dir():
-        found = [path / name for name in ("best.npz", "last.npz") if (path / name).exists()]
+        complain_of_many(path)
+        found = [path / name for name in CHECKPOINTS if (path / name).exists()]
         if not found:
             raise FileNotFoundError(f"{path} is not a run folder: it has neither best.npz nor last.npz")
         path = found[0]
-    checkpoint = load_checkpoint(path)
-    gpt, tokenizer = checkpoint.build_model(), load_tokenizer(path.parent)
+    checkpoint = load_checkpoint(path, optimizer=False)
+    gpt, tokenizer = checkpoint.build_model(dtype), load_tokenizer(path.parent)
+    checkpoint.model.clear()
     merge_lora(gpt)
     gpt.tokenizer = tokenizer
     tokens = checkpoint.meta.get("tokens", gpt.config.vocab_size)
@@ -122,8 +136,9 @@ def load_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool
         Whether it is a run of ours, whose documents all began with the end-of-text token while it trained.
     """
     path = Path(source)
-    if path.suffix == ".npz" or any((path / name).exists() for name in ("best.npz", "last.npz")):
+    if is_run(source):
         return *load_run(path)[:2], True
+    complain_of_many(path)
     if path.is_dir() and not (path / "config.json").exists():
         raise FileNotFoundError(
             f"{path} is not a run folder: it has neither best.npz nor last.npz; nor does it hold GPT-2's files: "

@@ -81,7 +81,10 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> object:
     """Read a JSON file; raises ValueError with the file's name if it is none."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+        return json.loads(text)
+    except ValueError as error:  # JSONDecodeError, or a number of thousands of digits
         raise ValueError(f"{path} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path} is not valid JSON: lists in lists, too many for any reader") from None

@@ -16,6 +16,8 @@ from numpylm.module import Array, Cache
 from numpylm.streaming import printable as printable  # they are found here, too
 from numpylm.streaming import stream_text as stream_text
 
+PIECE = 512  # tokens, of all texts together: a long prompt is read so many at a time
+
 
 class LanguageModel(Protocol):
     """What `generate` needs of a model."""
@@ -266,11 +268,32 @@ def next_logits(model: Any, texts: list[list[int]], block_size: int) -> Iterator
         begin = [len(text) - keep if f else start for text, start, f in zip(texts, begin, full, strict=True)]
         ids, padding = left_padded([text[start:] for text, start in zip(texts, begin, strict=True)])
         if hasattr(model, "read"):
-            past = model.new_past(len(texts), padding)
-            yield model.read(ids, past)
+            past = None  # the old one's memory is free before the new one asks for its own
+            logits, past = read_prompts(model, ids, padding)
+            yield logits
         else:
             logits, _ = model.forward(ids)  # (B, T, V); for one text, or texts of equal length
             yield logits[:, -1]
+
+
+def read_prompts(model: Any, ids: Array, padding: Array | None) -> tuple[Array, Any]:
+    """Read ids (B, T) from the beginning: logits (B, V) for the token that follows each row, and the past.
+
+    Long ones are read in pieces: what a block computes on the way grows with the tokens that it is given, attention
+    with their square, and is forgotten after each piece. Several equal rows are read once; all go on from a copy.
+    """
+    B, T = ids.shape
+    if B > 1 and T > 1 and padding is None and (ids == ids[0]).all():
+        logits, one = read_prompts(model, ids[:1], None)
+        past = model.new_past(B)
+        for cache, read in zip(past, one, strict=True):
+            cache.append(read.k[:, :, : read.length], read.v[:, :, : read.length])  # (1, H, T, D), into every row
+        return np.repeat(logits, B, axis=0), past
+    past = model.new_past(B, padding)
+    step = max(1, PIECE // B)
+    for start in range(0, T, step):
+        logits = model.read(ids[:, start : start + step], past)
+    return logits, past
 
 
 def left_padded(texts: list[list[int]]) -> tuple[Array, Array | None]:

@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
     "add_cross_attention": False,
+    "tie_word_embeddings": True,
 }
 
 
@@ -45,18 +46,7 @@ def read_gpt2_config(folder: Path) -> GPTConfig:
         If it is of another architecture, or has a setting that changes what the model computes and that numpylm
         does not have; says all of them at once.
     """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no model in {folder}: config.json is missing (needed: config.json, model.safetensors and, to read "
-            f"text, vocab.json and merges.txt)"
-        )
-    settings = read_json(path)
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} should be one JSON object of settings")
-    if settings.get("model_type") != "gpt2":
-        raise ValueError(f"{path} {_what_it_is(settings)}")
-    settings = DEFAULTS | settings
+    settings, path = gpt2_settings(folder), folder / "config.json"
     if problems := _unsupported(settings):
         raise ValueError(f"{path}: numpylm's GPT cannot compute this model: {'; '.join(problems)}")
     try:
@@ -70,8 +60,24 @@ def read_gpt2_config(folder: Path) -> GPTConfig:
             layer_norm_eps=settings["layer_norm_epsilon"],
             gelu_approximate=ACTIVATIONS[settings["activation_function"]],
         )
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error} (block_size is n_positions there, dropout resid_pdrop)") from None
+
+
+def gpt2_settings(folder: Path) -> dict[str, Any]:
+    """All settings of a GPT-2's config.json, with transformers' defaults; raises as `read_gpt2_config`."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no model in {folder}: config.json is missing (needed: config.json, model.safetensors and, to read "
+            f"text, vocab.json and merges.txt)"
+        )
+    settings = read_json(path)
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} should be one JSON object of settings")
+    if settings.get("model_type") != "gpt2":
+        raise ValueError(f"{path} {_what_it_is(settings)}")
+    return DEFAULTS | settings
 
 
 def _what_it_is(settings: dict[str, Any]) -> str:
@@ -84,19 +90,29 @@ def _what_it_is(settings: dict[str, Any]) -> str:
 
 def _unsupported(settings: dict[str, Any]) -> list[str]:
     """Every setting with which transformers would compute something else than our GPT does."""
-    problems = []
+    problems = [
+        f"{name} must be a whole number of at least 1, is {settings[name]!r}"
+        for name in ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
+        if type(settings[name]) is not int or settings[name] < 1  # True is an int, too
+    ]
     activation, inner, C = settings["activation_function"], settings["n_inner"], settings["n_embd"]
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         problems.append(f"activation_function is {activation!r}, it has {', '.join(ACTIVATIONS)}")
     if inner is not None and isinstance(C, int) and inner != 4 * C:
         problems.append(f"n_inner is {inner!r}, its MLP is 4 n_embd = {4 * C} wide")
     for name in ("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "add_cross_attention"):
         if bool(settings[name]) != DEFAULTS[name]:
             problems.append(f"{name} is {settings[name]!r}, it has {DEFAULTS[name]!r}")
-    epsilon = settings["layer_norm_epsilon"]
-    if not isinstance(epsilon, (int, float)) or not epsilon > 0:
-        problems.append(f"layer_norm_epsilon is {epsilon!r}, it must be a number above 0")
+    epsilon, dropout = settings["layer_norm_epsilon"], settings["resid_pdrop"]
+    if not (_is_number(epsilon) and 0 < epsilon < 1):
+        problems.append(f"layer_norm_epsilon is {epsilon!r}, it must be a number between 0 and 1")
+    if not (_is_number(dropout) and 0 <= dropout < 1):
+        problems.append(f"resid_pdrop (dropout) is {dropout!r}, it must be a number in [0, 1)")
     return problems
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def write_gpt2_config(path: Path, config: GPTConfig, dtype: str, end_id: int | None) -> None:

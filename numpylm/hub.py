@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from numpylm.extras import needed
+from numpylm.places import did_you_mean
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "added_tokens.json", "pattern.txt", "characters.json")
 MODEL_FILES = (
@@ -45,7 +46,7 @@ def model_folder(name_or_folder: str | Path, files: Sequence[str] = MODEL_FILES)
     if isinstance(name_or_folder, Path) or not _is_name(name_or_folder):
         raise FileNotFoundError(
             f"no folder {str(name_or_folder)!r}. Give a folder with {_wanted(files)}, or a name on huggingface.co "
-            f"such as gpt2"
+            f"such as gpt2{did_you_mean(name_or_folder, names=True)}"
         )
     return _fetch(name_or_folder, files)
 
@@ -66,6 +67,7 @@ def _fetch(name: str, files: Sequence[str]) -> Path:
             f"there is no folder {name!r} here, and huggingface.co/{name} could not be fetched "
             f"({type(error).__name__}: {reason[:300]}). By hand: download {_wanted(files)} from "
             f"https://huggingface.co/{name}/tree/main into a folder, and give that folder instead of the name"
+            f"{did_you_mean(name, names=True)}"
         ) from None
 
 

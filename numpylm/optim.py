@@ -56,8 +56,9 @@ class AdamW:
         self.eps = eps
         self.weight_decay = weight_decay
         self.t = 0
-        self.m = [np.zeros_like(p.data) for p in self.parameters]
-        self.v = [np.zeros_like(p.data) for p in self.parameters]
+        # np.zeros, unlike zeros_like, takes no memory until it is used: none if a saved state takes its place.
+        self.m = [np.zeros(p.shape, p.dtype) for p in self.parameters]
+        self.v = [np.zeros(p.shape, p.dtype) for p in self.parameters]
 
     def step(self, lr: float | None = None) -> None:
         """Move every parameter once, in place, along its ``.grad``, which is left as it is."""
@@ -84,13 +85,21 @@ class AdamW:
         state |= {f"m.{i}": m for i, m in enumerate(self.m)}
         return state | {f"v.{i}": v for i, v in enumerate(self.v)}
 
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Take over a `state_dict` of an optimizer with the same parameters in the same order."""
+    def load_state_dict(self, state: Mapping[str, Array], assign: bool = False) -> None:
+        """Take over a `state_dict` of an optimizer with the same parameters in the same order.
+
+        With ``assign`` the given arrays become m and v, without a copy where their dtype is right: for arrays that
+        nobody else uses.
+        """
         shapes = {key: np.shape(value) for key, value in self.state_dict().items()}
         given = {key: np.shape(value) for key, value in state.items()}
         if wrong := sorted({key for key, _ in shapes.items() ^ given.items()}):
             raise ValueError(f"this optimizer state belongs to other parameters: {', '.join(wrong[:5])} do not fit")
         self.t = int(state["t"])
+        if assign:
+            self.m = [np.asarray(state[f"m.{i}"], m.dtype) for i, m in enumerate(self.m)]
+            self.v = [np.asarray(state[f"v.{i}"], v.dtype) for i, v in enumerate(self.v)]
+            return
         for i, (m, v) in enumerate(zip(self.m, self.v, strict=True)):
             m[...] = state[f"m.{i}"]
             v[...] = state[f"v.{i}"]

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
+from numpylm.checkpoint import load_run
 from numpylm.gpt import GPT, GPTConfig
-from numpylm.gpt2_config import read_gpt2_config, write_gpt2_config
+from numpylm.gpt2_config import gpt2_settings, read_gpt2_config, write_gpt2_config
 from numpylm.hub import model_folder
 from numpylm.lora import has_lora, merged
 from numpylm.module import Array, Blank
+from numpylm.places import complain_of_many, is_run
 from numpylm.tensor_files import (
     FLOATING,
     INDEX,
@@ -33,6 +35,7 @@ from numpylm.tokenizer_export import export_tokenizer
 PREFIX = "transformer."
 HEAD = "lm_head.weight"
 OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # the causal mask, which old files carry
+GENERATION = "generation_config.json"  # transformers prefers its end-of-text id to that of config.json
 SHOWN = 40  # problems that one message lists
 
 
@@ -44,11 +47,15 @@ def load_pretrained(name_or_folder: str | Path, dtype: DTypeLike = np.float32) -
     """
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    if is_run(name_or_folder):
+        return load_run(name_or_folder, dtype)[0]
     folder = model_folder(name_or_folder)
+    complain_of_many(folder)
     need_safetensors()
     config = read_gpt2_config(folder)
     stored = own_names(stored_tensors(folder))
     check_size(config, stored, folder)
+    check_head(stored, folder)
     gpt = GPT(config, Blank(), dtype)
     check_tensors(gpt, stored, folder)
     gpt.tokenizer = tokenizer_in(folder)
@@ -85,6 +92,15 @@ def check_size(config: GPTConfig, stored: Mapping[str, StoredTensor], folder: Pa
         raise ValueError(
             f"{folder}: config.json describes a model of {described:,} parameters, the files hold {held:,}: they do "
             f"not belong together"
+        )
+
+
+def check_head(stored: Mapping[str, StoredTensor], folder: Path) -> None:
+    """Complain if the output layer should be one of its own, and is in no file: transformers takes a random one."""
+    if HEAD not in stored and not gpt2_settings(folder)["tie_word_embeddings"]:
+        raise ValueError(
+            f"{folder}: config.json says that the output layer is not the token embedding (tie_word_embeddings is "
+            f"false), but the files have no {HEAD}: the output layer was lost, or that setting should be true"
         )
 
 
@@ -131,19 +147,24 @@ def check_tokenizer(gpt: GPT, tokenizer: TextTokenizer | None) -> None:
 
 
 def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | None = None) -> None:
-    """Write a model for transformers; see `GPT.save_pretrained`. Each file is written as a whole, config.json last."""
+    """Write a model for transformers; see `GPT.save_pretrained`.
+
+    Each file is written as a whole: the weights first, which need most of the disk, and config.json last.
+    """
     folder = Path(folder)
     tokenizer = gpt.tokenizer if tokenizer is None else tokenizer
     need_safetensors()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: give a folder")
-    if any((folder / name).exists() for name in ("best.npz", "last.npz")):
+    if is_run(folder):
         raise ValueError(f"{folder} is a run folder, whose own config.json would be lost: give another folder")
     check_tokenizer(gpt, tokenizer)
+    before = others_weights(folder)
+    write_tensors(folder / ONE_FILE, their_tensors(gpt))
+    for path in (*before, folder / GENERATION):
+        path.unlink(missing_ok=True)
     if tokenizer is not None:
         export_tokenizer(tokenizer, folder, gpt.config.block_size)
-    write_tensors(folder / ONE_FILE, their_tensors(gpt))
-    delete_shards(folder)
     end_id = None if tokenizer is None else tokenizer.end_id
     write_gpt2_config(folder / "config.json", gpt.config, str(gpt.wte.weight.dtype), end_id)
 
@@ -163,12 +184,18 @@ def their_tensors(gpt: GPT) -> dict[str, Array]:
     return tensors
 
 
-def delete_shards(folder: Path) -> None:
-    """Delete the parts of a model that was there before: nobody reads them beside the one file, and they are large."""
+def others_weights(folder: Path) -> list[Path]:
+    """Files of a model in several parts that is there: nobody reads them beside the one file, and they are large.
+
+    The index that names them is somebody else's: only ``.safetensors`` in this folder count. If it cannot be read,
+    it alone is returned.
+    """
     index = folder / INDEX
     if not index.is_file():
-        return
-    for name in shard_names(index):
-        if name != ONE_FILE:
-            (folder / name).unlink(missing_ok=True)
-    index.unlink()
+        return []
+    try:
+        names = shard_names(index)
+    except (ValueError, OSError):
+        names = []
+    parts = [folder / name for name in names if name.endswith(".safetensors") and name.lower() != ONE_FILE]
+    return [*(path for path in parts if path.is_file()), index]

@@ -18,10 +18,11 @@ import numpy as np
 from numpylm.char_tokenizer import CharTokenizer
 from numpylm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpylm.config import TrainConfig, make_config
-from numpylm.files import read_text, write_text
+from numpylm.files import read_json, read_text, write_text
 from numpylm.finetune import choose_trained
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.optim import AdamW
+from numpylm.places import did_you_mean
 from numpylm.prepare import Data
 from numpylm.tokenizer import Tokenizer
 
@@ -75,10 +76,10 @@ class Run:
         save_checkpoint(self.folder / name, self.gpt, self.optimizer, meta)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take over all that `save` wrote."""
+        """Take over all that `save` wrote, the arrays themselves."""
         meta = checkpoint.meta
-        self.gpt.load_state_dict(checkpoint.model)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.gpt.load_state_dict(checkpoint.model, assign=True)
+        self.optimizer.load_state_dict(checkpoint.optimizer, assign=True)
         self.step, self.best_step, self.fingerprint = meta["step"], meta["best_step"], meta["fingerprint"]
         self.tokens = meta.get("tokens", self.gpt.config.vocab_size)
         self.best = math.inf if meta["best"] is None else meta["best"]
@@ -163,13 +164,17 @@ def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig
     """The config of a run folder, with those settings changed that a run can change on its way."""
     folder = Path(folder)
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"cannot resume {folder}: it is not a run folder (no config.json)")
+        raise FileNotFoundError(
+            f"cannot resume {folder}: it is not a run folder (no config.json){did_you_mean(folder)}"
+        )
+    saved = read_json(folder / "config.json")
+    if not isinstance(saved, dict) or "model_type" in saved:
+        raise ValueError(
+            f"cannot resume {folder}: it is not a run folder, its config.json is not of a training run. To train a "
+            f"model of transformers' on, begin a new run with --init-from {folder}"
+        )
     if fixed := [key for key in changes if key not in RESUMABLE]:
         raise ValueError(f"{fixed[0]} cannot change when a run is resumed; only {', '.join(RESUMABLE)} can")
-    try:
-        saved = json.loads(read_text(folder / "config.json"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / 'config.json'} is damaged: {error}") from None
     return make_config(saved, changes)
 
 

@@ -146,13 +146,15 @@ def shard_names(index: Path) -> list[str]:
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise ValueError(f"{index} should have a weight_map: name of a tensor -> name of a file")
     shards = sorted(set(names.values()))
-    if outside := [name for name in shards if Path(name).name != name or "\\" in name]:
+    if outside := [name for name in shards if Path(name).name != name or "\\" in name or name in ("", "..")]:
         raise ValueError(f"{index} names a file outside its folder: {outside[0]!r}")
     return shards
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
-    """Write arrays, each contiguous, into one file, atomically; their memory is not copied.
+    """Write arrays, each contiguous, into one file, atomically.
+
+    From safetensors 0.8 on, their memory is not copied; versions before make a copy of all.
 
     The metadata ``format: pt`` is what transformers asks for.
     """

@@ -79,14 +79,15 @@ def rank(
 
 
 def from_pretrained(cls, name_or_folder: str | Path, dtype: DTypeLike = np.float32) -> "GPT":
-    """GPT-2 from transformers' files.
+    """A trained model: GPT-2 from transformers' files, or one that ``numpylm train`` made.
 
     Parameters
     ----------
     name_or_folder : str or path
-        A folder with ``config.json`` and ``model.safetensors`` (or several such files and their index), or a
-        name such as ``gpt2``, which is fetched from huggingface.co. The tokenizer's files, if they are there as
-        well, become ``gpt.tokenizer``.
+        A folder with ``config.json`` and ``model.safetensors`` (or several such files and their index); a name
+        such as ``gpt2``, which is fetched from huggingface.co; or a run folder (its best checkpoint, else its
+        last) or one checkpoint of ours, whose LoRA adapters are merged into the weights. The tokenizer's files,
+        if they are there as well, become ``gpt.tokenizer``.
     dtype : dtype
         Of the model: float32 or float64, whatever the files have.
 
@@ -103,7 +104,7 @@ def from_pretrained(cls, name_or_folder: str | Path, dtype: DTypeLike = np.float
     ValueError
         If they are damaged or of another model; says what does not fit, all of it at once.
     ModuleNotFoundError
-        Without the extra ``[gpt2]``.
+        Without the extra ``[gpt2]``, which transformers' files need.
     """
     from numpylm.pretrained import load_pretrained
 

@@ -217,3 +217,46 @@ def test_from_the_command_line(base, capsys):
     assert main(["generate", "runs/qa", "--prompt", "Q: one", "--max-new-tokens", "5"]) == 0
     assert main(["train", "--init-from", "base", "--data", "qa.txt", "--n-layer", "2"]) == 1
     assert "n_layer cannot be set: base brings its own" in capsys.readouterr().err
+
+
+def test_loading_a_run_holds_nothing_twice(base):
+    """The optimizer's arrays are not read, and of merged weights nobody keeps the old ones: 3.1 models, once."""
+    folder = train(fine(lora_rank=2))
+    whole = load_checkpoint(folder / "last.npz", optimizer=False)
+    assert not whole.optimizer
+    gpt, _, checkpoint = load_run(folder / "last.npz")
+    assert not checkpoint.model
+    assert not checkpoint.optimizer
+    assert checkpoint.meta == whole.meta
+    assert load_run(folder / "last.npz", np.float64)[0].wte.weight.dtype == np.float64
+    assert gpt.wte.weight.dtype == np.float32
+
+
+def test_a_resumed_run_takes_over_the_optimizers_arrays(base, monkeypatch):
+    import numpylm.run
+
+    folder, read = train(fine(max_steps=2)), []
+
+    def reading(path):
+        read.append(load_checkpoint(path))
+        return read[0]
+
+    monkeypatch.setattr(numpylm.run, "load_checkpoint", reading)
+    run = numpylm.run.resumed_run(resume_config(folder, {}), folder)
+    assert all(m is read[0].optimizer[f"m.{i}"] for i, m in enumerate(run.optimizer.m))
+    assert all(v is read[0].optimizer[f"v.{i}"] for i, v in enumerate(run.optimizer.v))
+    assert all(p.data is read[0].model[name] for name, p in run.gpt.named_parameters())
+
+
+def test_from_pretrained_takes_a_run_of_ours(base):
+    """Adapters merged, tokenizer and dtype as asked."""
+    folder = train(fine(lora_rank=2, learning_rate=0.01))
+    ids, (whole, tokenizer, _) = np.arange(8)[None], load_run(folder)
+    for source in (str(folder), folder / "best.npz"):
+        gpt = GPT.from_pretrained(source)
+        np.testing.assert_array_equal(gpt.forward(ids)[0], whole.forward(ids)[0])
+        assert {name for name, _ in gpt.named_parameters()} == set(weights(base))
+        assert gpt.tokenizer.encode("one two") == tokenizer.encode("one two")
+    assert {p.dtype for p in GPT.from_pretrained(folder, np.float64).parameters()} == {np.dtype(np.float64)}
+    with pytest.raises(ValueError, match="float32 or float64"):
+        GPT.from_pretrained(folder, np.float16)

@@ -1,12 +1,13 @@
 """Sampling: the distribution each option makes, and many tokens in a row, with and without a cache."""
 
 import itertools
+import weakref
 
 import numpy as np
 import pytest
 
 from numpylm import GPT, GPTConfig
-from numpylm.generation import generate, next_token_probabilities
+from numpylm.generation import generate, generate_batch, next_token_probabilities
 
 P = np.array([0.4, 0.1, 0.3, 0.2])
 LOGITS = np.log(P).astype(np.float32)
@@ -206,3 +207,54 @@ def test_what_is_not_ids_is_explained(gpt, prompt):
 def test_an_empty_prompt_is_refused(gpt):
     with pytest.raises(ValueError, match="at least one token"):
         gpt.generate([], 3)
+
+
+class Counted:
+    """A model that notes the shape of all that it is given to read."""
+
+    def __init__(self, gpt):
+        self.gpt, self.shapes = gpt, []
+        self.new_past = gpt.new_past
+
+    def read(self, ids, past):
+        self.shapes.append(ids.shape)
+        return self.gpt.read(ids, past)
+
+
+def test_a_long_prompt_is_read_in_pieces(monkeypatch):
+    """Rows with fillings included: one has a piece of nothing else, and one begins with token 0, as fillings do."""
+    monkeypatch.setattr("numpylm.generation.PIECE", 6)
+    counted = Counted(strong(GPTConfig(13, 12, 2, 2, 8)))
+    prompts = [[0, 2, 3, 4, 5, 6, 7], [8, 9], [0, 0, 8, 9]]
+    alone = [list(generate(counted, p, 9, 12, temperature=0)) for p in prompts]
+    assert counted.shapes[:3] == [(1, 6), (1, 1), (1, 1)]
+    counted.shapes.clear()
+    assert generate_batch(counted, prompts, 9, 12, temperature=0) == alone
+    assert counted.shapes[:5] == [(3, 2), (3, 2), (3, 2), (3, 1), (3, 1)]
+    assert generate_batch(counted, [[0, 8, 9], [0, 0, 8, 9]], 5, 12, temperature=0) == [
+        list(generate(counted, p, 5, 12, temperature=0)) for p in ([0, 8, 9], [0, 0, 8, 9])
+    ]
+
+
+def test_equal_prompts_are_read_once():
+    counted = Counted(strong(GPTConfig(13, 10, 2, 2, 8)))
+    rngs = np.random.default_rng(3).spawn(3)
+    alone = [list(generate(counted, [1, 2, 3], 12, 10, rng=rng)) for rng in rngs]
+    counted.shapes.clear()
+    assert generate_batch(counted, [[1, 2, 3]] * 3, 12, 10, rng=np.random.default_rng(3)) == alone
+    assert counted.shapes[:3] == [(1, 3), (3, 1), (3, 1)]
+    assert len({tuple(text) for text in alone}) == 3
+
+
+def test_the_old_cache_is_gone_before_a_new_one_is_made():
+    counted, living = Counted(strong(GPTConfig(13, 6, 1, 2, 8))), []
+
+    def new_past(*arguments):
+        assert all(cache() is None for cache in living)
+        past = counted.gpt.new_past(*arguments)
+        living.extend(weakref.ref(cache) for cache in past)
+        return past
+
+    counted.new_past = new_past
+    assert len(list(generate(counted, [1, 2], 20, 6))) == 20
+    assert len(living) > 1

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from numpylm import GPT
+from numpylm.checkpoint import load_model, load_run
 from numpylm.hub import MODEL_FILES, model_folder
 
 
@@ -79,3 +81,45 @@ def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # an import of it fails
     with pytest.raises(FileNotFoundError, match=r'pip install -e "\.\[gpt2\]".*huggingface.co/gpt2/tree/main'):
         model_folder("gpt2")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs, and a folder that is none."""
+    for name in ("stories", "letters", "storage"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    for name in ("stories", "letters"):
+        (tmp_path / "runs" / name / "last.npz").touch()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("runs/storys", "; did you mean runs/stories?"),
+        ("runs/Stories2/", "; did you mean runs/stories?"),
+        ("storys", "; did you mean runs/stories?"),
+        ("run/letters", "; did you mean runs/letters?"),
+        ("runs/stories/lst.npz", "; did you mean runs/stories/last.npz?"),
+        ("gpt-2", "; did you mean gpt2?"),
+        ("openai/gpt2-medum", "; did you mean gpt2-medium?"),
+        ("gpt2", None),
+        ("openai-community/gpt2-xl", None),
+        ("qqqqq", None),
+    ],
+)
+def test_a_name_that_leads_nowhere_may_have_been_mistyped(given, meant, runs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for load in (load_model, GPT.from_pretrained):
+        with pytest.raises(FileNotFoundError) as caught:
+            load(given)
+        if meant is None:
+            assert "did you mean" not in str(caught.value)
+        else:
+            assert meant in str(caught.value)
+            assert "storage" not in str(caught.value)
+
+
+def test_a_folder_of_runs_names_them(runs):
+    for load in (load_model, load_run, GPT.from_pretrained):
+        with pytest.raises(FileNotFoundError, match="holds some: give one of runs/letters, runs/stories$"):
+            load("runs")

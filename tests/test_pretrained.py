@@ -50,7 +50,13 @@ def test_a_setting_that_is_not_there_has_transformers_default(tmp_path):
         ({"layer_norm_epsilon": "small"}, "layer_norm_epsilon is 'small'"),
         ({"n_head": 3}, "n_head must divide n_embd"),
         ({"n_layer": "two"}, "n_layer must be a whole number"),
-        ({"resid_pdrop": None}, "config.json"),
+        ({"resid_pdrop": None}, r"resid_pdrop \(dropout\) is None"),
+        ({"resid_pdrop": "0.1"}, r"resid_pdrop \(dropout\) is '0.1'"),
+        ({"activation_function": ["gelu"]}, r"activation_function is \['gelu'\]"),
+        ({"n_head": True}, "n_head must be a whole number of at least 1, is True"),
+        ({"layer_norm_epsilon": float("inf")}, "layer_norm_epsilon is inf"),
+        ({"layer_norm_epsilon": 10**400}, "layer_norm_epsilon is 1000"),
+        ({"layer_norm_epsilon": True}, "layer_norm_epsilon is True"),
         ({"n_embd": None}, "n_embd must be a whole number"),
     ],
 )
@@ -61,7 +67,7 @@ def test_other_models_are_refused(changes, message, tmp_path):
     assert "config.json" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", ""])
+@pytest.mark.parametrize("text", ["{", "[1]", "", "[" * 100_000, "9" * 5000])
 def test_a_config_that_is_none(text, tmp_path):
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"config\.json"):
@@ -183,6 +189,12 @@ def test_a_head_of_its_own_is_refused(folder, numbers, monkeypatch):
     GPT.from_pretrained(folder)
     change(numbers, folder, untied)
     with pytest.raises(ValueError, match=r"lm_head\.weight.*not the token embedding"):
+        GPT.from_pretrained(folder)
+
+
+def test_a_head_of_its_own_that_is_in_no_file_is_refused(folder):
+    write_config(folder, tie_word_embeddings=False)
+    with pytest.raises(ValueError, match="tie_word_embeddings is false.*no lm_head"):
         GPT.from_pretrained(folder)
 
 
@@ -310,8 +322,36 @@ def test_a_full_disk_leaves_the_old_model(folder, numbers, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     monkeypatch.setattr(numbers, "save_file", full)
     with pytest.raises(OSError, match="no space"):
-        model(gelu_approximate="none").save_pretrained(folder)
+        model(gelu_approximate="none").save_pretrained(folder, CharTokenizer("abc"))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_transformers_settings_for_another_model_are_deleted(folder):
+    (folder / "generation_config.json").write_text('{"eos_token_id": 3}', encoding="utf-8")
+    model().save_pretrained(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("names", [["notes.txt"], [""], [".."], ["../outside.safetensors"], [3], None])
+def test_an_old_index_cannot_have_other_files_deleted(folder, names):
+    """Nor keep the model from being saved, however broken it is."""
+    index = "{" if names is None else json.dumps({"weight_map": {str(i): name for i, name in enumerate(names)}})
+    (folder / "model.safetensors.index.json").write_text(index, encoding="utf-8")
+    outside = folder.parent / "outside.safetensors"
+    for path in (folder / "notes.txt", outside):
+        path.write_text("mine", encoding="utf-8")
+    model().save_pretrained(folder)
+    assert outside.exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "notes.txt"]
+
+
+def test_parts_of_an_old_model_are_deleted_and_nothing_else(folder):
+    (folder / "model.safetensors").rename(folder / "model-1-of-1.safetensors")
+    index = {"weight_map": {"a": "model-1-of-1.safetensors", "b": "notes.txt"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    (folder / "notes.txt").touch()
+    model().save_pretrained(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "notes.txt"]
 
 
 @pytest.mark.slow

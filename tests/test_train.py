@@ -394,6 +394,13 @@ def test_mistakes_get_one_line_and_an_exit_code(run, capsys, argv, code, message
     assert len(err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("config", [{"model_type": "gpt2", "n_embd": 8}, [1]])
+def test_a_folder_of_transformers_is_no_run_to_resume(config, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert main(["train", "--resume", ".", "--max-steps", "9"]) == 1
+    assert "it is not a run folder, its config.json is not of a training run" in capsys.readouterr().err
+
+
 def test_broken_checkpoints_are_explained(run, tmp_path, capsys):
     whole = (tmp_path / "run" / "best.npz").read_bytes()
     for data in (whole[: len(whole) // 2], b"", b"not a zip file at all", b"\x93NUMPY"):
