@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
         workers, profile = profile_run(make_config(file, flags))
         print(profile)
         print(
-            f"\nWhile training, {workers} such workers share a batch, each on a core of its own; the optimizer's part comes "
-            f"once.\nRows without FLOPs work on each number by itself: their pace is that of memory."
+            f"\nWhile training, {workers} such workers share a batch, each on a core of its own; the optimizer's part "
+            f"comes once.\nRows without FLOPs work on each number by itself: their pace is that of memory."
         )
         return 0
     if args.resume:
