@@ -4,13 +4,11 @@ import math
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,12 @@ from numpylm import selfcheck
 from numpylm.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.config import TrainConfig
 from numpylm.data import random_batch
-from numpylm.diagnose import Diagnosis, diagnose
 from numpylm.evaluation import Score, evaluate
 from numpylm.files import write_text
 from numpylm.finetune import load_start
 from numpylm.generation import printable, stream_text
 from numpylm.gpt import GPT
-from numpylm.optim import AdamW, clip_grad_norm, warmup_cosine
+from numpylm.optim import clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, keep_memory
 from numpylm.plot import Curve, loss_curve
 from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses, split
@@ -136,35 +133,6 @@ def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None
     print("loss        on the validation text, in nats per token (perplexity, bits per byte):")
     for name, loss in reference_losses(data, V).items():
         print(f"  {loss:7.4f}   {name}  ({math.exp(loss):,.2f}, {loss / math.log(2) / per_token:.3f})")
-
-
-def diagnose_run(config: TrainConfig, progress: Callable[[str], None] | None = None) -> Diagnosis:
-    """What `numpylm.diagnose` says about the first batch of a run that is not begun; nothing is written."""
-    train_docs, val_docs = split(config, load_documents(config))
-    config, gpt, tokenizer = begin(config, train_docs)
-    with tempfile.TemporaryDirectory() as folder:
-        data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder))
-        ids, targets = random_batch(
-            data.train,
-            config.batch_size,
-            config.block_size,
-            np.random.default_rng(config.seed),
-            data.starts,
-            data.counted,
-        )
-        del data  # Windows cannot remove files that are mapped
-    optimizer = partial(AdamW, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay)
-    dropout_rng = np.random.default_rng(config.seed) if config.dropout else None
-    return diagnose(
-        gpt,
-        ids,
-        targets,
-        lr=config.learning_rate,
-        rng=dropout_rng,
-        optimizer=optimizer,
-        fresh=not config.init_from,
-        progress=progress,
-    )
 
 
 # ------------------------------------------------------------------------------------------- training

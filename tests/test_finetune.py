@@ -13,9 +13,10 @@ from numpylm.checkpoint import load_checkpoint, load_run, save_checkpoint
 from numpylm.cli import main
 from numpylm.config import FINE_TUNING, make_config
 from numpylm.data import random_batch, sequential_batches
+from numpylm.rehearsal import diagnose_run
 from numpylm.run import resume_config
 from numpylm.tokenizer import Tokenizer
-from numpylm.train import diagnose_run, train
+from numpylm.train import train
 
 TINY = {
     "vocab_size": 300,

@@ -16,6 +16,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--diagnose", action="store_true", help="do not train: take some steps on one batch, and say what looks wrong"
     )
+    parser.add_argument("--profile", action="store_true", help="do not train: time a few steps, layer by layer")
     for setting in fields(TrainConfig):
         kind, default = KINDS[setting.name], setting.default
         names = ["--" + setting.name.replace("_", "-")]
@@ -47,8 +48,9 @@ def other_defaults(name: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """numpylm train"""
     from numpylm.config import TrainConfig, make_config, read_config_file, refuse_shape
+    from numpylm.rehearsal import diagnose_run, profile_run
     from numpylm.run import resume_config
-    from numpylm.train import diagnose_run, train
+    from numpylm.train import train
 
     flags = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if getattr(args, f.name) is not None}
     file = read_config_file(args.config) if args.config else {}
@@ -61,6 +63,16 @@ def run(args: argparse.Namespace) -> int:
         diagnosis = diagnose_run(make_config(file, flags), partial(print, flush=True))
         print(diagnosis)
         return 0 if diagnosis.ok else 1
+    if args.profile:
+        if args.resume:
+            raise ValueError("--profile times a new run; it does not go with --resume")
+        workers, profile = profile_run(make_config(file, flags))
+        print(profile)
+        print(
+            f"\nWhile training, {workers} such workers share a batch, each on a core of its own; the optimizer's part "
+            f"comes once.\nRows without FLOPs work on each number by itself: their pace is that of memory."
+        )
+        return 0
     if args.resume:
         train(resume_config(args.resume, file | flags), resume=args.resume)
     else:
