@@ -181,7 +181,7 @@ def test_a_conversation_at_a_real_terminal(letters):
         (["--temperature", "-1"], 1, "temperature must be"),
         (["--top-p", "0"], 1, "top_p must lie in"),
         (["--min-p", "2"], 1, "min_p must lie in"),
-        (["--repetition-penalty", "0"], 1, "repetition_penalty must be"),
+        (["--repetition-penalty", "0"], 1, "repetition_penalty must lie"),
         (["--samples", "0"], 1, "must be at least 1"),
         (["--seed", "-1"], 1, "--seed must be at least 0"),
         (["--stop", ""], 1, "--stop must not be empty"),

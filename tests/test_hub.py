@@ -121,5 +121,5 @@ def test_a_name_that_leads_nowhere_may_have_been_mistyped(given, meant, runs, mo
 
 def test_a_folder_of_runs_names_them(runs):
     for load in (load_model, load_run, GPT.from_pretrained):
-        with pytest.raises(FileNotFoundError, match="holds some: give one of runs/letters, runs/stories$"):
+        with pytest.raises(FileNotFoundError, match=r"holds some: give one of runs/letters, runs/stories$"):
             load("runs")

@@ -194,7 +194,7 @@ def test_a_head_of_its_own_is_refused(folder, numbers, monkeypatch):
 
 def test_a_head_of_its_own_that_is_in_no_file_is_refused(folder):
     write_config(folder, tie_word_embeddings=False)
-    with pytest.raises(ValueError, match="tie_word_embeddings is false.*no lm_head"):
+    with pytest.raises(ValueError, match=r"tie_word_embeddings is false.*no lm_head"):
         GPT.from_pretrained(folder)
 
 
