@@ -1,6 +1,7 @@
 """Fine-tuning from a run of ours: what is trained, what counts, when it ends, and that it can be resumed."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,15 +35,24 @@ TINY = {
 FINE = {"check_gradients": False, "max_steps": 6, "eval_interval": 2, "sample_tokens": 0, "batch_size": 2}
 
 
-@pytest.fixture
-def base(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
     """A run to begin with, and a text in the form of questions and answers."""
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path_factory.mktemp("base")
     rng = np.random.default_rng(0)
     words = ["one", "two", "three"] + ["".join(rng.choice(list("aeionrst"), 5)) for _ in range(40)]
     documents = ["Q: " + " ".join(rng.choice(words, 5)) + " A: " + " ".join(rng.choice(words, 3)) for _ in range(120)]
-    (tmp_path / "qa.txt").write_text("\n<|endoftext|>\n".join(documents), encoding="utf-8")
-    return train(make_config(TINY, {"data": "qa.txt", "out": "base"}))
+    (folder / "qa.txt").write_text("\n<|endoftext|>\n".join(documents), encoding="utf-8")
+    train(make_config(TINY, {"data": str(folder / "qa.txt"), "out": str(folder / "base")}))
+    return folder
+
+
+@pytest.fixture
+def base(trained_once, tmp_path, monkeypatch):
+    """That run and that text in a folder of their own, which is the current one."""
+    shutil.copytree(trained_once, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return Path("base")
 
 
 def fine(**changes):
