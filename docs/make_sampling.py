@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from numpylm.checkpoint import load_model
-from numpylm.generation import next_token_probabilities
 from numpylm.module import Array
+from numpylm.sampling import next_token_probabilities
 from numpylm.writing import prompt_ids
 
 MODEL = Path(__file__).parents[1] / "data" / "storyteller"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 from tqdm import tqdm
 
 from numpylm.char_tokenizer import TextTokenizer
@@ -17,6 +18,8 @@ from numpylm.chunks import END_OF_TEXT
 from numpylm.files import read_text
 from numpylm.functional import IGNORE_INDEX
 from numpylm.module import Array
+from numpylm.processes import encode_in_processes
+from numpylm.tokenizer import Tokenizer
 
 IN_MEMORY = 32_000_000  # bytes of tokens above which they are kept on disk and mapped
 LONG = 4_000_000  # characters of one document above which tokenizing it has a progress bar of its own
@@ -119,8 +122,11 @@ def encode_documents(
     path: Path | None = None,
     progress: bool = False,
     in_memory: int | None = None,
+    processes: int = 1,
 ) -> Array:
     """Tokens of documents in one array, uint16 (or uint32 for large vocabularies), with end marks.
+
+    With more than one of ``processes``, those are started and share the work: see `numpylm.processes`.
 
     Beyond ``in_memory`` bytes (default: `IN_MEMORY`) they are written to ``path``, as raw numbers of that dtype,
     and mapped: training then reads from disk only what a batch needs.
@@ -132,10 +138,9 @@ def encode_documents(
     size = 0
     file = None
     try:
-        for document in tqdm(documents, "tokenizing", unit=" docs", disable=not progress, leave=False):
-            ids = tokenizer.encode(document, progress=progress and len(document) > LONG)
-            pieces.append(np.array(ids + end, dtype))
-            size += pieces[-1].nbytes
+        for ids, last in _encoded(documents, tokenizer, dtype, processes, progress):
+            pieces += [ids, np.array(end if last else [], dtype)]
+            size += ids.nbytes
             if path is not None and size > in_memory:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = file or path.open("wb")
@@ -149,6 +154,21 @@ def encode_documents(
     if file is None or path is None:
         return np.concatenate(pieces)
     return np.memmap(path, dtype, mode="r")
+
+
+def _encoded(
+    documents: Sequence[str], tokenizer: TextTokenizer, dtype: DTypeLike, processes: int, progress: bool
+) -> Iterator[tuple[Array, bool]]:
+    """The ids of documents in order, in pieces: (ids, whether the document ends with them)."""
+    with tqdm(desc="tokenizing", total=len(documents), unit=" docs", disable=not progress, leave=False) as bar:
+        if processes > 1 and isinstance(tokenizer, Tokenizer):
+            for ids, last in encode_in_processes(tokenizer, documents, processes, dtype):
+                yield ids, last
+                bar.update(last)
+            return
+        for document in documents:
+            yield np.array(tokenizer.encode(document, progress=progress and len(document) > LONG), dtype), True
+            bar.update()
 
 
 # ---------------------------------------------------------------------------------------------- batches

@@ -16,7 +16,10 @@ from numpylm.corpora import CORPORA
 from numpylm.data import document_starts, encode_documents, fits_documents, read_documents, split_train_val
 from numpylm.evaluation import source_nats
 from numpylm.module import Array
+from numpylm.parallel import available_cores
 from numpylm.tokenizer import Tokenizer
+
+MANY = 30_000_000  # characters above which several processes tokenize
 
 
 def load_documents(config: TrainConfig) -> list[str]:
@@ -83,7 +86,8 @@ class Data:
                 train, counted = encode_answers(train_docs, tokenizer, mark)
                 val, val_counted = encode_answers(val_docs, tokenizer, mark)
             else:
-                train = encode_documents(train_docs, tokenizer, folder / "train.bin", progress=True)
+                many = available_cores() if sum(map(len, train_docs)) > MANY else 1
+                train = encode_documents(train_docs, tokenizer, folder / "train.bin", progress=True, processes=many)
                 val = encode_documents(val_docs, tokenizer, folder / "val.bin", progress=True)
         except ValueError as error:
             if isinstance(tokenizer, CharTokenizer):

@@ -33,7 +33,7 @@ def generate(
 ) -> Iterator[int]:
     """Yield up to ``max_new_tokens`` ids that continue ``ids``, one at a time.
 
-    See `numpylm.generation.next_token_probabilities` for what the options do, and
+    See `numpylm.sampling.next_token_probabilities` for what the options do, and
     `numpylm.generation.generate` for what happens when the window is full.
     """
     return generation.generate(

@@ -39,7 +39,7 @@ def generate_text(
         Any strings, however they are cut into tokens; see `TextStream`. They are looked for in the new text only.
     rng : numpy.random.Generator, optional
     **options
-        temperature, top_k, ...: see `numpylm.generation.next_token_probabilities`.
+        temperature, top_k, ...: see `numpylm.sampling.next_token_probabilities`.
 
     Raises
     ------

@@ -50,7 +50,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """numpylm generate"""
-    from numpylm.generation import check_sampling
+    from numpylm.sampling import check_sampling
 
     if args.interactive and args.prompt is not None:
         args.parser.error("--prompt and --interactive: choose one of them")
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def sampling(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of `numpylm.generation.next_token_probabilities`."""
+    """The options of `numpylm.sampling.next_token_probabilities`."""
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     return {name: getattr(args, name) for name in names}
 
