@@ -47,6 +47,9 @@ class TrainConfig:
     bias: bool = _setting(True, "biases in linear layers and norms")
     dtype: str = _setting("float32", "float32 or float64")
 
+    recompute: bool = _setting(
+        False, "compute blocks again in the backward: a third more time, a fraction of the memory"
+    )
     batch_size: int = _setting(8, "sequences in a batch")
     grad_accum: int = _setting(1, "batches whose gradients are added up for one step")
     max_steps: int = _setting(1400, "optimizer steps")

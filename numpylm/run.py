@@ -54,6 +54,7 @@ class Run:
     def create(cls, config: TrainConfig, folder: Path, gpt: GPT) -> "Run":
         """A run at its first step, every random generator derived from the config's seed."""
         seeds = np.random.SeedSequence(config.seed).spawn(3)  # the first one made the weights
+        gpt.recompute = config.recompute
         optimizer = AdamW(
             gpt.trainable_parameters(),
             config.learning_rate,
