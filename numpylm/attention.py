@@ -82,6 +82,67 @@ def causal_mask(T: int, S: int) -> Array:
     return np.tri(T, S, S - T, dtype=bool)
 
 
+def causal_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None,
+    dropout_p: float = 0.0,
+    rng: np.random.Generator | None = None,
+    rows: int = 64,
+) -> tuple[Array, Cache]:
+    """Attention in which no query sees a later key, without computing what the mask would throw away.
+
+    Half of a causal map is zeros. So the queries are taken ``rows`` at a time, and each such block is compared
+    only with the keys up to its own end. The result is that of `scaled_dot_product_attention`, up to rounding.
+
+    Parameters
+    ----------
+    q : array (B, H, T, D)
+        The last T of S positions.
+    k, v : array (B, H, S, D)
+    mask : bool array, broadcast to (B, H, T, S), or None
+        `causal_mask`, or less. None only if all S keys may be seen: for one query, the last position's.
+    dropout_p, rng
+        As in `scaled_dot_product_attention`.
+    rows : int
+        Queries in a block. Small blocks leave out more; large ones make better use of the matrix product.
+
+    Returns
+    -------
+    out : array (B, H, T, D)
+    cache : list of a cache for each block
+    """
+    T, before = q.shape[2], k.shape[2] - q.shape[2]
+    out, caches = np.empty_like(q), []
+    for start in range(0, T, rows):
+        end = min(start + rows, T)
+        S = before + end  # keys up to the block's last query
+        block_mask = None if mask is None else mask[..., start:end, :S]
+        out[:, :, start:end], cache = scaled_dot_product_attention(
+            q[:, :, start:end], k[:, :, :S], v[:, :, :S], block_mask, dropout_p, rng
+        )
+        caches.append(cache)
+    return out, caches
+
+
+def causal_attention_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Gradient of `causal_attention`: a key serves all blocks after it, so its gradients are summed."""
+    dq, dk, dv = np.empty_like(dout), None, None
+    end = dout.shape[2]
+    for block_cache in reversed(cache):  # the last block sees all keys: its gradients hold the sums
+        start = end - block_cache[0].shape[2]
+        dq[:, :, start:end], dk_block, dv_block = scaled_dot_product_attention_backward(dout[:, :, start:end], block_cache)
+        if dk is None:
+            dk, dv = dk_block, dv_block  # (B, H, S, D)
+        else:
+            S = dk_block.shape[2]
+            dk[:, :, :S] += dk_block
+            dv[:, :, :S] += dv_block
+        end = start
+    return dq, dk, dv
+
+
 def split_heads(x: Array, n_head: int) -> Array:
     """(B, T, C) -> (B, H, T, D): channel c belongs to head c // D. A view, not a copy."""
     B, T, C = x.shape
@@ -195,7 +256,7 @@ class CausalSelfAttention(Module):
         if past is not None:
             k, v = past.append(k, v)  # (B, H, S, D)
         mask = causal_mask(T, T) if past is None else past.mask(T)
-        out, attention_cache = scaled_dot_product_attention(q, k, v, mask, self.dropout, rng)
+        out, attention_cache = causal_attention(q, k, v, mask, self.dropout, rng)
         y, c_proj_cache = self.c_proj.forward(merge_heads(out))  # (B, T, C)
         return y, (c_attn_cache, attention_cache, c_proj_cache)
 
@@ -203,6 +264,6 @@ class CausalSelfAttention(Module):
         """dy (B, T, C) -> dx (B, T, C); adds to the projections' gradients."""
         c_attn_cache, attention_cache, c_proj_cache = cache
         dout = split_heads(self.c_proj.backward(dy, c_proj_cache), self.n_head)  # (B, H, T, D)
-        dq, dk, dv = scaled_dot_product_attention_backward(dout, attention_cache)
+        dq, dk, dv = causal_attention_backward(dout, attention_cache)
         dqkv = np.concatenate([merge_heads(part) for part in (dq, dk, dv)], axis=-1)  # (B, T, 3C)
         return self.c_attn.backward(dqkv, c_attn_cache)

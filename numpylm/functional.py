@@ -50,7 +50,9 @@ def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:
 def softmax_backward(dp: Array, cache: Cache) -> Array:
     """Gradient of `softmax`: dx = p · (dp - Σ dp · p)."""
     p, axis = cache
-    return p * (dp - (dp * p).sum(axis=axis, keepdims=True))
+    dx = dp - np.expand_dims(np.vecdot(dp, p, axis=axis), axis)
+    dx *= p
+    return dx
 
 
 # ------------------------------------------------------------------------------------------ activations
@@ -85,25 +87,26 @@ def gelu(x: Array, approximate: str = "tanh") -> tuple[Array, Cache]:
     Returns
     -------
     out : array, x's shape
-    cache : (x, Φ(x) or tanh u, approximate)
+    cache : (x, g(x), approximate)
 
     Notes
     -----
     Both forms are x · g(x), so the derivative is g + x g'.
 
     - exact: g = Φ,              g' = φ(x) = exp(-x²/2) / √(2π)
-    - tanh:  g = ½ (1 + tanh u), g' = ½ (1 - tanh² u) u',  u' = √(2/π) (1 + 3 · 0.044715 x²)
+    - tanh:  g = ½ (1 + tanh u), g' = ½ (1 - tanh² u) u' = 2 g (1 - g) u',  u' = √(2/π) (1 + 3 · 0.044715 x²)
+
+    The tanh form is written with few arrays, each of which is changed in place: memory is what it waits for.
     """
     if approximate == "tanh":
-        u = x * x  # u = √(2/π) (x + 0.044715 x³), in one array: five fresh ones would take longer than tanh
+        u = x * x  # u = √(2/π) (x + 0.044715 x³)
         u *= SQRT_2_OVER_PI * GELU_CUBIC
         u += SQRT_2_OVER_PI
         u *= x
-        t = np.tanh(u, out=u)
-        out = t + 1
-        out *= x
-        out *= 0.5
-        return out, (x, t, approximate)
+        g = np.tanh(u, out=u)  # g = ½ (1 + tanh u)
+        g += 1
+        g *= 0.5
+        return x * g, (x, g, approximate)
     if approximate == "none":
         cdf = 0.5 * (1 + _erf(x * math.sqrt(0.5)))
         return x * cdf, (x, cdf, approximate)
@@ -112,14 +115,19 @@ def gelu(x: Array, approximate: str = "tanh") -> tuple[Array, Cache]:
 
 def gelu_backward(dout: Array, cache: Cache) -> Array:
     """Gradient of `gelu`: dx = dout · (g + x g')."""
-    x, inner, approximate = cache
+    x, g, approximate = cache
     if approximate == "tanh":
-        t = inner
-        du = SQRT_2_OVER_PI * (1 + 3 * GELU_CUBIC * (x * x))
-        return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * du)
-    cdf = inner
+        dx = x * x  # x · 2u', with u' = √(2/π) (1 + 3 · 0.044715 x²)
+        dx *= 2 * SQRT_2_OVER_PI * 3 * GELU_CUBIC
+        dx += 2 * SQRT_2_OVER_PI
+        dx *= x
+        dx *= 1 - g  # x g' = g · x · 2u' (1 - g)
+        dx += 1
+        dx *= g
+        dx *= dout
+        return dx
     pdf = np.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
-    return dout * (cdf + x * pdf)
+    return dout * (g + x * pdf)
 
 
 def _erf_table(per_unit: int = 128, end: int = 6) -> Array:

@@ -199,9 +199,12 @@ class LayerNorm(Module):
         if self.bias is not None:
             self.bias.grad += rows.sum(axis=0)
         g = dy * self.weight.data
-        mean_g = g.mean(axis=-1, keepdims=True)  # (..., 1)
+        mean_g = np.add.reduce(g, axis=-1, keepdims=True) / C  # (..., 1)
         mean_gx = np.vecdot(g, xhat)[..., None] / C  # (..., 1)
-        return rstd * (g - mean_g - xhat * mean_gx)
+        dx = g - mean_g
+        dx -= xhat * mean_gx
+        dx *= rstd
+        return dx
 
 
 class Dropout(Module):

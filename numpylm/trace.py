@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numpylm.gpt import GPT
-from numpylm.module import Array
+from numpylm.module import Array, Cache
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,19 @@ def trace(gpt: GPT, ids: Array) -> Trace:
         x, (_, attn_cache, *_) = block.forward(hidden[-1])  # (B, T, C)
         _, attention_cache, _ = attn_cache
         hidden.append(x)
-        attention.append(attention_cache[5])  # (B, H, T, T), the weights that multiplied V
+        attention.append(_whole_map(attention_cache))  # (B, H, T, T)
     x, _ = gpt.ln_f.forward(hidden[-1])  # (B, T, C)
     logits = (x.reshape(-1, gpt.config.n_embd) @ gpt.wte.weight.data.T).reshape(*ids.shape, -1)  # (B, T, V)
     return Trace(hidden, attention, logits)
+
+
+def _whole_map(attention_cache: Cache) -> Array:
+    """The weights that multiplied V, (B, H, T, T), from the blocks of rows in which attention computed them."""
+    blocks = [block_cache[5] for block_cache in attention_cache]  # (B, H, rows, keys up to the last of them)
+    B, H, _, T = blocks[-1].shape
+    weights = np.zeros((B, H, T, T), blocks[0].dtype)
+    end = 0
+    for block in blocks:
+        start, end = end, block.shape[-1]
+        weights[:, :, start:end, :end] = block
+    return weights

@@ -107,3 +107,20 @@ def test_the_schedule():
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ValueError, match="AdamW needs"):
         AdamW([parameter(1.0)], **bad)
+
+
+@pytest.mark.parametrize("shape", [(3,), (50_000,), (300, 250), (3, 40_000), (5, 200, 100), ()])
+def test_adamw_in_pieces_is_adamw_on_the_whole(shape):
+    rng = np.random.default_rng(0)
+    whole, copy = (np.asfortranarray(rng.standard_normal(shape)) for _ in range(2))  # rows need not be contiguous
+    copy[...] = whole
+    p, lr, (beta1, beta2), decay = Parameter(whole), 0.01, (0.9, 0.95), 0.1 if len(shape) >= 2 else 0
+    optimizer = AdamW([p], lr=lr, betas=(beta1, beta2), weight_decay=0.1)
+    m, v = np.zeros(shape), np.zeros(shape)
+    for t in (1, 2):
+        p.grad[...] = g = rng.standard_normal(shape)
+        optimizer.step()
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * (g * g)
+        copy = copy * (1 - lr * decay)
+        copy = copy - lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + 1e-8)
+    np.testing.assert_allclose(p.data, copy, rtol=1e-12, atol=1e-15)

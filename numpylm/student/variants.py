@@ -46,7 +46,7 @@ CHANGES: tuple[_Change, ...] = (
     ("layers", "Linear", "y += self.bias.data", "pass", "no bias"),
     ("layers", "Embedding", "return self.weight.data[ids], ids", "return self.weight.data[ids] * np.sqrt(self.weight.shape[1]), ids", "the vectors multiplied by √C, as in the 2017 paper (GPT-2 does not)"),
     ("functional", "gelu", "def gelu(x: Array, approximate: str = \"tanh\") -> tuple[Array, Cache]:", "def gelu(x: Array, approximate: str = \"none\") -> tuple[Array, Cache]:", "the exact GELU, x Φ(x); GPT-2 has the tanh form"),
-    ("functional", "gelu", "if approximate == \"tanh\":", "if approximate:\n    t = 2 / (1 + np.exp(-1.702 * x)) - 1\nif False:\n    pass\nif approximate == \"sigmoid\":", "x σ(1.702 x), the sigmoid form"),
+    ("functional", "gelu", "if approximate == \"tanh\":", "if approximate:\n    return x / (1 + np.exp(-1.702 * x)), None\nif approximate == \"sigmoid\":", "x σ(1.702 x), the sigmoid form"),
     ("functional", "softmax", "def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:", "def softmax(x: Array, axis: int = 0) -> tuple[Array, Cache]:", "axis 0 normalised instead of the last"),
     ("functional", "softmax", "def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:", "def softmax(x: Array, axis: int = 1) -> tuple[Array, Cache]:", "axis 1 normalised instead of the last"),
     ("functional", "cross_entropy", _MEAN, "loss = float(nll[counted].sum(dtype=np.float64))", "the sum over the tokens instead of the mean"),
