@@ -26,9 +26,10 @@ SHAPES = {
 }
 
 
-def numpylm_step(c: GPTConfig):
+def numpylm_step(c: GPTConfig, recompute: bool = False):
     """A function (ids, targets) -> loss that takes one step, as `numpylm train` does."""
     gpt = GPT(c, np.random.default_rng(0))
+    gpt.recompute = recompute
     optimizer = AdamW(gpt.parameters(), lr=1e-3, betas=(0.9, 0.99))
     workers = DataParallel(gpt)
 

@@ -132,7 +132,9 @@ def causal_attention_backward(dout: Array, cache: Cache) -> tuple[Array, Array, 
     end = dout.shape[2]
     for block_cache in reversed(cache):  # the last block sees all keys: its gradients hold the sums
         start = end - block_cache[0].shape[2]
-        dq[:, :, start:end], dk_block, dv_block = scaled_dot_product_attention_backward(dout[:, :, start:end], block_cache)
+        dq[:, :, start:end], dk_block, dv_block = scaled_dot_product_attention_backward(
+            dout[:, :, start:end], block_cache
+        )
         if dk is None:
             dk, dv = dk_block, dv_block  # (B, H, S, D)
         else:
