@@ -50,7 +50,7 @@ def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:
 def softmax_backward(dp: Array, cache: Cache) -> Array:
     """Gradient of `softmax`: dx = p · (dp - Σ dp · p)."""
     p, axis = cache
-    dx = dp - np.expand_dims(np.vecdot(dp, p, axis=axis), axis)
+    dx = dp - np.expand_dims(np.linalg.vecdot(dp, p, axis=axis), axis)
     dx *= p
     return dx
 

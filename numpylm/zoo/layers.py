@@ -74,7 +74,7 @@ def _self_attention(world: World, rng: Rng) -> Case:
     return world.CausalSelfAttention(C, H), (rng.standard_normal((B, T, C)),), {}
 
 
-SOFTMAX = "dx = dp - np.expand_dims(np.vecdot(dp, p, axis=axis), axis)\ndx *= p\nreturn dx"
+SOFTMAX = "dx = dp - np.expand_dims(np.linalg.vecdot(dp, p, axis=axis), axis)\ndx *= p\nreturn dx"
 
 FUNCTIONS = (
     Fault(
