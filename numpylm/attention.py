@@ -128,20 +128,15 @@ def causal_attention(
 
 def causal_attention_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Gradient of `causal_attention`: a key serves all blocks after it, so its gradients are summed."""
-    dq, dk, dv = np.empty_like(dout), None, None
-    end = dout.shape[2]
-    for block_cache in reversed(cache):  # the last block sees all keys: its gradients hold the sums
-        start = end - block_cache[0].shape[2]
-        dq[:, :, start:end], dk_block, dv_block = scaled_dot_product_attention_backward(
-            dout[:, :, start:end], block_cache
-        )
-        if dk is None:
-            dk, dv = dk_block, dv_block  # (B, H, S, D)
-        else:
-            S = dk_block.shape[2]
-            dk[:, :, :S] += dk_block
-            dv[:, :, :S] += dv_block
-        end = start
+    _, k, v, *_ = cache[-1]  # the last block saw every key
+    dq, dk, dv = np.empty_like(dout), np.zeros_like(k), np.zeros_like(v)
+    end = 0
+    for block_cache in cache:
+        rows, S = block_cache[0].shape[2], block_cache[1].shape[2]
+        start, end = end, end + rows
+        dq[:, :, start:end], *dkv = scaled_dot_product_attention_backward(dout[:, :, start:end], block_cache)
+        dk[:, :, :S] += dkv[0]
+        dv[:, :, :S] += dkv[1]
     return dq, dk, dv
 
 

@@ -50,7 +50,8 @@ def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:
 def softmax_backward(dp: Array, cache: Cache) -> Array:
     """Gradient of `softmax`: dx = p · (dp - Σ dp · p)."""
     p, axis = cache
-    dx = dp - np.expand_dims(np.vecdot(dp, p, axis=axis), axis)
+    total = np.vecdot(dp, p, axis=axis)  # type: ignore[call-overload]  # NumPy's stubs do not know axis
+    dx = dp - np.expand_dims(total, axis)
     dx *= p
     return dx
 

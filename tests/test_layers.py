@@ -15,10 +15,18 @@ from numpylm import (
     GPTConfig,
     LayerNorm,
     Linear,
+    gradcheck,
     scaled_dot_product_attention,
     selfcheck,
 )
-from numpylm.attention import causal_mask, merge_heads, scaled_dot_product_attention_backward, split_heads
+from numpylm.attention import (
+    causal_attention,
+    causal_attention_backward,
+    causal_mask,
+    merge_heads,
+    scaled_dot_product_attention_backward,
+    split_heads,
+)
 
 
 def rng(seed=0):
@@ -227,3 +235,38 @@ def test_impossible_shapes_are_refused(changes, message):
 def test_gpt_explains_bad_ids(ids, message):
     with pytest.raises(ValueError, match=message):
         GPT(GPTConfig(11, 8, 1, 2, 8), rng()).forward(ids)
+
+
+@pytest.mark.parametrize("T", [1, 3, 4, 5, 8, 9])
+@pytest.mark.parametrize("masked", ["causal", "padded"])
+def test_causal_attention_in_blocks_is_attention_under_the_causal_mask(T, masked):
+    rng = np.random.default_rng(T)
+    q, k, v, dout = rng.standard_normal((4, 2, 3, T, 6))
+    mask = causal_mask(T, T)
+    if masked == "padded":
+        mask = mask & (np.arange(T) >= np.array([0, 2])[:, None, None, None])  # (B, 1, T, S)
+    whole, whole_cache = scaled_dot_product_attention(q, k, v, mask)
+    out, cache = causal_attention(q, k, v, mask, rows=4)
+    np.testing.assert_allclose(out, whole, rtol=0, atol=1e-12)
+    expected = scaled_dot_product_attention_backward(dout, whole_cache)
+    for one, other in zip(causal_attention_backward(dout, cache), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
+def test_blocks_read_on_after_a_past():
+    rng = np.random.default_rng(0)
+    q = rng.standard_normal((1, 2, 6, 4))
+    k, v = rng.standard_normal((2, 1, 2, 11, 4))  # five positions were read before
+    whole, _ = scaled_dot_product_attention(q, k, v, causal_mask(6, 11))
+    np.testing.assert_allclose(causal_attention(q, k, v, causal_mask(6, 11), rows=4)[0], whole, rtol=0, atol=1e-12)
+    last, _ = causal_attention(q[:, :, -1:], k, v, None, rows=4)
+    np.testing.assert_allclose(last, whole[:, :, -1:], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dropout_p", [0.0, 0.3])
+def test_gradients_of_causal_attention_across_blocks(dropout_p):
+    rng = np.random.default_rng(0)
+    q, k, v = rng.standard_normal((3, 2, 2, 7, 3))
+    pair = (causal_attention, causal_attention_backward)
+    report = gradcheck(pair, q, k, v, mask=causal_mask(7, 7), dropout_p=dropout_p, rows=3)
+    assert report.ok, report

@@ -67,3 +67,11 @@ def test_nothing_is_changed(gpt, ids):
     trace(gpt, ids)
     assert all(np.array_equal(before[name], value) for name, value in gpt.state_dict().items())
     assert not any(parameter.grad.any() for parameter in gpt.parameters())
+
+
+def test_a_map_longer_than_a_block_of_attention_is_whole():
+    rng = np.random.default_rng(0)
+    found = trace(GPT(GPTConfig(V, 70, 1, H, C), rng, np.float64), rng.integers(0, V, (1, 70))).attention[0]
+    assert found.shape == (1, H, 70, 70)
+    np.testing.assert_allclose(found.sum(axis=-1), 1)
+    assert not np.triu(found[0, 0], 1).any()

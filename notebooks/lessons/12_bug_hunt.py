@@ -40,7 +40,14 @@ from numpylm import (
     softmax,
     softmax_backward,
 )
-from numpylm.attention import KVCache, causal_mask, merge_heads, split_heads
+from numpylm.attention import (
+    KVCache,
+    causal_attention,
+    causal_attention_backward,
+    causal_mask,
+    merge_heads,
+    split_heads,
+)
 from numpylm.functional import IGNORE_INDEX, cross_entropy_backward
 from numpylm.module import Array, Cache, check_last_axis
 

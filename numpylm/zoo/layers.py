@@ -74,7 +74,10 @@ def _self_attention(world: World, rng: Rng) -> Case:
     return world.CausalSelfAttention(C, H), (rng.standard_normal((B, T, C)),), {}
 
 
-SOFTMAX = "dx = dp - np.expand_dims(np.vecdot(dp, p, axis=axis), axis)\ndx *= p\nreturn dx"
+SOFTMAX = """total = np.vecdot(dp, p, axis=axis)  # type: ignore[call-overload]  # NumPy's stubs do not know axis
+dx = dp - np.expand_dims(total, axis)
+dx *= p
+return dx"""
 
 FUNCTIONS = (
     Fault(
