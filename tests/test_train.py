@@ -210,6 +210,7 @@ def test_divergence_names_step_and_parameter(text, monkeypatch):
     load_run("runs/numbers")
 
 
+@pytest.mark.slow
 def test_overfitting_is_said(tmp_path, capsys):
     """Random letters cannot be predicted, only learnt by heart."""
     noise = "".join(np.random.default_rng(0).choice(list("abcdefgh "), 500))

@@ -16,13 +16,13 @@ ANIMALS = zoo.animals()
 DOCS = Path(__file__).parents[1] / "docs" / "zoo.md"
 
 
-def with_whole_models_slow(quick):
-    """The animals as parameters; a fault in a whole GPT takes a second or two, and only ``quick`` of them are fast."""
-    models = [fault for fault in ANIMALS if fault.owner == "GPT"][quick:]
-    return [pytest.param(f, marks=pytest.mark.slow if f in models else (), id=f.name) for f in ANIMALS]
+def large_ones_slow():
+    """The animals as parameters; a fault in a whole GPT or block takes up to two seconds: two of each are fast."""
+    large = [fault for owner in ("GPT", "Block") for fault in [f for f in ANIMALS if f.owner == owner][2:]]
+    return [pytest.param(f, marks=pytest.mark.slow if f in large else (), id=f.name) for f in ANIMALS]
 
 
-@pytest.mark.parametrize("fault", with_whole_models_slow(1))
+@pytest.mark.parametrize("fault", large_ones_slow())
 def test_every_fault_is_found_placed_and_explained(fault):
     report = zoo.check(fault)
     assert not report.ok, f"missed: {fault.wrong}"
