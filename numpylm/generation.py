@@ -93,7 +93,7 @@ def stream_batch(
 ) -> Iterator[list[int | None]]:
     """Yield the next token of each of several texts, again and again; None for a text that has ended. See `generate`.
 
-    The model must have ``read`` and ``new_past``. Text i draws from ``rng.spawn(len(prompts))[i]``, so it is the
+    Text i draws from ``rng.spawn(len(prompts))[i]``, so it is the
     text that `generate` writes with that generator. The batch goes on until all texts have ended.
     """
     texts = [window_of(ids, block_size) for ids in prompts]
@@ -143,13 +143,18 @@ def next_logits(model: Any, texts: list[list[int]], block_size: int) -> Iterator
         keep = max(1, block_size // 2)
         begin = [len(text) - keep if f else start for text, start, f in zip(texts, begin, full, strict=True)]
         ids, padding = left_padded([text[start:] for text, start in zip(texts, begin, strict=True)])
-        if hasattr(model, "read"):
+        if keeps_past(model):
             past = None  # the old one's memory is free before the new one asks for its own
             logits, past = read_prompts(model, ids, padding)
             yield logits
         else:
-            logits, _ = model.forward(ids)  # (B, T, V); for one text, or texts of equal length
-            yield logits[:, -1]
+            rows = [ids] if padding is None else [row[None, n:] for row, n in zip(ids, padding, strict=True)]
+            yield np.concatenate([model.forward(row)[0][:, -1] for row in rows])  # from (B, T, V)
+
+
+def keeps_past(model: Any) -> bool:
+    """Whether a model can go on reading where it stopped: it has ``read``, and no part of it objects."""
+    return hasattr(model, "read") and getattr(model, "can_read", lambda: True)()
 
 
 def read_prompts(model: Any, ids: Array, padding: Array | None) -> tuple[Array, Any]:

@@ -4,6 +4,7 @@ The architecture is GPT-2's (Radford et al. 2019, section 2.3), and so are the n
 """
 
 import copy
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -177,7 +178,7 @@ class GPT(Module):
         block_caches = []
         for i, block in enumerate(self.h):
             begin = Begin(x, copy.deepcopy(rng)) if self.recompute else None  # dropout must draw the same again
-            x, block_cache = block.forward(x, rng, past[i] if past else None)  # (B, T, C)
+            x, block_cache = block.forward(x, rng, *(past or [])[i : i + 1])  # (B, T, C)
             block_caches.append(None if i < first else begin or block_cache)
         x, ln_f_cache = self.ln_f.forward(x)  # (B, T, C)
         return x, (wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache)
@@ -235,6 +236,11 @@ class GPT(Module):
         c = self.config
         shape = (batch_size, c.n_head, c.block_size, c.n_embd // c.n_head)
         return [KVCache(shape, self.wte.weight.dtype, padding) for _ in self.h]
+
+    def can_read(self) -> bool:
+        """Whether all blocks take a ``past``. A student's own may not; then text is computed anew each time."""
+        layers = [layer for block in self.h for layer in (block, block.attn)]
+        return all("past" in inspect.signature(layer.forward).parameters for layer in layers)
 
     def read(self, ids: Array, past: list[KVCache]) -> Array:
         """Read ids (B, T) on top of ``past``: logits (B, V) for the token that follows them."""

@@ -75,7 +75,8 @@ def available_cores() -> int:
 
 def replica(gpt: GPT) -> GPT:
     """A second model on the same weights, with gradients of its own."""
-    shared: dict[int, Any] = {id(gpt.tokenizer): gpt.tokenizer}  # deepcopy takes from its memo what is there already
+    tokenizer = getattr(gpt, "tokenizer", None)
+    shared: dict[int, Any] = {id(tokenizer): tokenizer}  # deepcopy takes from its memo what is there already
     for p in gpt.parameters():
         shared[id(p)] = other = Parameter(p.data)
         other.frozen = p.frozen

@@ -85,8 +85,9 @@ class Block(Module):
         self, x: Array, rng: np.random.Generator | None = None, past: KVCache | None = None
     ) -> tuple[Array, Cache]:
         """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given. For ``past`` see the attention."""
+        given = () if past is None else (past,)  # an attention of a student's own need not know of it
         normed, ln_1_cache = self.ln_1.forward(x)
-        attended, attn_cache = self.attn.forward(normed, rng, past)
+        attended, attn_cache = self.attn.forward(normed, rng, *given)
         attended, drop_1_cache = self.drop.forward(attended, rng)
         x = x + attended
 

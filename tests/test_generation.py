@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
-from numpylm import GPT, GPTConfig
+from numpylm import GPT, Block, CausalSelfAttention, DataParallel, GPTConfig
 from numpylm.generation import generate, generate_batch, next_token_probabilities
 
 P = np.array([0.4, 0.1, 0.3, 0.2])
@@ -179,6 +179,29 @@ def test_any_model_with_a_forward_can_write(gpt):
             return gpt.forward(ids)
 
     assert list(generate(Plain(), [1, 2], 12, 5, temperature=0)) == list(gpt.generate([1, 2], 12, temperature=0))
+    prompts = [[1, 2, 3], [4]]
+    expected = gpt.generate_batch(prompts, 12, temperature=0)
+    assert generate_batch(Plain(), prompts, 12, 5, temperature=0) == expected
+
+
+def test_layers_of_a_students_own_write_and_train_without_a_past(gpt):
+    """An attention (x, rng) or a block (x, rng), as the lessons have them, in our model."""
+
+    class Attention(CausalSelfAttention):
+        def forward(self, x, rng=None):
+            return super().forward(x, rng)
+
+    class OwnBlock(Block):
+        def forward(self, x, rng=None):
+            return super().forward(x, rng)
+
+    expected = list(gpt.generate([1, 2], 12, temperature=0))
+    logits = gpt.forward(np.array([[1, 2, 3]]))[0]
+    gpt.h[0].attn.__class__ = Attention
+    gpt.h[1].__class__ = OwnBlock
+    np.testing.assert_array_equal(gpt.forward(np.array([[1, 2, 3]]))[0], logits)
+    assert list(gpt.generate([1, 2], 12, temperature=0)) == expected
+    assert DataParallel(gpt, 2).loss_and_grad(np.array([[1, 2], [3, 4]]), np.array([[2, 3], [4, 5]])) > 0
 
 
 def test_a_prompt_longer_than_the_window_is_cut_at_its_left(gpt):
@@ -214,7 +237,7 @@ class Counted:
 
     def __init__(self, gpt):
         self.gpt, self.shapes = gpt, []
-        self.new_past = gpt.new_past
+        self.new_past, self.can_read = gpt.new_past, gpt.can_read
 
     def read(self, ids, past):
         self.shapes.append(ids.shape)
