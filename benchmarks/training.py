@@ -17,6 +17,7 @@ from torch_gpt import torch_step
 
 from numpylm import GPT, AdamW, DataParallel, GPTConfig, clip_grad_norm
 from numpylm.parallel import available_cores, keep_memory
+from numpylm.profiling import matmul_peak
 
 SHAPES = {
     "V65 T64 L4 H4 C128 B12": (GPTConfig(65, 64, 4, 4, 128), 12),
@@ -47,19 +48,6 @@ def flops(c: GPTConfig, tokens: int) -> float:
     """Multiplications and additions of a step: forward once, backward twice (Kaplan et al. 2020, section 2.1)."""
     weights = c.vocab_size * c.n_embd + 12 * c.n_layer * c.n_embd**2
     return tokens * (6 * weights + 12 * c.n_layer * c.n_embd * c.block_size)
-
-
-def peak(size: int = 2048, repeats: int = 8) -> float:
-    """FLOPs per second of one large product of float32 matrices, the best of several."""
-    a, b = np.ones((size, size), np.float32), np.ones((size, size), np.float32)
-
-    def once() -> float:
-        start = time.perf_counter()
-        a @ b
-        return time.perf_counter() - start
-
-    once()
-    return 2 * size**3 / min(once() for _ in range(repeats))
 
 
 def milliseconds(step, batch, steps: int) -> float:
@@ -102,7 +90,7 @@ def main() -> None:
     parser.add_argument("--only", help="a shape")
     args = parser.parse_args()
     keep_memory()
-    best = peak()
+    best = matmul_peak()
     print(f"{available_cores()} cores, NumPy {np.__version__}, torch {torch.__version__}; ", end="")
     print(f"products of matrices run at {best / 1e9:.0f} GFLOP/s\n")
     other = "" if args.no_compile else "  compile  ratio     spread"

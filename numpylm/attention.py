@@ -114,7 +114,7 @@ def causal_attention(
     cache : list of a cache for each block
     """
     T, before = q.shape[2], k.shape[2] - q.shape[2]
-    if q.shape[2] <= rows:
+    if rows >= T:  # a single block: all of it
         out, cache = scaled_dot_product_attention(q, k, v, mask, dropout_p, rng)
         return out, [cache]
     out, caches = np.empty_like(q), []

@@ -39,6 +39,7 @@ def blocks(text: str, pattern: str) -> Iterator[str]:
 
 
 def count_chunks(documents: Iterable[str], pattern: str, special_tokens: Sequence[str], progress: bool) -> Counter[str]:
+    """How often each chunk occurs in all documents; special tokens part the text and are not counted."""
     split = regex.compile(pattern).findall
     special = special_regex(special_tokens)
     counts: Counter[str] = Counter()
@@ -52,6 +53,7 @@ def count_chunks(documents: Iterable[str], pattern: str, special_tokens: Sequenc
 
 
 def utf8(text: str) -> bytes:
+    """The text as UTF-8; raises a ValueError that says where, if it holds half a character."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -51,15 +51,8 @@ def generate(
     check_sampling(**options)
     rng = rng or np.random.default_rng()
 
-    def stream() -> Iterator[int]:
-        for _, logits in zip(range(max_new_tokens), next_logits(model, [text], block_size), strict=False):
-            token = choose(logits[0], text, rng, **options)
-            text.append(token)
-            yield token
-            if token in stop_ids:
-                return
-
-    return stream()
+    steps = _write(model, [text], [rng], max_new_tokens, block_size, stop_ids, options)
+    return (token for (token,) in steps if token is not None)
 
 
 def generate_batch(
@@ -99,18 +92,27 @@ def stream_batch(
     texts = [window_of(ids, block_size) for ids in prompts]
     check_sampling(**options)
     rngs = (rng or np.random.default_rng()).spawn(len(texts))
+    return _write(model, texts, rngs, max_new_tokens, block_size, stop_ids, options)
 
-    def stream() -> Iterator[list[int | None]]:
-        ended = [False] * len(texts)
-        for _, logits in zip(range(max_new_tokens), next_logits(model, texts, block_size), strict=False):
-            for i, text in enumerate(texts):  # an ended text repeats its end, to keep step with the others
-                text.append(text[-1] if ended[i] else choose(logits[i], text, rngs[i], **options))
-            yield [None if over else text[-1] for over, text in zip(ended, texts, strict=True)]
-            ended = [over or text[-1] in stop_ids for over, text in zip(ended, texts, strict=True)]
-            if all(ended):
-                return
 
-    return stream()
+def _write(
+    model: LanguageModel,
+    texts: list[list[int]],
+    rngs: Sequence[np.random.Generator],
+    max_new_tokens: int,
+    block_size: int,
+    stop_ids: Collection[int],
+    options: dict[str, Any],
+) -> Iterator[list[int | None]]:
+    """Let texts grow together, and yield what each step adds; None for a text that has ended."""
+    ended = [False] * len(texts)
+    for _, logits in zip(range(max_new_tokens), next_logits(model, texts, block_size), strict=False):
+        for i, text in enumerate(texts):  # an ended text repeats its end, to keep step with the others
+            text.append(text[-1] if ended[i] else choose(logits[i], text, rngs[i], **options))
+        yield [None if over else text[-1] for over, text in zip(ended, texts, strict=True)]
+        ended = [over or text[-1] in stop_ids for over, text in zip(ended, texts, strict=True)]
+        if all(ended):
+            return
 
 
 def window_of(ids: Iterable[int], block_size: int) -> list[int]:

@@ -67,7 +67,8 @@ class Linear(Module):
         x = cache
         n_in, n_out = self.weight.shape
         dy2 = dy.reshape(-1, n_out)  # (N, out)
-        self.weight.grad += x.reshape(-1, n_in).T @ dy2  # (in, N) @ (N, out)
+        if not self.weight.frozen:
+            self.weight.grad += x.reshape(-1, n_in).T @ dy2  # (in, N) @ (N, out)
         if self.bias is not None:
             self.bias.grad += dy2.sum(axis=0)
         return (dy2 @ self.weight.data.T).reshape(x.shape)

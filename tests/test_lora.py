@@ -85,6 +85,13 @@ def test_adapters_leave_no_gradient_on_the_large_matrices(gpt):
     assert all(p._grad is None for p in gpt.parameters() if p.frozen and p.data.ndim == 2)
 
 
+def test_frozen_matrices_without_adapters_get_no_gradient_either(gpt):
+    add_lora(gpt, 1, targets=("attn.c_attn",))
+    gpt.loss_and_grad(IDS, TARGETS)
+    assert gradcheck(GPTLoss(gpt), IDS, TARGETS).ok
+    assert all(p._grad is None for p in gpt.parameters() if p.frozen and p.data.ndim == 2)
+
+
 def test_thawing_trains_everything_again(gpt):
     gpt.freeze(3)
     gpt.freeze(0)
