@@ -69,7 +69,7 @@ class Linear(Module):
         dy2 = dy.reshape(-1, n_out)  # (N, out)
         if not self.weight.frozen:
             self.weight.grad += x.reshape(-1, n_in).T @ dy2  # (in, N) @ (N, out)
-        if self.bias is not None:
+        if self.bias is not None and not self.bias.frozen:
             self.bias.grad += dy2.sum(axis=0)
         return (dy2 @ self.weight.data.T).reshape(x.shape)
 

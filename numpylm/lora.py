@@ -14,7 +14,7 @@ import numpy as np
 
 from numpylm.gpt import GPT
 from numpylm.layers import Linear
-from numpylm.module import Array, Cache, Parameter, check_last_axis, normal
+from numpylm.module import Array, Cache, Parameter, normal
 from numpylm.transformer import Block
 
 TARGETS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # the linear layers of a block
@@ -72,27 +72,21 @@ class LoRALinear(Linear):
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
         """x (..., in) -> y (..., out)."""
-        n_in, n_out = self.weight.shape
-        check_last_axis(self, x, n_in)
-        rows = x.reshape(-1, n_in)  # (N, in)
-        u = rows @ self.lora_A.data  # (N, r)
-        y = rows @ self.weight.data  # (N, out)
-        y += self.scale * (u @ self.lora_B.data)
-        if self.bias is not None:
-            y += self.bias.data
-        return y.reshape(*x.shape[:-1], n_out), (x, u)
+        y, _ = super().forward(x)  # (..., out), the frozen layer's
+        u = x.reshape(-1, x.shape[-1]) @ self.lora_A.data  # (N, r)
+        y += (self.scale * u @ self.lora_B.data).reshape(y.shape)
+        return y, (x, u)
 
     def backward(self, dy: Array, cache: Cache) -> Array:
         """dy (..., out) -> dx (..., in); adds to lora_A.grad and lora_B.grad."""
         x, u = cache
-        n_in, n_out = self.weight.shape
-        dy2 = dy.reshape(-1, n_out)  # (N, out)
+        dx = super().backward(dy, x)  # (..., in); W and b are frozen and get nothing
+        rows, dy2 = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])  # (N, in), (N, out)
         self.lora_B.grad += self.scale * (u.T @ dy2)  # (r, out)
         du = self.scale * (dy2 @ self.lora_B.data.T)  # (N, r)
-        self.lora_A.grad += x.reshape(-1, n_in).T @ du  # (in, r)
-        dx = dy2 @ self.weight.data.T  # (N, in)
-        dx += du @ self.lora_A.data.T
-        return dx.reshape(x.shape)
+        self.lora_A.grad += rows.T @ du  # (in, r)
+        dx += (du @ self.lora_A.data.T).reshape(x.shape)
+        return dx
 
     def merged_weight(self) -> Array:
         """W + s A B, a new array (in, out)."""
