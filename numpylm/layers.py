@@ -117,7 +117,7 @@ class Embedding(Module):
         if ids.dtype.kind not in "iu":
             raise ValueError(f"Embedding expects integer ids, got {ids.dtype}")
         V = self.weight.shape[0]
-        if np.minimum.reduce(ids, None, initial=0) < 0 or np.maximum.reduce(ids, None, initial=0) >= V:
+        if ids.min(initial=0) < 0 or ids.max(initial=0) >= V:
             bad = ids[(ids < 0) | (ids >= V)].flat[0]
             raise ValueError(f"Embedding has {V} rows: ids must lie in [0, {V}), got {bad}")
         return self.weight.data[ids], ids
@@ -182,7 +182,7 @@ class LayerNorm(Module):
         """x (..., C) -> y (..., C)."""
         C = self.weight.shape[0]
         check_last_axis(self, x, C)
-        centred = x - np.add.reduce(x, axis=-1, keepdims=True) / C
+        centred = x - x.sum(axis=-1, keepdims=True) / C
         variance = np.vecdot(centred, centred)[..., None] / C  # (..., 1)
         rstd = 1 / np.sqrt(variance + self.eps)  # (..., 1)
         xhat = centred * rstd
@@ -200,7 +200,7 @@ class LayerNorm(Module):
         if self.bias is not None:
             self.bias.grad += rows.sum(axis=0)
         g = dy * self.weight.data
-        mean_g = np.add.reduce(g, axis=-1, keepdims=True) / C  # (..., 1)
+        mean_g = g.sum(axis=-1, keepdims=True) / C  # (..., 1)
         mean_gx = np.vecdot(g, xhat)[..., None] / C  # (..., 1)
         dx = g - mean_g
         dx -= xhat * mean_gx
