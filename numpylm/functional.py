@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from numpylm.module import Array, Cache
+from numpylm.pieces import pieces
 
 IGNORE_INDEX = -100  # a target that is not counted; the value torch uses
 
@@ -88,7 +89,8 @@ def gelu(x: Array, approximate: str = "tanh") -> tuple[Array, Cache]:
     Returns
     -------
     out : array, x's shape
-    cache : (x, g(x), approximate)
+    cache : (x, g(x) or None, approximate)
+        The tanh form makes g anew in the backward: that takes as long as to fetch it, and saves its memory.
 
     Notes
     -----
@@ -96,18 +98,12 @@ def gelu(x: Array, approximate: str = "tanh") -> tuple[Array, Cache]:
 
     - exact: g = Φ,              g' = φ(x) = exp(-x²/2) / √(2π)
     - tanh:  g = ½ (1 + tanh u), g' = ½ (1 - tanh² u) u' = 2 g (1 - g) u',  u' = √(2/π) (1 + 3 · 0.044715 x²)
-
-    The tanh form is written with few arrays, each of which is changed in place: memory is what it waits for.
     """
     if approximate == "tanh":
-        u = x * x  # u = √(2/π) (x + 0.044715 x³)
-        u *= SQRT_2_OVER_PI * GELU_CUBIC
-        u += SQRT_2_OVER_PI
-        u *= x
-        g = np.tanh(u, out=u)  # g = ½ (1 + tanh u)
-        g += 1
-        g *= 0.5
-        return x * g, (x, g, approximate)
+        out = np.empty(x.shape, x.dtype)
+        for x_i, out_i in pieces(x.reshape(-1), out.reshape(-1)):
+            np.multiply(x_i, _tanh_gate(x_i), out=out_i)
+        return out, (x, None, approximate)
     if approximate == "none":
         cdf = 0.5 * (1 + _erf(x * math.sqrt(0.5)))
         return x * cdf, (x, cdf, approximate)
@@ -118,17 +114,32 @@ def gelu_backward(dout: Array, cache: Cache) -> Array:
     """Gradient of `gelu`: dx = dout · (g + x g')."""
     x, g, approximate = cache
     if approximate == "tanh":
-        dx = x * x  # x · 2u', with u' = √(2/π) (1 + 3 · 0.044715 x²)
-        dx *= 2 * SQRT_2_OVER_PI * 3 * GELU_CUBIC
-        dx += 2 * SQRT_2_OVER_PI
-        dx *= x
-        dx *= 1 - g  # x g' = g · x · 2u' (1 - g)
-        dx += 1
-        dx *= g
-        dx *= dout
+        dx = np.empty(x.shape, x.dtype)
+        for x_i, dout_i, dx_i in pieces(x.reshape(-1), dout.reshape(-1), dx.reshape(-1)):
+            g = _tanh_gate(x_i)
+            slope = x_i * x_i  # x · 2u', with u' = √(2/π) (1 + 3 · 0.044715 x²)
+            slope *= 2 * SQRT_2_OVER_PI * 3 * GELU_CUBIC
+            slope += 2 * SQRT_2_OVER_PI
+            slope *= x_i
+            slope *= 1 - g  # x g' = g · x · 2u' (1 - g)
+            slope += 1
+            slope *= g
+            np.multiply(dout_i, slope, out=dx_i)
         return dx
     pdf = np.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
     return dout * (g + x * pdf)
+
+
+def _tanh_gate(x: Array) -> Array:
+    """g = ½ (1 + tanh u), in few arrays that are changed in place: memory is what it waits for."""
+    u = x * x  # u = √(2/π) (x + 0.044715 x³)
+    u *= SQRT_2_OVER_PI * GELU_CUBIC
+    u += SQRT_2_OVER_PI
+    u *= x
+    g = np.tanh(u, out=u)
+    g += 1
+    g *= 0.5
+    return g
 
 
 def _erf_table(per_unit: int = 128, end: int = 6) -> Array:

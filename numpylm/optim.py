@@ -1,11 +1,14 @@
 """AdamW, gradient clipping and the learning-rate schedule."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from numpylm.module import Array, Parameter
+from numpylm.pieces import pieces
+
+PIECE = 2**15  # numbers of each of the four arrays that a step works on
 
 
 class AdamW:
@@ -68,7 +71,7 @@ class AdamW:
         correction1 = 1 - beta1**self.t
         correction2 = math.sqrt(1 - beta2**self.t)
         for p, p_m, p_v in zip(self.parameters, self.m, self.v, strict=True):
-            for theta, g, m, v in _pieces(p.data, p.grad, p_m, p_v):
+            for theta, g, m, v in pieces(p.data, p.grad, p_m, p_v, size=PIECE):
                 m *= beta1
                 m += (1 - beta1) * g
                 v *= beta2
@@ -104,21 +107,6 @@ class AdamW:
         for i, (m, v) in enumerate(zip(self.m, self.v, strict=True)):
             m[...] = state[f"m.{i}"]
             v[...] = state[f"v.{i}"]
-
-
-def _pieces(*arrays: Array, size: int = 2**15) -> Iterator[tuple[Array, ...]]:
-    """The same few rows of each of some arrays of one shape, about ``size`` numbers at a time, as views.
-
-    A dozen sweeps over a large array fetch it from memory a dozen times; over a piece, once: the rest finds it in
-    the core's cache. AdamW on 10.6 million parameters: 36 ms in pieces of 2^15 numbers, 59 ms without.
-    """
-    first = arrays[0]
-    if first.size <= size:
-        yield arrays
-        return
-    rows = max(1, size * len(first) // first.size)
-    for start in range(0, len(first), rows):
-        yield tuple(array[start : start + rows] for array in arrays)
 
 
 def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
