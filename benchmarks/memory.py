@@ -4,13 +4,15 @@
     python benchmarks/memory.py
 
 Prints what the steps add to the libraries themselves: an imported torch takes 200 MB more than an imported NumPy. Both
-figures are the largest that the process ever had (VmHWM), so Linux or macOS is needed.
+figures are the largest that the process ever had, and for numpylm what its worker process holds beyond the memory that
+both share, interpreter and libraries included (Linux).
 """
 
 import json
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -22,9 +24,15 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
+def private(model: object) -> float:
+    """What a worker process has for itself, in MB; it keeps what it ever had."""
+    rollup = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private")) * 1024 / 1e6
+
+
 def one(library: str, name: str) -> None:
     """Run some steps in this process; print its peak before and after as JSON."""
-    from training import SHAPES, numpylm_step
+    from training import SHAPES, NumpylmStep
 
     from numpylm.parallel import keep_memory
 
@@ -35,7 +43,7 @@ def one(library: str, name: str) -> None:
         make = torch_step
     else:
         keep_memory()
-        make = numpylm_step
+        make = NumpylmStep
     before = resident()
     rng = np.random.default_rng(0)
     window = rng.integers(0, c.vocab_size, (B, c.block_size + 1))
@@ -43,7 +51,8 @@ def one(library: str, name: str) -> None:
     step = make(c, recompute=True) if library == "numpylm, recompute" else make(c)
     for _ in range(STEPS):
         step(ids, targets)
-    print(json.dumps({"before": before, "peak": resident()}))
+    others = step.workers.replicas[1:] if library != "torch" else []
+    print(json.dumps({"before": before, "peak": resident() + sum(other.run(private) for other in others)}))
 
 
 def main() -> None:

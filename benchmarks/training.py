@@ -27,21 +27,21 @@ SHAPES = {
 }
 
 
-def numpylm_step(c: GPTConfig, recompute: bool = False):
-    """A function (ids, targets) -> loss that takes one step, as `numpylm train` does."""
-    gpt = GPT(c, np.random.default_rng(0))
-    gpt.recompute = recompute
-    optimizer = AdamW(gpt.parameters(), lr=1e-3, betas=(0.9, 0.99))
-    workers = DataParallel(gpt)
+class NumpylmStep:
+    """``step(ids, targets) -> loss`` takes one step, as `numpylm train` does."""
 
-    def step(ids, targets) -> float:
-        gpt.zero_grad()
-        loss = workers.loss_and_grad(ids, targets)
-        clip_grad_norm(optimizer.parameters, 1.0)
-        optimizer.step()
+    def __init__(self, c: GPTConfig, recompute: bool = False) -> None:
+        self.gpt = GPT(c, np.random.default_rng(0))
+        self.gpt.recompute = recompute
+        self.workers = DataParallel(self.gpt, processes=True)
+        self.optimizer = AdamW(self.gpt.parameters(), lr=1e-3, betas=(0.9, 0.99))
+
+    def __call__(self, ids, targets) -> float:
+        self.gpt.zero_grad()
+        loss = self.workers.loss_and_grad(ids, targets)
+        clip_grad_norm(self.optimizer.parameters, 1.0)
+        self.optimizer.step()
         return loss
-
-    return step
 
 
 def flops(c: GPTConfig, tokens: int) -> float:
@@ -63,7 +63,7 @@ def compare(name: str, pairs: int, compiled: bool, best: float) -> str:
     rng = np.random.default_rng(0)
     window = rng.integers(0, c.vocab_size, (B, c.block_size + 1))
     batch = np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
-    runs = {"numpylm": numpylm_step(c), "eager": torch_step(c)}
+    runs = {"numpylm": NumpylmStep(c), "eager": torch_step(c)}
     if compiled:
         runs["compile"] = torch_step(c, compiled=True)
     times: dict[str, list[float]] = {key: [] for key in runs}

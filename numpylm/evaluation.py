@@ -10,6 +10,7 @@ from numpylm.corpora import CORPORA
 from numpylm.data import sequential_batches
 from numpylm.gpt import GPT
 from numpylm.module import Array
+from numpylm.parallel import DataParallel
 from numpylm.scoring import score, windows_at_once
 
 
@@ -50,6 +51,7 @@ def evaluate(
     counted: Array | None = None,
     stride: int | None = None,
     progress: bool = False,
+    workers: DataParallel | None = None,
 ) -> Score:
     """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them.
 
@@ -65,6 +67,8 @@ def evaluate(
         Show a bar, if it takes more than a second.
     block_size : int, optional
         The length of a window, if not the longest that the model can read.
+    workers : DataParallel, optional
+        The model's, which then share the windows: the same score up to rounding, sooner.
 
     Raises
     ------
@@ -79,8 +83,8 @@ def evaluate(
     size = batch_size or windows_at_once(T)
     batches = -(-len(tokens) // ((stride or T) * size))  # about, where windows begin with documents
     windows = sequential_batches(tokens, size, T, starts, counted, stride)
-    for batch in tqdm(windows, "evaluating", batches, leave=False, delay=1, unit=" batches", disable=not progress):
-        log_p, hit = score(gpt, *batch)
+    scores = workers.map(score, windows) if workers else (score(gpt, *batch) for batch in windows)
+    for log_p, hit in tqdm(scores, "evaluating", batches, leave=False, delay=1, unit=" batches", disable=not progress):
         nats -= float(log_p.sum())
         hits += int(hit.sum())
         count += len(log_p)

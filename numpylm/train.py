@@ -32,10 +32,13 @@ from numpylm.run import Run, TrainingError, new_model, new_run, resumed_run
 from numpylm.tokenizer import Tokenizer
 from numpylm.writing import readable
 
+WORTH_PROCESSES = 50  # steps; for fewer, starting processes takes longer than they save
 LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
 
 
-def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | None = None) -> Path:
+def train(
+    config: TrainConfig, resume: str | Path | None = None, stop_at: int | None = None, processes: bool = False
+) -> Path:
     """Train a model and return its run folder.
 
     Parameters
@@ -45,6 +48,8 @@ def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | 
         A run folder to go on with; ``config`` is then what `resume_config` returned for it.
     stop_at : int, optional
         Stop after this many steps in all, as Ctrl-C would (the schedule still aims at ``max_steps``).
+    processes : bool
+        Whether processes instead of threads share each batch: see `DataParallel`. `numpylm train` asks for them.
 
     Raises
     ------
@@ -75,7 +80,7 @@ def train(config: TrainConfig, resume: str | Path | None = None, stop_at: int | 
     run.check_data(data)
     describe(run, data, tokenizer)
     with interruptible() as interrupt:
-        training_loop(run, data, tokenizer, interrupt, stop_at)
+        training_loop(run, data, tokenizer, interrupt, stop_at, processes)
     report_end(run, " ".join(val_docs[0].replace('"', " ").split()[:3]))
     if interrupt.is_set():
         raise KeyboardInterrupt
@@ -164,15 +169,17 @@ def training_loop(
     tokenizer: Tokenizer | CharTokenizer,
     interrupt: threading.Event,
     stop_at: int | None,
+    processes: bool,
 ) -> None:
     """Take steps until the last one; evaluate and save on the way."""
     c = run.config
-    workers = DataParallel(run.gpt)
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
+    long = last - run.step >= WORTH_PROCESSES
+    workers = DataParallel(run.gpt, processes=processes and long)
     since_log: list[float] = []
     since_eval: list[float] = []
     if run.step == 0:
-        evaluate_and_save(run, data, tokenizer, math.nan)
+        evaluate_and_save(run, data, tokenizer, workers, math.nan)
     start, tokens = time.perf_counter(), 0
     with tqdm(total=c.max_steps, initial=run.step, desc="training", unit=" steps", dynamic_ncols=True) as bar:
         while run.step < last and not interrupt.is_set() and not run.stale:
@@ -188,7 +195,7 @@ def training_loop(
                 run.log({"step": run.step, "train_loss": loss, "lr": step.lr, "grad_norm": step.grad_norm})
                 since_log = []
             if run.step % c.eval_interval == 0 or run.step == c.max_steps:
-                evaluate_and_save(run, data, tokenizer, float(np.mean(since_eval)))
+                evaluate_and_save(run, data, tokenizer, workers, float(np.mean(since_eval)))
                 since_eval = []
     if run.step % c.eval_interval and run.step != c.max_steps:
         run.save("last.npz")
@@ -240,10 +247,14 @@ def divergence(run: Run) -> str:
     )
 
 
-def evaluate_and_save(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, train_loss: float) -> None:
+def evaluate_and_save(
+    run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, workers: DataParallel, train_loss: float
+) -> None:
     """Validate, show a sample, log, draw, and write checkpoints."""
     c = run.config
-    score = evaluate(run.gpt, data.val, None, data.val_starts, c.block_size, data.val_counted, progress=True)
+    score = evaluate(
+        run.gpt, data.val, None, data.val_starts, c.block_size, data.val_counted, progress=True, workers=workers
+    )
     bits = score.bits_per_byte(data.val_bytes)
     above = "" if data.floor is None else f" ({score.loss - data.floor:.4f} above the source)"
     trained = "" if math.isnan(train_loss) else f"; training loss {train_loss:.4f}"

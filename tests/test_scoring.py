@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from numpylm import GPT, CharTokenizer, GPTConfig, Tokenizer, scoring
+from numpylm import GPT, CharTokenizer, DataParallel, GPTConfig, Tokenizer, scoring
 from numpylm.checkpoint import save_checkpoint
 from numpylm.cli import main
 from numpylm.evaluation import evaluate
@@ -168,9 +168,10 @@ def test_evaluation_scores_each_counted_token():
     assert 0 < score.accuracy < 1
 
 
-def test_evaluation_does_not_depend_on_the_batch_size():
+def test_evaluation_does_not_depend_on_the_batch_size_or_the_workers():
     gpt, ids = strong(), RNG.integers(0, 7, 100)
     losses = [evaluate(gpt, ids, batch_size).loss for batch_size in (None, 1, 7)]
+    losses += [evaluate(gpt, ids, 1, workers=DataParallel(gpt, workers)).loss for workers in (2, 3)]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-12)
 
 

@@ -222,7 +222,7 @@ def test_weights_as_in_torch_are_recognised(write):
         ("class Layer:\n    def forward(self, x):\n        return x\n    def backward(self, d, c):\n        return d\n", "the pair (out, cache)"),
         ("def f(x):\n    return x * 2, x\n\ndef f_backward(d, x):\n    return d.swapaxes(0, 1) * 2\n", "expected (2, 5, 12), got (5, 2, 12): transposed?"),
         ("def f(x):\n    return x * 2, x\n\ndef f_backward(d, x):\n    raise RuntimeError('not yet')\n", "not yet"),
-        ("class Odd:\n    def __init__(self, path):\n        open(path)\n    def forward(self, x):\n        return x, x\n    def backward(self, d, c):\n        return d\n", "Odd_example(rng)"),
+        ("class Odd:\n    def __init__(self, path):\n        path.open()\n    def forward(self, x):\n        return x, x\n    def backward(self, d, c):\n        return d\n", "Odd_example(rng)"),
         ("def f(x, zebra):\n    return x * zebra['stripes'], x\n\ndef f_backward(d, x):\n    return d\n", "f_example(rng)"),
     ],
 )  # fmt: skip

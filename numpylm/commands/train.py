@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     if args.resume:
-        train(resume_config(args.resume, file | flags), resume=args.resume)
+        train(resume_config(args.resume, file | flags), resume=args.resume, processes=True)
     else:
-        train(make_config(file, flags))
+        train(make_config(file, flags), processes=True)
     return 0
