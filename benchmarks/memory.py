@@ -38,9 +38,9 @@ def one(library: str, name: str) -> None:
 
     c, B = SHAPES[name]
     if library == "torch":
-        from torch_gpt import torch_step
+        from torch_gpt import TorchStep
 
-        make = torch_step
+        make = TorchStep
     else:
         keep_memory()
         make = NumpylmStep

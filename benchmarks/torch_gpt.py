@@ -16,7 +16,8 @@ class Attention(nn.Module):
     def __init__(self, c: GPTConfig) -> None:
         super().__init__()
         self.n_head = c.n_head
-        self.c_attn, self.c_proj = nn.Linear(c.n_embd, 3 * c.n_embd), nn.Linear(c.n_embd, c.n_embd)
+        self.c_attn = nn.Linear(c.n_embd, 3 * c.n_embd, c.bias)
+        self.c_proj = nn.Linear(c.n_embd, c.n_embd, c.bias)
 
     def forward(self, x):
         B, T, C = x.shape
@@ -28,9 +29,10 @@ class Attention(nn.Module):
 class Block(nn.Module):
     def __init__(self, c: GPTConfig) -> None:
         super().__init__()
-        self.ln_1, self.ln_2 = nn.LayerNorm(c.n_embd), nn.LayerNorm(c.n_embd)
+        self.ln_1, self.ln_2 = nn.LayerNorm(c.n_embd, bias=c.bias), nn.LayerNorm(c.n_embd, bias=c.bias)
         self.attn = Attention(c)
-        self.c_fc, self.c_proj = nn.Linear(c.n_embd, 4 * c.n_embd), nn.Linear(4 * c.n_embd, c.n_embd)
+        self.c_fc = nn.Linear(c.n_embd, 4 * c.n_embd, c.bias)
+        self.c_proj = nn.Linear(4 * c.n_embd, c.n_embd, c.bias)
 
     def forward(self, x):
         x = x + self.attn(self.ln_1(x))
@@ -42,7 +44,7 @@ class TorchGPT(nn.Module):
         super().__init__()
         self.wte, self.wpe = nn.Embedding(c.vocab_size, c.n_embd), nn.Embedding(c.block_size, c.n_embd)
         self.h = nn.ModuleList(Block(c) for _ in range(c.n_layer))
-        self.ln_f = nn.LayerNorm(c.n_embd)
+        self.ln_f = nn.LayerNorm(c.n_embd, bias=c.bias)
         for name, p in self.named_parameters():
             if p.ndim == 2:
                 std = 0.02 / math.sqrt(2 * c.n_layer) if name.endswith("c_proj.weight") else 0.02
@@ -58,22 +60,24 @@ class TorchGPT(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
 
 
-def torch_step(c: GPTConfig, compiled: bool = False):
-    """A function (ids, targets) -> loss that takes one step: forward, backward, clipping, AdamW."""
-    torch.manual_seed(0)
-    model = TorchGPT(c)
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
-    loss_of = torch.compile(model) if compiled else model
+class TorchStep:
+    """``step(ids, targets) -> loss`` takes one step: forward, backward, clipping, AdamW."""
 
-    def step(ids, targets) -> float:
-        optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(torch.from_numpy(ids), torch.from_numpy(targets))
+    def __init__(self, c: GPTConfig, compiled: bool = False) -> None:
+        torch.manual_seed(0)
+        self.model = TorchGPT(c)
+        matrices = [p for p in self.model.parameters() if p.ndim >= 2]
+        vectors = [p for p in self.model.parameters() if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
+        self.loss_of = torch.compile(self.model) if compiled else self.model
+
+    def __call__(self, ids, targets, lr: float = 1e-3) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss_of(torch.from_numpy(ids), torch.from_numpy(targets))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
         return float(loss.detach())
-
-    return step

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import torch
-from torch_gpt import torch_step
+from torch_gpt import TorchStep
 
 from numpylm import GPT, AdamW, DataParallel, GPTConfig, clip_grad_norm
 from numpylm.parallel import available_cores, keep_memory
@@ -63,9 +63,9 @@ def compare(name: str, pairs: int, compiled: bool, best: float) -> str:
     rng = np.random.default_rng(0)
     window = rng.integers(0, c.vocab_size, (B, c.block_size + 1))
     batch = np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
-    runs = {"numpylm": NumpylmStep(c), "eager": torch_step(c)}
+    runs = {"numpylm": NumpylmStep(c), "eager": TorchStep(c)}
     if compiled:
-        runs["compile"] = torch_step(c, compiled=True)
+        runs["compile"] = TorchStep(c, compiled=True)
     times: dict[str, list[float]] = {key: [] for key in runs}
     for step in runs.values():
         milliseconds(step, batch, 3)

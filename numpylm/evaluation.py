@@ -60,7 +60,7 @@ def evaluate(
     gpt : GPT
     tokens : int array (N,)
     batch_size : int, optional
-        Windows that are read at a time: a matter of speed and memory alone. Default: about 1,024 tokens.
+        Windows that are read at a time: a matter of speed and memory alone. Default: about 512 tokens.
     starts, counted, stride : optional
         As in `sequential_batches`.
     progress : bool

@@ -12,7 +12,7 @@ from numpylm.gpt import GPT
 from numpylm.module import Array
 
 LOGITS = 1 << 24  # how many are held at a time: 64 MB in float32
-READ = 1024  # tokens read at a time, if a window has not more: attention holds H T numbers for each of them
+READ = 512  # tokens read at a time, if a window has not more: attention holds H T numbers for each of them
 
 
 # ---------------------------------------------------------------------------------------- each token's

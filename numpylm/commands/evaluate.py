@@ -11,7 +11,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
     )
     parser.add_argument("--data", nargs="+", required=True, help="text files or folders")
-    parser.add_argument("--batch-size", type=int, help="windows at a time (default: what makes about 1,024 tokens)")
+    parser.add_argument("--batch-size", type=int, help="windows at a time (default: what makes about 512 tokens)")
     parser.add_argument("--block-size", type=int, help="tokens of a window (default: all that the model can read)")
     parser.add_argument("--loss-after", default="", help="score only what stands behind this text in each document")
     parser.add_argument(
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.checkpoint import load_model
     from numpylm.data import document_starts, encode_documents, fits_documents, read_documents
     from numpylm.evaluation import evaluate, source_nats
-    from numpylm.parallel import keep_memory
+    from numpylm.parallel import DataParallel, keep_memory
 
     if args.batch_size is not None and args.batch_size < 1:
         raise ValueError("--batch-size must be at least 1")
@@ -45,7 +45,10 @@ def run(args: argparse.Namespace) -> int:
     block_size = args.block_size or gpt.config.block_size
     aligned = fits_documents(tokens, block_size, tokenizer.end_id)
     starts = document_starts(tokens, tokenizer.end_id) if aligned else None
-    score = evaluate(gpt, tokens, args.batch_size, starts, args.block_size, counted, args.stride, progress=True)
+    workers = DataParallel(gpt)
+    score = evaluate(
+        gpt, tokens, args.batch_size, starts, args.block_size, counted, args.stride, progress=True, workers=workers
+    )
     n_bytes = sum(len(document.encode("utf-8")) for document in documents)
     if mark:
         n_bytes = answer_bytes(documents, mark)

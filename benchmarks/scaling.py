@@ -1,0 +1,234 @@
+"""How the cost of a training step grows with tokens, context, width, depth and vocabulary: measured, fitted, drawn.
+
+    pip install -e ".[bench]"
+    python benchmarks/scaling.py              about six minutes; needs 20 GB of memory for the largest models
+    python benchmarks/scaling.py --quick      the small half of it, one minute
+
+From one model, one size at a time is changed. Theory: 6 N + 6 L C T FLOPs a token (Kaplan et al. 2020,
+arXiv:2001.08361, section 2.1, with its 12 halved: of a causal map one half is needed), N the weights that multiply
+matrices (12 L C² + V C), at the speed of one large product of matrices. What is measured is fitted by a sum of terms,
+none of them negative: each term's unit cost then says what the theory leaves out. Writes scaling.svg beside this file.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+HEAD = 64  # channels of an attention head, in all models here
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model and batch. Heads have `HEAD` channels each."""
+
+    V: int = 512
+    T: int = 256
+    L: int = 4
+    C: int = 256
+    B: int = 8
+
+    @property
+    def tokens(self) -> int:
+        return self.B * self.T
+
+    @property
+    def parameters(self) -> int:
+        """Weights that multiply matrices; the position table and vectors are left out."""
+        return 12 * self.L * self.C**2 + self.V * self.C
+
+    @property
+    def flops(self) -> float:
+        """Of a step, as theory has it."""
+        return self.tokens * (6.0 * self.parameters + 6.0 * self.L * self.C * self.T)
+
+    def terms(self) -> dict[str, float]:
+        """What a step's time is fitted with: how many there are of each kind of work."""
+        return {
+            "FLOP of products with weights": 6.0 * self.parameters * self.tokens,
+            "FLOP of attention": 6.0 * self.L * self.C * self.T * self.tokens,
+            "activation (tokens L C)": float(self.tokens * self.L * self.C),
+            "logit (tokens V)": float(self.tokens * self.V),
+            "parameter": float(self.parameters),
+            "block": float(self.L),
+            "step": 1.0,
+        }
+
+    def memory_terms(self) -> dict[str, float]:
+        """What its memory is fitted with."""
+        return {
+            "parameter": float(self.parameters + self.T * self.C),
+            "activation (tokens L C)": float(self.tokens * self.L * self.C),
+            "attention weight (tokens L H T)": float(self.tokens * self.L * self.C // HEAD * self.T),
+            "logit (tokens V)": float(self.tokens * self.V),
+            "step": 1.0,
+        }
+
+
+def series(quick: bool) -> dict[str, tuple[str, list[Point]]]:
+    """For each size that is changed: the field of `Point` on the axis, and the points."""
+    end = 1 if quick else 0  # how much is left out at the large end, in steps
+    tokens = [2**k for k in range(9 - 2 * end)]  # B: 256 … 65,536 tokens
+    context = [2**k for k in range(5, 14 - 2 * end)]  # T, always 8,192 tokens
+    width = [2**k for k in range(6, 13 - 3 * end)]
+    depth = [2**k for k in range(8 - 2 * end)]
+    vocabulary = [2**k for k in range(6, 18 - 3 * end)]
+    return {
+        "tokens in a batch": ("tokens", [Point(B=B) for B in tokens]),
+        "context T, 8,192 tokens": ("T", [Point(T=T, B=8192 // T) for T in context]),
+        "width C": ("C", [Point(C=C) for C in width]),
+        "depth L": ("L", [Point(L=L) for L in depth]),
+        "vocabulary V": ("V", [Point(V=V) for V in vocabulary]),
+    }
+
+
+GPT2 = {  # the family of 2019, with batches that 24 GB hold
+    "GPT-2 124M": Point(50257, 1024, 12, 768, 2),
+    "GPT-2 355M": Point(50257, 1024, 24, 1024, 1),
+    "GPT-2 774M": Point(50257, 512, 36, 1280, 1),
+}
+
+
+def measure(point: Point, budget: float = 1.5) -> tuple[float, float]:
+    """(seconds a step, peak megabytes), in this process; as many steps as fit into ``budget`` seconds, at least one."""
+    from memory import private, resident
+
+    from numpylm import GPT, AdamW, DataParallel, GPTConfig, clip_grad_norm
+    from numpylm.module import Blank
+    from numpylm.parallel import keep_memory
+
+    keep_memory()
+    before = resident()
+    rng = np.random.default_rng(0)
+    gpt = GPT(GPTConfig(point.V, point.T, point.L, max(1, point.C // HEAD), point.C), Blank())
+    for p in gpt.parameters():
+        if p.data.ndim > 1:  # drawn in float32 and in place: a large model's weights twice would not fit
+            rng.standard_normal(p.shape, np.float32, p.data)
+            p.data *= 0.02
+    workers = DataParallel(gpt, processes=True)
+    optimizer = AdamW(gpt.parameters(), lr=1e-3)
+    window = rng.integers(0, point.V, (point.B, point.T + 1))
+    ids, targets = np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
+    times: list[float] = []
+    while len(times) < 2 or (sum(times) < budget and len(times) < 20):
+        start = time.perf_counter()
+        gpt.zero_grad()
+        workers.loss_and_grad(ids, targets)
+        clip_grad_norm(optimizer.parameters, 1.0)
+        optimizer.step()
+        times.append(time.perf_counter() - start)
+    used = len(workers.replicas) if point.B > 1 else 1
+    peak = resident() - before + sum(other.run(private) for other in workers.replicas[1:used])
+    return statistics.median(times[1:]), peak
+
+
+def measured(point: Point) -> tuple[float, float] | None:
+    """`measure` in a process of its own; None if it did not come back, which is how a lack of memory looks."""
+    command = [sys.executable, __file__, "--one", json.dumps(asdict(point))]
+    out = subprocess.run(command, capture_output=True, text=True)
+    return tuple(json.loads(out.stdout)) if out.returncode == 0 else None
+
+
+def fit(terms: list[dict[str, float]], values: list[float]) -> dict[str, float]:
+    """Cost of a unit of each term, none below zero, by least squares of the relative error."""
+    names = list(terms[0])
+    table = np.array([[term[name] / value for name in names] for term, value in zip(terms, values, strict=True)])
+    scale = table.max(axis=0)
+    kept = list(range(len(names)))
+    while True:  # a term whose best cost is negative is left out, the most negative first
+        costs = np.linalg.lstsq(table[:, kept] / scale[kept], np.ones(len(table)), rcond=None)[0]
+        if costs.min() >= 0:
+            return {names[i]: float(cost / scale[i]) for i, cost in zip(kept, costs, strict=True)}
+        del kept[int(costs.argmin())]
+
+
+def predicted(costs: dict[str, float], terms: dict[str, float]) -> float:
+    return sum(cost * terms[name] for name, cost in costs.items())
+
+
+def report(runs: dict[str, tuple[str, list[tuple[Point, float, float]]]], peak: float) -> dict[str, float]:
+    """Print the tables; returns the fitted costs of time."""
+    flat = [run for _, points in runs.values() for run in points]
+    costs = fit([p.terms() for p, _, _ in flat], [seconds for _, seconds, _ in flat])
+    memory = fit([p.memory_terms() for p, _, _ in flat], [mb for _, _, mb in flat])
+    heads = ("", "ms/step", "theory", "share", "fit", "error", "MB", "fit", "tokens/s")
+    print("{:26} {:>9} {:>9} {:>6} {:>9} {:>6} {:>7} {:>7} {:>9}".format(*heads))
+    for name, (axis, points) in runs.items():
+        print(name)
+        for p, seconds, mb in points:
+            theory, guess = p.flops / peak, predicted(costs, p.terms())
+            size = f"{getattr(p, axis):,}" if axis else f"{p.parameters / 1e6:.0f}M, {p.B} x {p.T}"
+            print(
+                f"  {size:24} {seconds * 1e3:9.1f} {theory * 1e3:9.1f} {theory / seconds:6.0%} {guess * 1e3:9.1f} "
+                f"{guess / seconds - 1:+6.0%} {mb:7,.0f} {predicted(memory, p.memory_terms()):7,.0f} "
+                f"{p.tokens / seconds:9,.0f}"
+            )
+    print("\na step's time is the sum of, by least squares:")
+    for name, cost in costs.items():
+        rate = f"{1 / cost / 1e9:,.0f} GFLOP/s" if "FLOP" in name else f"{cost * 1e9:,.1f} ns each"
+        print(f"  {name:34} {rate}")
+    print("its memory:")
+    for name, cost in memory.items():
+        print(f"  {name:34} " + (f"{cost:,.0f} MB" if name == "step" else f"{cost * 1e6:,.1f} bytes each"))
+    return costs
+
+
+def draw(runs: dict[str, tuple[str, list[tuple[Point, float, float]]]], costs: dict[str, float], peak: float) -> None:
+    """scaling.svg: a panel for each size; measured, fitted, and theory."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams |= {"svg.hashsalt": "numpylm", "font.size": 9}
+    figure, panels = pyplot.subplots(2, 3, figsize=(11, 6.5), layout="constrained")
+    for panel, (name, (axis, points)) in zip(panels.flat, runs.items(), strict=True):
+        xs = [getattr(p, axis) if axis else p.parameters for p, _, _ in points]
+        panel.loglog(xs, [s for _, s, _ in points], "o", color="#e0762f", label="measured")
+        panel.loglog(xs, [predicted(costs, p.terms()) for p, _, _ in points], "-", color="#3b82c4", label="fitted")
+        panel.loglog(xs, [p.flops / peak for p, _, _ in points], "--", color="#888888", label="theory")
+        panel.set_xlabel(name if axis else "parameters of GPT-2's family")
+        panel.set_ylabel("seconds a step")
+        panel.grid(alpha=0.3)
+    panels.flat[0].legend()
+    figure.savefig(HERE / "scaling.svg", metadata={"Date": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="only small sizes; nothing is drawn")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure(Point(**json.loads(args.one)))))
+        return
+    from numpylm.parallel import available_cores
+    from numpylm.profiling import matmul_peak
+
+    peak = matmul_peak()
+    print(f"{available_cores()} cores, NumPy {np.__version__}; products of matrices run at {peak / 1e9:.0f} GFLOP/s")
+    print("from V=512 T=256 L=4 C=256 B=8, heads of 64 channels, one size at a time:\n")
+    wanted = series(args.quick) | ({} if args.quick else {"GPT-2's family": ("", list(GPT2.values()))})
+    runs: dict[str, tuple[str, list[tuple[Point, float, float]]]] = {}
+    known: dict[Point, tuple[float, float] | None] = {}
+    for name, (axis, points) in wanted.items():
+        for point in points:
+            if point not in known:
+                known[point] = measured(point)
+                if known[point] is None:
+                    print(f"left out, not enough memory: {point}")
+        runs[name] = axis, [(p, *known[p]) for p in points if known[p]]
+    costs = report(runs, peak)
+    if not args.quick:
+        draw(runs, costs, peak)
+
+
+if __name__ == "__main__":
+    main()
