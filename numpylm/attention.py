@@ -46,22 +46,24 @@ def scaled_dot_product_attention(
 
     Notes
     -----
-    S = Q Kᵀ / √D,  P = softmax(S),  O = P V. Backwards, one product at a time:
+    Z = Q Kᵀ / √D,  P = softmax(Z),  O = P V. A product Y = X W has dX = dY Wᵀ and dW = Xᵀ dY (see `Linear`), so
+    backwards, one product at a time:
 
-        dV = Pᵀ dO                       (the P that multiplied V: after dropout)
-        dP = dO Vᵀ                       (then back through dropout)
-        dS = P · (dP - Σ_s dP · P)       (softmax; 0 where P = 0, so a mask needs no second look)
-        dQ = dS K / √D
-        dK = dSᵀ Q / √D
+        dV = Pᵀ dO                         (the P that multiplied V: after dropout)
+        dP = dO Vᵀ                         (then back through dropout)
+        dZ = P · (dP - Σ_s (dP · P))       (softmax; 0 where P = 0, so a mask needs no second look)
+        dQ = dZ K / √D
+        dK = dZᵀ Q / √D
     """
     if mask is not None and mask.dtype != np.bool_:
         raise ValueError(f"attention: the mask must be boolean (True = may attend), got {mask.dtype}")
     scale = 1 / math.sqrt(q.shape[-1])
-    scores = (q * scale) @ k.swapaxes(-1, -2)  # (B, H, T, S)
+    scores = (q * scale) @ k.swapaxes(-1, -2)  # (B, H, T, S); q has fewer numbers to scale than the scores
+    # The mask is added, since a sum broadcasts: exp(-inf) = 0.
     if mask is not None:
         scores += np.where(mask, 0, -np.inf).astype(scores.dtype)
     p, softmax_cache = softmax(scores)  # (B, H, T, S)
-    dropped, dropout_cache = (p, None) if rng is None else Dropout(dropout_p).forward(p, rng)
+    dropped, dropout_cache = Dropout(dropout_p).forward(p, rng)  # (B, H, T, S), what dropout leaves of p
     out = dropped @ v  # (B, H, T, D)
     return out, (q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
 
@@ -78,7 +80,10 @@ def scaled_dot_product_attention_backward(dout: Array, cache: Cache) -> tuple[Ar
 
 
 def causal_mask(T: int, S: int) -> Array:
-    """Bool (T, S): query t, the last T of S positions, may attend to every key up to its own position."""
+    """Bool (T, S): the queries are the last T of S positions, and each may attend to every key up to its own.
+
+    For T = 2 and S = 4: [[1, 1, 1, 0], [1, 1, 1, 1]].
+    """
     return np.tri(T, S, S - T, dtype=bool)
 
 
@@ -91,18 +96,19 @@ def causal_attention(
     rng: np.random.Generator | None = None,
     rows: int = 64,
 ) -> tuple[Array, Cache]:
-    """Attention in which no query sees a later key, without computing what the mask would throw away.
+    """Attention in which no query sees a later key, without most of what the mask would throw away.
 
-    Half of a causal map is zeros. So the queries are taken ``rows`` at a time, and each such block is compared
-    only with the keys up to its own end. The result is that of `scaled_dot_product_attention`, up to rounding.
+    It gives what `scaled_dot_product_attention` gives with a `causal_mask`, sooner; a first reading can go on with
+    `split_heads`. Half of a causal map is zeros. So the queries are taken ``rows`` at a time, and each such block is
+    compared only with the keys up to its own end. (With dropout, each block draws a mask of its own.)
 
     Parameters
     ----------
     q : array (B, H, T, D)
         The last T of S positions.
     k, v : array (B, H, S, D)
-    mask : bool array, broadcast to (B, H, T, S), or None
-        `causal_mask`, or less. None only if all S keys may be seen: for one query, the last position's.
+    mask : bool array (..., T, S), broadcast to (B, H, T, S), or None
+        `causal_mask`, or one that forbids more. None only for T = 1: the last position may see all keys.
     dropout_p, rng
         As in `scaled_dot_product_attention`.
     rows : int
@@ -113,35 +119,36 @@ def causal_attention(
     out : array (B, H, T, D)
     cache : list of a cache for each block
     """
-    T, before = q.shape[2], k.shape[2] - q.shape[2]
+    T, before = q.shape[2], k.shape[2] - q.shape[2]  # queries; keys of positions before the first of them
     if rows >= T:  # a single block: all of it
         out, cache = scaled_dot_product_attention(q, k, v, mask, dropout_p, rng)
         return out, [cache]
     out, caches = np.empty_like(q), []
     for start in range(0, T, rows):
         end = min(start + rows, T)
-        S = before + end  # keys up to the block's last query
-        block_mask = None if mask is None else mask[..., start:end, :S]
+        seen = before + end  # keys up to the block's last query
+        block_mask = None if mask is None else mask[..., start:end, :seen]
         out[:, :, start:end], cache = scaled_dot_product_attention(
-            q[:, :, start:end], k[:, :, :S], v[:, :, :S], block_mask, dropout_p, rng
+            q[:, :, start:end], k[:, :, :seen], v[:, :, :seen], block_mask, dropout_p, rng
         )
         caches.append(cache)
     return out, caches
 
 
 def causal_attention_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Gradient of `causal_attention`: a key serves all blocks after it, so its gradients are summed."""
+    """Gradient of `causal_attention`: a key serves its own block and all later ones, so its gradients are summed."""
     if len(cache) == 1:
         return scaled_dot_product_attention_backward(dout, cache[0])
     _, k, v, *_ = cache[-1]  # the last block saw every key
     dq, dk, dv = np.empty_like(dout), np.zeros_like(k), np.zeros_like(v)
     end = 0
     for block_cache in cache:
-        rows, S = block_cache[0].shape[2], block_cache[1].shape[2]
-        start, end = end, end + rows
-        dq[:, :, start:end], *dkv = scaled_dot_product_attention_backward(dout[:, :, start:end], block_cache)
-        dk[:, :, :S] += dkv[0]
-        dv[:, :, :S] += dkv[1]
+        block_q, block_k, *_ = block_cache
+        start, end, seen = end, end + block_q.shape[2], block_k.shape[2]
+        block_dq, block_dk, block_dv = scaled_dot_product_attention_backward(dout[:, :, start:end], block_cache)
+        dq[:, :, start:end] = block_dq
+        dk[:, :, :seen] += block_dk
+        dv[:, :, :seen] += block_dv
     return dq, dk, dv
 
 
@@ -152,7 +159,7 @@ def split_heads(x: Array, n_head: int) -> Array:
 
 
 def merge_heads(x: Array) -> Array:
-    """(B, H, T, D) -> (B, T, C), the inverse of `split_heads`. The heads must be swapped back *first*."""
+    """(B, H, T, D) -> (B, T, C), the inverse of `split_heads`. Swapped back *first*, or heads and time would mix."""
     B, H, T, D = x.shape
     return x.swapaxes(1, 2).reshape(B, T, H * D)
 
@@ -162,20 +169,20 @@ class KVCache:
 
     Position t attends to the keys and values of positions 0…t, which depend on nothing after them: once made,
     they stay. So a text that grows by a token needs the layer's work for that token alone. The memory for the
-    whole window is taken once; a new token is written into it, and nothing is copied.
+    whole window is taken once; a new token is written into it, and the old ones are not copied.
 
     Parameters
     ----------
-    shape : (B, H, S, D)
-        S is the most positions that fit.
+    shape : (B, H, M, D)
+        M is the most positions that fit.
     dtype : dtype
     padding : int array (B,), optional
-        How many positions at the left of each row are fillings, because texts of a batch differ in length.
+        How many positions at the left of each row are padding, because texts of a batch differ in length.
 
     Attributes
     ----------
     length : int
-        Positions read so far, fillings included.
+        Positions read so far, padding included.
     """
 
     def __init__(self, shape: tuple[int, int, int, int], dtype: DTypeLike, padding: Array | None = None) -> None:
@@ -185,14 +192,22 @@ class KVCache:
         self.padding = padding
 
     def append(self, k: Array, v: Array) -> tuple[Array, Array]:
-        """Take k, v (B, H, T, D) of T new positions; return those of all S so far: views (B, H, S, D)."""
-        start, self.length = self.length, self.length + k.shape[2]
+        """Take k, v (B, H, T, D) of T new positions; return those of all S so far: views (B, H, S, D).
+
+        Raises ValueError if they do not fit.
+        """
+        start, end = self.length, self.length + k.shape[2]
+        if end > self.k.shape[2]:
+            raise ValueError(
+                f"KVCache has room for {self.k.shape[2]} positions: {end - start} do not fit after {start}"
+            )
+        self.length = end
         self.k[:, :, start : self.length] = k
         self.v[:, :, start : self.length] = v
         return self.k[:, :, : self.length], self.v[:, :, : self.length]
 
     def mask(self, T: int) -> Array | None:
-        """Which of all S positions the last T may attend to: bool, broadcast to (B, H, T, S); None for all."""
+        """Which of all S positions the last T, just appended, may attend to: bool (..., T, S); None for all."""
         S = self.length
         if self.padding is not None:
             return causal_mask(T, S) & (np.arange(S) >= self.padding[:, None, None, None])  # (B, 1, T, S)
@@ -200,7 +215,7 @@ class KVCache:
 
 
 class CausalSelfAttention(Module):
-    """Multi-head self-attention in which no position sees a later one (Vaswani et al. 2017, section 3.2.2).
+    """Multi-head self-attention in which no position sees a later one (Vaswani et al. 2017, sections 3.2.2, 3.2.3).
 
     Parameters
     ----------
@@ -209,7 +224,7 @@ class CausalSelfAttention(Module):
     n_head : int
         H; must divide C.
     dropout : float
-        On the attention weights. The block drops out the residual itself.
+        On the attention weights. What this layer gives, `Block` puts through dropout, too.
     bias : bool
     proj_std : float
         Initial standard deviation of the output projection; `GPT` makes it smaller with depth.
@@ -219,7 +234,7 @@ class CausalSelfAttention(Module):
     Attributes
     ----------
     c_attn : Linear (C, 3C)
-        Q, K and V in one product: columns 0…C-1 make Q, C…2C-1 make K, the rest V.
+        Q, K and V in one product: columns 0…C-1 make Q, C…2C-1 make K, the rest V. The names are GPT-2's.
     c_proj : Linear (C, C)
     """
 
@@ -236,7 +251,7 @@ class CausalSelfAttention(Module):
     ) -> None:
         if n_head < 1 or n_embd % n_head:
             raise ValueError(
-                f"n_head must divide n_embd, so that each head has as many channels: got {n_embd=}, {n_head=}"
+                f"n_head must divide n_embd, so that all heads have equally many channels: got {n_embd=}, {n_head=}"
             )
         self.n_head = n_head
         self.dropout = dropout
@@ -253,7 +268,7 @@ class CausalSelfAttention(Module):
         """
         T, H = x.shape[1], self.n_head
         qkv, c_attn_cache = self.c_attn.forward(x)  # (B, T, 3C)
-        heads = split_heads(qkv, 3 * H)  # (B, 3H, T, D)
+        heads = split_heads(qkv, 3 * H)  # (B, 3H, T, D): H heads of Q, then those of K and of V
         q, k, v = heads[:, :H], heads[:, H : 2 * H], heads[:, 2 * H :]  # (B, H, T, D) each
         if past is not None:
             k, v = past.append(k, v)  # (B, H, S, D)
@@ -264,6 +279,7 @@ class CausalSelfAttention(Module):
 
     def backward(self, dy: Array, cache: Cache) -> Array:
         """dy (B, T, C) -> dx (B, T, C); adds to the projections' gradients."""
+        # Splitting and merging move numbers without changing them: backwards they are moved to where they came from.
         c_attn_cache, attention_cache, c_proj_cache = cache
         dout = split_heads(self.c_proj.backward(dy, c_proj_cache), self.n_head)  # (B, H, T, D)
         dq, dk, dv = causal_attention_backward(dout, attention_cache)

@@ -41,7 +41,7 @@ def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:
 
         dx_j = Σ_i g_i p_i (δ_ij - p_j) = p_j (g_j - Σ_i g_i p_i).
     """
-    limits = np.finfo(x.dtype)
+    limits = np.finfo(x.dtype)  # min: the lowest finite number; tiny: the smallest above 0 with all its digits
     p = x - x.max(axis=axis, keepdims=True, initial=limits.min)
     np.exp(p, out=p)
     p /= np.maximum(p.sum(axis=axis, keepdims=True), limits.tiny)

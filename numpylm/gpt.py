@@ -65,7 +65,7 @@ class GPTConfig:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         if self.n_embd % self.n_head:
             raise ValueError(
-                f"n_head must divide n_embd, so that each head has as many channels: "
+                f"n_head must divide n_embd, so that all heads have equally many channels: "
                 f"got n_embd={self.n_embd}, n_head={self.n_head}"
             )
         if not 0 <= self.dropout < 1:

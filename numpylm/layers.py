@@ -1,7 +1,8 @@
 """Linear, Embedding, LayerNorm, Dropout: the layers that everything else is built from.
 
-Each is an object that owns its parameters; see `numpylm.module` for the one shape that they share. The
-gradients are derived in each docstring's Notes; ``dy`` is short for dL/dy.
+Each is an object that owns its parameters; see `numpylm.module` for the two methods that all of them have. The
+gradients are derived in each docstring's Notes; ``dy`` is short for dL/dy, and · between arrays is the
+elementwise product.
 """
 
 import numpy as np
@@ -19,7 +20,7 @@ class Linear(Module):
     bias : bool
         Whether to add b.
     std : float
-        Standard deviation of the initial weights; the bias starts at zero (GPT-2 uses 0.02).
+        Standard deviation of the initial weights, 0.02 in GPT-2; the bias starts at zero.
     rng : numpy.random.Generator, optional
     dtype : dtype
 
@@ -32,7 +33,7 @@ class Linear(Module):
     Notes
     -----
     With the leading axes flattened to N rows, y_nj = Σ_i x_ni W_ij + b_j. Each partial derivative is a single
-    factor of that sum, so
+    factor of that sum, as ∂y_nj/∂W_ij = x_ni; the chain rule adds up over all y that a variable reaches:
 
         dx_ni = Σ_j dy_nj W_ij    dx = dy Wᵀ
         dW_ij = Σ_n x_ni dy_nj    dW = xᵀ dy
@@ -67,7 +68,7 @@ class Linear(Module):
         x = cache
         n_in, n_out = self.weight.shape
         dy2 = dy.reshape(-1, n_out)  # (N, out)
-        if not self.weight.frozen:
+        if not self.weight.frozen:  # spares the product; for vectors there is nothing to spare
             self.weight.grad += x.reshape(-1, n_in).T @ dy2  # (in, N) @ (N, out)
         if self.bias is not None and not self.bias.frozen:
             self.bias.grad += dy2.sum(axis=0)
@@ -117,7 +118,7 @@ class Embedding(Module):
         if ids.dtype.kind not in "iu":
             raise ValueError(f"Embedding expects integer ids, got {ids.dtype}")
         V = self.weight.shape[0]
-        if ids.min(initial=0) < 0 or ids.max(initial=0) >= V:
+        if ids.min(initial=0) < 0 or ids.max(initial=0) >= V:  # initial: there may be no ids at all
             bad = ids[(ids < 0) | (ids >= V)].flat[0]
             raise ValueError(f"Embedding has {V} rows: ids must lie in [0, {V}), got {bad}")
         return self.weight.data[ids], ids
@@ -125,10 +126,11 @@ class Embedding(Module):
     def backward(self, dy: Array, cache: Cache) -> None:
         """dy (..., C); adds to weight.grad. There is no gradient for ids."""
         ids = cache.reshape(-1)
-        dy = dy.reshape(len(ids), -1)
         if not len(ids):
             return
-        # Sort equal ids next to each other, then sum each run: four times as fast as np.add.at.
+        dy = dy.reshape(len(ids), -1)  # (N, C)
+        # Equal ids are sorted next to each other, and the rows of each run are summed. For sorted ids 2 2 5 the runs
+        # start at 0 and 2. Then each id comes once, so += is safe. (np.add.at alone would do, and takes longer.)
         order = np.argsort(ids, kind="stable")
         sorted_ids = ids[order]
         starts = np.flatnonzero(np.r_[True, sorted_ids[1:] != sorted_ids[:-1]])
@@ -163,13 +165,15 @@ class LayerNorm(Module):
     -----
     Write r = 1/√(σ² + ε) and g = dy · γ, the gradient that arrives at x̂. For one row of C features,
 
-        ∂x̂_i/∂x_j = r (δ_ij - 1/C) - r x̂_i x̂_j / C,      since ∂σ²/∂x_j = 2 (x_j - μ) / C.
+        ∂σ²/∂x_j  = 2 (x_j - μ) / C           (μ's own share vanishes: Σ (x_i - μ) = 0)
+        ∂r/∂x_j   = -½ r³ ∂σ²/∂x_j = -r² x̂_j / C
+        ∂x̂_i/∂x_j = r (δ_ij - 1/C) + (x_i - μ) ∂r/∂x_j = r (δ_ij - 1/C - x̂_i x̂_j / C).
 
     Multiplying by g_i and summing over i:
 
         dx = r (g - mean(g) - x̂ · mean(g · x̂)).
 
-    The two means take out of g what LayerNorm makes impossible: shifting and stretching the row. The gain
+    The two means take out of g what LayerNorm makes impossible: shifting and (but for ε) stretching the row. The gain
     belongs *inside* them, in g. Summed over all rows n: dγ = Σ dy_n · x̂_n and dβ = Σ dy_n.
     """
 
@@ -182,6 +186,7 @@ class LayerNorm(Module):
         """x (..., C) -> y (..., C)."""
         C = self.weight.shape[0]
         check_last_axis(self, x, C)
+        # sum / C and vecdot are mean(x) and (centred * centred).sum(-1), with less overhead and without a temporary.
         centred = x - x.sum(axis=-1, keepdims=True) / C
         variance = np.vecdot(centred, centred)[..., None] / C  # (..., 1)
         rstd = 1 / np.sqrt(variance + self.eps)  # (..., 1)
@@ -196,6 +201,7 @@ class LayerNorm(Module):
         xhat, rstd = cache
         C = xhat.shape[-1]
         rows = dy.reshape(-1, C)  # (N, C)
+        # einsum: (rows * x̂).sum(axis=0) without the product in memory
         self.weight.grad += np.einsum("nc,nc->c", rows, xhat.reshape(-1, C))
         if self.bias is not None:
             self.bias.grad += rows.sum(axis=0)
@@ -209,8 +215,9 @@ class LayerNorm(Module):
 
 
 class Dropout(Module):
-    """Inverted dropout (Srivastava et al. 2014, JMLR 15, section 4): y = x · m / (1 - p), m ~ Bernoulli(1 - p).
+    """Inverted dropout: y = x · m / (1 - p), m ~ Bernoulli(1 - p) (Srivastava et al. 2014, JMLR 15, section 4).
 
+    There, p is the probability of keeping, and it is evaluation that scales; here training does.
     There is no training flag: dropout happens when, and only when, the forward is given an ``rng``. The
     division keeps the mean of y at x, so evaluation needs no correction.
 
@@ -235,7 +242,7 @@ class Dropout(Module):
         if rng is None or self.p == 0:
             return x, None
         keep = rng.random(x.shape, dtype=np.float32) >= self.p
-        mask = keep * x.dtype.type(1 / (1 - self.p))
+        mask = keep * x.dtype.type(1 / (1 - self.p))  # m / (1 - p); bool times a Python float would be float64
         return x * mask, mask
 
     def backward(self, dy: Array, cache: Cache) -> Array:

@@ -50,7 +50,7 @@ class Parameter:
         return self._grad
 
     @grad.setter
-    def grad(self, value: Array) -> None:
+    def grad(self, value: Array) -> None:  # ``p.grad += g`` ends by assigning
         self._grad = value
 
     def zero_grad(self) -> None:
@@ -80,7 +80,8 @@ def named_parameters(obj: object, prefix: str = "") -> Iterator[tuple[str, Param
     A name is the path of attributes that leads to the parameter, with list positions as numbers:
     ``h.0.attn.c_attn.weight``. A parameter that can be reached by two paths has the first path's name.
 
-    Works on any object, so layers that students write need no base class.
+    Lists, tuples, and all objects with a forward and a backward are walked through, so layers that students write
+    need no base class.
     """
     seen: set[int] = set()
 

@@ -9,7 +9,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from numpylm.functional import IGNORE_INDEX
 from numpylm.gpt import GPT
 from numpylm.module import Array, Parameter
-from numpylm.remote import RemoteReplica, SharedWeights
+from numpylm.remote import RemoteReplica, SharedWeights, room_to_share
 
 
 def keep_memory() -> bool:
@@ -102,15 +102,16 @@ class DataParallel:
         Default: one for each core; one alone where NumPy's BLAS cannot be told to use a single thread, since
         workers that each start threads get into each other's way.
     processes : bool
-        Whether workers are processes instead of threads (`numpylm.remote`): the same numbers to the bit, sooner,
-        for a start of half a second and 50 MB each. They end with this object. A script that asks for them must
-        keep its own work under ``if __name__ == "__main__"``, as for all of Python's multiprocessing.
+        Whether workers are processes instead of threads (`numpylm.remote`): the same numbers, sooner, for a
+        start of a quarter of a second and 25 MB each. They end with this object. A script that asks for them
+        must keep its own work under ``if __name__ == "__main__"``, as for all of Python's multiprocessing. Where
+        there is no room for shared memory, they are threads.
 
     Notes
     -----
     Threads work because NumPy releases Python's lock (the GIL) while it computes. A step of 0.8 million
-    parameters on 12 x 64 tokens and two cores takes 37 ms with threads, 31 with processes; one of 10.6 million
-    on 8 x 256 tokens 728 and 706.
+    parameters on 12 x 64 tokens and two cores takes 39 ms with threads, 34 with processes; one of 0.9 million on
+    16 x 128 tokens 102 and 92.
     """
 
     def __init__(self, gpt: GPT, workers: int | None = None, processes: bool = False) -> None:
@@ -119,7 +120,9 @@ class DataParallel:
         if workers is None:
             workers = available_cores() if _openblas() else 1
         self.gpt = gpt
-        self.weights = SharedWeights(gpt) if processes and workers > 1 else None
+        self.parameters = [(p, p.frozen) for p in gpt.parameters()]
+        size = workers * sum(p.data.nbytes for p, _ in self.parameters)  # weights, and a gradient for each process
+        self.weights = SharedWeights(gpt) if processes and workers > 1 and room_to_share(size) else None
         self.replicas: list[Any] = [gpt]
         for _ in range(workers - 1):
             self.replicas.append(RemoteReplica(gpt, self.weights, _begin) if self.weights else replica(gpt))
@@ -146,26 +149,47 @@ class DataParallel:
         return own + sum(others)
 
     def map(self, function: Callable[..., Any], parts: Iterable[tuple]) -> Iterator[Any]:
-        """Yield ``function(gpt, *part)`` for each part, in order; workers share the parts."""
+        """Yield ``function(gpt, *part)`` for each part, in order; workers share the parts.
+
+        For processes, a function of a module, and one that does not need the model's tokenizer.
+        """
         parts = iter(parts)
         while some := list(itertools.islice(parts, len(self.replicas))):
             yield from self._at_once([function] * len(some), some)
 
     def _at_once(self, functions: list[Callable[..., Any]], parts: list[tuple]) -> list[Any]:
         """Each worker's function on its part, on one core each."""
-        if self.weights:
-            self.weights.keep()
 
         def work(worker: Any, function: Callable[..., Any], part: tuple) -> Any:
             remote = isinstance(worker, RemoteReplica)
             return worker.run(function, *part) if remote else function(worker, *part)
 
+        self._follow()
+        running: list[Future] = []
         before = set_blas_threads(1)
         try:
-            return list(self.pool.map(work, self.replicas, functions, parts))
+            for job in zip(self.replicas, functions, parts, strict=False):
+                running.append(self.pool.submit(work, *job))
+            return [job.result() for job in running]
         finally:
+            wait(running)  # also after an error or Ctrl-C: nobody may still add to gradients when the next batch comes
             if before is not None:
                 set_blas_threads(before)
+
+    def _follow(self) -> None:
+        """Let all workers have the model's weights, wherever these lie now."""
+        parameters = self.gpt.parameters()
+        if [(p, p.frozen) for p in parameters] != self.parameters:
+            raise ValueError(
+                "the model has other parameters, or other frozen ones, than when its workers were made: make a new "
+                "DataParallel for the changed model"
+            )
+        if self.weights:
+            self.weights.keep()
+            return
+        for other in self.replicas[1:]:
+            for p, q in zip(parameters, other.parameters(), strict=True):
+                q.data = p.data
 
 
 def _add_grad(gpt: GPT, *part: Any) -> float:

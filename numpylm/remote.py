@@ -8,9 +8,17 @@ are the same memory, and the gradients are read where the other process wrote th
 
 import copy
 import multiprocessing
+import pickle
+import shutil
 import signal
-from collections.abc import Callable, Sequence
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +26,25 @@ import numpy as np
 from numpylm.module import Array, Module, Parameter
 
 SPAWN = multiprocessing.get_context("spawn")  # the only way that is safe beside threads, and the same everywhere
-ALIGNMENT = 64  # bytes of a cache line
+ALIGNMENT = 64  # bytes; arrays begin at multiples of it from the beginning of their block
+SMALL = 2**26  # bytes
+
+
+class WorkerError(RuntimeError):
+    """A worker process is not there any more; the message says what to do."""
+
+
+# ---------------------------------------------------------------------------------------- shared memory
+
+
+def room_to_share(size: int) -> bool:
+    """Whether so many bytes that processes share stay in memory here.
+
+    Linux keeps them under /dev/shm, which in a container often has 64 MB; what does not fit there goes to a file, as
+    everything does on macOS. Small files stay in memory; large ones are written to disk, again and again.
+    """
+    shm = Path("/dev/shm")
+    return size < SMALL or sys.platform == "win32" or (shm.is_dir() and shutil.disk_usage(shm).free > size)
 
 
 class SharedArrays:
@@ -39,7 +65,7 @@ class SharedArrays:
 
 
 class SharedWeights:
-    """A model's parameters, moved into shared memory. For the model itself nothing changes."""
+    """A model's parameters, moved into shared memory: their ``.data`` are views of it from now on."""
 
     def __init__(self, model: Module) -> None:
         self.parameters = model.parameters()
@@ -51,8 +77,16 @@ class SharedWeights:
         """Move in what has been put in its place since, such as weights that were loaded."""
         for p, shared in zip(self.parameters, self.arrays, strict=True):
             if p.data is not shared:
+                if (p.shape, p.dtype) != (shared.shape, shared.dtype):
+                    raise ValueError(
+                        f"a parameter of {shared.shape} {shared.dtype} has become one of {p.shape} {p.dtype}: make a "
+                        f"new DataParallel for the changed model"
+                    )
                 shared[...] = p.data
                 p.data = shared
+
+
+# --------------------------------------------------------------------------------------- this process
 
 
 class RemoteReplica:
@@ -74,35 +108,34 @@ class RemoteReplica:
     """
 
     def __init__(self, model: Module, weights: SharedWeights, setup: Callable[[], object]) -> None:
+        try:
+            hollow = pickle.dumps(_hollow(model))
+        except Exception as error:  # pickle raises all kinds
+            raise ValueError(
+                f"this model cannot be sent to another process ({error}): let threads share the batch, or define its "
+                f"layers in a module of their own"
+            ) from None
         trained = [i for i, p in enumerate(weights.parameters) if not p.frozen]
         gradients = SharedArrays([weights.parameters[i].data for i in trained])
         self.parameters = []
         for i, grad in zip(trained, gradients.arrays(), strict=True):
             self.parameters.append(Parameter(weights.arrays[i]))
             self.parameters[-1].grad = grad
+        self.turn = threading.Lock()  # a question and its answer belong together
         self.connection, theirs = SPAWN.Pipe()
-        given = (theirs, _hollow(model), weights.memory, gradients, trained, setup)
+        given = (theirs, weights.memory, gradients, trained, setup)
         self.process = SPAWN.Process(target=_serve, args=given, daemon=True)
-        try:
+        with _no_interrupt():
             self.process.start()
-        except (AttributeError, TypeError, ValueError, ImportError) as error:  # what pickle raises; all kinds of it
-            raise ValueError(
-                f"this model cannot be sent to another process ({error}): let threads share the batch, or define its "
-                f"layers in a module of their own"
-            ) from None
         theirs.close()
+        with self._alive():  # not as an argument: one who dies before reading a large one would be waited for, forever
+            self.connection.send_bytes(hollow)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(replica, *args)`` in that process; what it raises is raised here."""
-        try:
+        with self.turn, self._alive():
             self.connection.send((function, args))
             error, result = self.connection.recv()
-        except (EOFError, OSError):
-            self.process.join(1)
-            raise RuntimeError(
-                f"a worker process ended (exit code {self.process.exitcode}); if memory ran out, take a smaller "
-                f"--batch-size, or --recompute"
-            ) from None
         if error is not None:
             raise error
         return result
@@ -110,6 +143,17 @@ class RemoteReplica:
     def trainable_parameters(self) -> list[Parameter]:
         """As the model's own, with that process's gradients."""
         return self.parameters
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        """One clear error if the process has ended."""
+        try:
+            yield
+        except (EOFError, OSError):
+            self.process.join(1)
+            code = self.process.exitcode
+            hint = "memory ran out? A smaller batch or recompute takes less" if code == -9 else "what it said is above"
+            raise WorkerError(f"a worker process ended (exit code {code}): {hint}") from None
 
 
 def _hollow(model: Module) -> Module:
@@ -122,28 +166,67 @@ def _hollow(model: Module) -> Module:
     return copy.deepcopy(model, memo)
 
 
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C waits for the end of this; processes that are started here never hear of it (not on Windows)."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # a process of Python's own; its start would let signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# ----------------------------------------------------------------------------------- the other process
+
+
 def _serve(
     connection: Connection,
-    model: Module,
     weights: SharedArrays,
     gradients: SharedArrays,
     trained: list[int],
     setup: Callable[[], object],
 ) -> None:
-    """What the other process does: answer until nobody asks any more."""
+    """Take a model and answer questions about it until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was started by hand
-    setup()
-    parameters = model.parameters()
-    for p, data in zip(parameters, weights.arrays(), strict=True):
-        p.data = data
-    for i, grad in zip(trained, gradients.arrays(), strict=True):
-        parameters[i].grad = grad
-    while True:
+    try:
+        model, failure = None, None
         try:
+            model = _filled(connection.recv(), weights.arrays(), gradients.arrays(), trained)
+            setup()
+        except Exception as error:  # such as a class that cannot be imported here; told when something is asked
+            failure = error
+        while True:
             function, args = connection.recv()
-        except EOFError:
-            return
-        try:
-            connection.send((None, function(model, *args)))
-        except Exception as error:
-            connection.send((error, None))
+            try:
+                if failure is not None:
+                    raise failure
+                answer = pickle.dumps((None, function(model, *args)))
+            except Exception as error:
+                answer = pickle.dumps((_portable(error), None))
+            connection.send_bytes(answer)
+    except (EOFError, OSError):
+        return  # the other side is gone
+
+
+def _filled(model: Module, weights: list[Array], gradients: list[Array], trained: list[int]) -> Module:
+    """A hollow model whose parameters lie in shared memory."""
+    parameters = model.parameters()
+    for p, data in zip(parameters, weights, strict=True):
+        p.data = data
+    for i, grad in zip(trained, gradients, strict=True):
+        parameters[i].grad = grad
+    return model
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or one that says the same, as it can be sent; with the place where it was raised."""
+    error.add_note("in a worker process:\n" + "".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

@@ -1,12 +1,18 @@
 """Workers change nothing but the order of sums."""
 
 import gc
+import subprocess
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from numpylm import GPT, DataParallel, GPTConfig
+from numpylm.lora import add_lora
 from numpylm.parallel import replica, set_blas_threads
+from numpylm.remote import WorkerError
 
 
 def make(seed=0, dropout=0.0):
@@ -55,6 +61,50 @@ def test_blas_threads_are_given_back():
 def test_no_workers_are_refused():
     with pytest.raises(ValueError, match="at least 1"):
         DataParallel(make(), 0)
+
+
+def test_threads_follow_weights_that_are_put_in_the_place_of_others():
+    gpt, ids = make(), np.random.default_rng(1).integers(0, 11, (4, 8))
+    parallel = DataParallel(gpt, 2)
+    gpt.load_state_dict({name: value + 0.5 for name, value in gpt.state_dict().items()}, assign=True)
+    assert parallel.loss_and_grad(ids, ids) == pytest.approx(gpt.loss(ids, ids), rel=1e-12)
+
+
+@pytest.mark.parametrize("change", [lambda gpt: gpt.freeze(1), lambda gpt: add_lora(gpt, 2), lambda gpt: gpt.h.pop()])
+def test_a_model_that_is_changed_needs_new_workers(change):
+    gpt, ids = make(), np.ones((4, 8), int)
+    parallel = DataParallel(gpt, 2)
+    change(gpt)
+    with pytest.raises(ValueError, match="make a new DataParallel"):
+        parallel.loss_and_grad(ids, ids)
+
+
+def test_nobody_works_on_after_an_interrupt(monkeypatch):
+    """Ctrl-C in the middle of a step, and then another step: as when a notebook's cell is stopped and run again."""
+    gpt, ids = make(), np.random.default_rng(1).integers(0, 11, (4, 8))
+    parallel = DataParallel(gpt, 2)
+    parallel.loss_and_grad(ids, ids)
+    gpt.zero_grad()
+    parallel.loss_and_grad(ids, ids)
+    expected = [p.grad.copy() for p in gpt.parameters()]
+
+    def slowly(*args):
+        time.sleep(0.3)
+        return type(gpt).loss_and_grad(*args)
+
+    def interrupted(self, timeout=None):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("numpylm.parallel._add_grad", slowly)
+        patch.setattr("concurrent.futures.Future.result", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            parallel.loss_and_grad(ids, ids)
+    gpt.zero_grad()
+    parallel.loss_and_grad(ids, ids)
+    time.sleep(0.4)
+    for p, grad in zip(gpt.parameters(), expected, strict=True):
+        np.testing.assert_array_equal(p.grad, grad)
 
 
 # ------------------------------------------------------------------------------------------ processes
@@ -120,16 +170,64 @@ def test_a_process_that_dies_is_one_clear_error():
     ids = np.array([[1, 2], [3, 4]])
     parallel.loss_and_grad(ids, ids)
     parallel.replicas[1].process.kill()
-    with pytest.raises(RuntimeError, match="a worker process ended"):
+    with pytest.raises(WorkerError, match="a worker process ended"):
         parallel.loss_and_grad(ids, ids)
 
 
-def test_a_model_that_cannot_be_sent_is_one_clear_error():
-    class Own(GPT):
-        pass
+def cannot_be_pickled(kind):
+    if kind == "a class inside a function":
 
+        class Own(GPT):
+            pass
+
+        return Own(GPTConfig(11, 8, 1, 2, 8))
+    gpt = make()
+    gpt.extra = {"a lambda": lambda: None, "a lock": threading.Lock()}[kind]
+    return gpt
+
+
+@pytest.mark.parametrize("kind", ["a class inside a function", "a lambda", "a lock"])
+def test_a_model_that_cannot_be_sent_is_one_clear_error(kind):
     with pytest.raises(ValueError, match="let threads share the batch"):
-        DataParallel(Own(GPTConfig(11, 8, 1, 2, 8)), 2, processes=True)
+        DataParallel(cannot_be_pickled(kind), 2, processes=True)
+
+
+class OddError(Exception):
+    """One that pickle cannot make again."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+def fail_oddly(gpt, number):
+    raise OddError("one", "another")
+
+
+def test_an_error_that_cannot_be_sent_comes_as_text(processes):
+    _, parallel = processes
+    with pytest.raises(RuntimeError, match="OddError: one and another"):
+        parallel.replicas[1].run(fail_oddly, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("gpt.extra = list(range(10**5))", "a worker process ended"),  # more than a pipe takes: must not wait for ever
+        ("", "a worker process ended"),
+    ],
+)
+def test_a_script_without_its_guard_ends_with_an_error(tmp_path, code, said):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import numpy as np\nfrom numpylm import GPT, DataParallel, GPTConfig\n"
+        f"gpt = GPT(GPTConfig(11, 8, 1, 2, 8))\n{code}\nids = np.ones((2, 4), int)\n"
+        "DataParallel(gpt, 2, processes=True).loss_and_grad(ids, ids)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "__main__" in done.stderr  # Python's own advice
 
 
 def test_a_process_ends_with_its_object():
@@ -140,3 +238,21 @@ def test_a_process_ends_with_its_object():
     gc.collect()
     process.join(10)
     assert process.exitcode == 0
+
+
+def test_without_room_to_share_threads_do_the_work(monkeypatch):
+    monkeypatch.setattr("numpylm.parallel.room_to_share", lambda size: False)
+    ids = np.array([[1, 2], [3, 4]])
+    parallel = DataParallel(make(), 2, processes=True)
+    assert isinstance(parallel.replicas[1], GPT)
+    assert parallel.loss_and_grad(ids, ids) > 0
+
+
+def test_after_an_error_of_one_worker_the_answers_of_others_are_not_taken_for_later_ones(processes):
+    gpt, parallel = processes
+    good, bad = np.random.default_rng(1).integers(0, 11, (6, 8)), np.zeros((6, 8), int)
+    bad[0, 0] = 11  # this process fails at once, the other one goes on with its three rows
+    for _ in range(3):
+        with pytest.raises(ValueError, match="ids must lie in"):
+            parallel.loss_and_grad(bad, good)
+        assert parallel.loss_and_grad(good, good) == pytest.approx(gpt.loss(good, good), rel=1e-12)
