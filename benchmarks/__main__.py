@@ -14,6 +14,8 @@ NAMES = {
     "finetuning": "fine-tuning the shape of GPT-2 beside torch",
     "tokenizer": "BPE training and encoding beside tiktoken and tokenizers",
     "gpt2_files": "loading and saving the shape of GPT-2",
+    "recipe": "nanoGPT's CPU recipe, evaluations included, beside torch",
+    "scaling": "how a step's cost grows with five sizes",
 }
 
 

@@ -1,22 +1,31 @@
-"""Train and run BPE beside Rust's tokenizers and tiktoken, in one process, on the Python standard library's source.
+"""Train and run BPE beside Rust's tokenizers and tiktoken, in one process: on Python's own source and on plays.
 
     pip install -e ".[bench]"
-    python benchmarks/tokenizer.py
+    python benchmarks/tokenizer.py            add --large for 200 MB in several processes
 
-Prints times, and ratios to the peer: those are what counts, since machines differ.
+Prints medians of several runs, and ratios to the peers: those are what counts, since machines differ. The plays are
+tinyshakespeare.txt in the folder that NUMPYLM_SHARED_DATA names; without it they are left out. Our tokenizer remembers
+the chunks that it has seen: "first time" is one that has seen none.
 """
 
+import argparse
+import os
+import statistics
 import sysconfig
 import time
 from pathlib import Path
 
+import numpy as np
 import tiktoken
 import tokenizers
 
 from numpylm import Tokenizer
 from numpylm.chunks import GPT2_PATTERN
+from numpylm.parallel import available_cores
+from numpylm.processes import encode_in_processes
 
 SIZE, VOCAB = 8_000_000, 16_384
+PLAYS_VOCAB = 4_096
 
 
 def standard_library(size: int) -> str:
@@ -41,33 +50,93 @@ def timed(function):
     return time.perf_counter() - start, result
 
 
-def main() -> None:
-    text = standard_library(SIZE)
+def compare(name: str, text: str, vocab: int, repeats: int = 3) -> None:
+    """Training and encoding of one text by all, in turns."""
     megabytes = len(text.encode("utf-8")) / 1e6
-    print(f"{megabytes:.2f} MB of Python source, vocabulary {VOCAB}")
+    print(f"{name}: {megabytes:.2f} MB, vocabulary {vocab:,}")
 
     rust = tokenizers.Tokenizer(tokenizers.models.BPE())
     rust.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=VOCAB - 1,
+        vocab_size=vocab - 1,  # ours counts the end-of-text token
         min_frequency=2,
         show_progress=False,
         special_tokens=[],
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
     )
-    rust_seconds, _ = timed(lambda: rust.train_from_iterator([text], trainer))
-    seconds, ours = timed(lambda: Tokenizer.train(text, VOCAB))
-    print(f"training   numpylm {seconds:.2f} s, tokenizers {rust_seconds:.2f} s: ratio {seconds / rust_seconds:.2f}")
+    mine, other = [], []
+    for _ in range(repeats):
+        other.append(timed(lambda: rust.train_from_iterator([text], trainer))[0])
+        seconds, ours = timed(lambda: Tokenizer.train(text, vocab))
+        mine.append(seconds)
+    ratio = statistics.median(b / a for a, b in zip(mine, other, strict=True))
+    print(
+        f"training   numpylm {statistics.median(mine):.2f} s, tokenizers {statistics.median(other):.2f} s: "
+        f"{ratio:.2f} times as fast"
+    )
 
     tik = tiktoken.Encoding("ours", pat_str=GPT2_PATTERN, mergeable_ranks=ours.vocab, special_tokens={})
-    for name, encode in [
-        ("numpylm, first time", ours.encode),
-        ("numpylm, again", ours.encode),
-        ("tokenizers", lambda t: rust.encode(t).ids),
-        ("tiktoken", tik.encode_ordinary),
-    ]:
-        seconds, ids = timed(lambda encode=encode: encode(text))
-        print(f"encoding   {name:20} {megabytes / seconds:6.2f} MB/s, {len(ids):,} tokens")
+    runs = {
+        "numpylm, first time": lambda: new.encode(text),
+        "numpylm, again": lambda: ours.encode(text),
+        "tokenizers": lambda: rust.encode(text).ids,
+        "tiktoken": lambda: tik.encode_ordinary(text),
+    }
+    ours.encode(text)
+    new = ours
+    speeds: dict[str, list[float]] = {key: [] for key in runs}
+    counts = {}
+    for _ in range(repeats):
+        new = fresh(ours)
+        for key, encode in runs.items():
+            seconds, ids = timed(encode)
+            speeds[key].append(megabytes / seconds)
+            counts[key] = len(ids)
+    for key, speed in speeds.items():
+        beside = [
+            f"{statistics.median(a / b for a, b in zip(speed, speeds[peer], strict=True)):.2f} x {peer}"
+            for peer in ("tokenizers", "tiktoken")
+            if key.startswith("numpylm")
+        ]
+        print(f"encoding   {key:20} {statistics.median(speed):6.2f} MB/s, {counts[key]:,} tokens  {', '.join(beside)}")
+    print()
+
+
+def fresh(tokenizer: Tokenizer) -> Tokenizer:
+    """The same tokenizer, which has seen no text yet and remembers no chunk."""
+    return Tokenizer(tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens, tokenizer.pattern)
+
+
+def large(text: str, megabytes: int = 200) -> None:
+    """A long text in one process and in several: the same ids."""
+    tokenizer = Tokenizer.train(text, VOCAB)
+    document = text * (megabytes * 1_000_000 // len(text.encode("utf-8")) + 1)
+    size = len(document.encode("utf-8")) / 1e6
+    print(f"{size:.0f} MB of Python source, {available_cores()} cores")
+    results = []
+    for processes in (1, available_cores()):
+
+        def encode(processes: int = processes) -> np.ndarray:
+            return np.concatenate([ids for ids, _ in encode_in_processes(tokenizer, [document], processes)])
+
+        seconds, ids = timed(encode)
+        results.append(ids)
+        print(f"encoding   {processes} process{'es' if processes > 1 else ''} {size / seconds:6.2f} MB/s")
+    print(f"the same ids: {np.array_equal(*results)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", action="store_true", help="200 MB in several processes instead")
+    args = parser.parse_args()
+    source = standard_library(SIZE)
+    if args.large:
+        large(source)
+        return
+    compare("Python source", source, VOCAB)
+    plays = Path(os.environ.get("NUMPYLM_SHARED_DATA", "../shared/data")) / "tinyshakespeare.txt"
+    if plays.is_file():
+        compare("tinyshakespeare", plays.read_text(encoding="utf-8"), PLAYS_VOCAB)
 
 
 if __name__ == "__main__":

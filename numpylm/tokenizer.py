@@ -13,11 +13,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Self
 
-import regex
 from tqdm import tqdm
 
-from numpylm.bpe import Pair, apply_merges, learn_merges
-from numpylm.chunks import END_OF_TEXT, GPT2_PATTERN, blocks, count_chunks, special_regex, utf8
+from numpylm.bpe import apply_merges, learn_merges
+from numpylm.chunks import END_OF_TEXT, GPT2_PATTERN, blocks, chunk_finder, count_chunks, special_regex, utf8
 from numpylm.files import write_text
 from numpylm.tokenizer_files import LETTER_OF_BYTE, letters, read_parts, written_vocab
 
@@ -60,12 +59,11 @@ class Tokenizer:
         self.merges = list(merges)
         self.special_tokens = special_tokens
         self.pattern = pattern
-        self._chunks = regex.compile(pattern)
+        self._find_chunks = chunk_finder(pattern)
         self._specials = special_regex(special_tokens)
         self._bytes = {i: token for token, i in vocab.items()}
         self._bytes |= {i: token.encode("utf-8") for token, i in special_tokens.items()}
-        ranks = {(vocab[a], vocab[b]): (rank, vocab[a + b]) for rank, (a, b) in enumerate(self.merges)}
-        self._encode_chunk = _ChunkCache(vocab, ranks).__getitem__
+        self._encode_chunk = _ChunkCache(vocab, self.merges).__getitem__
 
     @classmethod
     def train(
@@ -158,7 +156,7 @@ class Tokenizer:
         parts = tqdm(blocks(text, self.pattern), "tokenizing", unit=" M", disable=not progress, leave=False)
         try:
             # Almost every chunk has been seen before: what counts is the split and one look-up for each.
-            chunks = chain.from_iterable(self._chunks.findall(part) for part in parts)
+            chunks = chain.from_iterable(map(self._find_chunks, parts))
             return list(chain.from_iterable(map(self._encode_chunk, chunks)))
         except UnicodeEncodeError:
             utf8(text)  # raises the same complaint with the position in the whole text
@@ -217,12 +215,13 @@ class Tokenizer:
 class _ChunkCache(dict):
     """chunk -> its ids; a chunk that is not there yet is tokenized and remembered."""
 
-    def __init__(self, vocab: dict[bytes, int], ranks: dict[Pair, tuple[int, int]]) -> None:
+    def __init__(self, vocab: dict[bytes, int], merges: Sequence[tuple[bytes, bytes]]) -> None:
         self.id_of_byte = [vocab[bytes([byte])] for byte in range(256)]
-        self.ranks = ranks
+        self.ranks = {(vocab[a], vocab[b]): rank for rank, (a, b) in enumerate(merges)}
+        self.made = [vocab[a + b] for a, b in merges]
 
     def __missing__(self, chunk: str) -> list[int]:
-        ids = apply_merges([self.id_of_byte[byte] for byte in chunk.encode("utf-8")], self.ranks)
+        ids = apply_merges(map(self.id_of_byte.__getitem__, chunk.encode("utf-8")), self.ranks, self.made)
         if len(self) >= CACHED_CHUNKS:
             self.clear()
         if len(chunk) <= 64:  # longer ones hardly ever come back

@@ -2,15 +2,19 @@
 
 import itertools
 import json
+import re
+from unittest import mock
 
+import numpy as np
 import pytest
+import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpylm import CharTokenizer, Tokenizer
-from numpylm.bpe import apply_merges, learn_merges
+from numpylm.bpe import LONG_WORD, apply_merges, learn_merges, merge_by_heap, merge_by_scanning
 from numpylm.char_tokenizer import load_tokenizer
-from numpylm.chunks import BLOCK, GPT2_PATTERN, blocks
+from numpylm.chunks import ASCII_PATTERN, BLOCK, GPT2_PATTERN, blocks, chunk_finder
 from numpylm.tokenizer_files import byte_letters
 
 TEXT = "the cat sat on the mat, the cat ate the rat. Émile a vu l'été; 漢字 漢字 🙂🙂\n\n  x = x + 1\n" * 3
@@ -85,9 +89,42 @@ def test_incremental_learning_gives_what_counting_anew_gives(words):
 
 @settings(deadline=None)
 @given(small_words, st.lists(st.integers(0, 3), max_size=40))
-def test_applying_merges_with_a_heap_gives_what_the_definition_gives(words, word):
-    ranks = {pair: (rank, 4 + rank) for rank, pair in enumerate(learn_merges(words, 4, 12))}
-    assert apply_merges(word, ranks) == merge_slowly(word, ranks)
+def test_applying_merges_gives_what_the_definition_gives(words, word):
+    merges = learn_merges(words, 4, 12)
+    expected = merge_slowly(word, {pair: (rank, 4 + rank) for rank, pair in enumerate(merges)})
+    ranks, made = {pair: rank for rank, pair in enumerate(merges)}, list(range(4, 16))
+    for merge in (merge_by_scanning, merge_by_heap, apply_merges):
+        assert merge(list(word), ranks, made) == expected
+
+
+def test_words_of_any_length_are_merged_alike():
+    rng = np.random.default_rng(0)
+    merges = learn_merges({tuple(rng.integers(0, 4, 200).tolist()): 1}, 4, 60)
+    ranks, made = {pair: rank for rank, pair in enumerate(merges)}, list(range(4, 64))
+    for length in (*range(6), LONG_WORD - 1, LONG_WORD, LONG_WORD + 1, 500):
+        word = rng.integers(0, 4, length).tolist()
+        assert apply_merges(word, ranks, made) == merge_slowly(word, {p: (r, 4 + r) for p, r in ranks.items()})
+
+
+# Where ASCII ends, where GPT-2's white space and re's differ (U+001C to U+001F, U+0085), apostrophes, and numbers of
+# other kinds: what the two ways of splitting could see differently.
+EDGES = "'sdmtlverST019 \t\n\x0b\x0c\r\x1c\x1f\x7f\x85\xa0_-é²½Ⅷ\u2003\u3000中"
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from(EDGES) | st.characters(codec="utf-8"), max_size=60), st.integers(1, 9))
+def test_chunks_are_those_of_gpt2s_pattern_however_a_text_is_cut_into_pieces(text, size):
+    expected = regex.findall(GPT2_PATTERN, text)
+    assert list(chunk_finder(GPT2_PATTERN)(text)) == expected
+    with mock.patch("numpylm.chunks.PIECE", size):
+        assert list(chunk_finder(GPT2_PATTERN)(text)) == expected
+
+
+def test_the_ascii_pattern_is_gpt2s_on_all_of_ascii():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        text = "".join(map(chr, rng.integers(0, 128, 5000)))
+        assert re.findall(ASCII_PATTERN, text) == regex.findall(GPT2_PATTERN, text)
 
 
 @settings(deadline=None)
