@@ -213,7 +213,7 @@ def main() -> None:
     from numpylm.profiling import matmul_peak
 
     peak = matmul_peak()
-    print(f"{available_cores()} cores, NumPy {np.__version__}; products of matrices run at {peak / 1e9:.0f} GFLOP/s")
+    print(f"{available_cores()} cores, NumPy {np.__version__}")
     print("from V=512 T=256 L=4 C=256 B=8, heads of 64 channels, one size at a time:\n")
     wanted = series(args.quick) | ({} if args.quick else {"GPT-2's family": ("", list(GPT2.values()))})
     runs: dict[str, tuple[str, list[tuple[Point, float, float]]]] = {}
@@ -225,6 +225,8 @@ def main() -> None:
                 if known[point] is None:
                     print(f"left out, not enough memory: {point}")
         runs[name] = axis, [(p, *known[p]) for p in points if known[p]]
+    peak = max(peak, matmul_peak())  # once more: it is the best that counts
+    print(f"products of matrices run at {peak / 1e9:.0f} GFLOP/s")
     costs = report(runs, peak)
     if not args.quick:
         draw(runs, costs, peak)

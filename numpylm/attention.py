@@ -46,20 +46,20 @@ def scaled_dot_product_attention(
 
     Notes
     -----
-    Z = Q Kᵀ / √D,  P = softmax(Z),  O = P V. A product Y = X W has dX = dY Wᵀ and dW = Xᵀ dY (see `Linear`), so
-    backwards, one product at a time:
+    Z = Q Kᵀ / √D,  P = softmax(Z),  P' = dropout(P),  O = P' V. A product Y = X W has dX = dY Wᵀ and
+    dW = Xᵀ dY (see `Linear`), so backwards, one product at a time:
 
-        dV = Pᵀ dO                         (the P that multiplied V: after dropout)
-        dP = dO Vᵀ                         (then back through dropout)
+        dV = P'ᵀ dO
+        dP' = dO Vᵀ                        (then back through dropout to dP)
         dZ = P · (dP - Σ_s (dP · P))       (softmax; 0 where P = 0, so a mask needs no second look)
         dQ = dZ K / √D
-        dK = dZᵀ Q / √D
+        dK = dZᵀ Q / √D                    (the rule gives the transpose, d(Kᵀ) = Qᵀ dZ / √D)
     """
     if mask is not None and mask.dtype != np.bool_:
         raise ValueError(f"attention: the mask must be boolean (True = may attend), got {mask.dtype}")
     scale = 1 / math.sqrt(q.shape[-1])
-    scores = (q * scale) @ k.swapaxes(-1, -2)  # (B, H, T, S); q has fewer numbers to scale than the scores
-    # The mask is added, since a sum broadcasts: exp(-inf) = 0.
+    scores = (q * scale) @ k.swapaxes(-1, -2)  # (B, H, T, S); scaling q takes T D products, not T S
+    # exp(-inf) = 0. Added, and not assigned at ~mask: an index would need the full shape.
     if mask is not None:
         scores += np.where(mask, 0, -np.inf).astype(scores.dtype)
     p, softmax_cache = softmax(scores)  # (B, H, T, S)
@@ -264,7 +264,7 @@ class CausalSelfAttention(Module):
         """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given.
 
         With ``past``, x holds the positions that follow those in it, and they are added to it. That is for
-        writing text: there is no backward through positions that were read in an earlier call.
+        writing text: there is no backward once it holds positions of an earlier call.
         """
         T, H = x.shape[1], self.n_head
         qkv, c_attn_cache = self.c_attn.forward(x)  # (B, T, 3C)

@@ -35,7 +35,7 @@ def chunk_finder(pattern: str) -> Callable[[str], Iterable[str]]:
     """A function that cuts a text into a pattern's chunks.
 
     For GPT-2's pattern, pieces of plain ASCII are cut by re: 27 MB/s instead of 14 on Python's source, of which one
-    piece in a hundred holds another character; 5 % slower than regex alone where every piece does.
+    piece in sixty holds another character. German, where every piece does, loses a tenth: 22 instead of 24.
     """
     find = regex.compile(pattern).findall
     if pattern != GPT2_PATTERN:

@@ -20,9 +20,9 @@ IGNORE_INDEX = -100  # a target that is not counted; the value torch uses
 def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:
     """Softmax: p_i = exp(x_i) / Σ_j exp(x_j), along one axis.
 
-    The maximum is subtracted first, which changes nothing (numerator and denominator shrink alike) and keeps
-    exp from overflowing. Entries of -inf get probability 0; a slice of nothing but -inf has no maximum to
-    subtract and gives all zeros instead of NaN: nothing to choose from, nothing chosen.
+    The maximum is subtracted first, which changes nothing (numerator and denominator are both multiplied by
+    exp(-max)) and keeps exp from overflowing. Entries of -inf get probability 0; a slice of nothing but -inf has
+    no maximum to subtract and gives all zeros instead of NaN: nothing to choose from, nothing chosen.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:
 
         dx_j = Σ_i g_i p_i (δ_ij - p_j) = p_j (g_j - Σ_i g_i p_i).
     """
-    limits = np.finfo(x.dtype)  # min: the lowest finite number; tiny: the smallest above 0 with all its digits
+    limits = np.finfo(x.dtype)  # min: lowest finite number, so -inf - min is -inf, not NaN; then 0 / tiny is 0
     p = x - x.max(axis=axis, keepdims=True, initial=limits.min)
     np.exp(p, out=p)
     p /= np.maximum(p.sum(axis=axis, keepdims=True), limits.tiny)
@@ -163,7 +163,7 @@ _ERF_TABLE: dict[np.dtype, Array] = {}
 
 
 def _erf(x: Array) -> Array:
-    """Error function, within 2e-15 of ``math.erf``; NumPy has none of its own.
+    """Error function, in float64 within 2e-15 of ``math.erf``; NumPy has none of its own.
 
     A Taylor polynomial of degree five around the nearest of 769 knots, at most 1/256 away: the first term
     left out is below (1/256)⁶ · max|erf⁽⁶⁾| / 6! < 1e-15. Beyond |x| = 6, erf is ±1 to the last bit.
@@ -189,7 +189,7 @@ def cross_entropy(
 ) -> tuple[float, Cache]:
     """Mean negative log-likelihood of the targets under softmax(logits), in nats per counted token.
 
-        L = -1/N Σ_n log p[n, y_n],    p = softmax(z),    N = number of counted targets.
+        L = -1/n Σ log p[i, y_i] over the n counted rows i,    p = softmax(z).
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def cross_entropy(
     ignore_index : int
         Marks padding, prompts and whatever else should not be learnt.
     count : int, optional
-        Divide by this instead of N. For a batch that is processed in parts, give each part the number of
+        Divide by this instead of n. For a batch that is processed in parts, give each part the number of
         counted targets in the *whole* batch; then losses and gradients of the parts add up.
 
     Returns
@@ -219,7 +219,7 @@ def cross_entropy(
     -----
     -log p_y = log Σ_j exp z_j - z_y, therefore
 
-        ∂L/∂z_j = (p_j - [j = y]) / N,    and a row that is not counted has gradient 0.
+        ∂L/∂z_j = (p_j - [j = y]) / n,    and a row that is not counted has gradient 0.
 
     Probabilities and gradient share one buffer of logits' size, filled in place: for GPT-2's vocabulary and
     1,024 tokens one such buffer is 206 MB, so the number of copies matters.
@@ -239,20 +239,20 @@ def cross_entropy(
         )
     n = int(counted.sum()) if count is None else count
     rows = np.arange(len(y))
-    y = np.where(counted, y, 0)
+    y = np.where(counted, y, 0)  # any id will do where nothing is counted: its weight is 0
 
     grad = z - z.max(axis=-1, keepdims=True)  # (N, V), the one buffer
     z_y = grad[rows, y]
     np.exp(grad, out=grad)
     total = grad.sum(axis=-1)  # (N,)
-    nll = np.log(total) - z_y
+    nll = np.log(total) - z_y  # the maximum that was taken off both cancels
     loss = float(nll[counted].sum(dtype=np.float64)) / max(n, 1)
     weight = (counted / max(n, 1)).astype(logits.dtype)  # (N,)
-    grad *= (weight / total)[:, None]
+    grad *= (weight / total)[:, None]  # exp / total = p; times 1/n, or 0 where nothing is counted
     grad[rows, y] -= weight
     return loss, grad.reshape(logits.shape)
 
 
 def cross_entropy_backward(dloss: float, cache: Cache) -> Array:
-    """Gradient of `cross_entropy`: dlogits = dloss · (p - onehot(y)) / N, already made by the forward."""
+    """Gradient of `cross_entropy`: dlogits = dloss · (p - onehot(y)) / n, already made by the forward."""
     return cache if dloss == 1 else cache * cache.dtype.type(dloss)

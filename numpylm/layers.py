@@ -68,7 +68,7 @@ class Linear(Module):
         x = cache
         n_in, n_out = self.weight.shape
         dy2 = dy.reshape(-1, n_out)  # (N, out)
-        if not self.weight.frozen:  # spares the product; for vectors there is nothing to spare
+        if not self.weight.frozen:  # spares the product
             self.weight.grad += x.reshape(-1, n_in).T @ dy2  # (in, N) @ (N, out)
         if self.bias is not None and not self.bias.frozen:
             self.bias.grad += dy2.sum(axis=0)
@@ -173,8 +173,8 @@ class LayerNorm(Module):
 
         dx = r (g - mean(g) - x̂ · mean(g · x̂)).
 
-    The two means take out of g what LayerNorm makes impossible: shifting and (but for ε) stretching the row. The gain
-    belongs *inside* them, in g. Summed over all rows n: dγ = Σ dy_n · x̂_n and dβ = Σ dy_n.
+    The two means take out of g the directions of x that leave y as it is: shifting and (but for ε) stretching the
+    row. The gain belongs *inside* them, in g. Summed over all rows n: dγ = Σ dy_n · x̂_n and dβ = Σ dy_n.
     """
 
     def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True, *, dtype: DTypeLike = np.float32) -> None:

@@ -39,7 +39,7 @@ def keep_memory() -> bool:
     M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
     wanted = [
         (M_MMAP_MAX, 0),  # large arrays come from the heap, too
-        (M_TRIM_THRESHOLD, 2**31 - 1),  # whose end is never given back
+        (M_TRIM_THRESHOLD, -1),  # whose end is never given back
         (M_TOP_PAD, 2**26),  # and which grows by 64 MB at a time
         (M_ARENA_MAX, 1),  # one heap for all threads
     ]
