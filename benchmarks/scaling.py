@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -153,6 +154,20 @@ def predicted(costs: dict[str, float], terms: dict[str, float]) -> float:
     return sum(cost * terms[name] for name, cost in costs.items())
 
 
+def power(xs: Sequence[float], ys: Sequence[float]) -> float:
+    """The exponent of y = a x^k through the larger half of the points."""
+    half = len(xs) // 2
+    return float(np.polyfit(np.log(xs[half:]), np.log(ys[half:]), 1)[0])
+
+
+def growth(axis: str, points: list[tuple[Point, float, float]]) -> str:
+    """With which power of a size time and memory grow, where it is large."""
+    xs = [getattr(p, axis) for p, _, _ in points]
+    measured, theory, memory = zip(*[(seconds, p.flops, mb) for p, seconds, mb in points], strict=True)
+    time, ideal, space = power(xs, measured), power(xs, theory), power(xs, memory)
+    return f"(larger half: time grows with its power {time:.2f}, in theory {ideal:.2f}; memory with {space:.2f})"
+
+
 def report(runs: dict[str, tuple[str, list[tuple[Point, float, float]]]], peak: float) -> dict[str, float]:
     """Print the tables; returns the fitted costs of time."""
     flat = [run for _, points in runs.values() for run in points]
@@ -161,7 +176,7 @@ def report(runs: dict[str, tuple[str, list[tuple[Point, float, float]]]], peak: 
     heads = ("", "ms/step", "theory", "share", "fit", "error", "MB", "fit", "tokens/s")
     print("{:26} {:>9} {:>9} {:>6} {:>9} {:>6} {:>7} {:>7} {:>9}".format(*heads))
     for name, (axis, points) in runs.items():
-        print(name)
+        print(name, growth(axis, points) if axis else "")
         for p, seconds, mb in points:
             theory, guess = p.flops / peak, predicted(costs, p.terms())
             size = f"{getattr(p, axis):,}" if axis else f"{p.parameters / 1e6:.0f}M, {p.B} x {p.T}"
@@ -190,13 +205,22 @@ def draw(runs: dict[str, tuple[str, list[tuple[Point, float, float]]]], costs: d
     matplotlib.rcParams |= {"svg.hashsalt": "numpylm", "font.size": 9}
     figure, panels = pyplot.subplots(2, 3, figsize=(11, 6.5), layout="constrained")
     for panel, (name, (axis, points)) in zip(panels.flat, runs.items(), strict=True):
-        xs = [getattr(p, axis) if axis else p.parameters for p, _, _ in points]
-        panel.loglog(xs, [s for _, s, _ in points], "o", color="#e0762f", label="measured")
-        panel.loglog(xs, [predicted(costs, p.terms()) for p, _, _ in points], "-", color="#3b82c4", label="fitted")
-        panel.loglog(xs, [p.flops / peak for p, _, _ in points], "--", color="#888888", label="theory")
-        panel.set_xlabel(name if axis else "parameters of GPT-2's family")
-        panel.set_ylabel("seconds a step")
+        xs = [getattr(p, axis) if axis else p.parameters / 1e6 for p, _, _ in points]
+        unit = [1 if axis else p.tokens for p, _, _ in points]  # a family's batches differ, so there it is a token
+        lines = {
+            "measured": ("o", "#e0762f", [seconds for _, seconds, _ in points]),
+            "fitted": ("-", "#3b82c4", [predicted(costs, p.terms()) for p, _, _ in points]),
+            "theory": ("--", "#888888", [p.flops / peak for p, _, _ in points]),
+        }
+        for label, (style, colour, seconds) in lines.items():
+            ys = [y / n for y, n in zip(seconds, unit, strict=True)]
+            panel.loglog(xs, ys, style, color=colour, label=label)
+        panel.set_xlabel(name if axis else "million parameters of GPT-2's family")
+        panel.set_ylabel("seconds a step" if axis else "seconds a token")
         panel.grid(alpha=0.3)
+        if not axis:
+            panel.set_xticks(xs, [f"{x:.0f}" for x in xs])
+            panel.minorticks_off()
     panels.flat[0].legend()
     figure.savefig(HERE / "scaling.svg", metadata={"Date": None})
 
