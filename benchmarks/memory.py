@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from numpylm.remote import RemoteReplica
+
 STEPS = 4
 
 
@@ -51,7 +53,7 @@ def one(library: str, name: str) -> None:
     step = make(c, recompute=True) if library == "numpylm, recompute" else make(c)
     for _ in range(STEPS):
         step(ids, targets)
-    others = step.workers.replicas[1:] if library != "torch" else []
+    others = [] if library == "torch" else [r for r in step.workers.replicas if isinstance(r, RemoteReplica)]
     print(json.dumps({"before": before, "peak": resident() + sum(other.run(private) for other in others)}))
 
 

@@ -1,11 +1,11 @@
 """How the cost of a training step grows with tokens, context, width, depth and vocabulary: measured, fitted, drawn.
 
     pip install -e ".[bench]"
-    python benchmarks/scaling.py              about six minutes; needs 20 GB of memory for the largest models
+    python benchmarks/scaling.py              about eight minutes; needs 20 GB of memory for the largest models
     python benchmarks/scaling.py --quick      the small half of it, one minute
 
-From one model, one size at a time is changed. Theory: 6 N + 6 L C T FLOPs a token (Kaplan et al. 2020,
-arXiv:2001.08361, section 2.1, with its 12 halved: of a causal map one half is needed), N the weights that multiply
+From one model, one size at a time is changed. Theory: 6 N + 6 L C T FLOPs a token (three times what Kaplan et al. 2020,
+arXiv:2001.08361, equation 2.2, count for a forward; a causal map of attention counts half), N the weights that multiply
 matrices (12 L C² + V C), at the speed of one large product of matrices. What is measured is fitted by a sum of terms,
 none of them negative: each term's unit cost then says what the theory leaves out. Writes scaling.svg beside this file.
 """
@@ -104,6 +104,7 @@ def measure(point: Point, budget: float = 1.5) -> tuple[float, float]:
     from numpylm import GPT, AdamW, DataParallel, GPTConfig, clip_grad_norm
     from numpylm.module import Blank
     from numpylm.parallel import keep_memory
+    from numpylm.remote import RemoteReplica
 
     keep_memory()
     before = resident()
@@ -125,16 +126,20 @@ def measure(point: Point, budget: float = 1.5) -> tuple[float, float]:
         clip_grad_norm(optimizer.parameters, 1.0)
         optimizer.step()
         times.append(time.perf_counter() - start)
-    used = len(workers.replicas) if point.B > 1 else 1
-    peak = resident() - before + sum(other.run(private) for other in workers.replicas[1:used])
+    used = [r for r in workers.replicas if isinstance(r, RemoteReplica)] if point.B > 1 else []
+    peak = resident() - before + sum(other.run(private) for other in used)
     return statistics.median(times[1:]), peak
 
 
 def measured(point: Point) -> tuple[float, float] | None:
-    """`measure` in a process of its own; None if it did not come back, which is how a lack of memory looks."""
+    """`measure` in a process of its own; None if memory did not suffice."""
     command = [sys.executable, __file__, "--one", json.dumps(asdict(point))]
     out = subprocess.run(command, capture_output=True, text=True)
-    return tuple(json.loads(out.stdout)) if out.returncode == 0 else None
+    if out.returncode == -9 or any(word in out.stderr for word in ("MemoryError", "exit code -9")):
+        return None
+    if out.returncode:
+        raise RuntimeError(out.stderr)
+    return tuple(json.loads(out.stdout))
 
 
 def fit(terms: list[dict[str, float]], values: list[float]) -> dict[str, float]:

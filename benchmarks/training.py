@@ -4,7 +4,7 @@
     python benchmarks/training.py
 
 Prints milliseconds a step, the median of the ratios of neighbouring runs (above 1: numpylm is faster), and the share
-of this machine's matrix-multiply peak: (6 N + 12 L C T) FLOPs a token, N without the position table.
+of this machine's matrix-multiply peak: (6 N + 6 L C T) FLOPs a token, N without the position table.
 """
 
 import argparse
@@ -45,9 +45,9 @@ class NumpylmStep:
 
 
 def flops(c: GPTConfig, tokens: int) -> float:
-    """Multiplications and additions of a step: forward once, backward twice (Kaplan et al. 2020, section 2.1)."""
+    """Multiplications and additions of a step: forward once, backward twice (Kaplan et al. 2020, equation 2.2)."""
     weights = c.vocab_size * c.n_embd + 12 * c.n_layer * c.n_embd**2
-    return tokens * (6 * weights + 12 * c.n_layer * c.n_embd * c.block_size)
+    return tokens * (6 * weights + 6 * c.n_layer * c.n_embd * c.block_size)
 
 
 def milliseconds(step, batch, steps: int) -> float:

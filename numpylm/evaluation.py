@@ -73,8 +73,10 @@ def evaluate(
     Raises
     ------
     ValueError
-        If block_size is more than the model can read, or there is nothing to predict.
+        If block_size is more than the model can read, or there is nothing to predict, or the workers are not its.
     """
+    if workers and workers.gpt is not gpt:
+        raise ValueError("these workers are another model's: evaluate needs those of the model itself")
     longest = gpt.config.block_size
     T = longest if block_size is None else block_size
     if not 1 <= T <= longest:

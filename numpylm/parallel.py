@@ -97,7 +97,8 @@ class DataParallel:
     Parameters
     ----------
     gpt : GPT
-        Its ``.grad`` receive the sums.
+        Its ``.grad`` receive the sums. Workers follow its weights; who changes anything else of it (its layers, what is
+        frozen, an ε) makes new workers.
     workers : int, optional
         Default: one for each core; one alone where NumPy's BLAS cannot be told to use a single thread, since
         workers that each start threads get into each other's way.

@@ -193,18 +193,25 @@ def _serve(
     """Take a model and answer questions about it until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was started by hand
     try:
-        model, failure = None, None
+        model: Any = None
+        failure: Exception | None = None
+        shared = dict(zip(trained, gradients.arrays(), strict=True))
         try:
-            model = _filled(connection.recv(), weights.arrays(), gradients.arrays(), trained)
+            model = connection.recv()
+            for p, data in zip(model.parameters(), weights.arrays(), strict=True):
+                p.data = data
+            _keep_gradients(model, shared)
             setup()
         except Exception as error:  # such as a class that cannot be imported here; told when something is asked
             failure = error
         while True:
-            function, args = connection.recv()
+            question = connection.recv_bytes()
             try:
                 if failure is not None:
                     raise failure
+                function, args = pickle.loads(question)
                 answer = pickle.dumps((None, function(model, *args)))
+                _keep_gradients(model, shared)
             except Exception as error:
                 answer = pickle.dumps((_portable(error), None))
             connection.send_bytes(answer)
@@ -212,14 +219,13 @@ def _serve(
         return  # the other side is gone
 
 
-def _filled(model: Module, weights: list[Array], gradients: list[Array], trained: list[int]) -> Module:
-    """A hollow model whose parameters lie in shared memory."""
+def _keep_gradients(model: Module, shared: dict[int, Array]) -> None:
+    """Let gradients lie in shared memory, also those of a layer that puts a new array in its ``.grad``'s place."""
     parameters = model.parameters()
-    for p, data in zip(parameters, weights, strict=True):
-        p.data = data
-    for i, grad in zip(trained, gradients, strict=True):
-        parameters[i].grad = grad
-    return model
+    for i, array in shared.items():
+        if (grad := parameters[i].grad) is not array:
+            array[...] = grad
+            parameters[i].grad = array
 
 
 def _portable(error: Exception) -> Exception:

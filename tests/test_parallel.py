@@ -5,11 +5,14 @@ import subprocess
 import sys
 import threading
 import time
+import types
+from unittest import mock
 
 import numpy as np
 import pytest
 
-from numpylm import GPT, DataParallel, GPTConfig
+from numpylm import GPT, DataParallel, GPTConfig, Linear
+from numpylm.evaluation import evaluate
 from numpylm.lora import add_lora
 from numpylm.parallel import replica, set_blas_threads
 from numpylm.remote import WorkerError
@@ -256,3 +259,42 @@ def test_after_an_error_of_one_worker_the_answers_of_others_are_not_taken_for_la
         with pytest.raises(ValueError, match="ids must lie in"):
             parallel.loss_and_grad(bad, good)
         assert parallel.loss_and_grad(good, good) == pytest.approx(gpt.loss(good, good), rel=1e-12)
+
+
+class Assigning(Linear):
+    """A layer that puts a new array in the place of its gradient, where ours add to the one that is there."""
+
+    def backward(self, dy, cache):
+        before = self.weight.grad.copy()
+        dx = super().backward(dy, cache)
+        self.weight.grad = before + (self.weight.grad - before)
+        return dx
+
+
+def test_a_layer_that_assigns_its_gradient_is_summed_too():
+    ids = np.random.default_rng(1).integers(0, 11, (5, 8))
+    grads = []
+    for processes in (False, True):
+        gpt = make()
+        odd = Assigning(8, 32, rng=np.random.default_rng(3), dtype=np.float64)
+        gpt.h[0].mlp.c_fc = odd
+        parallel = DataParallel(gpt, 2, processes=processes)
+        for _ in range(2):
+            parallel.loss_and_grad(ids, ids)
+        grads.append(odd.weight.grad)
+    np.testing.assert_allclose(grads[1], grads[0], rtol=1e-12)
+
+
+def test_a_question_that_a_process_cannot_read_is_an_error_and_not_its_end(processes):
+    gpt, parallel = processes
+    function = types.FunctionType(loss_of.__code__, globals(), "nowhere")
+    function.__module__, function.__qualname__ = "numpylm.parallel", "nowhere"
+    with mock.patch("numpylm.parallel.nowhere", function, create=True), pytest.raises(AttributeError, match="nowhere"):
+        parallel.replicas[1].run(function, np.ones((1, 2), int))
+    ids = np.ones((2, 4), int)
+    assert parallel.replicas[1].run(loss_of, ids) == pytest.approx(gpt.loss(ids, ids))
+
+
+def test_workers_of_another_model_are_refused():
+    with pytest.raises(ValueError, match="another model's"):
+        evaluate(make(), np.ones(20, int), workers=DataParallel(make(), 2))
