@@ -76,6 +76,12 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def default_workers() -> int:
+    """One for each core; one alone where NumPy's BLAS cannot be told to use a single thread: workers that each start
+    threads get into each other's way."""
+    return available_cores() if _openblas() else 1
+
+
 def replica(gpt: GPT) -> GPT:
     """A second model on the same weights, with gradients of its own."""
     tokenizer = getattr(gpt, "tokenizer", None)
@@ -100,8 +106,7 @@ class DataParallel:
         Its ``.grad`` receive the sums. Workers follow its weights; who changes anything else of it (its layers, what is
         frozen, an ε) makes new workers.
     workers : int, optional
-        Default: one for each core; one alone where NumPy's BLAS cannot be told to use a single thread, since
-        workers that each start threads get into each other's way.
+        Default: `default_workers`.
     processes : bool
         Whether workers are processes instead of threads (`numpylm.remote`): the same numbers, sooner, for a
         start of a quarter of a second and 25 MB each. They end with this object. A script that asks for them
@@ -118,8 +123,7 @@ class DataParallel:
     def __init__(self, gpt: GPT, workers: int | None = None, processes: bool = False) -> None:
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
-        if workers is None:
-            workers = available_cores() if _openblas() else 1
+        workers = workers or default_workers()
         self.gpt = gpt
         self.parameters = [(p, p.frozen) for p in gpt.parameters()]
         size = workers * sum(p.data.nbytes for p, _ in self.parameters)  # weights, and a gradient for each process

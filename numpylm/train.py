@@ -25,7 +25,7 @@ from numpylm.finetune import load_start
 from numpylm.generation import printable, stream_text
 from numpylm.gpt import GPT
 from numpylm.optim import clip_grad_norm, warmup_cosine
-from numpylm.parallel import DataParallel, keep_memory
+from numpylm.parallel import DataParallel, default_workers, keep_memory
 from numpylm.plot import Curve, loss_curve
 from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses, split
 from numpylm.run import Run, TrainingError, new_model, new_run, resumed_run
@@ -175,7 +175,8 @@ def training_loop(
     c = run.config
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
     long = last - run.step >= WORTH_PROCESSES
-    workers = DataParallel(run.gpt, processes=processes and long)
+    count = min(default_workers(), c.batch_size)  # more would have nothing to do
+    workers = DataParallel(run.gpt, count, processes=processes and long)
     since_log: list[float] = []
     since_eval: list[float] = []
     if run.step == 0:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from numpylm import GPT, GPTConfig
+from numpylm import GPT, DataParallel, GPTConfig
 from numpylm.checkpoint import load_checkpoint, load_run, save_checkpoint
 from numpylm.cli import main
 from numpylm.config import TrainConfig, make_config
@@ -452,3 +452,31 @@ def test_importing_is_light():
     code = "import sys, numpylm; print([m for m in ('torch', 'matplotlib', 'argparse', 'tomllib') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_processes_train_the_same_model_and_a_run_may_change_from_them_to_threads(text, monkeypatch):
+    monkeypatch.setattr("numpylm.train.WORTH_PROCESSES", 4)
+    monkeypatch.setattr("numpylm.train.default_workers", lambda: 2)
+    expected = arrays(train(tiny(text, dropout=0.2)))
+    whole = train(tiny(text, dropout=0.2), processes=True)
+    parts = train(tiny(text, dropout=0.2), processes=True, stop_at=4)  # the last two steps are not worth processes
+    train(resume_config(parts, {}), resume=parts, processes=True)
+    for folder in (whole, parts):
+        found = arrays(folder)
+        assert found.keys() == expected.keys()
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_no_more_workers_are_made_than_a_batch_has_rows(text, monkeypatch):
+    made = []
+
+    class Watched(DataParallel):
+        def __init__(self, gpt, workers, **options):
+            made.append(workers)
+            super().__init__(gpt, workers, **options)
+
+    monkeypatch.setattr("numpylm.train.DataParallel", Watched)
+    monkeypatch.setattr("numpylm.train.default_workers", lambda: 64)
+    train(tiny(text))
+    assert made == [4]
