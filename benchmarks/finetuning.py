@@ -32,33 +32,26 @@ def batches():
 
 
 def numpylm_steps(job: str):
-    """A function that takes one step, as `numpylm train` does."""
-    from numpylm import GPT, AdamW, DataParallel, GPTConfig, clip_grad_norm
-    from numpylm.lora import add_lora
-    from numpylm.parallel import keep_memory
+    """A step as `numpylm train` takes it, its peak memory in MB, and how many numbers it trains."""
+    from numpylm_step import NumpylmStep
 
-    keep_memory()
+    from numpylm import GPT, GPTConfig
+    from numpylm.lora import add_lora
+
     gpt = GPT(GPTConfig(VOCAB, 1024, 12, 12, 768), np.random.default_rng(0))
     if job == JOBS[0]:
         gpt.freeze(BELOW)
     else:
         add_lora(gpt, RANK, rng=np.random.default_rng(0))
-    optimizer = AdamW(gpt.trainable_parameters(), lr=1e-4)
-    workers = DataParallel(gpt)
-
-    def step(ids, targets) -> None:
-        gpt.zero_grad()
-        workers.loss_and_grad(ids, targets)
-        clip_grad_norm(optimizer.parameters, 1.0)
-        optimizer.step()
-
-    return step, sum(p.size for p in optimizer.parameters)
+    step = NumpylmStep(gpt, lr=1e-4)
+    return step, step.peak, sum(p.size for p in step.optimizer.parameters)
 
 
 def torch_steps(job: str):
     """The same in torch."""
     import torch
     import transformers
+    from numpylm_step import resident
 
     transformers.logging.set_verbosity_error()
 
@@ -97,20 +90,12 @@ def torch_steps(job: str):
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
 
-    return step, sum(p.numel() for p in trained)
-
-
-def peak_memory() -> float:
-    """Largest resident memory of this process so far, in GB."""
-    import resource
-
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e9
+    return step, resident, sum(p.numel() for p in trained)
 
 
 def one(library: str, job: str) -> None:
     """Run one job in this process; print the figures as JSON."""
-    step, trained = {"numpylm": numpylm_steps, "torch": torch_steps}[library](job)
+    step, peak, trained = {"numpylm": numpylm_steps, "torch": torch_steps}[library](job)
     source = batches()
     step(*next(source))
     seconds = []
@@ -118,14 +103,14 @@ def one(library: str, job: str) -> None:
         start = time.perf_counter()
         step(*next(source))
         seconds.append(time.perf_counter() - start)
-    print(json.dumps({"seconds": statistics.median(seconds), "peak": peak_memory(), "trained": trained}))
+    print(json.dumps({"seconds": statistics.median(seconds), "peak": peak() / 1e3, "trained": trained}))
 
 
 def main() -> None:
     if len(sys.argv) == 3:
         one(*sys.argv[1:])
         return
-    print(f"{B} x {T} tokens a step; peak memory of the whole process\n")
+    print(f"{B} x {T} tokens a step; peak memory of the whole process, and of worker processes\n")
     print("job                  library   s/step  ratio  peak GB  numbers trained")
     for job in JOBS:
         results: dict[str, list[dict]] = {"numpylm": [], "torch": []}

@@ -9,52 +9,37 @@ both share, interpreter and libraries included (Linux).
 """
 
 import json
-import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
+from numpylm_step import NumpylmStep, resident
 
-from numpylm.remote import RemoteReplica
+from numpylm import GPT
 
 STEPS = 4
 
 
-def resident() -> float:
-    """Largest resident memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
-def private(model: object) -> float:
-    """What a worker process has for itself, in MB; it keeps what it ever had."""
-    rollup = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
-    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private")) * 1024 / 1e6
-
-
 def one(library: str, name: str) -> None:
     """Run some steps in this process; print its peak before and after as JSON."""
-    from training import SHAPES, NumpylmStep
-
-    from numpylm.parallel import keep_memory
+    from torch_gpt import TorchStep
+    from training import SHAPES
 
     c, B = SHAPES[name]
-    if library == "torch":
-        from torch_gpt import TorchStep
-
-        make = TorchStep
-    else:
-        keep_memory()
-        make = NumpylmStep
     before = resident()
     rng = np.random.default_rng(0)
     window = rng.integers(0, c.vocab_size, (B, c.block_size + 1))
     ids, targets = np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
-    step = make(c, recompute=True) if library == "numpylm, recompute" else make(c)
+    if library == "torch":
+        step, peak = TorchStep(c), resident
+    else:
+        gpt = GPT(c, np.random.default_rng(0))
+        gpt.recompute = library == "numpylm, recompute"
+        step = NumpylmStep(gpt)
+        peak = step.peak
     for _ in range(STEPS):
         step(ids, targets)
-    others = [] if library == "torch" else [r for r in step.workers.replicas if isinstance(r, RemoteReplica)]
-    print(json.dumps({"before": before, "peak": resident() + sum(other.run(private) for other in others)}))
+    print(json.dumps({"before": before, "peak": peak()}))
 
 
 def main() -> None:

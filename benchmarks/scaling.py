@@ -99,14 +99,11 @@ GPT2 = {  # the family of 2019, with batches that 24 GB hold
 
 def measure(point: Point, budget: float = 1.5) -> tuple[float, float]:
     """(seconds a step, peak megabytes), in this process; as many steps as fit into ``budget`` seconds, at least one."""
-    from memory import private, resident
+    from numpylm_step import NumpylmStep, resident
 
-    from numpylm import GPT, AdamW, DataParallel, GPTConfig, clip_grad_norm
+    from numpylm import GPT, GPTConfig
     from numpylm.module import Blank
-    from numpylm.parallel import keep_memory
-    from numpylm.remote import RemoteReplica
 
-    keep_memory()
     before = resident()
     rng = np.random.default_rng(0)
     gpt = GPT(GPTConfig(point.V, point.T, point.L, max(1, point.C // HEAD), point.C), Blank())
@@ -114,21 +111,15 @@ def measure(point: Point, budget: float = 1.5) -> tuple[float, float]:
         if p.data.ndim > 1:  # drawn in float32 and in place: a large model's weights twice would not fit
             rng.standard_normal(p.shape, np.float32, p.data)
             p.data *= 0.02
-    workers = DataParallel(gpt, processes=True)
-    optimizer = AdamW(gpt.parameters(), lr=1e-3)
+    step = NumpylmStep(gpt)
     window = rng.integers(0, point.V, (point.B, point.T + 1))
     ids, targets = np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
     times: list[float] = []
     while len(times) < 2 or (sum(times) < budget and len(times) < 20):
         start = time.perf_counter()
-        gpt.zero_grad()
-        workers.loss_and_grad(ids, targets)
-        clip_grad_norm(optimizer.parameters, 1.0)
-        optimizer.step()
+        step(ids, targets)
         times.append(time.perf_counter() - start)
-    used = [r for r in workers.replicas if isinstance(r, RemoteReplica)] if point.B > 1 else []
-    peak = resident() - before + sum(other.run(private) for other in used)
-    return statistics.median(times[1:]), peak
+    return statistics.median(times[1:]), (step.peak() if point.B > 1 else resident()) - before
 
 
 def measured(point: Point) -> tuple[float, float] | None:
@@ -207,7 +198,7 @@ def draw(runs: dict[str, tuple[str, list[tuple[Point, float, float]]]], costs: d
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    matplotlib.rcParams |= {"svg.hashsalt": "numpylm", "font.size": 9}
+    matplotlib.rcParams |= {"svg.hashsalt": "numpylm", "svg.fonttype": "none", "font.size": 9}
     figure, panels = pyplot.subplots(2, 3, figsize=(11, 6.5), layout="constrained")
     for panel, (name, (axis, points)) in zip(panels.flat, runs.items(), strict=True):
         xs = [getattr(p, axis) if axis else p.parameters / 1e6 for p, _, _ in points]

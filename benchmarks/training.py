@@ -13,9 +13,10 @@ import time
 
 import numpy as np
 import torch
+from numpylm_step import NumpylmStep
 from torch_gpt import TorchStep
 
-from numpylm import GPT, AdamW, DataParallel, GPTConfig, clip_grad_norm
+from numpylm import GPT, GPTConfig
 from numpylm.parallel import available_cores, keep_memory
 from numpylm.profiling import matmul_peak
 
@@ -25,23 +26,6 @@ SHAPES = {
     "V512 T128 L4 H4 C128 B16": (GPTConfig(512, 128, 4, 4, 128), 16),
     "V4096 T256 L4 H8 C256 B8": (GPTConfig(4096, 256, 4, 8, 256), 8),
 }
-
-
-class NumpylmStep:
-    """``step(ids, targets) -> loss`` takes one step, as `numpylm train` does."""
-
-    def __init__(self, c: GPTConfig, recompute: bool = False) -> None:
-        self.gpt = GPT(c, np.random.default_rng(0))
-        self.gpt.recompute = recompute
-        self.workers = DataParallel(self.gpt, processes=True)
-        self.optimizer = AdamW(self.gpt.parameters(), lr=1e-3, betas=(0.9, 0.99))
-
-    def __call__(self, ids, targets) -> float:
-        self.gpt.zero_grad()
-        loss = self.workers.loss_and_grad(ids, targets)
-        clip_grad_norm(self.optimizer.parameters, 1.0)
-        self.optimizer.step()
-        return loss
 
 
 def flops(c: GPTConfig, tokens: int) -> float:
@@ -63,7 +47,7 @@ def compare(name: str, pairs: int, compiled: bool, best: float) -> str:
     rng = np.random.default_rng(0)
     window = rng.integers(0, c.vocab_size, (B, c.block_size + 1))
     batch = np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
-    runs = {"numpylm": NumpylmStep(c), "eager": TorchStep(c)}
+    runs = {"numpylm": NumpylmStep(GPT(c, np.random.default_rng(0))), "eager": TorchStep(c)}
     if compiled:
         runs["compile"] = TorchStep(c, compiled=True)
     times: dict[str, list[float]] = {key: [] for key in runs}

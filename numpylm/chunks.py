@@ -43,6 +43,7 @@ def chunk_finder(pattern: str) -> Callable[[str], Iterable[str]]:
     find_ascii = re.compile(ASCII_PATTERN).findall
 
     def find_by_piece(text: str) -> Iterator[str]:
+        """Each piece begins where a chunk begins, so its chunks are those of the whole text."""
         pieces = blocks(text, pattern, PIECE)
         return chain.from_iterable((find_ascii if piece.isascii() else find)(piece) for piece in pieces)
 

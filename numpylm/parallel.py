@@ -166,6 +166,7 @@ class DataParallel:
         """Each worker's function on its part, on one core each."""
 
         def work(worker: Any, function: Callable[..., Any], part: tuple) -> Any:
+            """Here, in one of the pool's threads, or in the process that the worker stands for."""
             remote = isinstance(worker, RemoteReplica)
             return worker.run(function, *part) if remote else function(worker, *part)
 

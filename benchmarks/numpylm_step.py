@@ -1,0 +1,42 @@
+"""A step as `numpylm train` takes it, and the memory that it takes: what several benchmarks measure."""
+
+import resource
+import sys
+from pathlib import Path
+
+from numpylm import GPT, AdamW, DataParallel, clip_grad_norm
+from numpylm.parallel import keep_memory
+from numpylm.remote import RemoteReplica
+
+
+class NumpylmStep:
+    """``step(ids, targets) -> loss``: forward, backward, clipping, AdamW on what is not frozen; all cores."""
+
+    def __init__(self, gpt: GPT, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+        keep_memory()
+        self.gpt = gpt
+        self.workers = DataParallel(gpt, processes=True)
+        self.optimizer = AdamW(gpt.trainable_parameters(), lr, betas)
+
+    def __call__(self, ids, targets) -> float:
+        self.gpt.zero_grad()
+        loss = self.workers.loss_and_grad(ids, targets)
+        clip_grad_norm(self.optimizer.parameters, 1.0)
+        self.optimizer.step()
+        return loss
+
+    def peak(self) -> float:
+        """Largest resident memory so far, in MB, with what worker processes hold beyond the memory that all share."""
+        others = [worker for worker in self.workers.replicas if isinstance(worker, RemoteReplica)]
+        return resident() + sum(other.run(private) for other in others)
+
+
+def resident() -> float:
+    """Largest resident memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def private(model: object) -> float:
+    """What a worker process has for itself, in MB; it keeps what it ever had."""
+    rollup = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private")) * 1024 / 1e6
