@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from numpylm.commands import course, evaluate, export, generate, gradcheck, rank, tokenize, train
+from numpylm.console import ReaderLeft, standard_streams
+from numpylm.shell import shown
 
 EXAMPLES = """examples:
   numpylm train                                   the bundled stories, about two minutes
@@ -47,7 +49,7 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(word.split("=")[0], flags, 1, 0.5)
             message = message.replace("unrecognized arguments", "unknown option")
             message += f"; did you mean {near[0]}?" if near else ""
-        print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        print(f"{self.prog}: error: {shown(message)} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -60,28 +62,38 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")  # Windows consoles default to less
-    args = build_parser().parse_args(argv)
-    from numpylm.remote import WorkerError
-    from numpylm.run import TrainingError
+    """Run a command; returns its exit code: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted.
 
-    try:
-        return args.command(args)
-    except KeyboardInterrupt:
-        print("\nnumpylm: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, OSError, TrainingError, WorkerError, MemoryError, ModuleNotFoundError) as error:
-        if os.environ.get("NUMPYLM_DEBUG"):
-            raise
-        text = str(error) if str(error) else type(error).__name__
-        print(f"numpylm: error: {text}", file=sys.stderr)
-        return 1
+    What another signal stopped ends with SystemExit and 128 + its number.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    with standard_streams():
+        args = build_parser().parse_args(argv)
+        from numpylm.remote import WorkerError
+        from numpylm.run import TrainingError
+
+        try:
+            code = args.command(args)
+            sys.stdout.flush()  # what cannot be written is found here, not at the end of the program
+            return code
+        except KeyboardInterrupt:
+            print("\nnumpylm: interrupted", file=sys.stderr)
+            return 130
+        except ReaderLeft:
+            return 0
+        except (ValueError, OSError, TrainingError, WorkerError, MemoryError, ModuleNotFoundError) as error:
+            if os.environ.get("NUMPYLM_DEBUG"):
+                raise
+            print(f"numpylm: error: {message(error, argv)}", file=sys.stderr)
+            return 1
+
+
+def message(error: Exception, argv: Sequence[str]) -> str:
+    """What an error says; line ends in names that were given, and all other control characters, are escaped."""
+    text = str(error) or type(error).__name__
+    for name in (part for word in argv for part in (word, word.partition("=")[2])):
+        text = text.replace(name, shown(name)) if "\n" in name else text
+    return "\n".join(map(shown, text.split("\n")))
 
 
 def build_parser() -> Parser:

@@ -144,10 +144,10 @@ def encode_documents(
             if path is not None and size > in_memory:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = file or path.open("wb")
-                np.concatenate(pieces).tofile(file)
+                file.write(np.concatenate(pieces).data)
                 pieces, size = [], 0
         if file is not None and pieces:
-            np.concatenate(pieces).tofile(file)
+            file.write(np.concatenate(pieces).data)
     finally:
         if file is not None:
             file.close()

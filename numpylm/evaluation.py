@@ -1,7 +1,7 @@
 """How good is a model on a text: loss, perplexity, accuracy, and what the text's own source would score."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -52,6 +52,7 @@ def evaluate(
     stride: int | None = None,
     progress: bool = False,
     workers: DataParallel | None = None,
+    between: Callable[[], object] | None = None,
 ) -> Score:
     """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them.
 
@@ -69,6 +70,8 @@ def evaluate(
         The length of a window, if not the longest that the model can read.
     workers : DataParallel, optional
         The model's, which then share the windows: the same score up to rounding, sooner.
+    between : callable, optional
+        Called after each few batches; what it raises ends the evaluation.
 
     Raises
     ------
@@ -90,6 +93,8 @@ def evaluate(
         nats -= float(log_p.sum())
         hits += int(hit.sum())
         count += len(log_p)
+        if between:
+            between()
     if not count:
         raise ValueError("there is nothing to predict: the text has fewer than two tokens, or none that is counted")
     return Score(nats / count, hits / count, count)

@@ -3,6 +3,8 @@
 import difflib
 from pathlib import Path
 
+from numpylm.shell import quoted, shown
+
 RUNS = Path("runs")  # where numpylm train puts its folders
 CHECKPOINTS = ("best.npz", "last.npz")
 NAMES = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")  # on huggingface.co, and in our form
@@ -18,8 +20,8 @@ def complain_of_many(folder: Path) -> None:
     """Raise a FileNotFoundError that names them if a folder, itself no model, holds folders of runs."""
     if is_run(folder) or (folder / "config.json").exists():
         return
-    if runs := [path.as_posix() for path in _models_in(folder) if path.is_dir() and is_run(path)]:
-        raise FileNotFoundError(f"{folder} is not a run folder, but holds some: give one of {', '.join(runs)}")
+    if runs := [quoted(path.as_posix()) for path in _models_in(folder) if path.is_dir() and is_run(path)]:
+        raise FileNotFoundError(f"{shown(folder)} is not a run folder, but holds some: give one of {', '.join(runs)}")
 
 
 def did_you_mean(missing: str | Path, names: bool = False) -> str:
@@ -40,7 +42,7 @@ def did_you_mean(missing: str | Path, names: bool = False) -> str:
     for text in found:
         by_name.setdefault(Path(text).name.lower(), set()).add(text)
     near = difflib.get_close_matches(path.name.lower(), by_name, 1)
-    return f"; did you mean {' or '.join(sorted(by_name[near[0]]))}?" if near else ""
+    return f"; did you mean {' or '.join(map(quoted, sorted(by_name[near[0]])))}?" if near else ""
 
 
 def _models_in(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from numpylm.data import document_starts, encode_documents, fits_documents, read
 from numpylm.evaluation import source_nats
 from numpylm.module import Array
 from numpylm.parallel import available_cores
+from numpylm.shell import shown
 from numpylm.tokenizer import Tokenizer
 
 MANY = 30_000_000  # characters above which several processes tokenize
@@ -26,7 +27,7 @@ def load_documents(config: TrainConfig) -> list[str]:
     """Read (or make) the texts and clean them, saying what was done."""
     if config.data:
         documents = read_documents(config.data)
-        source = ", ".join(config.data)
+        source = ", ".join(map(shown, config.data))
     else:
         documents = CORPORA["stories"].documents(int(config.stories_mb * 1e6))
         source = "bundled stories"

@@ -11,6 +11,7 @@ from numpylm.config import TrainConfig
 from numpylm.data import random_batch
 from numpylm.diagnose import Diagnosis, diagnose
 from numpylm.gpt import GPT
+from numpylm.interrupts import stoppable
 from numpylm.module import Array
 from numpylm.optim import AdamW
 from numpylm.parallel import DataParallel, keep_memory
@@ -23,7 +24,7 @@ def first_batch(config: TrainConfig) -> tuple[TrainConfig, GPT, Array, Array]:
     """The config with the model's shape, the model, and ids and targets (B, T) of a first step."""
     train_docs, val_docs = split(config, load_documents(config))
     config, gpt, tokenizer = begin(config, train_docs)
-    with tempfile.TemporaryDirectory() as folder:
+    with stoppable(), tempfile.TemporaryDirectory() as folder:
         data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder))
         rng = np.random.default_rng(config.seed)
         ids, targets = random_batch(data.train, config.batch_size, config.block_size, rng, data.starts, data.counted)

@@ -16,13 +16,14 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from numpylm.interrupts import STOPPING
 from numpylm.module import Array, Module, Parameter
 
 SPAWN = multiprocessing.get_context("spawn")  # the only way that is safe beside threads, and the same everywhere
@@ -125,9 +126,10 @@ class RemoteReplica:
         self.connection, theirs = SPAWN.Pipe()
         given = (theirs, weights.memory, gradients, trained, setup)
         self.process = SPAWN.Process(target=_serve, args=given, daemon=True)
-        with _no_interrupt():
+        with _no_signals():
             self.process.start()
         theirs.close()
+        util.Finalize(self, self.connection.close, exitpriority=0)  # ends the process, for which Python waits at exit
         with self._alive():  # not as an argument: one who dies before reading a large one would be waited for, forever
             self.connection.send_bytes(hollow)
 
@@ -167,14 +169,19 @@ def _hollow(model: Module) -> Module:
 
 
 @contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Ctrl-C waits for the end of this; processes that are started here never hear of it (not on Windows)."""
+def _no_signals() -> Iterator[None]:
+    """Ctrl-C waits for the end of this; processes that are started here never hear of it (not on Windows).
+
+    Nor of the other signals that ask for an end: a batch system or a closing terminal sends them to all processes, and
+    this one needs its workers until it has saved.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # a process of Python's own; its start would let signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
+        resource_tracker.ensure_running()  # a process of Python's own; its start lets some signals through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -191,7 +198,8 @@ def _serve(
     setup: Callable[[], object],
 ) -> None:
     """Take a model and answer questions about it until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was started by hand
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)  # they are for the process that was started by hand
     try:
         model: Any = None
         failure: Exception | None = None

@@ -24,6 +24,7 @@ from numpylm.gpt import GPT, GPTConfig
 from numpylm.optim import AdamW
 from numpylm.places import did_you_mean
 from numpylm.prepare import Data
+from numpylm.shell import quoted
 from numpylm.tokenizer import Tokenizer
 
 RESUMABLE = ("max_steps", "eval_interval", "patience", "sample_tokens", "check_gradients")  # what --resume may change
@@ -31,6 +32,23 @@ RESUMABLE = ("max_steps", "eval_interval", "patience", "sample_tokens", "check_g
 
 class TrainingError(Exception):
     """Training cannot begin or go on; the message says why and what to do."""
+
+
+@dataclass
+class Mean:
+    """The mean of numbers that come one after another, as a sum and a count: these can be saved."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, number: float) -> None:
+        """Take one more into account."""
+        self.total, self.count = self.total + number, self.count + 1
+
+    @property
+    def value(self) -> float:
+        """NaN if there was no number."""
+        return self.total / self.count if self.count else math.nan
 
 
 @dataclass
@@ -49,6 +67,13 @@ class Run:
     fingerprint: str = ""
     tokens: int = 0  # in the tokenizer's vocabulary; a model may have more, if its author rounded up
     metrics: list[dict[str, Any]] = field(default_factory=list)
+    behind: bool = False  # whether metrics.jsonl lacks some of them
+    evaluated: int = -1  # the last step that was evaluated
+    val_loss: float = math.nan  # its validation loss, nats per token
+    since_log: Mean = field(default_factory=Mean)  # training losses since the last line of metrics.jsonl
+    since_eval: Mean = field(default_factory=Mean)  # and since the last evaluation
+    saved: tuple[int, int] = (-1, -1)  # step and evaluated of the last.npz on disk
+    failed: set[str] = field(default_factory=set)  # see numpylm.saving.optional
 
     @classmethod
     def create(cls, config: TrainConfig, folder: Path, gpt: GPT) -> "Run":
@@ -73,8 +98,13 @@ class Run:
             "tokens": self.tokens,
             "batch_rng": self.batch_rng.bit_generator.state,
             "dropout_rng": self.dropout_rng.bit_generator.state,
+            "evaluated": self.evaluated,
+            "since_log": asdict(self.since_log),
+            "since_eval": asdict(self.since_eval),
         }
         save_checkpoint(self.folder / name, self.gpt, self.optimizer, meta)
+        if name == "last.npz":
+            self.saved = self.step, self.evaluated
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take over all that `save` wrote, the arrays themselves."""
@@ -86,12 +116,25 @@ class Run:
         self.best = math.inf if meta["best"] is None else meta["best"]
         self.batch_rng.bit_generator.state = meta["batch_rng"]
         self.dropout_rng.bit_generator.state = meta["dropout_rng"]
+        self.evaluated = meta.get("evaluated", self.step or -1)  # older versions saved after evaluations only
+        self.since_log, self.since_eval = (Mean(**meta.get(name, {})) for name in ("since_log", "since_eval"))
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether the step that was reached is one to be evaluated, and has not been."""
+        c = self.config
+        return self.evaluated != self.step and (self.step % c.eval_interval == 0 or self.step >= c.max_steps)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do, not even an evaluation."""
+        return self.stale or (self.step >= self.config.max_steps and not self.evaluation_due)
 
     @property
     def stale(self) -> bool:
         """Whether the validation loss has not improved for as many evaluations as the config has patience for."""
         c = self.config
-        return bool(c.patience) and self.step - self.best_step >= c.patience * c.eval_interval
+        return bool(c.patience) and self.evaluated - self.best_step >= c.patience * c.eval_interval
 
     def check_data(self, data: Data) -> None:
         """Complain if a resumed run would go on with another text than it began with."""
@@ -104,10 +147,20 @@ class Run:
         self.fingerprint = fingerprint
 
     def log(self, entry: dict[str, Any]) -> None:
-        """Add a line to metrics.jsonl."""
+        """Add a line to metrics.jsonl. Raises OSError if it cannot be written; it is then kept for the next time."""
         self.metrics.append(entry)
+        if self.behind:
+            self.write_metrics()
+            return
+        self.behind = True  # half of the line may be written, and then nothing
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+        self.behind = False
+
+    def write_metrics(self) -> None:
+        """Write metrics.jsonl as a whole."""
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.metrics))
+        self.behind = False
 
 
 def free_folder(config: TrainConfig) -> Path:
@@ -115,7 +168,8 @@ def free_folder(config: TrainConfig) -> Path:
     if config.out:
         folder = Path(config.out)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise TrainingError(f"{folder} exists: choose another --out, or go on with --resume {folder}")
+            name = quoted(folder)
+            raise TrainingError(f"{name} exists: choose another --out, or go on with --resume {name}")
         return folder
     base = Path("runs") / (Path(config.data[0]).resolve().stem if config.data else "stories")
     numbered = (base.with_name(f"{base.name}-{n}") for n in range(2, 10**6))
@@ -172,7 +226,7 @@ def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig
     if not isinstance(saved, dict) or "model_type" in saved:
         raise ValueError(
             f"cannot resume {folder}: it is not a run folder, its config.json is not of a training run. To train a "
-            f"model of transformers' on, begin a new run with --init-from {folder}"
+            f"model of transformers' on, begin a new run with --init-from {quoted(folder)}"
         )
     if fixed := [key for key in changes if key not in RESUMABLE]:
         raise ValueError(f"{fixed[0]} cannot change when a run is resumed; only {', '.join(RESUMABLE)} can")
@@ -186,14 +240,15 @@ def resumed_run(config: TrainConfig, folder: Path) -> Run:
     choose_trained(gpt, config)
     run = Run.create(config, folder, gpt)
     run.restore(checkpoint)
+    run.saved = run.step, run.evaluated
     path = folder / "metrics.jsonl"
     for line in read_text(path).splitlines() if path.exists() else []:
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:
-            break  # the crash came while this line was written
-        if entry["step"] <= run.step:
+            continue  # a crash or a full disk cut it off
+        if entry["step"] <= (run.evaluated if "val_loss" in entry else run.step):
             run.metrics.append(entry)
-    write_text(path, "".join(json.dumps(entry) + "\n" for entry in run.metrics))
+    run.write_metrics()
     write_config(folder, config)
     return run

@@ -1,16 +1,11 @@
-"""Training: from text to a model that tells stories. Read `train` first; it is the whole job in order."""
+"""Training: from text to a model that tells stories. Read `whole_job` first; it has everything in order."""
 
 import math
 import shutil
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -18,17 +13,21 @@ from tqdm import tqdm
 from numpylm import selfcheck
 from numpylm.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.config import TrainConfig
+from numpylm.console import lasting_output
 from numpylm.data import random_batch
 from numpylm.evaluation import Score, evaluate
 from numpylm.files import write_text
 from numpylm.finetune import load_start
 from numpylm.generation import printable, stream_text
 from numpylm.gpt import GPT
+from numpylm.interrupts import Interrupt, Interrupted, interruptible, stoppable
 from numpylm.optim import clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, default_workers, keep_memory
 from numpylm.plot import Curve, loss_curve
 from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses, split
-from numpylm.run import Run, TrainingError, new_model, new_run, resumed_run
+from numpylm.run import Mean, Run, TrainingError, new_model, new_run, resumed_run
+from numpylm.saving import optional, save_at_end, save_or_say
+from numpylm.shell import command, first_words, shown
 from numpylm.tokenizer import Tokenizer
 from numpylm.writing import readable
 
@@ -57,12 +56,19 @@ def train(
         If a gradient check fails, or the loss is no longer a number.
     ValueError, OSError
         If settings, data or files are not usable.
-    KeyboardInterrupt
-        After Ctrl-C, when everything has been saved.
+    KeyboardInterrupt, SystemExit
+        After Ctrl-C, or another signal that asks for an end, when everything has been saved.
     """
-    keep_memory()
-    if config.check_gradients:
-        check_gradients()
+    with lasting_output():
+        keep_memory()
+        if config.check_gradients:
+            check_gradients()
+        with stoppable():
+            return whole_job(config, resume, stop_at, processes)
+
+
+def whole_job(config: TrainConfig, resume: str | Path | None, stop_at: int | None, processes: bool) -> Path:
+    """Everything that `train` does once the gradients are known to be right."""
     documents = load_documents(config)
     train_docs, val_docs = split(config, documents)
     if resume is None:
@@ -73,17 +79,17 @@ def train(
         run = resumed_run(config, Path(resume))
     try:
         data = Data.encode(train_docs, val_docs, tokenizer, config, run.folder)
-    except (ValueError, OSError):
+    except BaseException:
         if resume is None:
             shutil.rmtree(run.folder)  # made a moment ago, and nothing has been trained
         raise
     run.check_data(data)
-    describe(run, data, tokenizer)
+    with optional(run, "description of the data"):
+        describe(run, data, tokenizer)
     with interruptible() as interrupt:
         training_loop(run, data, tokenizer, interrupt, stop_at, processes)
-    report_end(run, " ".join(val_docs[0].replace('"', " ").split()[:3]))
-    if interrupt.is_set():
-        raise KeyboardInterrupt
+        report_end(run, first_words(val_docs[0]))
+    interrupt.stop()
     return run.folder
 
 
@@ -143,31 +149,11 @@ def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None
 # ------------------------------------------------------------------------------------------- training
 
 
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a flag that is looked at between steps; a second one stops at once."""
-    interrupt = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupt  # signals reach the main thread only
-        return
-
-    def handle(number: int, frame: Any) -> None:
-        if interrupt.is_set():
-            raise KeyboardInterrupt
-        interrupt.set()
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def training_loop(
     run: Run,
     data: Data,
     tokenizer: Tokenizer | CharTokenizer,
-    interrupt: threading.Event,
+    interrupt: Interrupt,
     stop_at: int | None,
     processes: bool,
 ) -> None:
@@ -177,29 +163,25 @@ def training_loop(
     long = last - run.step >= WORTH_PROCESSES
     count = min(default_workers(), c.batch_size)  # more would have nothing to do
     workers = DataParallel(run.gpt, count, processes=processes and long)
-    since_log: list[float] = []
-    since_eval: list[float] = []
-    if run.step == 0:
-        evaluate_and_save(run, data, tokenizer, workers, math.nan)
+    if run.evaluation_due:
+        evaluate_and_save(run, data, tokenizer, workers, interrupt)
     start, tokens = time.perf_counter(), 0
     with tqdm(total=c.max_steps, initial=run.step, desc="training", unit=" steps", dynamic_ncols=True) as bar:
         while run.step < last and not interrupt.is_set() and not run.stale:
             step = take_step(run, data, workers)
-            since_log.append(step.loss)
-            since_eval.append(step.loss)
+            run.since_log.add(step.loss)
+            run.since_eval.add(step.loss)
             tokens += step.tokens
             bar.update()
             rate = tokens / (time.perf_counter() - start)
-            bar.set_postfix_str(f"loss {np.mean(since_log):.4f}, {rate:,.0f} tokens/s", refresh=False)
+            bar.set_postfix_str(f"loss {run.since_log.value:.4f}, {rate:,.0f} tokens/s", refresh=False)
             if run.step % LOG_INTERVAL == 0:
-                loss = float(np.mean(since_log))
-                run.log({"step": run.step, "train_loss": loss, "lr": step.lr, "grad_norm": step.grad_norm})
-                since_log = []
-            if run.step % c.eval_interval == 0 or run.step == c.max_steps:
-                evaluate_and_save(run, data, tokenizer, workers, float(np.mean(since_eval)))
-                since_eval = []
-    if run.step % c.eval_interval and run.step != c.max_steps:
-        run.save("last.npz")
+                loss, run.since_log = run.since_log.value, Mean()
+                with optional(run, "metrics.jsonl"):
+                    run.log({"step": run.step, "train_loss": loss, "lr": step.lr, "grad_norm": step.grad_norm})
+            if run.evaluation_due:
+                evaluate_and_save(run, data, tokenizer, workers, interrupt)
+    save_at_end(run)
     if run.stale and run.step < c.max_steps:
         print(
             f"stopped early: {c.patience} evaluations without a lower validation loss than that of step {run.best_step}"
@@ -244,18 +226,22 @@ def divergence(run: Run) -> str:
     return (
         f"training diverged at step {run.step + 1}: the loss or gradient is not a number any more; the first "
         f"place is {broken[0] if broken else 'the loss itself'}. Try a smaller --learning-rate, more "
-        f"--warmup-steps, or --grad-clip 1; {run.folder} still holds the checkpoint of the last evaluation"
+        f"--warmup-steps, or --grad-clip 1; {shown(run.folder)} still holds step {run.saved[0]}"
     )
 
 
 def evaluate_and_save(
-    run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, workers: DataParallel, train_loss: float
+    run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, workers: DataParallel, interrupt: Interrupt
 ) -> None:
-    """Validate, show a sample, log, draw, and write checkpoints."""
+    """Validate, show a sample, log, write checkpoints, and draw; a resumed run begins with it if it is interrupted."""
     c = run.config
-    score = evaluate(
-        run.gpt, data.val, None, data.val_starts, c.block_size, data.val_counted, progress=True, workers=workers
-    )
+    given = (run.gpt, data.val, None, data.val_starts, c.block_size, data.val_counted)
+    try:
+        score = evaluate(*given, progress=True, workers=workers, between=interrupt.check)
+    except Interrupted:
+        return
+    train_loss, run.since_eval = run.since_eval.value, Mean()
+    run.evaluated, run.val_loss = run.step, score.loss
     bits = score.bits_per_byte(data.val_bytes)
     above = "" if data.floor is None else f" ({score.loss - data.floor:.4f} above the source)"
     trained = "" if math.isnan(train_loss) else f"; training loss {train_loss:.4f}"
@@ -264,18 +250,17 @@ def evaluate_and_save(
         f"{bits:.3f} bits per byte{trained}"
     )
     if run.step and c.sample_tokens and run.step < c.max_steps:
-        tqdm.write("            " + sample(run.gpt, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
-    run.log(
-        {"step": run.step, "val_loss": score.loss, "val_bits_per_byte": bits, "val_accuracy": score.accuracy}
-        | ({} if data.floor is None else {"above_source": score.loss - data.floor})
-    )
-    if score.loss < run.best:
-        run.best, run.best_step = score.loss, run.step
-        run.save("best.npz")
-    else:
-        warn_of_overfitting(run, score, train_loss)
-    run.save("last.npz")
-    draw(run, data, tokenizer.vocab_size)
+        with optional(run, "sample"):
+            tqdm.write("            " + sample(run.gpt, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
+    with optional(run, "metrics.jsonl"):
+        run.log(
+            {"step": run.step, "val_loss": score.loss, "val_bits_per_byte": bits, "val_accuracy": score.accuracy}
+            | ({} if data.floor is None else {"above_source": score.loss - data.floor})
+        )
+    warn_of_overfitting(run, score, train_loss)
+    save_or_say(run)
+    with optional(run, "loss.svg"):
+        draw(run, data, tokenizer.vocab_size)
 
 
 def warn_of_overfitting(run: Run, score: Score, train_loss: float) -> None:
@@ -309,22 +294,22 @@ def draw(run: Run, data: Data, vocab_size: int) -> None:
         return label, [entry["step"] for entry in entries], [entry[key] for entry in entries]
 
     curves = [curve("training", "train_loss"), curve("validation", "val_loss")]
-    write_text(run.folder / "loss.svg", loss_curve(f"{run.folder.name}: loss", curves, lines))
+    write_text(run.folder / "loss.svg", loss_curve(f"{shown(run.folder.name)}: loss", curves, lines))
 
 
 def report_end(run: Run, prompt: str) -> None:
     """Say where everything is and what to type next."""
     folder, c = run.folder, run.config
-    if run.step < c.max_steps and not run.stale:
-        print(f"\nStopped at step {run.step} of {c.max_steps}; everything is saved in {folder}. To go on:")
-        print(f"    numpylm train --resume {folder}")
+    name = shown(folder)
+    if not run.finished:
+        print(f"\nStopped at step {run.step} of {c.max_steps}; everything is saved in {name}. To go on:")
+        print("    " + command("numpylm", "train", "--resume", folder))
         return
-    print(
-        f"\nDone. {folder} holds the model (best at step {run.best_step}: {run.best:.4f} nats per token) and loss.svg."
-    )
+    print(f"\nDone. {name} holds the model (best at step {run.best_step}: {run.best:.4f} nats per token) and loss.svg.")
     print("Next, let it write:")
-    print(f"    numpylm generate {folder}")
-    print(f'    numpylm generate {folder} --prompt "{prompt}" --temperature 0.8')
+    print("    " + command("numpylm", "generate", folder))
+    if prompt:
+        print("    " + command("numpylm", "generate", folder, "--prompt", prompt, "--temperature", "0.8"))
 
 
 if __name__ == "__main__":

@@ -15,15 +15,17 @@ def run(args: argparse.Namespace) -> int:
     """numpylm course"""
     from numpylm.course import overview, progress
     from numpylm.course.collect import collect
+    from numpylm.shell import command, shown
 
     if sum(map(bool, (args.reset, args.collect, args.name))) > 1:
         raise ValueError("numpylm course: a lesson or exercise, --collect FILE and --reset: choose one of them")
     if args.reset:
         kept = progress.reset()
-        print(f"nothing is solved any more; what was, is kept in {kept}" if kept else "nothing was solved yet")
+        print(f"nothing is solved now; what was, is kept in {shown(kept)}" if kept else "nothing was solved yet")
     elif args.collect:
         count = collect(args.collect)
-        print(f"{args.collect}: {count} parts are your own; numpylm gradcheck --file {args.collect} checks them")
+        check = command("numpylm", "gradcheck", "--file", args.collect)
+        print(f"{shown(args.collect)}: {count} parts are your own; {check} checks them")
     elif args.name:
         print(overview.details(args.name, progress.load()))
     else:

@@ -13,14 +13,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """numpylm export"""
     from numpylm.checkpoint import load_model
+    from numpylm.interrupts import stoppable
+    from numpylm.shell import shown
     from numpylm.tokenizer import Tokenizer
 
     gpt, tokenizer, _ = load_model(args.source)
-    gpt.save_pretrained(args.folder, tokenizer)
-    print(f"{args.folder} holds the model as transformers has it. There:")
-    print(f'    AutoModelForCausalLM.from_pretrained("{args.folder.as_posix()}")')
+    with stoppable():
+        gpt.save_pretrained(args.folder, tokenizer)
+    name = repr(args.folder.as_posix())
+    print(f"{shown(args.folder)} holds the model as transformers has it. There:")
+    print(f"    AutoModelForCausalLM.from_pretrained({name})")
     if isinstance(tokenizer, Tokenizer):
-        print(f'    AutoTokenizer.from_pretrained("{args.folder.as_posix()}")')
+        print(f"    AutoTokenizer.from_pretrained({name})")
     else:
         print("Its tokenizer has one token a character, which transformers cannot read; characters.json has it.")
     return 0

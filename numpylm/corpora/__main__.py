@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from numpylm.console import standard_streams
 from numpylm.corpora import CORPORA
 from numpylm.data import join_documents
 from numpylm.files import write_text
@@ -20,7 +22,9 @@ def main() -> None:
     if args.out:
         write_text(args.out, text)
     else:
-        sys.stdout.buffer.write(text.encode("utf-8"))
+        with standard_streams(), suppress(BrokenPipeError):
+            sys.stdout.buffer.write(text.encode("utf-8"))
+            sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from numpylm.module import Module, Parameter
 
 HEAD = '''"""My own GPT. {mine} of its {total} parts are my own, the others, and the loss, are numpylm's.
 
-Made by `numpylm course --collect`; check it with `numpylm gradcheck --file {file}`.
+Made by `numpylm course --collect`; `numpylm gradcheck --file` checks it.
 """
 
 import math
@@ -70,7 +70,7 @@ def collect(path: str | Path = "my_gpt.py") -> int:
         parts.append(text)
         if exercise.exports == ("GPT",):
             parts.append(EXAMPLE.format(name=found.names[0]))
-    head = HEAD.format(mine=_count(parts), total=len(exercises), file=path.name, imports=_import_lines(imports))
+    head = HEAD.format(mine=_count(parts), total=len(exercises), imports=_import_lines(imports))
     write_text(path, head + "".join(parts))
     return _count(parts)
 
