@@ -16,7 +16,7 @@ def optional(run: Run, what: str) -> Iterator[None]:
         yield
     except Exception as error:
         if what not in run.failed:
-            tqdm.write(f"note: no {what} ({type(error).__name__}: {error}); training goes on")
+            tqdm.write(f"note: {what} could not be made ({type(error).__name__}: {error}); training goes on")
         run.failed.add(what)
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from numpylm import evaluation, run, train
+from numpylm import evaluation, files, pretrained, run, train
 from numpylm.checkpoint import load_checkpoint
 from numpylm.cli import main
 from numpylm.interrupts import STOPPING, interruptible, stoppable
@@ -28,7 +28,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def as_a_process_begins():
     """What ran before may have left other handlers behind."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in CODES}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOPPING}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
@@ -110,6 +110,19 @@ def test_stopped_while_the_data_is_prepared_a_new_run_leaves_nothing(monkeypatch
     signal_at(monkeypatch, train.Data, "encode", 1, number)
     assert exit_code() == CODES[number]
     assert [p for p in tmp_path.rglob("*") if p.name not in ("runs", "words.txt")] == []
+
+
+def test_a_file_or_folder_for_a_moment_does_not_stay(monkeypatch, tmp_path):
+    folder = train.train(tiny.config())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "exported"))
+    (tmp_path / "exported").mkdir()
+    signal_at(monkeypatch, train.Data, "encode", 1, signal.SIGTERM)
+    signal_at(monkeypatch, pretrained, "their_tensors", 1, signal.SIGTERM)
+    signal_at(monkeypatch, files.os, "fsync", 1, signal.SIGTERM)
+    for argv in (["train", "--diagnose", "--data=words.txt"], *2 * [["export", str(folder), "exported"]]):
+        with pytest.raises(SystemExit):
+            main(argv)
+        assert list((tmp_path / "exported").iterdir()) == []
 
 
 def test_a_second_ctrl_c_stops_at_once_and_a_second_sighup_does_not():

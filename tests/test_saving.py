@@ -106,7 +106,7 @@ def test_metrics_without_room_are_written_later(monkeypatch, undisturbed, capsys
 
     monkeypatch.setattr(train, "evaluate", evaluated)
     folder = train.train(tiny.config())
-    assert capsys.readouterr().out.count("note: no metrics.jsonl") == 1
+    assert capsys.readouterr().out.count("note: metrics.jsonl could not be made") == 1
     assert tiny.everything(folder) == undisturbed
 
 
@@ -120,7 +120,8 @@ def test_half_a_line_of_metrics_hides_no_other(undisturbed):
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [("loss_curve", "loss.svg"), ("stream_text", "sample"), ("reference_losses", "description")]
+    ("name", "what"),
+    [("loss_curve", "loss.svg"), ("stream_text", "sample"), ("reference_losses", "description of the data")],
 )
 def test_what_only_shows_something_may_fail(monkeypatch, capsys, undisturbed, name, what):
     def broken(*args, **options):
@@ -128,7 +129,7 @@ def test_what_only_shows_something_may_fail(monkeypatch, capsys, undisturbed, na
 
     monkeypatch.setattr(train, name, broken)
     folder = train.train(tiny.config())
-    assert capsys.readouterr().out.count(f"note: no {what}") == 1
+    assert capsys.readouterr().out.count(f"note: {what} could not be made") == 1
     assert tiny.everything(folder) == undisturbed
 
 
