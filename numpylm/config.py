@@ -107,9 +107,12 @@ class TrainConfig:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
         step_names(self.clean)
         if not self.init_from:
-            self.shape(self.vocab_size)
-            if self.tokenizer == "bpe":
-                count_merges(self.vocab_size)
+            self._check_model()
+
+    def _check_model(self) -> None:
+        self.shape(self.vocab_size)
+        if self.tokenizer == "bpe":
+            count_merges(self.vocab_size)
 
     def shape(self, vocab_size: int) -> GPTConfig:
         """The shape of a new model; a ValueError if there is no such model."""

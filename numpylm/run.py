@@ -99,7 +99,8 @@ class Run:
         if self.fingerprint and not f"{fingerprint}-".startswith(f"{self.fingerprint}-"):
             source = ", ".join(self.config.data) or "the bundled stories"
             raise TrainingError(
-                f"{source}: not the text that this run began with. Resume with the same text, or begin a new run"
+                f"the training text is not what this run began with: {source} is another one. Resume with the same "
+                f"text, or begin a new run"
             )
         self.fingerprint = fingerprint
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from numpylm.config import TrainConfig
-from numpylm.files import sync_folder
+from numpylm.files import rename, sync_folder
 from numpylm.lock import InUse, locked
 from numpylm.places import CHECKPOINTS, RUNS
 
@@ -64,7 +64,7 @@ def _check_place(folder: Path) -> None:
     """Complain of a place where no folder can be made, or none that replaces what is there, even if that is empty."""
     if files := [parent for parent in folder.parents if parent.is_file()]:
         raise ValueError(f"{folder} cannot be made, {files[0]} is a file: choose another --out")
-    if folder.is_symlink() or folder.is_mount() or (folder.exists() and folder.samefile(Path.cwd())):
+    if folder.is_symlink() or os.path.ismount(folder) or (folder.exists() and folder.samefile(Path.cwd())):
         raise ValueError(
             f"{folder} is a link, a drive or the working folder, which a new run folder cannot replace: give --out a "
             f"name in it, such as {folder / 'run'}"
@@ -91,7 +91,7 @@ def appearing(folder: Path) -> Iterator[Path]:
         yield draft
         if folder.exists():
             folder.rmdir()  # it is empty; Windows does not rename onto folders
-        draft.rename(folder)
+        rename(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise

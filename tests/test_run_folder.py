@@ -416,7 +416,7 @@ def test_another_text_is_refused_and_nothing_changes(project, capsys, place):
     before = contents(run)
     capsys.readouterr()
     assert main(["train", "--resume", "runs/a", "--data", "b.txt", "--max-steps", "9"]) == 1
-    assert "b.txt: not the text that this run began with" in said(capsys)
+    assert "not what this run began with: b.txt is another one" in said(capsys)
     assert contents(run) == before
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -433,6 +434,26 @@ def test_writing_fails_without_touching_the_old_file(tmp_path):
         write_atomically(tmp_path / "f", fail)
     assert (tmp_path / "f").read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_file_that_is_open_elsewhere_is_replaced_a_moment_later(tmp_path, monkeypatch):
+    """On Windows, `numpylm generate`, which reads best.npz, would end the training that writes it."""
+    from numpylm import files
+
+    refused, replace = [], Path.replace
+
+    def busy(self, target):
+        if len(refused) < 2:
+            refused.append(target)
+            raise PermissionError(13, "Access is denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(files, "TRIES", 3)
+    monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(Path, "replace", busy)
+    files.write_text(tmp_path / "f", "new")
+    assert (tmp_path / "f").read_text(encoding="utf-8") == "new"
+    assert len(refused) == 2
 
 
 def test_character_models_train_too(text):
