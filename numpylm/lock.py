@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 BEAT = 10.0  # seconds between two touches of a lock file
-WATCH = 25.0  # seconds without a touch after which a holder on another computer is dead
-SETTLE = 1.0  # seconds in which one who takes a dead process for the holder would remove our file: see _stays
+WATCH = 25.0  # seconds without a touch after which a holder on another computer counts as dead
+SETTLE = 1.0  # seconds in which another process may still remove our file: see _stays
 FAR = 2**30  # where Windows locks a byte: a locked one cannot be read, so it lies behind the text
 
 _held: dict[int, dict[str, Any]] = {}  # what this process holds: descriptor -> what it wrote into the file
@@ -76,7 +76,7 @@ def _take(path: Path, folder: Path) -> int:
             os.close(descriptor)  # its holder removed it after we had opened it
         elif got is None and not made:
             os.close(descriptor)
-            path.unlink(missing_ok=True)  # left by a dead process; of all who make a new one now, one succeeds
+            path.unlink(missing_ok=True)  # a dead process left it; next time round we make our own
         else:
             _write_owner(descriptor, path)
             if got or _stays(descriptor, path):
@@ -96,18 +96,19 @@ def _open(path: Path) -> tuple[int, bool]:
 def _release(descriptor: int, path: Path) -> None:
     """Remove the file and close it."""
     if descriptor not in _held:
-        return  # in a copy of the process that holds it: see _forget
+        return  # this is a fork of the holder: see _forget
     if sys.platform != "win32" and _is_at(descriptor, path):
-        path.unlink()
-    del _held[descriptor]  # after that, for where no locks are, and before another file gets the same number
+        with suppress(OSError):
+            path.unlink()
+    del _held[descriptor]  # only now: without locks, `_runs` trusts it; and before the number goes to another file
     os.close(descriptor)
-    if sys.platform == "win32":  # which removes no open file, not even if it is another process that opens it
+    if sys.platform == "win32":  # Windows removes no open file: not ours before, and not that of the next holder
         with suppress(OSError):
             path.unlink()
 
 
 def _forget() -> None:
-    """In a child made by fork, which inherits the descriptors: if it kept them, it would hold the locks."""
+    """A child made by fork inherits the descriptors, and would hold the locks after its parent's death: close them."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()
@@ -178,11 +179,11 @@ def _in_use(folder: Path, path: Path, owner: dict[str, Any], got: bool | None) -
 
 
 def _lives(owner: dict[str, Any], got: bool | None, path: Path, folder: Path) -> bool:
-    """Whether a holder lives of whom the system's lock, which we ``got`` or which does not exist, tells nothing."""
+    """Whether the owner still holds the file, although we ``got`` the system's lock, or there are no locks (None)."""
     here = owner.get("host") == platform.node()
     if got and (here or not owner):
-        return False  # on one computer, the lock knows better
-    if here and sys.platform != "win32":  # which has no harmless way to ask
+        return False  # on one computer the lock is always right
+    if here and sys.platform != "win32":  # Windows has no harmless way to ask
         return _runs(owner)
     print(f"waiting     {WATCH:.0f} s, to see whether another computer still works in {folder}", flush=True)
     return _is_touched(path)
@@ -191,11 +192,11 @@ def _lives(owner: dict[str, Any], got: bool | None, path: Path, folder: Path) ->
 def _runs(owner: dict[str, Any]) -> bool:
     """Whether the process runs on this computer."""
     if owner["pid"] == os.getpid():
-        return owner in _held.values()  # in a container, numbers of processes come again
+        return owner in _held.values()  # in a container, each program may get the same number
     try:
-        os.kill(owner["pid"], 0)  # signal 0 is none: this only asks
+        os.kill(owner["pid"], 0)  # signal 0 only asks whether the process exists
     except PermissionError:
-        return True  # it is somebody else's
+        return True  # it exists, and belongs to another user
     except (OSError, OverflowError):
         return False
     return True
@@ -232,8 +233,11 @@ def _modified(path: Path) -> int | None:
 
 
 def _stays(descriptor: int, path: Path) -> bool:
-    """Where no locks are, two may find a dead process's file at once, and the slower one remove the other's new file:
-    whose file is still there a moment later has the lock."""
+    """Whether our file is still there after a moment.
+
+    Without locks, two processes may find the file of a dead one at the same time. Each removes it and makes its own,
+    so the slower one may remove the file of the other, which finds out here.
+    """
     time.sleep(SETTLE)
     return _is_at(descriptor, path)
 

@@ -19,8 +19,9 @@ LOCK = ".lock"  # in a run folder, while a process trains in it
 
 
 def reserve(config: TrainConfig, held: ExitStack) -> Path:
-    """A folder that a new run can make, and no other process until ``held`` is closed: ``out``, or the first of
-    runs/NAME, runs/NAME-2, ... that is free.
+    """The name of a new run folder: ``out``, or the first of runs/NAME, runs/NAME-2, ... that is free.
+
+    Until ``held`` is closed, no other process gets that name.
 
     Raises
     ------
