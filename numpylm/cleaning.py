@@ -85,6 +85,14 @@ CLEANING: dict[str, Callable[[list[str]], tuple[list[str], Cleaned]]] = {
 }
 
 
+def step_names(steps: Sequence[str]) -> list[str]:
+    """The steps by name, ``"all"`` spelled out; raises ValueError for one that does not exist."""
+    names = list(CLEANING) if list(steps) == ["all"] else list(steps)
+    if unknown := [name for name in names if name not in CLEANING]:
+        raise ValueError(f"unknown cleaning step {unknown[0]!r}; there are: {', '.join(CLEANING)}, or all")
+    return names
+
+
 def clean(documents: list[str], steps: Sequence[str]) -> tuple[list[str], list[Cleaned]]:
     """Apply cleaning steps in the given order; documents that end up empty are dropped.
 
@@ -100,9 +108,7 @@ def clean(documents: list[str], steps: Sequence[str]) -> tuple[list[str], list[C
     report : list of Cleaned
         One entry a step, and one for documents that had nothing left.
     """
-    names = list(CLEANING) if list(steps) == ["all"] else list(steps)
-    if unknown := [name for name in names if name not in CLEANING]:
-        raise ValueError(f"unknown cleaning step {unknown[0]!r}; there are: {', '.join(CLEANING)}, or all")
+    names = step_names(steps)
     report = []
     for name in names:
         documents, entry = CLEANING[name](documents)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from numpylm.cleaning import CLEANING
+from numpylm.cleaning import CLEANING, step_names
 from numpylm.files import read_text
+from numpylm.gpt import GPTConfig
+from numpylm.tokenizer import count_merges
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -98,6 +100,23 @@ class TrainConfig:
         for name, allowed in (("tokenizer", ("bpe", "char")), ("dtype", ("float32", "float64"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
+        if not 0 < self.val_fraction < 1:
+            raise ValueError(f"val_fraction must lie between 0 and 1, got {self.val_fraction}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        step_names(self.clean)
+        if not self.init_from:
+            self._check_model()
+
+    def _check_model(self) -> None:
+        self.shape(self.vocab_size)
+        if self.tokenizer == "bpe":
+            count_merges(self.vocab_size)
+
+    def shape(self, vocab_size: int) -> GPTConfig:
+        """The shape of a new model; a ValueError if there is no such model."""
+        return GPTConfig(vocab_size, self.block_size, self.n_layer, self.n_head, self.n_embd, self.dropout, self.bias)
 
 
 KINDS: dict[str, type] = {f.name: type(f.default) for f in fields(TrainConfig)}

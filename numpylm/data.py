@@ -6,7 +6,9 @@ followed, and the first one preceded, by the end-of-text token, if the tokenizer
     <|endoftext|> document <|endoftext|> document <|endoftext|>
 """
 
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +121,7 @@ def split_train_val(
 def encode_documents(
     documents: Sequence[str],
     tokenizer: TextTokenizer,
-    path: Path | None = None,
+    folder: Path | None = None,
     progress: bool = False,
     in_memory: int | None = None,
     processes: int = 1,
@@ -128,32 +130,30 @@ def encode_documents(
 
     With more than one of ``processes``, those are started and share the work: see `numpylm.processes`.
 
-    Beyond ``in_memory`` bytes (default: `IN_MEMORY`) they are written to ``path``, as raw numbers of that dtype,
-    and mapped: training then reads from disk only what a batch needs.
+    Beyond ``in_memory`` bytes (default: `IN_MEMORY`) they are written to a temporary file in ``folder`` and mapped:
+    training then reads from disk only what a batch needs. The file has no name that another process could open it by,
+    and is gone with the array, however the process ends. (On Windows it has a name, and cannot be written meanwhile.)
     """
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
     in_memory = IN_MEMORY if in_memory is None else in_memory
     end = [] if tokenizer.end_id is None else [tokenizer.end_id]
     pieces = [np.array(end, dtype)]
     size = 0
-    file = None
-    try:
+    with ExitStack() as opened:
+        file = None
         for ids, last in _encoded(documents, tokenizer, dtype, processes, progress):
             pieces += [ids, np.array(end if last else [], dtype)]
             size += ids.nbytes
-            if path is not None and size > in_memory:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                file = file or path.open("wb")
+            if folder is not None and size > in_memory:
+                file = file or opened.enter_context(tempfile.TemporaryFile(dir=folder))
                 file.write(np.concatenate(pieces).data)
                 pieces, size = [], 0
-        if file is not None and pieces:
+        if file is None:
+            return np.concatenate(pieces)
+        if pieces:
             file.write(np.concatenate(pieces).data)
-    finally:
-        if file is not None:
-            file.close()
-    if file is None or path is None:
-        return np.concatenate(pieces)
-    return np.memmap(path, dtype, mode="r")
+        file.flush()
+        return np.memmap(file, dtype, mode="r")  # holds the file open
 
 
 def _encoded(
@@ -191,6 +191,15 @@ def fits_documents(tokens: Array, block_size: int, end_id: int | None) -> bool:
     return len(starts) > 1 and float(np.quantile(np.diff(np.append(starts, len(tokens) - 1)), 0.9)) <= block_size
 
 
+def check_length(tokens: Array, block_size: int) -> None:
+    """Raise a ValueError if windows that begin anywhere do not fit into a text."""
+    if len(tokens) <= block_size:
+        raise ValueError(
+            f"the text has {len(tokens)} tokens, a window needs block_size + 1 = {block_size + 1}: "
+            f"use a longer text or a smaller block_size"
+        )
+
+
 def random_batch(
     tokens: Array,
     batch_size: int,
@@ -219,11 +228,7 @@ def random_batch(
         If there are fewer than T + 1 tokens.
     """
     if starts is None:
-        if len(tokens) <= block_size:
-            raise ValueError(
-                f"the text has {len(tokens)} tokens, a window needs block_size + 1 = {block_size + 1}: "
-                f"use a longer text or a smaller block_size"
-            )
+        check_length(tokens, block_size)
         begin = rng.integers(0, len(tokens) - block_size, batch_size)
         if counted is not None:  # a window in which nothing counts would be a step for nothing
             last = rng.choice(np.flatnonzero(counted[1:]) + 1, batch_size)

@@ -2,11 +2,15 @@
 
 import json
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+TRIES = 100 if sys.platform == "win32" else 1  # to rename a file
 
 
 @contextmanager
@@ -30,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        rename(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename is None:
@@ -43,6 +47,18 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file as a whole or not at all: ``write`` gets the opened temporary file of `replacing`."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         write(file)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename, over a file that is there. Windows refuses while another process, perhaps a virus scanner, has a file of
+    them open: there it is tried for ten seconds."""
+    for _ in range(TRIES - 1):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            time.sleep(0.1)
+    source.replace(target)
 
 
 def sync_folder(folder: Path) -> None:

@@ -48,7 +48,7 @@ def did_you_mean(missing: str | Path, names: bool = False) -> str:
 def _models_in(folder: Path) -> list[Path]:
     """Everything in a folder that could be given as a model."""
     try:
-        inside = sorted(folder.iterdir())
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         return [path for path in inside if is_run(path) or (path / "config.json").is_file()]
     except OSError:  # there is no such folder, or it is not ours to read
         return []

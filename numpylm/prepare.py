@@ -13,7 +13,14 @@ from numpylm.chunks import END_OF_TEXT
 from numpylm.cleaning import clean
 from numpylm.config import TrainConfig
 from numpylm.corpora import CORPORA
-from numpylm.data import document_starts, encode_documents, fits_documents, read_documents, split_train_val
+from numpylm.data import (
+    check_length,
+    document_starts,
+    encode_documents,
+    fits_documents,
+    read_documents,
+    split_train_val,
+)
 from numpylm.evaluation import source_nats
 from numpylm.module import Array
 from numpylm.parallel import available_cores
@@ -78,7 +85,7 @@ class Data:
         config: TrainConfig,
         folder: Path,
     ) -> "Data":
-        """Turn documents into tokens; large arrays go to files in the run folder."""
+        """Turn documents into tokens; large arrays go to temporary files in ``folder``."""
         counted = val_counted = None
         mark = config.loss_after
         try:
@@ -88,8 +95,8 @@ class Data:
                 val, val_counted = encode_answers(val_docs, tokenizer, mark)
             else:
                 many = available_cores() if sum(map(len, train_docs)) > MANY else 1
-                train = encode_documents(train_docs, tokenizer, folder / "train.bin", progress=True, processes=many)
-                val = encode_documents(val_docs, tokenizer, folder / "val.bin", progress=True)
+                train = encode_documents(train_docs, tokenizer, folder, progress=True, processes=many)
+                val = encode_documents(val_docs, tokenizer, folder, progress=True)
         except ValueError as error:
             if isinstance(tokenizer, CharTokenizer):
                 raise ValueError(f"validation text: {error}; use more text, or --tokenizer bpe") from None
@@ -99,6 +106,8 @@ class Data:
                 raise ValueError(f"the {name} text has only {len(tokens)} tokens")
         aligned = fits_documents(train, config.block_size, tokenizer.end_id)
         starts = document_starts(train, tokenizer.end_id) if aligned else None
+        if starts is None:
+            check_length(train, config.block_size)
         if starts is not None and counted is not None:
             seen = np.concatenate([[0], np.cumsum(counted)])  # how many count before each token
             starts = starts[seen[np.minimum(starts + config.block_size + 1, len(train))] > seen[starts + 1]]
@@ -120,8 +129,9 @@ class Data:
         return len(self.val) - 1 if self.val_counted is None else int(self.val_counted[1:].sum())
 
     def fingerprint(self) -> str:
-        """Changes when the tokens do."""
-        return hashlib.sha256(self.train.view(np.uint8).data).hexdigest()[:16] + f"-{len(self.val)}"
+        """Changes when the tokens do. (Runs of older versions lack the last part.)"""
+        train, val = (hashlib.sha256(tokens.view(np.uint8).data).hexdigest()[:16] for tokens in (self.train, self.val))
+        return f"{train}-{len(self.val)}-{val}"
 
 
 def reference_losses(data: Data, vocab_size: int) -> dict[str, float]:

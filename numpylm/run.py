@@ -6,10 +6,8 @@ A run folder holds ``config.json``, the tokenizer's files, ``metrics.jsonl`` (a 
 
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,16 @@ from numpylm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpylm.config import TrainConfig, make_config
 from numpylm.files import read_json, read_text, write_text
 from numpylm.finetune import choose_trained
-from numpylm.gpt import GPT, GPTConfig
+from numpylm.gpt import GPT
 from numpylm.optim import AdamW
-from numpylm.places import did_you_mean
+from numpylm.places import complain_of_many, did_you_mean
 from numpylm.prepare import Data
+from numpylm.run_folder import appearing, folder_to_resume, read_path, written_path
 from numpylm.shell import quoted
 from numpylm.tokenizer import Tokenizer
 
-RESUMABLE = ("max_steps", "eval_interval", "patience", "sample_tokens", "check_gradients")  # what --resume may change
+# what --resume may change; of data, the place, but not the text
+RESUMABLE = ("max_steps", "eval_interval", "patience", "sample_tokens", "check_gradients", "data")
 
 
 class TrainingError(Exception):
@@ -139,10 +139,11 @@ class Run:
     def check_data(self, data: Data) -> None:
         """Complain if a resumed run would go on with another text than it began with."""
         fingerprint = data.fingerprint()
-        if self.fingerprint and self.fingerprint != fingerprint:
+        if self.fingerprint and not f"{fingerprint}-".startswith(f"{self.fingerprint}-"):
+            source = ", ".join(self.config.data) or "the bundled stories"
             raise TrainingError(
-                "the training text is not what this run began with: resume with the same files, or start a new "
-                "run with numpylm train"
+                f"the training text is not what this run began with: {source} is another one. Resume with the same "
+                f"text, or begin a new run"
             )
         self.fingerprint = fingerprint
 
@@ -163,62 +164,55 @@ class Run:
         self.behind = False
 
 
-def free_folder(config: TrainConfig) -> Path:
-    """Where a new run goes: never into a folder that exists."""
-    if config.out:
-        folder = Path(config.out)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            name = quoted(folder)
-            raise TrainingError(f"{name} exists: choose another --out, or go on with --resume {name}")
-        return folder
-    base = Path("runs") / (Path(config.data[0]).resolve().stem if config.data else "stories")
-    numbered = (base.with_name(f"{base.name}-{n}") for n in range(2, 10**6))
-    return base if not base.exists() else next(folder for folder in numbered if not folder.exists())
-
-
 def new_model(config: TrainConfig, vocab_size: int) -> GPT:
     """The untrained model that a config describes."""
     rng = np.random.default_rng(np.random.SeedSequence(config.seed).spawn(1)[0])
-    shape = GPTConfig(
-        vocab_size, config.block_size, config.n_layer, config.n_head, config.n_embd, config.dropout, config.bias
-    )
-    return GPT(shape, rng, np.dtype(config.dtype))
+    return GPT(config.shape(vocab_size), rng, np.dtype(config.dtype))
 
 
-def new_run(config: TrainConfig, gpt: GPT, tokenizer: Tokenizer | CharTokenizer) -> Run:
+def new_run(config: TrainConfig, folder: Path, gpt: GPT, tokenizer: Tokenizer | CharTokenizer, data: Data) -> Run:
     """Make a run folder, which appears all at once: a folder that is there can be resumed."""
-    folder = free_folder(config)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        draft.chmod(0o755)
+    with appearing(folder) as draft:
         run = Run.create(config, draft, gpt)
         run.tokens = tokenizer.vocab_size
+        run.check_data(data)
         write_config(draft, config)
         tokenizer.save(draft)
         run.save("last.npz")
-        if folder.exists():
-            folder.rmdir()  # empty, as free_folder made sure; Windows does not rename onto folders
-        draft.rename(folder)
-    finally:
-        if draft.exists():
-            shutil.rmtree(draft)
     run.folder = folder
     return run
 
 
-def write_config(folder: Path, config: TrainConfig) -> None:
-    """Write config.json, with absolute paths, so that a run can be resumed from anywhere."""
-    values = asdict(config) | {"data": [str(Path(path).resolve()) for path in config.data]}
+def write_config(folder: Path, config: TrainConfig, keep: Mapping[str, Any] | None = None) -> None:
+    """Write config.json, with paths as `written_path` has them, but for the values to ``keep`` as they are."""
+    values = asdict(config) | {"data": [written_path(path, folder) for path in config.data]}
     if config.init_from and Path(config.init_from).exists():
         values["init_from"] = str(Path(config.init_from).resolve())
-    write_text(folder / "config.json", json.dumps(values, indent=2) + "\n")
+    write_text(folder / "config.json", json.dumps(values | dict(keep or {}), indent=2) + "\n")
 
 
 def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig:
     """The config of a run folder, with those settings changed that a run can change on its way."""
-    folder = Path(folder)
+    folder = folder_to_resume(folder)
+    saved = read_config(folder)
+    if fixed := [key for key, value in changes.items() if key not in RESUMABLE and value != saved.get(key)]:
+        raise ValueError(f"{fixed[0]} cannot change when a run is resumed; only {', '.join(RESUMABLE)} can")
+    config = make_config(saved, changes)
+    if "data" in changes:
+        return config
+    config = replace(config, data=tuple(read_path(path, folder) for path in config.data))
+    if gone := [path for path in config.data if not Path(path).exists()]:
+        raise FileNotFoundError(
+            f"{folder} was trained on {gone[0]}, which does not exist: if it was moved, give the same text in its new "
+            f"place with --data"
+        )
+    return config
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What config.json of a run folder holds."""
     if not (folder / "config.json").is_file():
+        complain_of_many(folder)
         raise FileNotFoundError(
             f"cannot resume {folder}: it is not a run folder (no config.json){did_you_mean(folder)}"
         )
@@ -228,13 +222,14 @@ def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig
             f"cannot resume {folder}: it is not a run folder, its config.json is not of a training run. To train a "
             f"model of transformers' on, begin a new run with --init-from {quoted(folder)}"
         )
-    if fixed := [key for key in changes if key not in RESUMABLE]:
-        raise ValueError(f"{fixed[0]} cannot change when a run is resumed; only {', '.join(RESUMABLE)} can")
-    return make_config(saved, changes)
+    return saved
 
 
 def resumed_run(config: TrainConfig, folder: Path) -> Run:
-    """A run as its last checkpoint has it; metrics of steps that were lost with a crash are dropped."""
+    """A run as its last checkpoint has it; metrics of steps that were lost with a crash are dropped.
+
+    Nothing is written yet: see `write_resumed`.
+    """
     checkpoint = load_checkpoint(folder / "last.npz")
     gpt = checkpoint.build_model()
     choose_trained(gpt, config)
@@ -249,6 +244,14 @@ def resumed_run(config: TrainConfig, folder: Path) -> Run:
             continue  # a crash or a full disk cut it off
         if entry["step"] <= (run.evaluated if "val_loss" in entry else run.step):
             run.metrics.append(entry)
-    run.write_metrics()
-    write_config(folder, config)
     return run
+
+
+def write_resumed(run: Run) -> None:
+    """Bring metrics.jsonl and config.json of a resumed run up to date; paths that did not change stay as they are."""
+    run.write_metrics()
+    saved = read_config(run.folder)
+    keep = {"init_from": saved.get("init_from", "")}
+    if run.config.data == tuple(read_path(path, run.folder) for path in saved.get("data", ())):
+        keep["data"] = saved["data"]
+    write_config(run.folder, run.config, keep)

@@ -23,6 +23,16 @@ from numpylm.tokenizer_files import LETTER_OF_BYTE, letters, read_parts, written
 CACHED_CHUNKS = 1 << 18  # how many distinct chunks the encoder remembers: about 50 MB at the most
 
 
+def count_merges(vocab_size: int, specials: int = 1) -> int:
+    """How many merges a vocabulary holds beside the bytes and special tokens; a ValueError if these do not fit."""
+    if vocab_size < 256 + specials:
+        raise ValueError(
+            f"vocab_size must be at least {256 + specials}: 256 bytes and {specials} special "
+            f"tokens come before the first merge; got {vocab_size}"
+        )
+    return vocab_size - 256 - specials
+
+
 class Tokenizer:
     """Byte-level BPE, in GPT-2's format.
 
@@ -96,12 +106,7 @@ class Tokenizer:
         specials = list(dict.fromkeys(special_tokens))
         if "" in specials:
             raise ValueError("a special token must not be empty")
-        n_merges = vocab_size - 256 - len(specials)
-        if n_merges < 0:
-            raise ValueError(
-                f"vocab_size must be at least {256 + len(specials)}: 256 bytes and {len(specials)} special "
-                f"tokens come before the first merge; got {vocab_size}"
-            )
+        n_merges = count_merges(vocab_size, len(specials))
         counts = count_chunks([text] if isinstance(text, str) else text, pattern, specials, progress)
         if not counts:
             raise ValueError("cannot train a tokenizer on empty text")

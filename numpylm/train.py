@@ -1,9 +1,9 @@
 """Training: from text to a model that tells stories. Read `whole_job` first; it has everything in order."""
 
 import math
-import shutil
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,13 @@ from numpylm.finetune import load_start
 from numpylm.generation import printable, stream_text
 from numpylm.gpt import GPT
 from numpylm.interrupts import Interrupt, Interrupted, interruptible, stoppable
+from numpylm.lock import locked
 from numpylm.optim import clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, default_workers, keep_memory
 from numpylm.plot import Curve, loss_curve
 from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses, split
-from numpylm.run import Mean, Run, TrainingError, new_model, new_run, resumed_run
+from numpylm.run import Mean, Run, TrainingError, new_model, new_run, read_config, resumed_run, write_resumed
+from numpylm.run_folder import LOCK, folder_to_resume, reserve
 from numpylm.saving import optional, save_at_end, save_or_say
 from numpylm.shell import command, first_words, shown
 from numpylm.tokenizer import Tokenizer
@@ -33,6 +35,8 @@ from numpylm.writing import readable
 
 WORTH_PROCESSES = 50  # steps; for fewer, starting processes takes longer than they save
 LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
+
+Prepared = tuple[Run, Data, Tokenizer | CharTokenizer, list[str]]  # and the documents to validate on
 
 
 def train(
@@ -44,7 +48,7 @@ def train(
     ----------
     config : TrainConfig
     resume : path, optional
-        A run folder to go on with; ``config`` is then what `resume_config` returned for it.
+        A run folder to go on with, or its ``last.npz``; ``config`` is then what `resume_config` returned for it.
     stop_at : int, optional
         Stop after this many steps in all, as Ctrl-C would (the schedule still aims at ``max_steps``).
     processes : bool
@@ -55,35 +59,23 @@ def train(
     TrainingError
         If a gradient check fails, or the loss is no longer a number.
     ValueError, OSError
-        If settings, data or files are not usable.
+        If settings, data or files are not usable; `numpylm.lock.InUse` if another process trains in the run folder.
     KeyboardInterrupt, SystemExit
         After Ctrl-C, or another signal that asks for an end, when everything has been saved.
     """
-    with lasting_output():
+    with lasting_output(), stoppable(), ExitStack() as held:
         keep_memory()
-        if config.check_gradients:
-            check_gradients()
-        with stoppable():
-            return whole_job(config, resume, stop_at, processes)
+        return whole_job(config, resume, stop_at, processes, held)
 
 
-def whole_job(config: TrainConfig, resume: str | Path | None, stop_at: int | None, processes: bool) -> Path:
-    """Everything that `train` does once the gradients are known to be right."""
-    documents = load_documents(config)
-    train_docs, val_docs = split(config, documents)
+def whole_job(
+    config: TrainConfig, resume: str | Path | None, stop_at: int | None, processes: bool, held: ExitStack
+) -> Path:
+    """Everything that `train` does, in order; the run folder is locked until ``held`` is closed."""
     if resume is None:
-        config, gpt, tokenizer = begin(config, train_docs)
-        run = new_run(config, gpt, tokenizer)
+        run, data, tokenizer, val_docs = start_run(config, held)
     else:
-        tokenizer = load_tokenizer(resume)
-        run = resumed_run(config, Path(resume))
-    try:
-        data = Data.encode(train_docs, val_docs, tokenizer, config, run.folder)
-    except BaseException:
-        if resume is None:
-            shutil.rmtree(run.folder)  # made a moment ago, and nothing has been trained
-        raise
-    run.check_data(data)
+        run, data, tokenizer, val_docs = take_up(config, folder_to_resume(resume), held)
     with optional(run, "description of the data"):
         describe(run, data, tokenizer)
     with interruptible() as interrupt:
@@ -96,8 +88,10 @@ def whole_job(config: TrainConfig, resume: str | Path | None, stop_at: int | Non
 # ------------------------------------------------------------------------------------------ preparation
 
 
-def check_gradients() -> None:
-    """Check every layer; refuse to go on if one is wrong."""
+def check_gradients(config: TrainConfig) -> None:
+    """Check every layer, if the config wants it; refuse to go on if one is wrong."""
+    if not config.check_gradients:
+        return
     start = time.perf_counter()
     reports = list(tqdm(selfcheck.run(), "checking gradients", unit=" layers", leave=False))
     if not all(report.ok for report in reports):
@@ -112,12 +106,47 @@ def check_gradients() -> None:
     )
 
 
-def begin(config: TrainConfig, documents: list[str]) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer]:
-    """A new model with a new tokenizer, or those of ``init_from``; and the config, with that model's shape."""
-    if config.init_from:
-        return load_start(config)
-    tokenizer = make_tokenizer(config, documents)
-    return config, new_model(config, tokenizer.vocab_size), tokenizer
+def start_run(config: TrainConfig, held: ExitStack) -> Prepared:
+    """A new run, in a folder that is locked until ``held`` is closed.
+
+    The folder is reserved first, so that a taken name is said at once, and made last: after whatever is refused, none
+    is left.
+    """
+    with ExitStack() as reserved:
+        folder = reserve(config, reserved)
+        check_gradients(config)
+        config, gpt, tokenizer, train_docs, val_docs = begin(config)
+        data = Data.encode(train_docs, val_docs, tokenizer, config, folder.parent)
+        run = new_run(config, folder, gpt, tokenizer, data)
+        held.enter_context(locked(folder / LOCK, folder))
+    return run, data, tokenizer, val_docs
+
+
+def take_up(config: TrainConfig, folder: Path, held: ExitStack) -> Prepared:
+    """The run of a folder, which is locked until ``held`` is closed. Nothing is written before the text fits."""
+    read_config(folder)  # a folder that is no run stays as it is
+    held.enter_context(locked(folder / LOCK, folder))
+    check_gradients(config)
+    tokenizer = load_tokenizer(folder)
+    run = resumed_run(config, folder)
+    train_docs, val_docs = split(config, load_documents(config))
+    data = Data.encode(train_docs, val_docs, tokenizer, config, folder)
+    run.check_data(data)
+    write_resumed(run)
+    return run, data, tokenizer, val_docs
+
+
+def begin(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer, list[str], list[str]]:
+    """The config with the model's shape, a model, its tokenizer, and documents to train and to validate on.
+
+    Model and tokenizer are new, or those of ``init_from``, which is looked at before the text is read.
+    """
+    given = load_start(config) if config.init_from else None
+    train_docs, val_docs = split(config, load_documents(config))
+    if given:
+        return *given, train_docs, val_docs
+    tokenizer = make_tokenizer(config, train_docs)
+    return config, new_model(config, tokenizer.vocab_size), tokenizer, train_docs, val_docs
 
 
 def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None:

@@ -144,12 +144,24 @@ def test_tokens_have_an_end_mark_around_each_document(tok):
 
 def test_many_tokens_go_to_a_mapped_file(tok, tmp_path):
     documents = [f"some words {i}" for i in range(300)]
-    inside = encode_documents(documents, tok, tmp_path / "not.bin")
-    outside = encode_documents(documents, tok, tmp_path / "tokens.bin", in_memory=1000)
+    inside = encode_documents(documents, tok, tmp_path)
+    outside = encode_documents(documents, tok, tmp_path, in_memory=1000)
     assert isinstance(outside, np.memmap)
     assert not isinstance(inside, np.memmap)
-    assert not (tmp_path / "not.bin").exists()
     np.testing.assert_array_equal(inside, outside)
+
+
+def test_a_mapped_file_is_written_once_and_leaves_nothing(tok, tmp_path):
+    """A second training in one folder wrote train.bin anew, and the first one died of a bus error."""
+    first = encode_documents(["some words"] * 300, tok, tmp_path, in_memory=1000)
+    before = first.copy()
+    second = encode_documents(["other words here"] * 300, tok, tmp_path, in_memory=1000)
+    assert isinstance(second, np.memmap)
+    np.testing.assert_array_equal(first, before)
+    with pytest.raises(ValueError, match="lone surrogate"):
+        encode_documents(["some words"] * 300 + ["\ud800"], tok, tmp_path, in_memory=1000)
+    del first, second
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_random_batches_are_shifted_by_one_and_repeatable():

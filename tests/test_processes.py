@@ -19,7 +19,7 @@ def test_the_same_ids_as_one_process(monkeypatch, tmp_path):
     whole = encode_documents(documents, tokenizer)
     assert (whole == tokenizer.end_id).sum() == 6
     np.testing.assert_array_equal(encode_documents(documents, tokenizer, processes=2), whole)
-    mapped = encode_documents(documents, tokenizer, tmp_path / "ids.bin", in_memory=100, processes=2)
+    mapped = encode_documents(documents, tokenizer, tmp_path, in_memory=100, processes=2)
     assert isinstance(mapped, np.memmap)
     np.testing.assert_array_equal(mapped, whole)
 

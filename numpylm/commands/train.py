@@ -12,7 +12,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     from numpylm.config import KINDS, TrainConfig
 
     parser.add_argument("--config", type=Path, help="TOML file with any of the settings below; flags win over it")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run folder")
+    parser.add_argument(
+        "--resume", type=Path, metavar="RUN", help="go on with a run folder; with --data if its text was moved"
+    )
     parser.add_argument(
         "--diagnose", action="store_true", help="do not train: take some steps on one batch, and say what looks wrong"
     )
