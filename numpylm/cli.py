@@ -65,7 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")  # Windows consoles default to less
     args = build_parser().parse_args(argv)
-    from numpylm.remote import WorkerError
     from numpylm.run import TrainingError
 
     try:
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, TrainingError, WorkerError, MemoryError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, TrainingError, MemoryError, ModuleNotFoundError) as error:
         if os.environ.get("NUMPYLM_DEBUG"):
             raise
         text = str(error) if str(error) else type(error).__name__
