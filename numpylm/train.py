@@ -1,10 +1,12 @@
 """Training: from text to a model that tells stories. Read `whole_job` first; it has everything in order."""
 
+import copy
 import math
 import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +54,8 @@ def train(
     stop_at : int, optional
         Stop after this many steps in all, as Ctrl-C would (the schedule still aims at ``max_steps``).
     processes : bool
-        Whether processes instead of threads share each batch: see `DataParallel`. `numpylm train` asks for them.
+        Whether processes instead of threads share each batch (see `DataParallel`), and tokenize a long text.
+        `numpylm train` asks for them.
 
     Raises
     ------
@@ -73,9 +76,9 @@ def whole_job(
 ) -> Path:
     """Everything that `train` does, in order; the run folder is locked until ``held`` is closed."""
     if resume is None:
-        run, data, tokenizer, val_docs = start_run(config, held)
+        run, data, tokenizer, val_docs = start_run(config, held, processes)
     else:
-        run, data, tokenizer, val_docs = take_up(config, folder_to_resume(resume), held)
+        run, data, tokenizer, val_docs = take_up(config, folder_to_resume(resume), held, processes)
     with optional(run, "description of the data"):
         describe(run, data, tokenizer)
     with interruptible() as interrupt:
@@ -106,7 +109,7 @@ def check_gradients(config: TrainConfig) -> None:
     )
 
 
-def start_run(config: TrainConfig, held: ExitStack) -> Prepared:
+def start_run(config: TrainConfig, held: ExitStack, processes: bool = False) -> Prepared:
     """A new run, in a folder that is locked until ``held`` is closed.
 
     The folder is reserved first, so that a taken name is said at once, and made last: after whatever is refused, none
@@ -116,13 +119,13 @@ def start_run(config: TrainConfig, held: ExitStack) -> Prepared:
         folder = reserve(config, reserved)
         check_gradients(config)
         config, gpt, tokenizer, train_docs, val_docs = begin(config)
-        data = Data.encode(train_docs, val_docs, tokenizer, config, folder.parent)
+        data = Data.encode(train_docs, val_docs, tokenizer, config, folder.parent, processes)
         run = new_run(config, folder, gpt, tokenizer, data)
         held.enter_context(locked(folder / LOCK, folder))
     return run, data, tokenizer, val_docs
 
 
-def take_up(config: TrainConfig, folder: Path, held: ExitStack) -> Prepared:
+def take_up(config: TrainConfig, folder: Path, held: ExitStack, processes: bool = False) -> Prepared:
     """The run of a folder, which is locked until ``held`` is closed. Nothing is written before the text fits."""
     read_config(folder)  # a folder that is no run stays as it is
     held.enter_context(locked(folder / LOCK, folder))
@@ -130,7 +133,7 @@ def take_up(config: TrainConfig, folder: Path, held: ExitStack) -> Prepared:
     tokenizer = load_tokenizer(folder)
     run = resumed_run(config, folder)
     train_docs, val_docs = split(config, load_documents(config))
-    data = Data.encode(train_docs, val_docs, tokenizer, config, folder)
+    data = Data.encode(train_docs, val_docs, tokenizer, config, folder, processes)
     run.check_data(data)
     write_resumed(run)
     return run, data, tokenizer, val_docs
@@ -191,7 +194,7 @@ def training_loop(
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
     long = last - run.step >= WORTH_PROCESSES
     count = min(default_workers(), c.batch_size)  # more would have nothing to do
-    workers = DataParallel(run.gpt, count, processes=processes and long)
+    workers = DataParallel(run.gpt, count, processes=processes and long, on_loss=partial(save_after_loss, run))
     if run.evaluation_due:
         evaluate_and_save(run, data, tokenizer, workers, interrupt)
     start, tokens = time.perf_counter(), 0
@@ -217,6 +220,13 @@ def training_loop(
         )
 
 
+def save_after_loss(run: Run, line: str) -> None:
+    """Save when a worker process has been ended, since this process may be the next; then say what happened."""
+    save_or_say(run)
+    resume = command("numpylm", "train", "--resume", run.folder)
+    tqdm.write(f"{line}. If this process is killed, too: {resume}")
+
+
 @dataclass(frozen=True)
 class Step:
     """What one optimizer step did: mean loss in nats per token, how many were counted, norm before clipping."""
@@ -228,22 +238,27 @@ class Step:
 
 
 def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
-    """Add up the gradients of ``grad_accum`` batches, clip, and move every parameter once."""
+    """Add up the gradients of ``grad_accum`` batches, clip, and move every parameter once.
+
+    Until then the run is as the last step left it, its generators included, and can be saved so.
+    """
     c = run.config
+    batch_rng, dropout_rng = copy.deepcopy((run.batch_rng, run.dropout_rng))
     run.gpt.zero_grad()
     batches = [
-        random_batch(data.train, c.batch_size, c.block_size, run.batch_rng, data.starts, data.counted)
+        random_batch(data.train, c.batch_size, c.block_size, batch_rng, data.starts, data.counted)
         for _ in range(c.grad_accum)
     ]
     count = sum(int((targets >= 0).sum()) for _, targets in batches)
-    dropout_rng = run.dropout_rng if c.dropout else None
-    loss = sum(workers.loss_and_grad(ids, targets, dropout_rng, count) for ids, targets in batches)
+    masks_rng = dropout_rng if c.dropout else None
+    loss = sum(workers.loss_and_grad(ids, targets, masks_rng, count) for ids, targets in batches)
     norm = clip_grad_norm(run.optimizer.parameters, c.grad_clip or math.inf)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise TrainingError(divergence(run))
     lr = warmup_cosine(run.step, c.warmup_steps, c.max_steps, c.learning_rate, c.min_lr)
     run.optimizer.step(lr)
     run.step += 1
+    run.batch_rng, run.dropout_rng = batch_rng, dropout_rng
     return Step(loss, count, lr, norm)
 
 
