@@ -23,7 +23,7 @@ from numpylm.train import begin
 def first_batch(config: TrainConfig) -> tuple[TrainConfig, GPT, Array, Array]:
     """The config with the model's shape, the model, and ids and targets (B, T) of a first step."""
     train_docs, val_docs = split(config, load_documents(config))
-    config, gpt, tokenizer = begin(config, train_docs)
+    config, gpt, tokenizer = begin(config, train_docs, val_docs)
     with stoppable(), tempfile.TemporaryDirectory() as folder:
         data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder))
         rng = np.random.default_rng(config.seed)

@@ -25,6 +25,7 @@ from numpylm.optim import AdamW
 from numpylm.places import did_you_mean
 from numpylm.prepare import Data
 from numpylm.shell import quoted
+from numpylm.text_files import is_pipe, text_name
 from numpylm.tokenizer import Tokenizer
 
 RESUMABLE = ("max_steps", "eval_interval", "patience", "sample_tokens", "check_gradients")  # what --resume may change
@@ -171,7 +172,7 @@ def free_folder(config: TrainConfig) -> Path:
             name = quoted(folder)
             raise TrainingError(f"{name} exists: choose another --out, or go on with --resume {name}")
         return folder
-    base = Path("runs") / (Path(config.data[0]).resolve().stem if config.data else "stories")
+    base = Path("runs") / (text_name(config.data[0]) if config.data else "stories")
     numbered = (base.with_name(f"{base.name}-{n}") for n in range(2, 10**6))
     return base if not base.exists() else next(folder for folder in numbered if not folder.exists())
 
@@ -209,7 +210,7 @@ def new_run(config: TrainConfig, gpt: GPT, tokenizer: Tokenizer | CharTokenizer)
 
 def write_config(folder: Path, config: TrainConfig) -> None:
     """Write config.json, with absolute paths, so that a run can be resumed from anywhere."""
-    values = asdict(config) | {"data": [str(Path(path).resolve()) for path in config.data]}
+    values = asdict(config) | {"data": [path if is_pipe(path) else str(Path(path).resolve()) for path in config.data]}
     if config.init_from and Path(config.init_from).exists():
         values["init_from"] = str(Path(config.init_from).resolve())
     write_text(folder / "config.json", json.dumps(values, indent=2) + "\n")

@@ -72,7 +72,7 @@ def whole_job(config: TrainConfig, resume: str | Path | None, stop_at: int | Non
     documents = load_documents(config)
     train_docs, val_docs = split(config, documents)
     if resume is None:
-        config, gpt, tokenizer = begin(config, train_docs)
+        config, gpt, tokenizer = begin(config, train_docs, val_docs)
         run = new_run(config, gpt, tokenizer)
     else:
         tokenizer = load_tokenizer(resume)
@@ -112,11 +112,13 @@ def check_gradients() -> None:
     )
 
 
-def begin(config: TrainConfig, documents: list[str]) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer]:
+def begin(
+    config: TrainConfig, train_docs: list[str], val_docs: list[str]
+) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer]:
     """A new model with a new tokenizer, or those of ``init_from``; and the config, with that model's shape."""
     if config.init_from:
         return load_start(config)
-    tokenizer = make_tokenizer(config, documents)
+    tokenizer = make_tokenizer(config, train_docs, val_docs)
     return config, new_model(config, tokenizer.vocab_size), tokenizer
 
 
