@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 
 DASHES = "-‐‑–—−"  # word processors and phones make the others of the first
 REPEATED = 3  # words of a mistake that are shown
-WIDTH = 60  # characters of a word that are shown
 BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 FACTORS = {"k": 1e3, "m": 1e6, "%": 1e-2}
 LARGEST = 1e15  # of the numbers that are guessed; a float has no more digits
@@ -45,6 +44,7 @@ class Parser(argparse.ArgumentParser):
         elif message.startswith("the following arguments are required"):
             message += self._greedy()
         message = " ".join(message.splitlines())
+        message = re.sub(r"(\S{60})\S{100,}", r"\1…", message)
         print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
@@ -54,14 +54,15 @@ class Parser(argparse.ArgumentParser):
             return self._takes_no_value(name)
         if name == "COMMAND" and (choice := re.match(r"invalid choice: '(.*)' \(choose from (.*)\)", complaint)):
             return f"unknown command {choice[1]!r}{_nearest(choice[1], re.findall(r'[a-z]+', choice[2]))}"
-        following = self.words[self.words.index(name) + 1 :] if name in self.words else []
-        if complaint.startswith(("expected one", "expected at least")) and following and not self._option(following[0]):
-            complaint += f"; if {following[0]} is its value, write {name}={following[0]}"
+        after = self.words[self.words.index(name) + 1 :] if name in self.words else []
+        mistaken = [word for word in after[:1] if not self._option(word.split("=")[0])]
+        if complaint.startswith(("expected one", "expected at least")) and mistaken:
+            complaint += f"; a value that begins with - needs a =, as in {name}={mistaken[0]}"
         return f"{name}: {complaint}"
 
     def _unknown(self, rest: list[str]) -> str:
         """What is said of words that mean nothing here."""
-        shown = " ".join(word[:WIDTH] or "''" for word in rest[:REPEATED]) + (" …" if len(rest) > REPEATED else "")
+        shown = " ".join(word or "''" for word in rest[:REPEATED]) + (" …" if len(rest) > REPEATED else "")
         if dashed := [word for word in rest if word.startswith(tuple(DASHES)) and word.strip(DASHES)]:
             flags = [flag for flag in self._option_string_actions if flag.startswith("--") and "_" not in flag]
             return f"unknown option: {shown}{_nearest_flag(dashed[0], flags)}"
@@ -133,7 +134,7 @@ def _no_number(text: str, kind: str) -> argparse.ArgumentTypeError:
     if meant is not None and meant.is_integer():
         meant = int(meant)
     hint = "" if meant is None or (isinstance(meant, float) and kind != "a number") else f": write {meant}"
-    return argparse.ArgumentTypeError(f"expected {kind}, got {text[:WIDTH]!r}{hint}")
+    return argparse.ArgumentTypeError(f"expected {kind}, got {text!r}{hint}")
 
 
 def _number_meant(text: str) -> float | None:

@@ -37,7 +37,7 @@ def said(capsys, *argv):
         ("--learning-rate 1e-3,", "--learning-rate: expected a number, got '1e-3,': write 0.001"),
         ("--vocab-size " + "9" * 5000, "--vocab-size: expected a whole number, got '9999"),
         ("--seed --bias", "--seed: expected one argument"),
-        ("--out -x", "--out: expected one argument; if -x is its value, write --out=-x"),
+        ("--out -x", "--out: expected one argument; a value that begins with - needs a =, as in --out=-x"),
         ("--out my run", "unexpected run; words without an option come first, and a value with spaces needs quotes"),
         ("a b c d e f", "unexpected a b c …;"),
     ],

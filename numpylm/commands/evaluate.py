@@ -13,9 +13,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=given,
         help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
     )
-    parser.add_argument(
-        "--data", nargs="+", type=given, required=True, help="text files or folders, or -: standard input"
-    )
+    parser.add_argument("--data", nargs="+", type=given, required=True, help="text files or folders; -: standard input")
     parser.add_argument("--batch-size", type=int, help="windows at a time (default: what makes about 512 tokens)")
     parser.add_argument("--block-size", type=int, help="tokens of a window (default: all that the model can read)")
     parser.add_argument(
