@@ -12,7 +12,7 @@ DASHES = "-‐‑–—−"  # word processors and phones make the others of the
 REPEATED = 3  # words of a mistake that are shown
 BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 FACTORS = {"k": 1e3, "m": 1e6, "%": 1e-2}
-LARGEST = 1e15  # of the numbers that are guessed; a float has no more digits
+LARGEST = 1e15  # of the numbers that are guessed: a float is exact to 15 digits
 
 
 class Parser(argparse.ArgumentParser):
@@ -131,9 +131,8 @@ def number(text: str) -> float:
 
 def _no_number(text: str, kind: str) -> argparse.ArgumentTypeError:
     meant = _number_meant(text)
-    if meant is not None and meant.is_integer():
-        meant = int(meant)
-    hint = "" if meant is None or (isinstance(meant, float) and kind != "a number") else f": write {meant}"
+    fits = meant is not None and (kind == "a number" or meant.is_integer())
+    hint = f": write {meant:.15g}" if fits else ""
     return argparse.ArgumentTypeError(f"expected {kind}, got {text!r}{hint}")
 
 
@@ -143,7 +142,7 @@ def _number_meant(text: str) -> float | None:
     if not match:
         return None
     digits = re.sub("[_ ]", "", match[1])
-    digits = digits.replace(",", "" if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+", digits) else ".")
+    digits = digits.replace(",", "" if re.fullmatch(r"[-+]?[1-9]\d{0,2}(,\d{3})+", digits) else ".")
     try:
         meant = float(digits) * FACTORS.get(match[2].lower(), 1)
     except ValueError:

@@ -111,7 +111,7 @@ def test_what_is_no_whole_number_is_not_guessed(text):
         whole_number(text)
 
 
-@pytest.mark.parametrize(("text", "meant"), [("0,01", 0.01), ("10%", 0.1), ("1e-3,", 0.001), ("1,000", 1000)])
+@pytest.mark.parametrize(("text", "meant"), [("0,125", 0.125), ("35%", 0.35), ("1e-3,", 0.001), ("1,000", 1000)])
 def test_numbers_are_spelt_out(text, meant):
     with pytest.raises(Exception, match=rf": write {meant}$"):
         number(text)
