@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from numpylm.shell import shown
+
 DASHES = "-‐‑–—−"  # word processors and phones make the others of the first
 REPEATED = 3  # words of a mistake that are shown
 BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")
@@ -43,8 +45,7 @@ class Parser(argparse.ArgumentParser):
             message = self._explained(match[1].split("/")[0], match[2])
         elif message.startswith("the following arguments are required"):
             message += self._greedy()
-        message = " ".join(message.splitlines())
-        message = re.sub(r"(\S{60})\S{100,}", r"\1…", message)
+        message = re.sub(r"(\S{60})\S{100,}", r"\1…", shown(message))
         print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
@@ -62,18 +63,18 @@ class Parser(argparse.ArgumentParser):
 
     def _unknown(self, rest: list[str]) -> str:
         """What is said of words that mean nothing here."""
-        shown = " ".join(word or "''" for word in rest[:REPEATED]) + (" …" if len(rest) > REPEATED else "")
+        words = " ".join(word or "''" for word in rest[:REPEATED]) + (" …" if len(rest) > REPEATED else "")
         if dashed := [word for word in rest if word.startswith(tuple(DASHES)) and word.strip(DASHES)]:
             flags = [flag for flag in self._option_string_actions if flag.startswith("--") and "_" not in flag]
-            return f"unknown option: {shown}{_nearest_flag(dashed[0], flags)}"
+            return f"unknown option: {words}{_nearest_flag(dashed[0], flags)}"
         word = rest[0]
         for before, here in zip(self.words, self.words[1:], strict=False):
             option = self._option(before)
             if here == word and word.lower() in BOOLEANS and option and option.nargs == 0:
                 return self._takes_no_value(before)
         if self._option("--data") and _exists(word):
-            return f"unexpected {shown}; if it is the text, write --data before it"
-        return f"unexpected {shown}; words without an option come first, and a value with spaces needs quotes around it"
+            return f"unexpected {words}; if it is the text, write --data before it"
+        return f"unexpected {words}; words without an option come first, and a value with spaces needs quotes around it"
 
     def _takes_no_value(self, flag: str) -> str:
         option = self._option(flag)

@@ -28,7 +28,8 @@ def load_documents(config: TrainConfig) -> list[str]:
     if config.data:
         found = find_texts(config.data)
         for pipe in filter(is_pipe, found.files):
-            print(f"note        a pipe ({pipe}) is read once: to resume this run, give the same text again with --data")
+            name = shortened([pipe])
+            print(f"note        a pipe ({name}) is read once: to resume this run, give the same text again with --data")
         documents = read_documents(found.files)
         source, left_out = f"{shortened(config.data)}: ", found.reasons()
         if len(found.files) > 1:

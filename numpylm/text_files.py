@@ -8,12 +8,13 @@ from pathlib import Path
 
 from numpylm.files import UTF_16_MARKS
 from numpylm.places import CHECKPOINTS
+from numpylm.shell import shown
 from numpylm.text_input import STDIN
 
 SUFFIXES = (".txt", ".md", ".py")  # compared without case
 KINDS = ".txt, .md or .py"
 SNIFFED = 8192  # bytes at the beginning of a file in which a NUL is looked for, as git and grep do
-SHOWN = 2  # examples for each reason
+EXAMPLES = 2  # for each reason
 WIDTH = 60  # characters of an example
 READ_ALREADY = "read already"
 INSTALLED = ("__pycache__", "node_modules", "site-packages", "dist-packages")
@@ -53,9 +54,10 @@ class TextFiles:
 
 def shortened(paths: Iterable[str | Path]) -> str:
     """The first of some paths; of a long one its end."""
-    names = [path if isinstance(path, str) else path.as_posix() for path in paths]
-    shown = [name if len(name) <= WIDTH else "…" + name[1 - WIDTH :] for name in names[:SHOWN]]
-    return ", ".join(shown) + (", …" if len(names) > SHOWN else "")
+    paths = list(paths)
+    names = [shown(path if isinstance(path, str) else path.as_posix()) for path in paths[:EXAMPLES]]
+    names = [name if len(name) <= WIDTH else "…" + name[1 - WIDTH :] for name in names]
+    return ", ".join(names) + (", …" if len(paths) > EXAMPLES else "")
 
 
 def find_texts(paths: Iterable[str | Path]) -> TextFiles:

@@ -247,3 +247,10 @@ def test_many_files_make_a_short_line(tmp_path, capsys):
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("text "))
     assert "50 files (50 .txt), 50 documents" in line
     assert len(line) < 220
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_odd_names_are_shown_on_one_line(books):
+    write(books / "a.txt")
+    write(books / "line\nend\x1b.png")
+    assert find_texts([books]).reasons()[0].endswith(r"line\nend\x1b.png")
