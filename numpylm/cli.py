@@ -1,12 +1,11 @@
 """The ``numpylm`` command: train, generate, gradcheck, tokenize, evaluate, rank, export, course."""
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
+from numpylm.cli_parser import Parser
 from numpylm.commands import course, evaluate, export, generate, gradcheck, rank, tokenize, train
 from numpylm.console import ReaderLeft, standard_streams
 from numpylm.shell import shown
@@ -36,29 +35,6 @@ COMMANDS = {
     "export": (export, "write a model's files for transformers"),
     "rank": (rank, "compare answers to a prompt by their probability"),
 }
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that names the nearest known flag when it does not know one."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print one line and exit with 2."""
-        if message.startswith("unrecognized arguments: "):
-            word = next((w for w in message.split()[2:] if w.startswith("-")), "")
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            near = difflib.get_close_matches(word.split("=")[0], flags, 1, 0.5)
-            message = message.replace("unrecognized arguments", "unknown option")
-            message += f"; did you mean {near[0]}?" if near else ""
-        print(f"{self.prog}: error: {shown(message)} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(2)
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse, but a subcommand's unknown flags are compared with that subcommand's own."""
-        parsed, rest = self.parse_known_args(args, namespace)
-        if rest:
-            parser = getattr(parsed, "parser", self)
-            parser.error("unrecognized arguments: " + " ".join(rest))
-        return parsed
 
 
 def main(argv: Sequence[str] | None = None) -> int:

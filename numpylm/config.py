@@ -25,7 +25,7 @@ class TrainConfig:
     The defaults train on the bundled stories, in about two minutes on two cores.
     """
 
-    data: tuple[str, ...] = _setting((), "text files or folders to train on; none: the bundled stories")
+    data: tuple[str, ...] = _setting((), "text files or folders, - for standard input; none: the bundled stories")
     out: str = _setting("", "run folder to make; default: runs/NAME, numbered if that exists")
     clean: tuple[str, ...] = _setting((), f"cleaning steps: {', '.join(CLEANING)}, or all")
     val_fraction: float = _setting(0.1, "share of the text held out for validation")
@@ -36,7 +36,9 @@ class TrainConfig:
     freeze_below: int = _setting(0, "with init_from: leave embeddings and so many blocks from below as they are")
     lora_rank: int = _setting(0, "with init_from: train LoRA adapters of this rank instead of the weights; 0: none")
     lora_alpha: float = _setting(0.0, "scale of the adapters, alpha / rank; 0: twice the rank")
-    loss_after: str = _setting("", "learn only what stands behind this text in each document: answers, not prompts")
+    loss_after: str = _setting(
+        "", r"learn only what stands behind this text in each document: answers, not prompts (flag: \n ends a line)"
+    )
 
     tokenizer: str = _setting("bpe", "bpe (byte-level) or char (one token a character)")
     vocab_size: int = _setting(1024, "tokens of a bpe vocabulary")

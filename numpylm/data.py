@@ -17,15 +17,15 @@ from tqdm import tqdm
 
 from numpylm.char_tokenizer import TextTokenizer
 from numpylm.chunks import END_OF_TEXT
-from numpylm.files import read_text
 from numpylm.functional import IGNORE_INDEX
 from numpylm.module import Array
 from numpylm.processes import encode_in_processes
+from numpylm.text_files import find_texts, shortened
+from numpylm.text_input import read_document
 from numpylm.tokenizer import Tokenizer
 
 IN_MEMORY = 32_000_000  # bytes of tokens above which they are kept on disk and mapped
 LONG = 4_000_000  # characters of one document above which tokenizing it has a progress bar of its own
-SUFFIXES = (".txt", ".md", ".py")  # what is read from a folder
 
 
 # ------------------------------------------------------------------------------------------- documents
@@ -34,28 +34,18 @@ SUFFIXES = (".txt", ".md", ".py")  # what is read from a folder
 def read_documents(paths: Iterable[str | Path]) -> list[str]:
     """Read files and folders as a list of documents.
 
-    Each file is one document, or several with a line ``<|endoftext|>`` between them. A folder stands for all
-    .txt, .md and .py files below it, in alphabetical order.
+    Each file is one document, or several with a line ``<|endoftext|>`` between them. `find_texts` says which files
+    a folder stands for.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If a path does not exist, a file is not UTF-8, or there is no text in all of it.
+        If a path does not exist, a file is not text, or there is no text in all of it.
     """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
-            if not found:
-                raise FileNotFoundError(f"no {', '.join(SUFFIXES)} file in the folder {path}")
-            files += found
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise FileNotFoundError(f"no such file or folder: {path}")
-    documents = [document for file in files for document in split_documents(read_text(file))]
+    files = find_texts(paths).files
+    documents = [document for file in files for document in split_documents(read_document(file))]
     if not documents:
-        raise ValueError(f"there is no text in {', '.join(map(str, files))}")
+        raise ValueError(f"there is no text in {shortened(files)}")
     return documents
 
 

@@ -1,5 +1,6 @@
-"""Writing files so that a crash, a full disk or a power cut never leaves half of one."""
+"""Writing files so that a crash, a full disk or a power cut never leaves half of one; reading text files."""
 
+import codecs
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 TRIES = 100 if sys.platform == "win32" else 1  # to rename a file
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @contextmanager
@@ -78,20 +80,27 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Read UTF-8 text; line ends become ``\\n`` and a byte-order mark is dropped.
+    """Read a text file: see `decode_text`."""
+    return decode_text(Path(path).read_bytes(), path)
+
+
+def decode_text(data: bytes, name: object) -> str:
+    """Text of UTF-8 bytes, or of UTF-16 ones that begin with a byte-order mark, as some Windows programs write.
+
+    Line ends become ``\\n``, and the byte-order mark is dropped.
 
     Raises
     ------
     ValueError
-        If the bytes are not UTF-8: names the file, the position and what to do.
+        If the bytes are neither: gives ``name``, the position and what to do.
     """
-    data = Path(path).read_bytes()
+    encoding = "UTF-16" if data.startswith(UTF_16_MARKS) else "UTF-8"
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if encoding == "UTF-16" else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(
-            f"{path} is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start} (line {line}). "
+            f"{name} is not {encoding} text: byte 0x{data[error.start]:02x} at offset {error.start} (line {line}). "
             f"Save it as UTF-8 and try again"
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -24,7 +24,7 @@ from numpylm.data import (
 from numpylm.evaluation import source_nats
 from numpylm.module import Array
 from numpylm.parallel import available_cores
-from numpylm.shell import shown
+from numpylm.text_files import find_texts, is_pipe, shortened
 from numpylm.tokenizer import Tokenizer
 
 MANY = 30_000_000  # characters above which several processes tokenize
@@ -33,16 +33,24 @@ MANY = 30_000_000  # characters above which several processes tokenize
 def load_documents(config: TrainConfig) -> list[str]:
     """Read (or make) the texts and clean them, saying what was done."""
     if config.data:
-        documents = read_documents(config.data)
-        source = ", ".join(map(shown, config.data))
+        found = find_texts(config.data)
+        for pipe in filter(is_pipe, found.files):
+            name = shortened([pipe])
+            print(f"note        a pipe ({name}) is read once: to resume this run, give the same text again with --data")
+        documents = read_documents(found.files)
+        source, left_out = f"{shortened(config.data)}: ", found.reasons()
+        if len(found.files) > 1:
+            source += f"{found.kinds()}, "
     else:
         documents = CORPORA["stories"].documents(int(config.stories_mb * 1e6))
-        source = "bundled stories"
+        source, left_out = "bundled stories: ", []
     documents, report = clean(documents, config.clean)
     for entry in report:
         print(f"cleaning    {entry}")
     size = sum(len(document.encode("utf-8", "surrogatepass")) for document in documents)
-    print(f"text        {source}: {len(documents):,} documents, {size / 1e6:.2f} MB")
+    print(f"text        {source}{len(documents):,} documents, {size / 1e6:.2f} MB")
+    for line in left_out:
+        print(f"left out    {line}")
     return documents
 
 
@@ -52,12 +60,19 @@ def split(config: TrainConfig, documents: list[str]) -> tuple[list[str], list[st
     return split_train_val(documents, config.val_fraction, rng, int(config.max_val_mb * 1e6))
 
 
-def make_tokenizer(config: TrainConfig, documents: list[str]) -> Tokenizer | CharTokenizer:
-    """Train the kind of tokenizer that the config asks for."""
+def make_tokenizer(config: TrainConfig, train_docs: list[str], val_docs: list[str]) -> Tokenizer | CharTokenizer:
+    """Train the kind of tokenizer that the config asks for, on the training text.
+
+    Characters are those of the whole text: one that occurs only in the validation text has an id, too, and nothing
+    is learnt about it.
+    """
     if config.tokenizer == "char":
-        special = (END_OF_TEXT,) if len(documents) > 1 else ()
-        return CharTokenizer.train(documents, special_tokens=special)
-    tokenizer = Tokenizer.train(documents, config.vocab_size, progress=True)
+        special = (END_OF_TEXT,) if len(train_docs) > 1 else ()
+        rare = "".join(sorted(set().union(*val_docs) - set().union(*train_docs)))
+        if rare:
+            print(f"tokenizer   {len(rare)} characters occur in the validation text only, and get ids: {rare[:20]!r}")
+        return CharTokenizer.train(train_docs + val_docs, special_tokens=special)
+    tokenizer = Tokenizer.train(train_docs, config.vocab_size, progress=True)
     if tokenizer.vocab_size < config.vocab_size:
         print(f"tokenizer   only {tokenizer.vocab_size} tokens, not {config.vocab_size}: no more pairs occur twice")
     return tokenizer
@@ -92,19 +107,14 @@ class Data:
         """
         counted = val_counted = None
         mark = config.loss_after
-        try:
-            if mark:
-                say_repeated(train_docs, mark)
-                train, counted = encode_answers(train_docs, tokenizer, mark)
-                val, val_counted = encode_answers(val_docs, tokenizer, mark)
-            else:
-                many = available_cores() if processes and sum(map(len, train_docs)) > MANY else 1
-                train = encode_documents(train_docs, tokenizer, folder, progress=True, processes=many)
-                val = encode_documents(val_docs, tokenizer, folder, progress=True)
-        except ValueError as error:
-            if isinstance(tokenizer, CharTokenizer):
-                raise ValueError(f"validation text: {error}; use more text, or --tokenizer bpe") from None
-            raise
+        if mark:
+            say_repeated(train_docs, mark)
+            train, counted = encode_answers(train_docs, tokenizer, mark)
+            val, val_counted = encode_answers(val_docs, tokenizer, mark)
+        else:
+            many = available_cores() if processes and sum(map(len, train_docs)) > MANY else 1
+            train = encode_documents(train_docs, tokenizer, folder, progress=True, processes=many)
+            val = encode_documents(val_docs, tokenizer, folder, progress=True)
         for name, tokens in (("training", train), ("validation", val)):
             if len(tokens) < 2:
                 raise ValueError(f"the {name} text has only {len(tokens)} tokens")

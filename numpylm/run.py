@@ -24,6 +24,7 @@ from numpylm.places import complain_of_many, did_you_mean
 from numpylm.prepare import Data
 from numpylm.run_folder import appearing, folder_to_resume, read_path, written_path
 from numpylm.shell import quoted
+from numpylm.text_input import STDIN
 from numpylm.tokenizer import Tokenizer
 
 # what --resume may change; of data, the place, but not the text
@@ -201,7 +202,7 @@ def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig
     if "data" in changes:
         return config
     config = replace(config, data=tuple(read_path(path, folder) for path in config.data))
-    if gone := [path for path in config.data if not Path(path).exists()]:
+    if gone := [path for path in config.data if path != STDIN and not Path(path).exists()]:
         raise FileNotFoundError(
             f"{folder} was trained on {gone[0]}, which does not exist: if it was moved, give the same text in its new "
             f"place with --data"

@@ -12,6 +12,7 @@ from numpylm.files import rename, sync_folder
 from numpylm.lock import InUse, locked
 from numpylm.places import CHECKPOINTS, RUNS
 from numpylm.shell import quoted, shown
+from numpylm.text_files import is_pipe, text_name
 
 LOCK = ".lock"  # in a run folder, while a process trains in it
 
@@ -54,7 +55,7 @@ def _candidates(config: TrainConfig) -> Iterator[Path]:
     if config.out:
         yield Path(config.out)
         return
-    base = RUNS / (Path(config.data[0]).resolve().stem if config.data else "stories")
+    base = RUNS / (text_name(config.data[0]) if config.data else "stories")
     names = itertools.chain([base.name], (f"{base.name}-{n}" for n in itertools.count(2)))
     yield from (base.with_name(name) for name in names if not os.path.lexists(base.with_name(name)))
 
@@ -130,6 +131,8 @@ def written_path(path: str, folder: Path) -> str:
     It is relative to the run folder if both lie in the working folder: that is a project, which may be moved as a
     whole. Else it is absolute.
     """
+    if is_pipe(path):
+        return path
     target, start, project = Path(path).resolve(), folder.resolve(), Path.cwd().resolve()
     if target.is_relative_to(project) and start.is_relative_to(project):
         return Path(os.path.relpath(target, start)).as_posix()
@@ -138,4 +141,4 @@ def written_path(path: str, folder: Path) -> str:
 
 def read_path(written: str, folder: Path) -> str:
     """The absolute path that `written_path` wrote into the config.json of ``folder``."""
-    return os.path.normpath(folder.resolve() / written)
+    return written if is_pipe(written) else os.path.normpath(folder.resolve() / written)

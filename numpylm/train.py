@@ -148,7 +148,7 @@ def begin(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokenizer | CharTokeni
     train_docs, val_docs = split(config, load_documents(config))
     if given:
         return *given, train_docs, val_docs
-    tokenizer = make_tokenizer(config, train_docs)
+    tokenizer = make_tokenizer(config, train_docs, val_docs)
     return config, new_model(config, tokenizer.vocab_size), tokenizer, train_docs, val_docs
 
 

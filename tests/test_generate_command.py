@@ -177,7 +177,7 @@ def test_a_conversation_at_a_real_terminal(letters):
     [
         (["--min-pp", "0.1"], 2, "unknown option: --min-pp 0.1; did you mean --min-p?"),
         (["--interactive", "--prompt", "ab"], 2, "choose one of them"),
-        (["--top-k", "many"], 2, "invalid int value"),
+        (["--top-k", "many"], 2, "expected a whole number, got 'many'"),
         (["--temperature", "-1"], 1, "temperature must be"),
         (["--top-p", "0"], 1, "top_p must lie in"),
         (["--min-p", "2"], 1, "min_p must lie in"),

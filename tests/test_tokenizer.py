@@ -257,7 +257,7 @@ def test_blocks_of_a_long_text_are_cut_where_chunks_begin():
         ("pattern.txt", "(a", "no regular expression"),
         ("pattern.txt", "(a)|.", r"has groups \(...\): write them"),
         ("added_tokens.json", '{"": 303}', "must not be empty"),
-        ("merges.txt", b"\xff\xfe", "not UTF-8"),
+        ("merges.txt", b"\xff", "not UTF-8"),
     ],
 )
 def test_broken_files_are_explained(tok, tmp_path, name, content, message):

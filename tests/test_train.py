@@ -377,11 +377,11 @@ def test_long_prompts_are_said_and_handled(run, capsys):
         (["generate", "RUN", "--max-new-tokens", "0"], 1, "at least 1"),
         (["evaluate", "RUN", "--data", "nothing.txt"], 1, "no such file"),
         (["train", "--n-layers", "3"], 2, "unknown option: --n-layers 3; did you mean --n-layer?"),
-        (["train", "--n-layer", "three"], 2, "invalid int value"),
+        (["train", "--n-layer", "three"], 2, "expected a whole number, got 'three'"),
         (["train", "--config", "no.toml"], 1, "no such config file"),
         (["train", "--resume", "nowhere"], 1, "cannot resume nowhere"),
         (["train", "--data", "nowhere.txt", "--no-check-gradients"], 1, "no such file or folder"),
-        (["tran"], 2, "invalid choice"),
+        (["tran"], 2, "unknown command 'tran'; did you mean train?"),
         ([], 2, "required"),
     ],
 )
@@ -463,6 +463,20 @@ def test_character_models_train_too(text):
     folder = train(tiny(text, tokenizer="char"))
     gpt, tokenizer, _ = load_run(folder)
     assert gpt.config.vocab_size == tokenizer.vocab_size == len(set("one two three aeionrst"))
+
+
+@pytest.mark.parametrize("marks", ["", "\n<|endoftext|>\n"])
+def test_characters_that_only_the_validation_text_has_are_in_the_alphabet(text, marks, tmp_path, capsys):
+    words = (tmp_path / "numbers.txt").read_text(encoding="utf-8")
+    (tmp_path / "rare.txt").write_text(marks.join([*(words[n:] for n in range(4)), " ωж漢"]), encoding="utf-8")
+    for seed in range(3):  # another seed chooses another document to validate
+        folder = train(tiny("rare.txt", tokenizer="char", seed=seed, max_steps=2))
+        characters = load_run(folder)[1].characters
+        assert set("ωж漢") < set(characters)
+    if not marks:
+        assert "3 characters occur in the validation text only, and get ids: 'ωж漢'" in capsys.readouterr().out
+    assert main(["generate", str(folder), "--prompt", "ωx"]) == 1
+    assert "the character 'x' (U+0078, first at position 1)" in capsys.readouterr().err
 
 
 def test_python_m_numpylm_train_works():

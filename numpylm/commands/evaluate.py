@@ -2,18 +2,23 @@
 
 import argparse
 
+from numpylm.cli_parser import given
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Which model and which text."""
     parser.add_argument(
         "source",
         metavar="SOURCE",
+        type=given,
         help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
     )
-    parser.add_argument("--data", nargs="+", required=True, help="text files or folders")
+    parser.add_argument("--data", nargs="+", type=given, required=True, help="text files or folders; -: standard input")
     parser.add_argument("--batch-size", type=int, help="windows at a time (default: what makes about 512 tokens)")
     parser.add_argument("--block-size", type=int, help="tokens of a window (default: all that the model can read)")
-    parser.add_argument("--loss-after", default="", help="score only what stands behind this text in each document")
+    parser.add_argument(
+        "--loss-after", default="", help=r"score only what stands behind this text in each document; \n is a line end"
+    )
     parser.add_argument(
         "--stride",
         type=int,
@@ -31,13 +36,16 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.data import document_starts, encode_documents, fits_documents, read_documents
     from numpylm.evaluation import evaluate, source_nats
     from numpylm.parallel import DataParallel, keep_memory
+    from numpylm.text_files import find_texts
+    from numpylm.text_input import typed_text, unescaped
 
     if args.batch_size is not None and args.batch_size < 1:
         raise ValueError("--batch-size must be at least 1")
     keep_memory()
     gpt, tokenizer, _ = load_model(args.source)
-    documents = read_documents(args.data)
-    mark, counted = args.loss_after, None
+    found = find_texts(args.data)
+    documents = read_documents(found.files)
+    mark, counted = unescaped(typed_text(args.loss_after, "--loss-after")), None
     if mark:
         tokens, counted = encode_answers(documents, tokenizer, mark)
     else:
@@ -52,7 +60,10 @@ def run(args: argparse.Namespace) -> int:
     n_bytes = sum(len(document.encode("utf-8")) for document in documents)
     if mark:
         n_bytes = answer_bytes(documents, mark)
-    print(f"text            {len(documents):,} documents, {n_bytes:,} bytes, {score.count:,} predicted tokens")
+    for line in found.reasons():
+        print(f"left out        {line}")
+    files = f"{found.kinds()}, " if len(found.files) > 1 else ""
+    print(f"text            {files}{len(documents):,} documents, {n_bytes:,} bytes, {score.count:,} predicted tokens")
     print(f"loss            {score.loss:.4f} nats per token")
     print(f"perplexity      {score.perplexity:,.3f}")
     print(f"bits per byte   {score.bits_per_byte(n_bytes):.4f}")

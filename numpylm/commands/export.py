@@ -3,10 +3,14 @@
 import argparse
 from pathlib import Path
 
+from numpylm.cli_parser import given
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """From where to where."""
-    parser.add_argument("source", help="run folder, checkpoint, folder with transformers' files, or a name: gpt2")
+    parser.add_argument(
+        "source", type=given, help="run folder, checkpoint, folder with transformers' files, or a name: gpt2"
+    )
     parser.add_argument("folder", type=Path, help="folder to write; LoRA adapters are merged into the weights")
 
 

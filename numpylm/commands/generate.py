@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from numpylm.cli_parser import given
+
 MARK = "> "  # before a line that is to be typed
 RULE = "\n" + "-" * 40  # between texts
 
@@ -21,6 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
+        type=given,
         help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
     )
     parser.add_argument("--prompt", help="how the text begins (default: a new document); -: standard input, all of it")
@@ -37,7 +40,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="the same seed gives the same text")
     parser.add_argument(
-        "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times"
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help=r"end before this text; may be given several times; \n is a line end, \t a tab, \\ a backslash",
     )
     parser.add_argument("--samples", "-n", type=int, default=1, help="how many texts, side by side (default: 1)")
     parser.add_argument(
@@ -51,6 +58,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """numpylm generate"""
     from numpylm.sampling import check_sampling
+    from numpylm.text_input import STDIN, mistaken_escape, read_stdin, typed_text, unescaped
 
     if args.interactive and args.prompt is not None:
         args.parser.error("--prompt and --interactive: choose one of them")
@@ -60,12 +68,15 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
     if "" in args.stop:
         raise ValueError("--stop must not be empty")
+    args.stop = [unescaped(typed_text(text, "--stop")) for text in args.stop]
     check_sampling(**sampling(args))
+    prompt = typed_text(args.prompt or "", "--prompt")
+    sys.stderr.write(mistaken_escape("--prompt", prompt))
     write = writer(args)
     if args.interactive:
         converse(write)
     else:
-        write(sys.stdin.read().removesuffix("\n") if args.prompt == "-" else args.prompt or "")
+        write(read_stdin().removesuffix("\n") if prompt == STDIN else prompt)
     return 0
 
 
@@ -112,17 +123,19 @@ def writer(args: argparse.Namespace) -> Callable[[str], None]:
 
 def converse(write: Callable[[str], None]) -> None:
     """Write to one line after another, until an empty one or the end of the input. A bad one costs a message only."""
+    from numpylm.text_input import typed_text
+
     terminal = sys.stdin.isatty()
     if terminal:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  arrow keys, and lines typed before
         print("Each line is a prompt. Ctrl-C stops a text; an empty line or Ctrl-D ends.", file=sys.stderr)
     elif isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # Windows' pipes default to less
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline=None)  # as files are read
     number = 0
     while True:
         try:
-            prompt = ask(MARK if terminal else "")
+            prompt = typed_text(ask(MARK if terminal else ""), "this line")
             if not prompt:
                 return
             if number and not terminal:

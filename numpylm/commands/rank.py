@@ -4,12 +4,15 @@ import argparse
 import json
 import sys
 
+from numpylm.cli_parser import given
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Which model, the prompt, and its answers."""
     parser.add_argument(
         "source",
         metavar="SOURCE",
+        type=given,
         help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
     )
     parser.add_argument("--prompt", default="", help="what the answers go on from (default: a new document)")
@@ -24,10 +27,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """numpylm rank"""
     from numpylm.checkpoint import load_model
+    from numpylm.text_input import mistaken_escape, typed_text
 
+    prompt = typed_text(args.prompt, "--prompt")
+    answers = [typed_text(answer, "--answers") for answer in args.answers]
+    sys.stderr.write(mistaken_escape("--prompt", prompt))
     gpt, tokenizer, _ = load_model(args.source)
-    ranked = gpt.rank(args.prompt, args.answers, tokenizer, args.per_token)
-    if any(runs_together(args.prompt, answer) for answer in args.answers):
+    ranked = gpt.rank(prompt, answers, tokenizer, args.per_token)
+    if any(runs_together(prompt, answer) for answer in answers):
         print(
             'note: an answer runs into the prompt\'s last word; begin it with a space (" like this")', file=sys.stderr
         )

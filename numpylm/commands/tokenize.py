@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from numpylm.cli_parser import given
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Which tokenizer, which text, and what to print."""
@@ -12,9 +14,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="MODEL",
+        type=given,
         help="the tokenizer, in place of RUN: a run folder, a folder with transformers' files, or a name: gpt2",
     )
-    parser.add_argument("--data", type=Path, help="a text file")
+    parser.add_argument("--data", type=Path, help="a text file, or - for standard input")
     parser.add_argument("--allow-special", action="store_true", help="recognise <|endoftext|> in the text")
     parser.add_argument("--ids", action="store_true", help="print ids only, on one line")
     parser.add_argument(
@@ -29,12 +32,12 @@ def run(args: argparse.Namespace) -> int:
     """numpylm tokenize"""
     from numpylm.char_tokenizer import load_tokenizer
     from numpylm.hub import TOKENIZER_FILES, model_folder
+    from numpylm.text_input import STDIN, read_document, typed_text
     from numpylm.token_view import show_tokens, wants_color
 
     model, text = which(args)
     tokenizer = load_tokenizer(model_folder(model, TOKENIZER_FILES))
-    if text is None:
-        text = read(args.data)
+    text = read_document(args.data or STDIN) if text is None else typed_text(text, "the text")
     view = show_tokens(tokenizer, text, args.allow_special)
     if args.ids:
         print(*view.ids)
@@ -62,10 +65,3 @@ def which(args: argparse.Namespace) -> tuple[str, str | None]:
     if text is not None and args.data:
         args.parser.error("a text and --data: choose one of them")
     return model, text
-
-
-def read(data: Path | None) -> str:
-    """The text of a file, or of standard input."""
-    from numpylm.files import read_text
-
-    return read_text(data) if data else sys.stdin.buffer.read().decode("utf-8")

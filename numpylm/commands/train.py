@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from numpylm.cli_parser import given
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for each field of TrainConfig, and those that are not settings of the run."""
@@ -31,9 +33,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         elif kind is tuple:
-            options |= {"nargs": "+", "metavar": setting.name.upper()}
+            options |= {"nargs": "+", "type": given, "metavar": setting.name.upper()}
         else:
-            options |= {"type": kind, "metavar": setting.name.upper()}
+            options |= {"type": given if kind is str else kind, "metavar": setting.name.upper()}
         parser.add_argument(*names, **options)
 
 
@@ -52,9 +54,12 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.config import TrainConfig, make_config, read_config_file, refuse_shape
     from numpylm.rehearsal import diagnose_run, profile_run
     from numpylm.run import resume_config
+    from numpylm.text_input import typed_text, unescaped
     from numpylm.train import train
 
     flags = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if getattr(args, f.name) is not None}
+    if "loss_after" in flags:
+        flags["loss_after"] = unescaped(typed_text(flags["loss_after"], "--loss-after"))
     file = read_config_file(args.config) if args.config else {}
     if not args.resume:
         refuse_shape(file | flags)
