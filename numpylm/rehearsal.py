@@ -1,12 +1,13 @@
 """Before a run: the first batch of it, diagnosed or timed. Nothing is written."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from numpylm.choose import fit_to_text
 from numpylm.config import TrainConfig
 from numpylm.data import random_batch
 from numpylm.diagnose import Diagnosis, diagnose
@@ -15,14 +16,17 @@ from numpylm.interrupts import stoppable
 from numpylm.module import Array
 from numpylm.optim import AdamW
 from numpylm.parallel import DataParallel, keep_memory
-from numpylm.prepare import Data, load_documents, split
+from numpylm.prepare import Data, as_documents, load_documents, split
 from numpylm.profiling import Profile, profile
 from numpylm.train import begin
 
 
-def first_batch(config: TrainConfig) -> tuple[TrainConfig, GPT, Array, Array]:
+def first_batch(config: TrainConfig, given: Collection[str] | None) -> tuple[TrainConfig, GPT, Array, Array]:
     """The config with the model's shape, the model, and ids and targets (B, T) of a first step."""
-    train_docs, val_docs = split(config, load_documents(config))
+    documents = load_documents(config)
+    if given is not None:
+        config = fit_to_text(config, documents, given)
+    train_docs, val_docs = split(config, as_documents(config, documents))
     config, gpt, tokenizer = begin(config, train_docs)
     with stoppable(), tempfile.TemporaryDirectory() as folder:
         data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder))
@@ -32,9 +36,11 @@ def first_batch(config: TrainConfig) -> tuple[TrainConfig, GPT, Array, Array]:
     return config, gpt, ids, targets
 
 
-def diagnose_run(config: TrainConfig, progress: Callable[[str], None] | None = None) -> Diagnosis:
-    """What `numpylm.diagnose` says about the first batch of a run that is not begun."""
-    config, gpt, ids, targets = first_batch(config)
+def diagnose_run(
+    config: TrainConfig, progress: Callable[[str], None] | None = None, given: Collection[str] | None = None
+) -> Diagnosis:
+    """What `numpylm.diagnose` says about the first batch of a run that is not begun; ``given`` as in `train`."""
+    config, gpt, ids, targets = first_batch(config, given)
     return diagnose(
         gpt,
         ids,
@@ -47,10 +53,10 @@ def diagnose_run(config: TrainConfig, progress: Callable[[str], None] | None = N
     )
 
 
-def profile_run(config: TrainConfig) -> tuple[int, Profile]:
+def profile_run(config: TrainConfig, given: Collection[str] | None = None) -> tuple[int, Profile]:
     """How many workers share a batch of this run, and what one of them spends its time on, on one core."""
     keep_memory()
-    config, gpt, ids, targets = first_batch(config)
+    config, gpt, ids, targets = first_batch(config, given)
     workers = min(len(DataParallel(gpt).replicas), len(ids))
     rows = -(-len(ids) // workers)
     return workers, profile(gpt, ids[:rows], targets[:rows], config.learning_rate)

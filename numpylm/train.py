@@ -4,6 +4,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from numpylm import selfcheck
 from numpylm.char_tokenizer import CharTokenizer, load_tokenizer
+from numpylm.choose import fit_to_text
 from numpylm.config import TrainConfig
 from numpylm.console import lasting_output
 from numpylm.data import random_batch
@@ -24,7 +26,7 @@ from numpylm.interrupts import Interrupt, Interrupted, interruptible, stoppable
 from numpylm.optim import clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, default_workers, keep_memory
 from numpylm.plot import Curve, loss_curve
-from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses, split
+from numpylm.prepare import Data, as_documents, load_documents, make_tokenizer, reference_losses, split
 from numpylm.run import Mean, Run, TrainingError, new_model, new_run, resumed_run
 from numpylm.saving import optional, save_at_end, save_or_say
 from numpylm.shell import command, first_words, shown
@@ -36,7 +38,11 @@ LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
 
 
 def train(
-    config: TrainConfig, resume: str | Path | None = None, stop_at: int | None = None, processes: bool = False
+    config: TrainConfig,
+    resume: str | Path | None = None,
+    stop_at: int | None = None,
+    processes: bool = False,
+    given: Collection[str] | None = None,
 ) -> Path:
     """Train a model and return its run folder.
 
@@ -49,6 +55,10 @@ def train(
         Stop after this many steps in all, as Ctrl-C would (the schedule still aims at ``max_steps``).
     processes : bool
         Whether processes instead of threads share each batch: see `DataParallel`. `numpylm train` asks for them.
+
+    given : collection of str, optional
+        Names of the settings that are wanted as ``config`` has them; the others are chosen to fit the text, see
+        `numpylm.choose`. Default: all are wanted.
 
     Raises
     ------
@@ -64,13 +74,21 @@ def train(
         if config.check_gradients:
             check_gradients()
         with stoppable():
-            return whole_job(config, resume, stop_at, processes)
+            return whole_job(config, resume, stop_at, processes, given)
 
 
-def whole_job(config: TrainConfig, resume: str | Path | None, stop_at: int | None, processes: bool) -> Path:
+def whole_job(
+    config: TrainConfig,
+    resume: str | Path | None,
+    stop_at: int | None,
+    processes: bool,
+    given: Collection[str] | None,
+) -> Path:
     """Everything that `train` does once the gradients are known to be right."""
     documents = load_documents(config)
-    train_docs, val_docs = split(config, documents)
+    if given is not None:
+        config = fit_to_text(config, documents, given)
+    train_docs, val_docs = split(config, as_documents(config, documents))
     if resume is None:
         config, gpt, tokenizer = begin(config, train_docs)
         run = new_run(config, gpt, tokenizer)
@@ -264,9 +282,10 @@ def evaluate_and_save(
 
 
 def warn_of_overfitting(run: Run, score: Score, train_loss: float) -> None:
-    """Say so when the validation loss has been rising while the training loss is far below it."""
+    """Say so, once, when the validation loss has been rising while the training loss is far below it."""
     rising = score.loss > run.best + 0.02
-    if rising and train_loss < score.loss - 0.05:
+    if rising and train_loss < score.loss - 0.05 and not run.warned:
+        run.warned = True
         tqdm.write(
             f"  overfitting: validation loss was lowest at step {run.best_step} ({run.best:.4f}); the model now "
             f"learns its text by heart. best.npz keeps that step; more text, --dropout 0.2 or a smaller model help"

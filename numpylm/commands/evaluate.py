@@ -11,6 +11,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
     )
     parser.add_argument("--data", nargs="+", required=True, help="text files or folders")
+    parser.add_argument(
+        "--documents", choices=("file", "lines"), help="what a document is (default: what it was when the run trained)"
+    )
     parser.add_argument("--batch-size", type=int, help="windows at a time (default: what makes about 512 tokens)")
     parser.add_argument("--block-size", type=int, help="tokens of a window (default: all that the model can read)")
     parser.add_argument("--loss-after", default="", help="score only what stands behind this text in each document")
@@ -30,13 +33,19 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.checkpoint import load_model
     from numpylm.data import document_starts, encode_documents, fits_documents, read_documents
     from numpylm.evaluation import evaluate, source_nats
+    from numpylm.lines import cut_lines
     from numpylm.parallel import DataParallel, keep_memory
+    from numpylm.prepare import text_bytes
+    from numpylm.run import saved_setting
 
     if args.batch_size is not None and args.batch_size < 1:
         raise ValueError("--batch-size must be at least 1")
     keep_memory()
     gpt, tokenizer, _ = load_model(args.source)
     documents = read_documents(args.data)
+    in_lines = (args.documents or saved_setting(args.source, "documents")) == "lines"
+    if in_lines:
+        documents = cut_lines(documents)
     mark, counted = args.loss_after, None
     if mark:
         tokens, counted = encode_answers(documents, tokenizer, mark)
@@ -49,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     score = evaluate(
         gpt, tokens, args.batch_size, starts, args.block_size, counted, args.stride, progress=True, workers=workers
     )
-    n_bytes = sum(len(document.encode("utf-8")) for document in documents)
+    n_bytes = text_bytes(documents, in_lines)
     if mark:
         n_bytes = answer_bytes(documents, mark)
     print(f"text            {len(documents):,} documents, {n_bytes:,} bytes, {score.count:,} predicted tokens")

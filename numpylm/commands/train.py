@@ -54,19 +54,20 @@ def run(args: argparse.Namespace) -> int:
 
     flags = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if getattr(args, f.name) is not None}
     file = read_config_file(args.config) if args.config else {}
+    given = set(file | flags)
     if not args.resume:
         refuse_shape(file | flags)
     if args.diagnose:
         if args.resume:
             raise ValueError("--diagnose looks at a new run; it does not go with --resume")
         print("preparing the data, then 40 steps on one batch …", flush=True)
-        diagnosis = diagnose_run(make_config(file, flags), partial(print, flush=True))
+        diagnosis = diagnose_run(make_config(file, flags), partial(print, flush=True), given)
         print(diagnosis)
         return 0 if diagnosis.ok else 1
     if args.profile:
         if args.resume:
             raise ValueError("--profile times a new run; it does not go with --resume")
-        workers, profile = profile_run(make_config(file, flags))
+        workers, profile = profile_run(make_config(file, flags), given)
         print(profile)
         print(
             f"\nWhile training, {workers} such workers share a batch, each on a core of its own; the optimizer's part "
@@ -76,5 +77,5 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         train(resume_config(args.resume, file | flags), resume=args.resume, processes=True)
     else:
-        train(make_config(file, flags), processes=True)
+        train(make_config(file, flags), processes=True, given=given)
     return 0
