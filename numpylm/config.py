@@ -23,7 +23,8 @@ ALLOWED = {"documents": ("file", "lines"), "tokenizer": ("bpe", "char"), "dtype"
 class TrainConfig:
     """Settings of `numpylm.train.train`; each is also a flag and a TOML key.
 
-    The defaults train on the bundled stories, in about two minutes on two cores.
+    The defaults train on the bundled stories, in about two minutes on two cores. `numpylm.choose` has others for a
+    text of one's own.
     """
 
     data: tuple[str, ...] = _setting((), "text files or folders to train on; none: the bundled stories")

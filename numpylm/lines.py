@@ -78,9 +78,14 @@ class Lines:
 
 
 def kind_of_lines(documents: Sequence[str]) -> str | None:
-    """What all documents' lines are, if each document is a list; None if one is not, or all together are few lines."""
-    kinds = {Lines.of(document).kind for document in documents}
-    return kinds.pop() if len(kinds) == 1 else None
+    """What the lines of all documents are, if each document is a list of the same kind; else None."""
+    kind = None
+    for document in documents:
+        found = Lines.of(document).kind
+        if found is None or kind not in (None, found):
+            return None
+        kind = found
+    return kind
 
 
 def cut_lines(documents: Sequence[str]) -> list[str]:

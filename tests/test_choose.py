@@ -200,11 +200,13 @@ def test_diagnosis_looks_at_the_batch_that_would_be_trained_on(names):
 
 
 def test_evaluate_cuts_as_the_run_did_and_counts_line_ends(names, tmp_path, capsys):
-    train(make_config(TINY, {"data": names, "out": "run", "documents": "lines", "block_size": 16}))
+    train(make_config(TINY, {"data": names, "out": "run", "documents": "lines", "vocab_size": 257}))
     (tmp_path / "other.txt").write_text("anna\nmaria\n\nnoah\n", encoding="utf-8")
     capsys.readouterr()
     assert main(["evaluate", "run", "--data", "other.txt"]) == 0
-    assert "3 documents, 16 bytes" in capsys.readouterr().out  # 13 letters and 3 line ends
+    out = capsys.readouterr().out
+    assert "3 documents, 16 bytes, 16 predicted" in out  # 13 letters and 3 line ends
+    assert re.search(r"loss +([\d.]+)", out)[1] == re.search(r"per character +([\d.]+)", out)[1]
     assert main(["evaluate", "run/best.npz", "--data", "other.txt"]) == 0
     assert "3 documents, 16 bytes" in capsys.readouterr().out
     assert main(["evaluate", "run", "--data", "other.txt", "--documents", "file"]) == 0

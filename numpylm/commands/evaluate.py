@@ -65,6 +65,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"loss            {score.loss:.4f} nats per token")
     print(f"perplexity      {score.perplexity:,.3f}")
     print(f"bits per byte   {score.bits_per_byte(n_bytes):.4f}")
+    if not mark:
+        n_characters = sum(map(len, documents)) + in_lines * len(documents)  # of lines with their ends
+        print(f"per character   {score.loss * score.count / n_characters:.4f} nats")
     print(f"accuracy        {score.accuracy:.1%} of next tokens")
     if tokenizer.end_id is not None and not mark and (nats := source_nats(documents)) is not None:
         floor = nats / score.count

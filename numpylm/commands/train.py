@@ -6,11 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+EPILOG = """The defaults are those of the bundled stories. With --data, settings that are given neither as flags nor in the
+TOML file are chosen to fit the text: each choice is printed with its reason, and stands in the run's config.json."""
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for each field of TrainConfig, and those that are not settings of the run."""
     from numpylm.config import KINDS, TrainConfig
 
+    parser.epilog = EPILOG
     parser.add_argument("--config", type=Path, help="TOML file with any of the settings below; flags win over it")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run folder")
     parser.add_argument(
