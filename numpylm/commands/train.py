@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-EPILOG = """The defaults are those of the bundled stories. With --data, settings that are given neither as flags nor in the
-TOML file are chosen to fit the text: each choice is printed with its reason, and stands in the run's config.json."""
+EPILOG = """The defaults are those of the bundled stories. With --data, settings that neither flags nor TOML file give
+are chosen to fit the text: each choice is printed with its reason, and stands in the run's config.json."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
