@@ -24,7 +24,8 @@ NAME_WORDS = 4  # words of a line without punctuation, on average: names and tit
 _SENTENCE = regex.compile(r"[.!?…。！？]\s?[\"'”’»」』)\]）]*\s*$")
 # A line that goes on with another one, or answers it: an indent, a list's mark, a dash or quote of speech, a speaker.
 _PART = regex.compile(r"\s|[-–—*•#>|\"“„«「『]|\p{L}[\p{L} .]{0,20}[:：](\s|$)")
-_BARE = regex.compile(r"[\p{L}\p{M}\p{N} .,'’&()-]+")  # words and what stands between the words of a name
+# Words and what stands between the words of a name; a comma at the end would promise another line.
+_BARE = regex.compile(r"[\p{L}\p{M}\p{N} .,'’&()-]*[\p{L}\p{M}\p{N})'’.]\s*")
 _WORD = regex.compile(r"\p{Han}|[\p{L}\p{M}\p{N}]+")  # Chinese has no spaces: each character counts
 
 

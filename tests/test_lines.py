@@ -27,6 +27,7 @@ POEM = [
     "Restore us, and regain the blissful seat,",
     "Sing, heavenly Muse, that on the secret top.",
 ]
+END_STOPPED = ["The night is long.", "No bird will sing.", "I wait alone.", "The lamp is low.", "And still the snow,"]
 FREE_VERSE = [
     "so much depends upon the red",
     "wheel barrow glazed with rain",
@@ -35,10 +36,11 @@ FREE_VERSE = [
 CODE = ["def f(x):", "    if x:", "        return x + 1", "    return f(x - 1)  # again.", "", "print(f(3))"]
 PLAY = ["First Citizen:", "Before we proceed any further, hear me speak.", "", "All:", "Speak, speak.", ""]
 DIALOGUE = ["Anna: Where have you been?", "Ben: At the market.", "Anna: Did you buy bread?", "Ben: I forgot."]
-SPEECH = ["— Where have you been?", "— At the market.", '"I see," she said.', "“And the bread?”"]
+SPEECH = ["— Where have you been?", "— At the market.", "– And the bread?", "- I forgot."]
+QUOTED = ['"I see," she said.', "“And the bread?”", "„Morgen.“", "« Demain. »"]
 CSV = ["2026-01-02,17.5,rain", "2026-01-03,18.0,sun", "2026-01-04,16.2,rain"]
 LOG = ["[12:00:01] worker 3 started", "[12:00:02] worker 4 started (retry=2)", "[12:00:03] error: disk full"]
-SETTINGS = ["[model]", "n_layer = 4", "n_head = 4", "# more", "dtype = float32"]
+SETTINGS = ["n_layer = 4", "n_head = 4", "dtype = float32"]
 MARKDOWN = ["# Title", "Some words.", "- an item", "- another item.", "> quoted.", "1. first."]
 CHINESE_POEM = ["床前明月光", "疑是地上霜", "舉頭望明月", "低頭思故鄉"]
 CHINESE_STANZAS = ["白玉誰家郎，回車渡天津。", "看花東上陌，驚動洛陽人。", ""]
@@ -74,11 +76,13 @@ def test_lists_are_known(lines, kind):
         pytest.param("\n\n".join([textwrap.fill(PROSE * 2, 72)] * 40), id="paragraphs"),
         pytest.param(text_of([PROSE * 3]), id="long lines"),
         pytest.param(text_of(POEM), id="poem"),
+        pytest.param(text_of(END_STOPPED), id="end-stopped poem"),
         pytest.param(text_of(FREE_VERSE), id="free verse"),
         pytest.param(text_of(CODE), id="code"),
         pytest.param(text_of(PLAY), id="play"),
         pytest.param(text_of(DIALOGUE), id="dialogue"),
         pytest.param(text_of(SPEECH), id="speech"),
+        pytest.param(text_of(QUOTED), id="quoted"),
         pytest.param(text_of(CSV), id="csv"),
         pytest.param(text_of(LOG), id="log"),
         pytest.param(text_of(SETTINGS), id="settings"),
