@@ -66,7 +66,7 @@ def test_a_small_text_gets_a_small_model_few_steps_and_an_early_end():
     assert small.max_steps < 500
     assert small.patience * small.eval_interval <= small.max_steps // 3
     large, _ = chosen(PROSE * 50_000)
-    assert (large.n_embd, large.dropout, large.block_size, large.batch_size) == (128, 0.0, 256, 8)
+    assert (large.n_embd, large.dropout, large.block_size, large.batch_size) == (128, 0.0, 128, 16)
     assert small.max_steps < large.max_steps
     assert large.vocab_size > 1024
 
