@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import regex
 
 from numpylm.config import TrainConfig
-from numpylm.lines import NAMES, cut_lines, kind_of_lines
+from numpylm.lines import MANY, NAMES, cut_lines, kind_of_lines
 from numpylm.tokenizer import character_merges
 
 MORE_THAN_A_FEW = 3  # occurrences from which on a character is a token
@@ -53,7 +53,7 @@ SIZES = (
 TOKENS_A_STEP = 2048  # as the defaults have: 8 windows of 256
 STEPS_PER_ROOT = 3.5  # of the number of tokens
 FEWEST_STEPS = 200
-LONGEST_RUN = 2200  # steps with the vocabulary of 2,048 and windows of 128; they take 1.4 times the default's 1,400
+LONGEST_RUN = 2200  # steps of such windows with the vocabulary of 2,048: 1.4 times the time of the default's 1,400
 EVALUATED_MB = 0.3  # more text would take more time and say hardly more
 
 
@@ -63,7 +63,9 @@ class Facts:
 
     characters: int
     tokens: int  # about: a Chinese or Japanese character is one, of other scripts a token holds three
-    longest: int  # tokens of a document that is longer than 98 in 100 others
+    documents: int
+    usual: int  # tokens that 90 in 100 documents have at the most
+    longest: int  # tokens that 98 in 100 have at the most
     kind: str | None  # of lines, where each is a document
     merges: int  # that make tokens of all characters that occur more than a few times
 
@@ -81,6 +83,8 @@ class Facts:
         return cls(
             sum(map(len, documents)),
             sum(lengths),
+            len(documents),
+            lengths[int(0.90 * (len(lengths) - 1))],
             lengths[int(0.98 * (len(lengths) - 1))],
             kind,
             len(character_merges(counts, MORE_THAN_A_FEW)),
@@ -159,10 +163,11 @@ def vocabulary(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
 
 
 def windows(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
-    """Windows that hold nearly every line; or are short, where a text is small."""
-    if config.documents == "lines":
-        size = min(16 * -(-(facts.longest + 1) // 16), 256)
-        yield Choice("block_size", size, "holds 98 lines in 100 from beginning to end")
+    """Windows that hold nearly every document, if documents are many and short; else windows that are short."""
+    default = TrainConfig.block_size
+    if facts.documents >= MANY and facts.usual < 1.2 * default:  # the estimate may be so much too high
+        size = min(16 * -(-(facts.longest + 1) // 16), default)  # one more for end-of-text
+        yield Choice("block_size", size, f"holds nearly every one of {facts.documents:,} documents")
     else:
         yield Choice("block_size", facts.size.block_size, "short, so that a batch shows many places of the text")
 
@@ -184,8 +189,9 @@ def model(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
 
 
 def steps(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
-    """Steps grow with the root of the text, as long as they take no more than twice the time of the default's."""
-    longest = round(LONGEST_RUN / max(1.0, config.vocab_size / 2048) ** 0.5, -1)
+    """Steps grow with the root of the text, as long as they take less than twice the time of the default's."""
+    cost = (180 + config.block_size) / (180 + 128) * max(1.0, config.vocab_size / 2048) ** 0.5  # as measured, about
+    longest = round(LONGEST_RUN / cost, -1)
     wanted = round(STEPS_PER_ROOT * math.sqrt(facts.tokens), -1)
     yield Choice("max_steps", int(min(max(wanted, FEWEST_STEPS), longest)), f"enough for about {facts.tokens:,} tokens")
 

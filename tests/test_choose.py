@@ -116,6 +116,15 @@ def test_names_are_documents_of_letters_in_short_windows():
     assert config.vocab_size > 257
 
 
+def test_windows_hold_documents_that_are_many_and_short():
+    """Stories of some 250 tokens each: in windows of 128 no model would see how one ends."""
+    documents = [PROSE * (4 + n % 5) for n in range(300)]
+    config, _ = choose(make_config({"data": "a.txt"}), documents, {"data"})
+    assert 128 < max(map(len, documents)) / 3 < config.block_size <= 256
+    assert choose(make_config({"data": "a.txt"}), documents[:20], {"data"})[0].block_size == 64
+    assert choose(make_config({"data": "a.txt"}), [PROSE * 40] * 300, {"data"})[0].block_size == 128
+
+
 def test_lines_whose_answers_alone_count_are_not_cut():
     assert chosen("\n".join(NAMES), loss_after="a")[0].documents == "file"
 
