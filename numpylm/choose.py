@@ -41,9 +41,9 @@ class Size(NamedTuple):
     block_size: int
 
 
-# A small text is learnt by heart at once: few channels, much dropout, and short windows, which show more places of it in
-# a batch. A large one is not seen often enough for that, and can fill a larger vocabulary; there, too, windows shorter
-# than the default's 256 pay, since attention costs less in them and leaves time for more steps.
+# A small text is learnt by heart at once: few channels, much dropout, and short windows, which show more places of it
+# in a batch. A large one is not seen often enough for that, and can fill a larger vocabulary; there, too, windows
+# shorter than the default's 256 pay: attention costs less in them and leaves time for more steps.
 SIZES = (
     Size(8_000, 512, 64, 0.3, 64),
     Size(50_000, 1024, 128, 0.1, 64),
