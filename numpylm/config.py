@@ -18,15 +18,20 @@ def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+ALLOWED = {"documents": ("file", "lines"), "tokenizer": ("bpe", "char"), "dtype": ("float32", "float64")}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Settings of `numpylm.train.train`; each is also a flag and a TOML key.
 
-    The defaults train on the bundled stories, in about two minutes on two cores.
+    The defaults train on the bundled stories, in about two minutes on two cores. `numpylm.choose` has others for a
+    text of one's own.
     """
 
     data: tuple[str, ...] = _setting((), "text files or folders, - for standard input; none: the bundled stories")
     out: str = _setting("", "run folder to make; default: runs/NAME, numbered if that exists")
+    documents: str = _setting("file", "what is one document: file (marks may part a file into several) or lines")
     clean: tuple[str, ...] = _setting((), f"cleaning steps: {', '.join(CLEANING)}, or all")
     val_fraction: float = _setting(0.1, "share of the text held out for validation")
     max_val_mb: float = _setting(1.0, "and at most so many million characters of it")
@@ -42,6 +47,7 @@ class TrainConfig:
 
     tokenizer: str = _setting("bpe", "bpe (byte-level) or char (one token a character)")
     vocab_size: int = _setting(1024, "tokens of a bpe vocabulary")
+    whole_characters: int = _setting(0, "bpe: characters that occur so often are tokens in any case; 0: none")
 
     block_size: int = _setting(256, "longest context, in tokens")
     n_layer: int = _setting(2, "Transformer blocks")
@@ -87,6 +93,7 @@ class TrainConfig:
             "freeze_below",
             "lora_rank",
             "lora_alpha",
+            "whole_characters",
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
@@ -99,7 +106,7 @@ class TrainConfig:
             raise ValueError("freeze_below and lora_rank are for fine-tuning: say with init_from what to begin with")
         if self.min_lr > self.learning_rate:
             raise ValueError(f"min_lr ({self.min_lr}) must not be above learning_rate ({self.learning_rate})")
-        for name, allowed in (("tokenizer", ("bpe", "char")), ("dtype", ("float32", "float64"))):
+        for name, allowed in ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
         if not 0 < self.val_fraction < 1:

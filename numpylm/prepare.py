@@ -1,6 +1,7 @@
 """What a run trains on: texts, a tokenizer, arrays of tokens, and the losses that they make possible."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from numpylm.data import (
     split_train_val,
 )
 from numpylm.evaluation import source_nats
+from numpylm.lines import cut_lines
 from numpylm.module import Array
 from numpylm.parallel import available_cores
 from numpylm.text_files import find_texts, is_pipe, shortened
@@ -54,6 +56,16 @@ def load_documents(config: TrainConfig) -> list[str]:
     return documents
 
 
+def as_documents(config: TrainConfig, documents: list[str]) -> list[str]:
+    """The texts as they are, or each of their lines, as the config says."""
+    return cut_lines(documents) if config.documents == "lines" else documents
+
+
+def text_bytes(documents: Sequence[str], in_lines: bool) -> int:
+    """Bytes of UTF-8, without end marks; but those of lines stand for line ends, and are counted."""
+    return sum(len(document.encode("utf-8")) for document in documents) + in_lines * len(documents)
+
+
 def split(config: TrainConfig, documents: list[str]) -> tuple[list[str], list[str]]:
     """Divide documents into training and validation, the same way for the same config."""
     rng = np.random.default_rng(config.seed)
@@ -72,7 +84,7 @@ def make_tokenizer(config: TrainConfig, train_docs: list[str], val_docs: list[st
         if rare:
             print(f"tokenizer   {len(rare)} characters occur in the validation text only, and get ids: {rare[:20]!r}")
         return CharTokenizer.train(train_docs + val_docs, special_tokens=special)
-    tokenizer = Tokenizer.train(train_docs, config.vocab_size, progress=True)
+    tokenizer = Tokenizer.train(train_docs, config.vocab_size, progress=True, whole_characters=config.whole_characters)
     if tokenizer.vocab_size < config.vocab_size:
         print(f"tokenizer   only {tokenizer.vocab_size} tokens, not {config.vocab_size}: no more pairs occur twice")
     return tokenizer
@@ -129,7 +141,7 @@ class Data:
         return cls(
             train,
             val,
-            answer_bytes(val_docs, mark) if mark else sum(len(document.encode("utf-8")) for document in val_docs),
+            answer_bytes(val_docs, mark) if mark else text_bytes(val_docs, config.documents == "lines"),
             starts,
             document_starts(val, tokenizer.end_id) if aligned else None,
             counted,

@@ -1,7 +1,7 @@
 """Before a run: the first batch of it, diagnosed or timed. Nothing is written."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from numpylm.profiling import Profile, profile
 from numpylm.train import begin
 
 
-def first_batch(config: TrainConfig) -> tuple[TrainConfig, GPT, Array, Array]:
+def first_batch(config: TrainConfig, given: Collection[str] | None) -> tuple[TrainConfig, GPT, Array, Array]:
     """The config with the model's shape, the model, and ids and targets (B, T) of a first step."""
-    config, gpt, tokenizer, train_docs, val_docs = begin(config)
+    config, gpt, tokenizer, train_docs, val_docs = begin(config, given)
     with stoppable(), tempfile.TemporaryDirectory() as folder:
         data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder), processes=True)
         rng = np.random.default_rng(config.seed)
@@ -31,9 +31,11 @@ def first_batch(config: TrainConfig) -> tuple[TrainConfig, GPT, Array, Array]:
     return config, gpt, ids, targets
 
 
-def diagnose_run(config: TrainConfig, progress: Callable[[str], None] | None = None) -> Diagnosis:
-    """What `numpylm.diagnose` says about the first batch of a run that is not begun."""
-    config, gpt, ids, targets = first_batch(config)
+def diagnose_run(
+    config: TrainConfig, progress: Callable[[str], None] | None = None, given: Collection[str] | None = None
+) -> Diagnosis:
+    """What `numpylm.diagnose` says about the first batch of a run that is not begun; ``given`` as in `train`."""
+    config, gpt, ids, targets = first_batch(config, given)
     return diagnose(
         gpt,
         ids,
@@ -46,10 +48,10 @@ def diagnose_run(config: TrainConfig, progress: Callable[[str], None] | None = N
     )
 
 
-def profile_run(config: TrainConfig) -> tuple[int, Profile]:
+def profile_run(config: TrainConfig, given: Collection[str] | None = None) -> tuple[int, Profile]:
     """How many workers share a batch of this run, and what one of them spends its time on, on one core."""
     keep_memory()
-    config, gpt, ids, targets = first_batch(config)
+    config, gpt, ids, targets = first_batch(config, given)
     workers = min(len(DataParallel(gpt).replicas), len(ids))
     rows = -(-len(ids) // workers)
     return workers, profile(gpt, ids[:rows], targets[:rows], config.learning_rate)

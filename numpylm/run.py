@@ -20,7 +20,7 @@ from numpylm.files import read_json, read_text, write_text
 from numpylm.finetune import choose_trained
 from numpylm.gpt import GPT
 from numpylm.optim import AdamW
-from numpylm.places import complain_of_many, did_you_mean
+from numpylm.places import complain_of_many, did_you_mean, is_run
 from numpylm.prepare import Data
 from numpylm.run_folder import appearing, folder_to_resume, read_path, written_path
 from numpylm.shell import quoted
@@ -75,6 +75,7 @@ class Run:
     since_eval: Mean = field(default_factory=Mean)  # and since the last evaluation
     saved: tuple[int, int] = (-1, -1)  # step and evaluated of the last.npz on disk
     failed: set[str] = field(default_factory=set)  # see numpylm.saving.optional
+    warned: bool = False  # of overfitting, which is said once
 
     @classmethod
     def create(cls, config: TrainConfig, folder: Path, gpt: GPT) -> "Run":
@@ -190,6 +191,14 @@ def write_config(folder: Path, config: TrainConfig, keep: Mapping[str, Any] | No
     if config.init_from and Path(config.init_from).exists():
         values["init_from"] = str(Path(config.init_from).resolve())
     write_text(folder / "config.json", json.dumps(values | dict(keep or {}), indent=2) + "\n")
+
+
+def saved_setting(source: str | Path, name: str) -> object:
+    """A setting of a run, by its folder or a checkpoint in it; None if it is no run of ours, or an older one."""
+    path = Path(source)
+    file = (path.parent if path.is_file() else path) / "config.json"
+    saved = read_json(file) if is_run(source) and file.is_file() else None
+    return saved.get(name) if isinstance(saved, dict) else None
 
 
 def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig:

@@ -8,14 +8,15 @@ leading space, a number, a run of punctuation); merges are learnt and applied in
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Self
 
 from tqdm import tqdm
 
-from numpylm.bpe import apply_merges, learn_merges
+from numpylm.bpe import Pair, apply_merges, learn_merges
 from numpylm.chunks import END_OF_TEXT, GPT2_PATTERN, blocks, chunk_finder, count_chunks, special_regex, utf8
 from numpylm.files import write_text
 from numpylm.tokenizer_files import LETTER_OF_BYTE, letters, read_parts, written_vocab
@@ -83,6 +84,7 @@ class Tokenizer:
         special_tokens: Sequence[str] = (END_OF_TEXT,),
         pattern: str = GPT2_PATTERN,
         progress: bool = False,
+        whole_characters: int = 0,
     ) -> Self:
         """Learn a vocabulary from text.
 
@@ -97,6 +99,10 @@ class Tokenizer:
         pattern : str
         progress : bool
             Show bars for counting and for learning.
+        whole_characters : int
+            Characters of several bytes that occur at least so often become tokens before anything else is merged,
+            the most frequent first. 0: no character comes first, as in GPT-2's vocabulary, where a character that
+            occurs less often than the last merge is written in several tokens, and a model may write half of one.
 
         Raises
         ------
@@ -114,8 +120,15 @@ class Tokenizer:
         tokens = list(vocab)
         id_of_byte = [vocab[bytes([byte])] for byte in range(256)]
         words = {tuple(id_of_byte[byte] for byte in utf8(chunk)): n for chunk, n in counts.items()}
+        learnt: list[Pair] = []
+        if whole_characters:
+            learnt = character_merges(counts, whole_characters, id_of_byte)[:n_merges]
+            ranks = {pair: rank for rank, pair in enumerate(learnt)}
+            made = range(256, 256 + len(learnt))
+            words = {tuple(apply_merges(word, ranks, made)): n for word, n in words.items()}
+        learnt += learn_merges(words, 256 + len(learnt), n_merges - len(learnt), progress)
         merges = []
-        for left, right in learn_merges(words, 256, n_merges, progress):
+        for left, right in learnt:
             merges.append((tokens[left], tokens[right]))
             tokens.append(tokens[left] + tokens[right])
             vocab[tokens[-1]] = len(tokens) - 1
@@ -215,6 +228,24 @@ class Tokenizer:
         from numpylm.hub import TOKENIZER_FILES, model_folder
 
         return cls.load(model_folder(name_or_folder, TOKENIZER_FILES))
+
+
+def character_merges(counts: Mapping[str, int], at_least: int, id_of_byte: Sequence[int] = range(256)) -> list[Pair]:
+    """The merges that make tokens of all characters of several bytes that occur at least so often in these chunks.
+
+    They are what `learn_merges` learns where each character is a word of its own.
+    """
+    characters: Counter[str] = Counter()
+    for chunk, n in counts.items():
+        if not chunk.isascii():
+            for character in chunk:
+                characters[character] += n
+    words = {
+        tuple(id_of_byte[byte] for byte in utf8(character)): n
+        for character, n in characters.items()
+        if n >= max(at_least, 2) and not character.isascii()
+    }
+    return learn_merges(words, 256, 4 * len(words))  # a character has four bytes at the most
 
 
 class _ChunkCache(dict):

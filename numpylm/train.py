@@ -4,6 +4,7 @@ import copy
 import math
 import sys
 import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from numpylm import selfcheck
 from numpylm.char_tokenizer import CharTokenizer, load_tokenizer
+from numpylm.choose import fit_to_text
 from numpylm.config import TrainConfig
 from numpylm.console import lasting_output
 from numpylm.data import random_batch
@@ -27,7 +29,7 @@ from numpylm.lock import locked
 from numpylm.optim import clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, default_workers, keep_memory
 from numpylm.plot import Curve, loss_curve
-from numpylm.prepare import Data, load_documents, make_tokenizer, reference_losses, split
+from numpylm.prepare import Data, as_documents, load_documents, make_tokenizer, reference_losses, split
 from numpylm.run import Mean, Run, TrainingError, new_model, new_run, read_config, resumed_run, write_resumed
 from numpylm.run_folder import LOCK, folder_to_resume, reserve
 from numpylm.saving import optional, save_at_end, save_or_say
@@ -42,7 +44,11 @@ Prepared = tuple[Run, Data, Tokenizer | CharTokenizer, list[str]]  # and the doc
 
 
 def train(
-    config: TrainConfig, resume: str | Path | None = None, stop_at: int | None = None, processes: bool = False
+    config: TrainConfig,
+    resume: str | Path | None = None,
+    stop_at: int | None = None,
+    processes: bool = False,
+    given: Collection[str] | None = None,
 ) -> Path:
     """Train a model and return its run folder.
 
@@ -57,6 +63,10 @@ def train(
         Whether processes instead of threads share each batch (see `DataParallel`), and tokenize a long text.
         `numpylm train` asks for them.
 
+    given : collection of str, optional
+        Names of the settings that are wanted as ``config`` has them; the others are chosen to fit the text, see
+        `numpylm.choose`. Default: all are wanted.
+
     Raises
     ------
     TrainingError
@@ -68,15 +78,20 @@ def train(
     """
     with lasting_output(), stoppable(), ExitStack() as held:
         keep_memory()
-        return whole_job(config, resume, stop_at, processes, held)
+        return whole_job(config, resume, stop_at, processes, given, held)
 
 
 def whole_job(
-    config: TrainConfig, resume: str | Path | None, stop_at: int | None, processes: bool, held: ExitStack
+    config: TrainConfig,
+    resume: str | Path | None,
+    stop_at: int | None,
+    processes: bool,
+    given: Collection[str] | None,
+    held: ExitStack,
 ) -> Path:
     """Everything that `train` does, in order; the run folder is locked until ``held`` is closed."""
     if resume is None:
-        run, data, tokenizer, val_docs = start_run(config, held, processes)
+        run, data, tokenizer, val_docs = start_run(config, held, processes, given)
     else:
         run, data, tokenizer, val_docs = take_up(config, folder_to_resume(resume), held, processes)
     with optional(run, "description of the data"):
@@ -109,7 +124,9 @@ def check_gradients(config: TrainConfig) -> None:
     )
 
 
-def start_run(config: TrainConfig, held: ExitStack, processes: bool = False) -> Prepared:
+def start_run(
+    config: TrainConfig, held: ExitStack, processes: bool = False, given: Collection[str] | None = None
+) -> Prepared:
     """A new run, in a folder that is locked until ``held`` is closed.
 
     The folder is reserved first, so that a taken name is said at once, and made last: after whatever is refused, none
@@ -118,7 +135,7 @@ def start_run(config: TrainConfig, held: ExitStack, processes: bool = False) -> 
     with ExitStack() as reserved:
         folder = reserve(config, reserved)
         check_gradients(config)
-        config, gpt, tokenizer, train_docs, val_docs = begin(config)
+        config, gpt, tokenizer, train_docs, val_docs = begin(config, given)
         data = Data.encode(train_docs, val_docs, tokenizer, config, folder.parent, processes)
         run = new_run(config, folder, gpt, tokenizer, data)
         held.enter_context(locked(folder / LOCK, folder))
@@ -132,22 +149,28 @@ def take_up(config: TrainConfig, folder: Path, held: ExitStack, processes: bool 
     check_gradients(config)
     tokenizer = load_tokenizer(folder)
     run = resumed_run(config, folder)
-    train_docs, val_docs = split(config, load_documents(config))
+    train_docs, val_docs = split(config, as_documents(config, load_documents(config)))
     data = Data.encode(train_docs, val_docs, tokenizer, config, folder, processes)
     run.check_data(data)
     write_resumed(run)
     return run, data, tokenizer, val_docs
 
 
-def begin(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer, list[str], list[str]]:
+def begin(
+    config: TrainConfig, given: Collection[str] | None = None
+) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer, list[str], list[str]]:
     """The config with the model's shape, a model, its tokenizer, and documents to train and to validate on.
 
-    Model and tokenizer are new, or those of ``init_from``, which is looked at before the text is read.
+    Model and tokenizer are new, or those of ``init_from``, which is looked at before the text is read. For ``given``
+    see `train`.
     """
-    given = load_start(config) if config.init_from else None
-    train_docs, val_docs = split(config, load_documents(config))
-    if given:
-        return *given, train_docs, val_docs
+    start = load_start(config) if config.init_from else None
+    documents = load_documents(config)
+    if given is not None:
+        config = fit_to_text(config, documents, given)
+    train_docs, val_docs = split(config, as_documents(config, documents))
+    if start:
+        return *start, train_docs, val_docs
     tokenizer = make_tokenizer(config, train_docs, val_docs)
     return config, new_model(config, tokenizer.vocab_size), tokenizer, train_docs, val_docs
 
@@ -308,9 +331,10 @@ def evaluate_and_save(
 
 
 def warn_of_overfitting(run: Run, score: Score, train_loss: float) -> None:
-    """Say so when the validation loss has been rising while the training loss is far below it."""
+    """Say so, once, when the validation loss has been rising while the training loss is far below it."""
     rising = score.loss > run.best + 0.02
-    if rising and train_loss < score.loss - 0.05:
+    if rising and train_loss < score.loss - 0.05 and not run.warned:
+        run.warned = True
         tqdm.write(
             f"  overfitting: validation loss was lowest at step {run.best_step} ({run.best:.4f}); the model now "
             f"learns its text by heart. best.npz keeps that step; more text, --dropout 0.2 or a smaller model help"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks import texts
 from benchmarks.scaling import Point, fit, predicted
 from numpylm import GPT, GPTConfig
 from numpylm.profiling import count_flops
@@ -25,3 +26,14 @@ def test_the_theorys_flops_are_those_of_the_models_products(point):
     counted = sum(count_flops(gpt, point.B, point.T).values())
     pairs = 6 * point.L * point.C * point.tokens  # counted with the diagonal, of which theory counts one half
     assert counted == pytest.approx(point.flops + pairs)
+
+
+def test_texts_to_test_on_have_nothing_of_those_to_train_on():
+    items = [f"item {i % 400}" for i in range(1000)]
+    text = texts.in_lines(items, 2000)
+    train, test = text.train.splitlines(), text.test.splitlines()
+    assert not set(train) & set(test)
+    assert len(train) == len(set(train))
+    assert 1900 <= len(text.train) <= 2000
+    assert len(test) > 100
+    assert texts.running("abcdefghij" * 1000, 5000) == texts.Text("abcdefghij" * 500, "abcdefghij" * 400)

@@ -14,6 +14,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
     )
     parser.add_argument("--data", nargs="+", type=given, required=True, help="text files or folders; -: standard input")
+    parser.add_argument(
+        "--documents", choices=("file", "lines"), help="what a document is (default: what it was when the run trained)"
+    )
     parser.add_argument("--batch-size", type=int, help="windows at a time (default: what makes about 512 tokens)")
     parser.add_argument("--block-size", type=int, help="tokens of a window (default: all that the model can read)")
     parser.add_argument(
@@ -35,7 +38,10 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.checkpoint import load_model
     from numpylm.data import document_starts, encode_documents, fits_documents, read_documents
     from numpylm.evaluation import evaluate, source_nats
+    from numpylm.lines import cut_lines
     from numpylm.parallel import DataParallel, keep_memory
+    from numpylm.prepare import text_bytes
+    from numpylm.run import saved_setting
     from numpylm.text_files import find_texts
     from numpylm.text_input import typed_text, unescaped
 
@@ -45,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
     gpt, tokenizer, _ = load_model(args.source)
     found = find_texts(args.data)
     documents = read_documents(found.files)
+    in_lines = (args.documents or saved_setting(args.source, "documents")) == "lines"
+    if in_lines:
+        documents = cut_lines(documents)
     mark, counted = unescaped(typed_text(args.loss_after, "--loss-after")), None
     if mark:
         tokens, counted = encode_answers(documents, tokenizer, mark)
@@ -57,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     score = evaluate(
         gpt, tokens, args.batch_size, starts, args.block_size, counted, args.stride, progress=True, workers=workers
     )
-    n_bytes = sum(len(document.encode("utf-8")) for document in documents)
+    n_bytes = text_bytes(documents, in_lines)
     if mark:
         n_bytes = answer_bytes(documents, mark)
     for line in found.reasons():
@@ -67,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"loss            {score.loss:.4f} nats per token")
     print(f"perplexity      {score.perplexity:,.3f}")
     print(f"bits per byte   {score.bits_per_byte(n_bytes):.4f}")
+    if not mark:
+        n_characters = sum(map(len, documents)) + in_lines * len(documents)  # of lines with their ends
+        print(f"per character   {score.loss * score.count / n_characters:.4f} nats")
     print(f"accuracy        {score.accuracy:.1%} of next tokens")
     if tokenizer.end_id is not None and not mark and (nats := source_nats(documents)) is not None:
         floor = nats / score.count

@@ -8,11 +8,15 @@ from typing import Any
 
 from numpylm.cli_parser import given
 
+EPILOG = """The defaults are those of the bundled stories. With --data, settings that neither flags nor TOML file give
+are chosen to fit the text: each choice is printed with its reason, and stands in the run's config.json."""
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for each field of TrainConfig, and those that are not settings of the run."""
     from numpylm.config import KINDS, TrainConfig
 
+    parser.epilog = EPILOG
     parser.add_argument("--config", type=Path, help="TOML file with any of the settings below; flags win over it")
     parser.add_argument(
         "--resume", type=Path, metavar="RUN", help="go on with a run folder; with --data if its text was moved"
@@ -61,19 +65,20 @@ def run(args: argparse.Namespace) -> int:
     if "loss_after" in flags:
         flags["loss_after"] = unescaped(typed_text(flags["loss_after"], "--loss-after"))
     file = read_config_file(args.config) if args.config else {}
+    wanted = set(file | flags)  # the other settings are chosen to fit the text
     if not args.resume:
         refuse_shape(file | flags)
     if args.diagnose:
         if args.resume:
             raise ValueError("--diagnose looks at a new run; it does not go with --resume")
         print("preparing the data, then 40 steps on one batch …", flush=True)
-        diagnosis = diagnose_run(make_config(file, flags), partial(print, flush=True))
+        diagnosis = diagnose_run(make_config(file, flags), partial(print, flush=True), wanted)
         print(diagnosis)
         return 0 if diagnosis.ok else 1
     if args.profile:
         if args.resume:
             raise ValueError("--profile times a new run; it does not go with --resume")
-        workers, profile = profile_run(make_config(file, flags))
+        workers, profile = profile_run(make_config(file, flags), wanted)
         print(profile)
         print(
             f"\nWhile training, {workers} such workers share a batch, each on a core of its own; the optimizer's part "
@@ -83,5 +88,5 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         train(resume_config(args.resume, file | flags), resume=args.resume, processes=True)
     else:
-        train(make_config(file, flags), processes=True)
+        train(make_config(file, flags), processes=True, given=wanted)
     return 0

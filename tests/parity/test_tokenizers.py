@@ -40,10 +40,10 @@ TEXTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture(scope="module", params=[0, 3], ids=["plain", "whole characters"])
+def folder(tmp_path_factory, request):
     path = tmp_path_factory.mktemp("tokenizer")
-    Tokenizer.train([ENGLISH, CHINESE, CODE, EMOJI], 3000).save(path)
+    Tokenizer.train([ENGLISH, CHINESE, CODE, EMOJI], 3000, whole_characters=request.param).save(path)
     return path
 
 
