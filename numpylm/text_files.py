@@ -144,19 +144,19 @@ def _looked_at(folder: Path) -> Iterator[tuple[Path, str | None]]:
         return
     for path in inside:
         try:
-            yield path, _against(path)
+            yield path, _why_left_out(path)
         except OSError:
             yield path, "cannot be read"
 
 
-def _against(path: Path) -> str | None:
+def _why_left_out(path: Path) -> str | None:
     """The reason to leave out something in a folder; None for a text file, and for a folder to look into."""
     if path.name.startswith("."):
         return "hidden"
     if not path.exists():
         return "link that leads nowhere"
     if path.is_dir():
-        return _against_folder(path)
+        return _why_folder_left_out(path)
     if path.suffix.lower() not in SUFFIXES:
         return f"not {KINDS}"
     if not path.is_file():
@@ -168,7 +168,7 @@ def _against(path: Path) -> str | None:
     return None
 
 
-def _against_folder(folder: Path) -> str | None:
+def _why_folder_left_out(folder: Path) -> str | None:
     if folder.is_symlink():  # it may lead to the whole disk; the user can name it
         return "link to a folder"
     if folder.name in INSTALLED or folder.suffix in INSTALLED_SUFFIXES:
