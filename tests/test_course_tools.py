@@ -375,6 +375,8 @@ def test_the_command(capsys, tmp_path):
     assert "return dout * 2 * cache" in capsys.readouterr().out
     assert main(["course", "--collect", str(tmp_path / "mine.py")]) == 0
     assert (tmp_path / "mine.py").exists()
+    assert main(["course", "--collect", str(tmp_path)]) == 1
+    assert "give the name of a Python file" in capsys.readouterr().err
     assert main(["course", "nothing"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["course", "--reset"]) == 0

@@ -20,6 +20,8 @@ def collect(path: str | Path = "my_gpt.py") -> int:
     module is named with the reason. If the file holds something else, that is kept under a new name.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the name of a Python file, such as my_gpt.py")
     solved = progress.load()
     own = OwnModule(path.resolve().parent)
     for exercise in (exercise for lesson in LESSONS for exercise in lesson.exercises if exercise.exports):
