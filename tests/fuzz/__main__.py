@@ -17,13 +17,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--keep", type=Path, help="write the failures to this file, too")
     args = parser.parse_args()
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     start = time.perf_counter()
     failures: list[Failure] = []
     for failure in run(args.seed, args.first, args.count, args.jobs):
         failures.append(failure)
         print(failure, flush=True)
         if args.keep:
-            with args.keep.open("a", encoding="utf-8") as file:
+            with args.keep.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{failure}\n")
     seconds = time.perf_counter() - start
     print(f"{args.count:,} inputs, seed {args.seed}: {len(failures)} failures, {seconds:,.0f} s")
