@@ -188,26 +188,31 @@ def footer(path: Path, solved: bool) -> str:
 
 def run(path: Path, solved: bool) -> tuple[Any, float]:
     """Execute a lesson's notebook in a folder of its own; (the notebook with outputs, seconds)."""
-    from nbclient import NotebookClient
-
     book = notebook(path, solved)
     with tempfile.TemporaryDirectory() as folder:
         progress = Path(folder) / "course.json"
         if solved:
             write_progress(progress, path)
         start = time.perf_counter()
-        client = NotebookClient(
-            book,
-            timeout=TIMEOUT,
-            kernel_name="python3",
-            coalesce_streams=True,
-            resources={"metadata": {"path": folder}},
-            extra_arguments=["--log-level=40"],
-        )
-        client.execute(env=os.environ | {"NUMPYLM_COURSE_FILE": str(progress)})
+        run_cells(book, folder, progress)
         seconds = time.perf_counter() - start
     tidy(book)
     return book, seconds
+
+
+def run_cells(book: Any, folder: str | Path, progress: Path) -> None:
+    """Execute a notebook's cells in a kernel of its own, with ``progress`` as the file of what has been solved."""
+    from nbclient import NotebookClient
+
+    client = NotebookClient(
+        book,
+        timeout=TIMEOUT,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--log-level=40"],
+    )
+    client.execute(env=os.environ | {"NUMPYLM_COURSE_FILE": str(progress)})
 
 
 def write_progress(file: Path, path: Path) -> None:
@@ -221,7 +226,7 @@ def write_progress(file: Path, path: Path) -> None:
 
 def solved_sources(path: Path) -> list[tuple[ExerciseCell, str]]:
     """Each exercise of a lesson with what `check` would have kept of its solution."""
-    from numpylm.course.source import source_of
+    from numpylm.course.source import PASSED, source_of
 
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
@@ -230,13 +235,14 @@ def solved_sources(path: Path) -> list[tuple[ExerciseCell, str]]:
     exec(compile(tree, path.name, "exec"), space)
     found = []
     for cell in exercise_cells(path):
-        name = f"<{path.stem}: {cell.name}>"
+        name = f"{path.stem}/{cell.name}"
         linecache.cache[name] = (len(cell.code), None, cell.code.splitlines(True), name)
         exec(compile(cell.code, name, "exec"), space)
         things = [space[part] for part in cell.objects]
         for part, thing in zip(cell.objects, things, strict=True):
             space[part.removeprefix("my_").removeprefix("My")] = thing
-        found.append((cell, source_of(*things)))
+        found.append((cell, source_of(tuple(things), space, name)[0]))
+        PASSED.extend(things)
     return found
 
 

@@ -20,7 +20,7 @@ from numpylm.gpt import GPT, GPTConfig
 from numpylm.lora import add_lora, lora_settings, merge_lora
 from numpylm.module import Array, Blank
 from numpylm.optim import AdamW
-from numpylm.places import CHECKPOINTS, complain_of_many, did_you_mean, is_run
+from numpylm.places import CHECKPOINTS, complain_of_many, complain_of_pickles, did_you_mean, is_run
 from numpylm.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -139,6 +139,7 @@ def load_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool
     if is_run(source):
         return *load_run(path)[:2], True
     complain_of_many(path)
+    complain_of_pickles(path)
     if path.is_dir() and not (path / "config.json").exists():
         raise FileNotFoundError(
             f"{path} is not a run folder: it has neither best.npz nor last.npz; nor does it hold GPT-2's files: "

@@ -7,6 +7,7 @@ from numpylm.shell import quoted, shown
 
 RUNS = Path("runs")  # where numpylm train puts its folders
 CHECKPOINTS = ("best.npz", "last.npz")
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 NAMES = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")  # on huggingface.co, and in our form
 
 
@@ -22,6 +23,23 @@ def complain_of_many(folder: Path) -> None:
         return
     if runs := [quoted(path.as_posix()) for path in _models_in(folder) if path.is_dir() and is_run(path)]:
         raise FileNotFoundError(f"{shown(folder)} is not a run folder, but holds some: give one of {', '.join(runs)}")
+
+
+def complain_of_pickles(folder: Path) -> None:
+    """Raise a FileNotFoundError if a folder has a model in torch's own form, and none that we read."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:  # whoever reads it says it better
+        return
+    pickled = [name for name in names if name.endswith(PICKLED)]
+    if pickled and not any(name.endswith((".safetensors", ".safetensors.index.json")) for name in names):
+        raise FileNotFoundError(
+            f"{folder} has {pickled[0]} but no model.safetensors. A {Path(pickled[0]).suffix} is pickled, and "
+            f"unpickling can run anything, so numpylm never does it. Fetch model.safetensors from where the model is "
+            f"from; or, if you trust it, load it with torch and convert it: safetensors.torch.save_model(model, "
+            f'"model.safetensors"), or transformers\' GPT2LMHeadModel.from_pretrained("{folder.as_posix()}")'
+            f'.save_pretrained("{folder.as_posix()}")'
+        )
 
 
 def did_you_mean(missing: str | Path, names: bool = False) -> str:

@@ -1,11 +1,11 @@
 """GPT-2's files as transformers has them: ``config.json``, ``model.safetensors`` and the tokenizer's, in and out.
 
-The names of the weights are ours already, and so is their orientation (input first); transformers writes
-``transformer.`` before them.
+The names of the weights are ours already, and so is their orientation (input first); `gpt2_tensors` reads those of
+other programs.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ from numpylm.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
 from numpylm.checkpoint import load_run
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.gpt2_config import gpt2_settings, read_gpt2_config, write_gpt2_config
+from numpylm.gpt2_tensors import HEAD, PREFIX, own_names, transposed
 from numpylm.hub import model_folder
 from numpylm.lora import has_lora, merged
 from numpylm.module import Array, Blank
-from numpylm.places import complain_of_many, is_run
+from numpylm.places import complain_of_many, complain_of_pickles, is_run
 from numpylm.tensor_files import (
     FLOATING,
     INDEX,
@@ -32,9 +33,6 @@ from numpylm.tensor_files import (
 from numpylm.tokenizer import Tokenizer
 from numpylm.tokenizer_export import export_tokenizer
 
-PREFIX = "transformer."
-HEAD = "lm_head.weight"
-OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # the causal mask, which old files carry
 GENERATION = "generation_config.json"  # transformers prefers its end-of-text id to that of config.json
 SHOWN = 40  # problems that one message lists
 
@@ -52,35 +50,24 @@ def load_pretrained(name_or_folder: str | Path, dtype: DTypeLike = np.float32) -
     folder = model_folder(name_or_folder)
     complain_of_many(folder)
     need_safetensors()
+    complain_of_pickles(folder)
     config = read_gpt2_config(folder)
-    stored = own_names(stored_tensors(folder))
+    stored = own_names(stored_tensors(folder), tied=bool(gpt2_settings(folder)["tie_word_embeddings"]))
     check_size(config, stored, folder)
     check_head(stored, folder)
-    gpt = GPT(config, Blank(), dtype)
-    check_tensors(gpt, stored, folder)
+    gpt = GPT(replace(config, bias=any(name.endswith(".bias") for name in stored)), Blank(), dtype)
+    turned = transposed(stored, {name: parameter.shape for name, parameter in gpt.named_parameters()})
+    check_tensors(gpt, stored, turned, folder)
     gpt.tokenizer = tokenizer_in(folder)
     check_tokenizer(gpt, gpt.tokenizer)
     for name, parameter in gpt.named_parameters():
-        stored[name].read_into(parameter.data)
+        stored[name].read_into(parameter.data.T if name in turned else parameter.data)
     if HEAD in stored and not stored[HEAD].equals(gpt.wte.weight.data):
         raise ValueError(
             f"{folder}: the output layer (lm_head.weight) is not the token embedding (wte.weight). In GPT-2 and in "
             f"numpylm they are one array; a model that trained them apart cannot be loaded"
         )
     return gpt
-
-
-def own_names(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """The same tensors by our names: without ``transformer.``, and without the buffers of old files."""
-    renamed: dict[str, StoredTensor] = {}
-    for theirs, tensor in stored.items():
-        name = theirs.removeprefix(PREFIX)
-        if OLD_BUFFER.fullmatch(name):
-            continue
-        if name in renamed:
-            raise ValueError(f"{tensor.path} has {name} twice, with and without {PREFIX!r}")
-        renamed[name] = tensor
-    return renamed
 
 
 def check_size(config: GPTConfig, stored: Mapping[str, StoredTensor], folder: Path) -> None:
@@ -104,9 +91,12 @@ def check_head(stored: Mapping[str, StoredTensor], folder: Path) -> None:
         )
 
 
-def check_tensors(gpt: GPT, stored: Mapping[str, StoredTensor], folder: Path) -> None:
-    """Raise one ValueError that lists every tensor that is missing, too many, misshapen or not floating point."""
-    shapes = {name: parameter.shape for name, parameter in gpt.named_parameters()}
+def check_tensors(gpt: GPT, stored: Mapping[str, StoredTensor], turned: Collection[str], folder: Path) -> None:
+    """Raise one ValueError that lists every tensor that is missing, too many, misshapen or of a kind we cannot read.
+
+    Those named in ``turned`` have their axes the other way round in the files.
+    """
+    shapes = {name: p.shape[::-1] if name in turned else p.shape for name, p in gpt.named_parameters()}
     problems = [f"missing: {name} {shape}" for name, shape in shapes.items() if name not in stored]
     shapes[HEAD] = gpt.wte.weight.shape
     for name, tensor in stored.items():
@@ -115,7 +105,7 @@ def check_tensors(gpt: GPT, stored: Mapping[str, StoredTensor], folder: Path) ->
         elif tensor.shape != shapes[name]:
             problems.append(f"misshapen: {tensor.name} should be {shapes[name]}, is {tensor.shape}")
         elif tensor.kind not in FLOATING:
-            problems.append(f"not floating point: {tensor.name} is {tensor.kind}, should be {', '.join(FLOATING)}")
+            problems.append(f"wrong kind of number: {tensor.name} is {tensor.kind}, not one of {', '.join(FLOATING)}")
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise ValueError(

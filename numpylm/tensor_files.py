@@ -129,14 +129,9 @@ def _model_files(folder: Path) -> list[Path]:
         if missing := [path.name for path in paths if not path.is_file()]:
             raise FileNotFoundError(f"{folder / INDEX} names files that are missing: {', '.join(missing)}")
         return paths
-    if pickled := sorted(folder.glob("pytorch_model*.bin")):
-        raise FileNotFoundError(
-            f"{folder} has {pickled[0].name} but no {ONE_FILE}. A .bin is pickled, and unpickling can run anything, so "
-            f"numpylm never does it. Fetch {ONE_FILE} from where the model is from; or, if you trust it, let "
-            f'transformers convert it: GPT2LMHeadModel.from_pretrained("{folder.as_posix()}")'
-            f'.save_pretrained("{folder.as_posix()}")'
-        )
-    raise FileNotFoundError(f"no model in {folder}: {ONE_FILE} is missing")
+    others = sorted(path.name for path in folder.glob("*.safetensors"))
+    hint = f"; {others[0]} is there: if that is the model, rename it" if len(others) == 1 else ""
+    raise FileNotFoundError(f"no model in {folder}: {ONE_FILE} is missing{hint}")
 
 
 def shard_names(index: Path) -> list[str]:

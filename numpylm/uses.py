@@ -87,7 +87,9 @@ def from_pretrained(cls, name_or_folder: str | Path, dtype: DTypeLike = np.float
         A folder with ``config.json`` and ``model.safetensors`` (or several such files and their index); a name
         such as ``gpt2``, which is fetched from huggingface.co; or a run folder (its best checkpoint, else its
         last) or one checkpoint of ours, whose LoRA adapters are merged into the weights. The tokenizer's files,
-        if they are there as well, become ``gpt.tokenizer``.
+        if they are there as well, become ``gpt.tokenizer``. Names with the prefixes of wrappers (torch.compile,
+        DataParallel), a tied head that is written without the embedding, and matrices that are (out, in), as in
+        nanoGPT's and minGPT's models, are read as well.
     dtype : dtype
         Of the model: float32 or float64, whatever the files have.
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,7 +159,7 @@ def test_every_tensor_that_does_not_fit_is_listed_at_once(folder, numbers):
         "missing: wpe.weight (8, 4)",
         "unexpected: transformer.h.0.crossattention.c_attn.weight (4, 8)",
         "misshapen: transformer.h.0.attn.c_attn.weight should be (4, 12), is (12, 4)",
-        "not floating point: transformer.ln_f.weight is I32",
+        "wrong kind of number: transformer.ln_f.weight is I32",
     ):
         assert line in str(caught.value)
 
@@ -204,6 +205,84 @@ def test_a_name_with_and_without_prefix(folder, numbers):
         GPT.from_pretrained(folder)
 
 
+def renamed(numbers, folder, names):
+    """Write the tensors under the names that ``names`` makes of theirs."""
+    tensors = numbers.load_file(folder / "model.safetensors")
+    numbers.save_file({names(name): value for name, value in tensors.items()}, folder / "model.safetensors")
+
+
+def assert_is_model(folder):
+    for name, value in model().state_dict().items():
+        np.testing.assert_array_equal(GPT.from_pretrained(folder).state_dict()[name], value, name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        lambda name: f"_orig_mod.{name}",
+        lambda name: f"module.{name}",
+        lambda name: f"_orig_mod.module.{name}",
+        lambda name: f"model.{name}",
+        lambda name: name.replace("transformer.", "model."),
+        lambda name: name.replace("transformer.", ""),
+        lambda name: name.replace("transformer.", "net."),
+        lambda name: f"my.net.{name}",
+        lambda name: name.replace(".attn.", "._orig_mod.attn._checkpoint_wrapped_module."),
+    ],
+    ids=["compile", "DataParallel", "both", "Lightning", "model", "none", "unknown", "two unknown", "inside"],
+)
+def test_names_with_wrappers(names, folder, numbers):
+    renamed(numbers, folder, names)
+    assert_is_model(folder)
+
+
+def test_two_models_in_one_file_are_named(folder, numbers):
+    def edit(tensors):
+        tensors.update({f"average.{name}": value for name, value in list(tensors.items())})
+
+    change(numbers, folder, edit)
+    with pytest.raises(ValueError, match=r"holds 2 models, whose names begin with '' and 'average\.'"):
+        GPT.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("prefix", ["", "_orig_mod."])
+def test_a_tied_head_alone_is_the_embedding_too(prefix, folder, numbers):
+    """As safetensors' ``save_model`` writes it: of an array's two names, one."""
+    renamed(numbers, folder, lambda name: prefix + name.replace("transformer.wte", "lm_head"))
+    assert_is_model(folder)
+    write_config(folder, tie_word_embeddings=False)
+    with pytest.raises(ValueError, match=r"missing: wte\.weight"):
+        GPT.from_pretrained(folder)
+
+
+LINEAR = re.compile(r".*(c_attn|c_proj|c_fc)\.weight")
+
+
+def test_matrices_as_nn_linear_keeps_them_are_turned(folder, numbers):
+    """Also the square one, attn.c_proj, whose shape does not tell."""
+
+    def edit(tensors, only=""):
+        tensors.update({n: v.T.copy() for n, v in tensors.items() if LINEAR.fullmatch(n) and only in n})
+
+    change(numbers, folder, edit)
+    assert_is_model(folder)
+    assert all(p.data.flags.c_contiguous for p in GPT.from_pretrained(folder).parameters())
+    change(numbers, folder, lambda tensors: edit(tensors, only="h.1."))
+    with pytest.raises(ValueError, match=r"misshapen: transformer\.h\.0\.attn\.c_attn\.weight should be \(4, 12\)"):
+        GPT.from_pretrained(folder)
+
+
+def test_a_file_without_any_bias_is_a_model_without_biases(folder, numbers):
+    """As nanoGPT writes it; one that lacks some of them has lost them."""
+    gpt, ids = model(bias=False), np.arange(8)[None]
+    gpt.save_pretrained(folder)
+    change(numbers, folder, lambda t: [t.pop(name) for name in list(t) if name.endswith(".bias")])
+    np.testing.assert_array_equal(GPT.from_pretrained(folder).forward(ids)[0], gpt.forward(ids)[0])
+    change(numbers, folder, lambda t: t.update({"transformer.h.0.ln_1.bias": np.zeros(4, np.float32)}))
+    with pytest.raises(ValueError, match=r"missing: h\.0\.attn\.c_attn\.bias"):
+        GPT.from_pretrained(folder)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -227,7 +306,15 @@ def test_missing_files(folder, capsys):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(FileNotFoundError, match=r"pickled.*save_pretrained"):
         GPT.from_pretrained(folder)
-    (folder / "pytorch_model.bin").unlink()
+    (folder / "pytorch_model.bin").rename(folder / "ckpt.pt")  # as nanoGPT leaves it, without a config
+    (folder / "config.json").rename(folder / "config")
+    assert main(["generate", str(folder)]) == 1
+    assert "has ckpt.pt but no model.safetensors" in capsys.readouterr().err
+    (folder / "config").rename(folder / "config.json")
+    (folder / "ckpt.pt").rename(folder / "net.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"missing; net\.safetensors is there"):
+        GPT.from_pretrained(folder)
+    (folder / "net.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing"):
         GPT.from_pretrained(folder)
     (folder / "config.json").unlink()

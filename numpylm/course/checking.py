@@ -1,5 +1,6 @@
 """``check``: the cell below each exercise."""
 
+import sys
 import textwrap
 from typing import Any
 
@@ -7,7 +8,7 @@ from numpylm.course import progress
 from numpylm.course.exercise import Verdict
 from numpylm.course.judge import judge
 from numpylm.course.lessons import find, lesson_of
-from numpylm.course.source import source_of
+from numpylm.course.source import PASSED, source_of
 
 
 def check(name: str, *theirs: Any) -> Any:
@@ -30,8 +31,9 @@ def check(name: str, *theirs: Any) -> Any:
         raise ValueError(f"check({name!r}, …) expects {len(exercise.ours)} things, got {len(theirs)}")
     verdict = judge(exercise, *theirs)
     if verdict.state == "right":
-        names = tuple(getattr(thing, "__name__", "") for thing in theirs)
-        progress.record(name, source_of(*theirs), names)
+        cell = sys._getframe(1)
+        progress.record(name, *source_of(theirs, cell.f_globals, cell.f_code.co_filename))
+        PASSED.extend(theirs)
     print(sentence(name, verdict))
     goes_on = theirs if verdict.state == "right" else exercise.ours
     return goes_on[0] if len(goes_on) == 1 else tuple(goes_on)

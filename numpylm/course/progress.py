@@ -66,6 +66,11 @@ def reset() -> Path | None:
     path = progress_file()
     if not path.exists():
         return None
-    kept = next(k for n in itertools.count(1) if not (k := path.with_name(f"{path.name}.{n}")).exists())
+    kept = free_name(path)
     path.replace(kept)
     return kept
+
+
+def free_name(path: Path) -> Path:
+    """Where a file can be kept when another takes its name: ``course.json.1``, or the next number that is free."""
+    return next(k for n in itertools.count(1) if not (k := path.with_name(f"{path.name}.{n}")).exists())

@@ -1,109 +1,181 @@
 """What a student wrote, as text that can stand in a module of its own."""
 
 import ast
-import linecache
+import math
 import sys
+import sysconfig
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+import numpylm
+from numpylm.attention import causal_mask
+from numpylm.course import cells
 from numpylm.course.lessons import LESSONS
+from numpylm.functional import cross_entropy, cross_entropy_backward
+from numpylm.gpt import GPTConfig
+from numpylm.module import Module, Parameter
 
-KNOWN = {"np", "math", "GPTConfig", "Module", "Parameter", "cross_entropy", "cross_entropy_backward", "causal_mask"}
-
-
-def source_of(*things: Any) -> str:
-    """The source of functions and classes, and of what they use from other cells.
-
-    ``inspect.getsource`` cannot find a class of a notebook's cell; but the code of its methods knows its file, and the
-    cell's lines are in linecache. What is used by a global name is written before its use, if it is the student's own
-    (a helper, a constant, an exercise of before, whatever its name then), and imported, if it is somebody else's.
-    """
-    parts: list[str] = []
-    seen: set[str] = set()
-
-    def visit(thing: Any) -> None:
-        text = _text(thing)
-        if text and text not in seen:
-            seen.add(text)
-            file, space = _home(thing)
-            bring_names(ast.parse(text), file, space, thing.__name__)
-            parts.append(text)
-
-    def bring_names(tree: ast.AST, file: str, space: dict[str, Any], own: str) -> None:
-        for name in dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)):
-            if name in space and name not in KNOWN and name not in exported() and name != own:
-                bring(name, file, space)
-
-    def bring(name: str, file: str, space: dict[str, Any]) -> None:
-        """Make a global name known."""
-        value = space[name]
-        module, own = getattr(value, "__module__", None), getattr(value, "__name__", "")
-        line = ""
-        if isinstance(value, ModuleType):
-            line = f"import {own} as {name}"
-        elif callable(value) and module == space.get("__name__") and _text(value):
-            visit(value)
-            line = "" if name == own else f"{name} = {own}"
-        elif callable(value) and own and getattr(sys.modules.get(module or ""), own, None) is value:
-            line = f"from {module} import {own}" + ("" if name == own else f" as {name}")
-        elif (statement := _assignment(name, file)) and statement not in seen:
-            seen.add(statement)
-            bring_names(ast.parse(statement), file, space, name)
-            line = statement
-        if line and line not in parts:
-            parts.append(line)
-
-    for thing in things:
-        visit(thing)
-    return "\n\n\n".join(parts)
+ALWAYS = (GPTConfig, Module, Parameter, cross_entropy, cross_entropy_backward, causal_mask)  # what lessons use besides
+PASSED: list[Any] = []  # the functions and classes of this session that have passed
+PLAIN_LENGTH = 200  # characters; a longer value is no constant that belongs into a module
 
 
 @cache
-def exported() -> frozenset[str]:
-    """Names that the student's module has anyway."""
+def ours() -> dict[str, Any]:
+    """The names that a student's module has anyway, each with what it means as long as nothing else has passed."""
     exercises = [exercise for lesson in LESSONS for exercise in lesson.exercises]
-    return frozenset(name for exercise in exercises for name in exercise.exports)
+    exports = {name: own for e in exercises for name, own in zip(e.exports, e.ours, strict=False)}
+    return {"np": np, "math": math} | {thing.__name__: thing for thing in ALWAYS} | exports
 
 
-def _functions(thing: Any) -> list[Any]:
-    """A function itself, or all methods of a class."""
-    if hasattr(thing, "__code__"):
-        return [thing]
-    methods = [getattr(value, "__func__", value) for value in vars(thing).values()]
-    return [method for method in methods if hasattr(method, "__code__")]
+def source_of(things: tuple[Any, ...], space: dict[str, Any], file: str) -> tuple[str, tuple[str, ...]]:
+    """The source of functions and classes, and of what they use from other cells.
+
+    What a function or class reads by a global name is written before it if it is the student's own (a helper, a
+    constant, an exercise of before, whatever its name then), and imported if it is somebody else's. Names that the
+    module has anyway (`ours`) are left out.
+
+    Parameters
+    ----------
+    things : tuple of functions or classes
+    space : dict
+        The global names of the cell or file in which ``check`` is called.
+    file : str
+        The name of that cell or file.
+
+    Returns
+    -------
+    text : str
+    names : tuple of str
+        Under which names ``text`` defines the things; "" for one that has no name.
+    """
+    home = Home(space, cells.statements_around(file))
+    text = _Text()
+    names = tuple(home.name_of(thing) for thing in things)
+    for name in names:
+        text.write(name, home)
+    return "\n\n\n".join(text.parts), names
 
 
-def _home(thing: Any) -> tuple[str, dict[str, Any]]:
-    """The file (or cell) of a function or class, and its global names."""
-    function = _functions(thing)[0]
-    return function.__code__.co_filename, function.__globals__
+@dataclass(frozen=True, eq=False)
+class Home:
+    """Where code was written: the values of its global names, and the statements that made them."""
+
+    space: dict[str, Any]
+    statements: list[cells.Statement]
+
+    def name_of(self, thing: Any) -> str:
+        """A global name of a thing, its own if it has it."""
+        own = getattr(thing, "__name__", "")
+        if self.space.get(own) is thing:
+            return own
+        return next((name for name, value in self.space.items() if value is thing and name[0] != "_"), "")
+
+    def made_by(self, name: str) -> list[cells.Statement]:
+        """The statements that gave a name its value, the last of them, or several if they build on each other."""
+        found = [s for s in self.statements if name in s.defines]
+        last = max((i for i, s in enumerate(found) if _holds(s, self.space[name])), default=len(found) - 1)
+        first = last
+        while first > 0 and name in found[first].reads:
+            first -= 1
+        after = self.statements.index(found[last]) if found else 0
+        changes = [s for s in self.statements[after:] if s.changes == name]
+        return found[max(first, 0) : last + 1] + changes
 
 
-def _assignment(name: str, file: str) -> str:
-    """The last statement of the cells (which lie in one folder) that gives a name its value."""
-    for other in reversed(list(linecache.cache)):
-        if Path(other).parent != Path(file).parent:
-            continue
-        source = "".join(linecache.getlines(other))
-        try:
-            body = ast.parse(source).body
-        except SyntaxError:  # a cell with magics
-            continue
-        for node in reversed(body):
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-                return ast.get_source_segment(source, node) or ""
-    return ""
+def _holds(statement: cells.Statement, value: Any) -> bool:
+    """Whether the code of a function or class stands in a statement."""
+    methods = [getattr(method, "__func__", method) for method in getattr(value, "__dict__", {}).values()]
+    codes = [code for thing in (value, *methods) if (code := getattr(thing, "__code__", None))]
+    return any(c.co_filename == statement.file and c.co_firstlineno in statement.lines for c in codes)
 
 
-def _text(thing: Any) -> str:
-    """The definition of one function or class; "" if it cannot be found."""
-    functions = _functions(thing)
-    source = "".join(linecache.getlines(functions[0].__code__.co_filename)) if functions else ""
+class _Text:
+    """Statements in an order in which they can run."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, None] = {}
+        self.brought: set[tuple[int, str]] = set()
+
+    def bring(self, name: str, home: Home) -> None:
+        """Write what gives a global name its value, unless the module has it anyway."""
+        value = home.space.get(name)
+        known = name in ours() and (value is ours()[name] or any(value is thing for thing in PASSED))
+        if name in home.space and not name.startswith("__") and not known:
+            self.write(name, home)
+
+    def write(self, name: str, home: Home) -> None:
+        """Write what gives a global name its value, after all that it needs itself."""
+        if name not in home.space or (id(home.space), name) in self.brought:
+            return
+        self.brought.add((id(home.space), name))
+        value = home.space[name]
+        own = getattr(value, "__name__", "")
+        module = _module_of(value)
+        if isinstance(value, ModuleType):
+            imports = [s.text for s in home.statements if name in s.defines and s.simple]
+            self.parts |= dict.fromkeys(imports or [f"import {own} as {name}"])
+        elif module is None or vars(module) is home.space:
+            if own != name and home.space.get(own) is value:
+                self._alias(name, own, home)
+            else:
+                self._made(name, home)
+        elif _is_library(module):
+            self.parts[f"from {module.__name__} import {own}" + ("" if own == name else f" as {name}")] = None
+        else:
+            self._alias(name, own, Home(vars(module), cells.statements_around(str(module.__file__))))
+
+    def _alias(self, name: str, own: str, home: Home) -> None:
+        """Bring a function or class under its own name, and give it the other one."""
+        self.write(own, home)
+        if own != name:
+            self.parts[f"{name} = {own}"] = None
+
+    def _made(self, name: str, home: Home) -> None:
+        """A plain value as it is, if it is not clear which statement made it; else the statements."""
+        made = home.made_by(name)
+        clear = len([s for s in home.statements if name in s.defines]) == 1 and all(s.simple for s in made)
+        if not clear and (text := _plain(home.space[name])):
+            self.parts[f"{name} = {text}"] = None
+        elif not any(_of_the_course(home.space.get(read)) for s in made for read in s.reads):
+            self._statements(made, home)
+
+    def _statements(self, found: list[cells.Statement], home: Home) -> None:
+        for statement in found:
+            for name in statement.needs:
+                self.bring(name, home)
+            self.parts[statement.text] = None
+
+
+def _module_of(value: Any) -> ModuleType | None:
+    """The module in which a function or class can be found under its own name."""
+    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    own = getattr(value, "__name__", None)
+    return module if module and isinstance(own, str) and getattr(module, own, None) is value else None
+
+
+def _is_library(module: ModuleType) -> bool:
+    """Whether a module is installed, and not a file of the student's."""
+    file = getattr(module, "__file__", None)
+    folders = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    installed = [Path(numpylm.__file__).parent, *map(Path, folders)]
+    return file is None or any(folder in Path(file).parents for folder in installed)
+
+
+def _of_the_course(value: Any) -> bool:
+    """Whether a value is one of the lessons' own tools, such as ``check``: what they made belongs to no module."""
+    return str(getattr(value, "__module__", "")).startswith("numpylm.course")
+
+
+def _plain(value: Any) -> str:
+    """A number, a string, or a tuple, list or dictionary of them, as Python writes it; "" for anything else."""
+    text = repr(value) if isinstance(value, (int, float, str, tuple, list, dict, type(None))) else ""
     try:
-        nodes = [node for node in ast.parse(source).body if getattr(node, "name", "") == thing.__name__]
-    except SyntaxError:  # a cell with magics
+        return text if text and len(text) <= PLAIN_LENGTH and ast.literal_eval(text) == value else ""
+    except (ValueError, SyntaxError):  # NaN, or something else among them
         return ""
-    return (ast.get_source_segment(source, nodes[-1]) or "") if nodes else ""

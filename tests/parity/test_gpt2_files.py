@@ -10,10 +10,12 @@ torch = pytest.importorskip("torch", reason=REASON)
 transformers = pytest.importorskip("transformers", reason=REASON)
 pytest.importorskip("safetensors", reason=REASON)
 
-from safetensors.torch import load_file, save_file  # noqa: E402
+from safetensors.torch import load_file, save_file, save_model  # noqa: E402
 
 from numpylm import GPT, GPTConfig, Tokenizer  # noqa: E402
 from numpylm.chunks import END_OF_TEXT  # noqa: E402
+from numpylm.gpt2_config import write_gpt2_config  # noqa: E402
+from tests.parity.nano_gpt import NanoGPT  # noqa: E402
 
 SHAPES = {  # vocab, positions, layers, heads, channels, more
     "small": (61, 23, 2, 3, 12, {}),
@@ -166,6 +168,48 @@ def test_names_without_prefix(saved, tmp_path):
     model.transformer.save_pretrained(tmp_path / "bare")
     assert "wte.weight" in load_file(tmp_path / "bare" / "model.safetensors")
     assert_same_logits(GPT.from_pretrained(tmp_path / "bare"), model, random_ids(model))
+
+
+WRAPPED = {
+    "not at all": lambda model: model,
+    "by compile": torch.compile,  # nothing is compiled before its first forward
+    "by DataParallel": torch.nn.DataParallel,
+    "by both": lambda model: torch.nn.DataParallel(torch.compile(model)),
+    "by a module": lambda model: torch.nn.ModuleDict({"model": model}),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
+def test_a_tied_model_that_safetensors_saves(wrap, saved):
+    """It writes the array that has two names as lm_head.weight; transformers reads the first of these files, too."""
+    model, folder = saved
+    save_model(wrap(model), str(folder / "model.safetensors"), metadata={"format": "pt"})
+    assert not any("wte" in name for name in load_file(folder / "model.safetensors"))
+    if wrap is WRAPPED["not at all"]:
+        assert_same_logits(
+            GPT.from_pretrained(folder), transformers.AutoModelForCausalLM.from_pretrained(folder), [[1]]
+        )
+    assert_same_logits(GPT.from_pretrained(folder), model, random_ids(model))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_model_made_of_nn_linear(compiled, bias, tmp_path):
+    """nanoGPT's and minGPT's form: (out, in), a mask among the tensors, perhaps no biases."""
+    torch.manual_seed(0)
+    config = GPTConfig(61, 23, 2, 3, 12, bias=bias)
+    model = NanoGPT(config)
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 0.5 * torch.randn(p.shape)
+    save_model(torch.compile(model) if compiled else model, str(tmp_path / "model.safetensors"))
+    write_gpt2_config(tmp_path / "config.json", config, "float32", None)
+    gpt = GPT.from_pretrained(tmp_path)
+    assert gpt.config.bias is bias
+    ids = np.random.default_rng(0).integers(0, 61, (2, 23))
+    with torch.no_grad():
+        theirs = model(torch.tensor(ids)).numpy()
+    assert np.abs(gpt.forward(ids)[0] - theirs).max() / np.abs(theirs).max() < 1e-5
 
 
 def test_old_buffers_and_a_head_that_is_written_out(saved):

@@ -1,0 +1,157 @@
+"""A student's module, put together from the parts that have passed."""
+
+import builtins
+import contextlib
+import io
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpylm
+from numpylm.course.cells import Statement, needed_names, statements
+from numpylm.course.exercise import Exercise
+from numpylm.course.judge import judge
+from numpylm.course.lessons import LESSONS
+from numpylm.course.progress import Solved
+from numpylm.course.source import ALWAYS, ours
+
+HEAD = '''"""My own GPT. {mine} of its {total} parts are my own, the others, and the loss, are numpylm's.
+
+Made by `numpylm course --collect`; check it with `numpylm gradcheck --file {file}`.
+"""
+
+import math
+
+import numpy as np
+
+{imports}
+'''
+
+EXAMPLE = '''
+
+def {name}_example(rng):
+    """What gradcheck checks the model with."""
+    return {name}(GPTConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12)), rng.integers(0, 11, (2, 5))
+'''
+
+REASON_LENGTH = 300  # characters
+
+
+class OwnModule:
+    """The parts of a student's module. Each is run, and held against its exercise, before it is taken.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the module will lie: what lies beside it can be imported.
+
+    Attributes
+    ----------
+    parts : dict of str
+        The text of each part that was taken, by the name of its exercise.
+    space : dict
+        What the module holds so far, with ours for the parts that are not the student's own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.parts: dict[str, str] = {}
+        self.space: dict[str, Any] = {"__name__": "my_gpt", **ours()}
+        self.defined: dict[str, list[str]] = {name: [] for name in ours()}  # the statements that define each name
+
+    def add(self, exercise: Exercise, found: Solved) -> str:
+        """Take a solved exercise. If it is not right in the module, leave it out and return the reason."""
+        if "" in found.names:
+            return "what was checked had no name"
+        mine = statements(found.source, "my_gpt.py")
+        defined = _definitions(mine)
+        clash = any(
+            texts != self.defined.get(name, texts) for name, texts in defined.items() if name not in exercise.exports
+        )
+        text = _apart(exercise, found) if clash else self._together(exercise, found, mine)
+        before = dict(self.space)
+        if problem := self._problem(exercise, text):
+            self.space.clear()
+            self.space.update(before)
+            return problem
+        if not clash:
+            self.defined |= defined
+        example = EXAMPLE.format(name="GPT" if clash else found.names[0]) if exercise.exports == ("GPT",) else ""
+        self.parts[exercise.name] = f"\n\n# {exercise.name}, {found.day}\n\n\n{text}{example}"
+        return ""
+
+    def _together(self, exercise: Exercise, found: Solved, mine: list[Statement]) -> str:
+        """A part's statements, but for those that stand in the module already, and the names of the lessons."""
+        there = {text for texts in self.defined.values() for text in texts}
+        new = [statement.text for statement in mine if statement.text not in there]
+        names = zip(exercise.exports, found.names, strict=False)
+        aliases = [f"{name} = {theirs}" for name, theirs in names if name != theirs]
+        return "\n\n\n".join([*new, "\n".join(aliases)]).strip() + "\n"
+
+    def _problem(self, exercise: Exercise, text: str) -> str:
+        """Run a part in the module; why it cannot run there, or what is wrong with it there."""
+        sys.path.insert(0, str(self.folder))
+        try:
+            code = compile(text, "my_gpt.py", "exec", dont_inherit=True)
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(code, self.space)
+            missing = [name for name in needed_names(code) if name not in self.space and not hasattr(builtins, name)]
+            if missing:
+                return f"it uses {', '.join(missing)}"
+            with contextlib.redirect_stdout(io.StringIO()):
+                verdict = judge(exercise, *(self.space[name] for name in exercise.exports))
+        except (Exception, SystemExit) as error:
+            return f"{type(error).__name__}: {error}"
+        finally:
+            sys.path.pop(0)
+        problem = " ".join(verdict.text.split())
+        return "" if verdict.state == "right" else textwrap.shorten(f"it is not right there: {problem}", REASON_LENGTH)
+
+    def text(self, file: str) -> str:
+        """The whole module; ``file`` is its name."""
+        imports = {_origin(thing, thing.__name__) for thing in ALWAYS}
+        total, bound = 0, set[str]()
+        for exercise in (exercise for lesson in LESSONS for exercise in lesson.exercises if exercise.exports):
+            total += 1
+            own = self.parts.get(exercise.name)
+            needed = exercise.exports if own is None else needed_names(compile(own, file, "exec", dont_inherit=True))
+            imports |= {_origin(ours()[name], name) for name in needed if name in _exports() and name not in bound}
+            bound |= set(exercise.exports if own else ())
+        head = HEAD.format(mine=len(self.parts), total=total, file=file, imports=_import_lines(imports))
+        return head + "".join(self.parts.values())
+
+
+def _definitions(found: list[Statement]) -> dict[str, list[str]]:
+    """The texts of the statements that define each name."""
+    names = sorted({name for statement in found for name in statement.defines})
+    return {name: [statement.text for statement in found if name in statement.defines] for name in names}
+
+
+def _apart(exercise: Exercise, found: Solved) -> str:
+    """A part whose helpers have names that mean something else in the module: they stay inside a function."""
+    maker = f"_{exercise.name}"
+    inside = textwrap.indent(found.source.strip(), "    ")
+    names, theirs = ", ".join(exercise.exports), ", ".join(found.names)
+    return f"def {maker}():\n{inside}\n\n    return {theirs}\n\n\n{names} = {maker}()\n"
+
+
+def _exports() -> set[str]:
+    return {name for lesson in LESSONS for exercise in lesson.exercises for name in exercise.exports}
+
+
+def _origin(thing: Any, name: str) -> tuple[str, str]:
+    """(module, what to import from it) for one of our things that is to have a name."""
+    module = "numpylm" if getattr(numpylm, thing.__name__, None) is thing else thing.__module__
+    return module, thing.__name__ + ("" if thing.__name__ == name else f" as {name}")
+
+
+def _import_lines(imports: set[tuple[str, str]]) -> str:
+    """One import for each module, one name on a line."""
+    modules: dict[str, list[str]] = {}
+    for module, name in sorted(imports):
+        modules.setdefault(module, []).append(name)
+    return "\n".join(
+        f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+        for module, names in modules.items()
+    )
