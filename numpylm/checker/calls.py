@@ -28,6 +28,10 @@ class FinalError(CheckError):
     """An error that no other input would mend."""
 
 
+class UncheckedError(CheckError):
+    """The code could not be tried, since it is not known what to feed it: nothing is known against it."""
+
+
 class Muted(io.StringIO):
     """Where ``print`` goes while a student's code runs: a layer is called a thousand times."""
 

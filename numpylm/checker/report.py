@@ -34,6 +34,7 @@ class Cause:
 
 KINDS = {
     "error": "the code stops with an error",
+    "not-checked": "no inputs were found for it",
     "shape": "a gradient has the wrong shape",
     "not-finite": "a gradient holds NaN or infinity",
     "never-written": "a gradient is missing",
@@ -45,6 +46,7 @@ KINDS = {
     "writes-input": "an input is changed in place",
     "writes-upstream": "the upstream gradient is changed in place",
     "writes-cache": "the cache is changed in place",
+    "reused-output": "a second forward changes the output of the first",
     "writes-weight": "a weight is changed outside the optimizer",
     "upstream": "the upstream gradient is not used as it should be",
     "sign": "wrong sign",
@@ -116,6 +118,11 @@ class Report:
     @property
     def ok(self) -> bool:
         return bool(self.rows) and all(row.ok for row in self.rows) and not self.findings
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether nothing could be tried, so that the code is neither right nor wrong."""
+        return not self.rows and any(finding.kind == "not-checked" for finding in self.findings)
 
     @property
     def problems(self) -> list[str]:

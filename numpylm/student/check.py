@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from numpylm.checker.calls import CheckError, call, describe
+from numpylm.checker.calls import CheckError, UncheckedError, call, describe
 from numpylm.checker.clipping import check_clipping
 from numpylm.checker.optimizers import check_optimizer
 from numpylm.checker.report import Cause, Report
 from numpylm.gradcheck import gradcheck
 from numpylm.student.feed import prepare
-from numpylm.student.find import Found, choose
+from numpylm.student.find import Found, choose, neighbours
 
 
 def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
@@ -22,6 +22,11 @@ def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
 
 def check_found(item: Found, seed: int = 0) -> Report:
     """Check one thing from a file; whatever happens, there is a report, and the next thing's turn comes."""
+    with neighbours(item.path):
+        return _check(item, seed)
+
+
+def _check(item: Found, seed: int) -> Report:
     try:
         if item.kind in ("optimizer", "clipping"):
             check = check_optimizer if item.kind == "optimizer" else check_clipping
@@ -40,4 +45,5 @@ def check_found(item: Found, seed: int = 0) -> Report:
 
 def stopped(title: str, error: CheckError) -> Report:
     """A report that holds nothing but an error."""
-    return Report(title, [], [Cause("error", str(error), 100, title)])
+    kind = "not-checked" if isinstance(error, UncheckedError) else "error"
+    return Report(title, [], [Cause(kind, str(error), 100, title)])

@@ -3,16 +3,21 @@
 import copy
 import inspect
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from numpylm.checker.calls import CheckError, FinalError, call
+from numpylm.checker.calls import CheckError, FinalError, UncheckedError, call
 from numpylm.checker.report import plural
 from numpylm.checker.subject import Subject
 from numpylm.checker.trial import Setup, Trial
-from numpylm.student import guess
+from numpylm.student import fit, guess
 from numpylm.student.find import Found
+
+
+OF_INPUTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, UnboundLocalError)
+GOOD, MISFIT, NOTHING, STOPS, NOT_FINITE = range(5)  # ranks of guessed inputs
 
 
 def prepare(item: Found, seed: int = 0) -> tuple[Any, tuple, list[str]]:
@@ -34,7 +39,7 @@ def _search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[Any, t
     best: Tried | None = None
     for inputs in guess.inputs(forward, rng, skip_first=item.kind == "context"):
         try:
-            tried = _try(subject, inputs)
+            tried = _fitted(subject, _try(subject, inputs))
         except FinalError:
             raise
         except CheckError as error:
@@ -47,21 +52,26 @@ def _search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[Any, t
                     f"the inputs had {_shapes(tried.inputs)}; with {_shapes(best.inputs)}, {best.misfit}."
                 )
             best = tried
-        if tried.rank == 0:
+        if tried.rank == GOOD:
             break
     if best is not None:
         return subject, best.inputs, best.notes
-    raise CheckError(_advice(item, failed))
+    raise _unchecked(_advice(item, failed), failed and failed[0])
 
 
 @dataclass
 class Tried:
-    """Inputs that a forward accepts, and how good they are: 0 is best."""
+    """Inputs that a forward accepts, and how good they are: the lower the rank, the better."""
 
     inputs: tuple
     notes: list[str]
-    rank: int = 0
+    rank: int = GOOD
     misfit: str = ""  # which gradient has another number of axes than its array
+    fits: bool = True  # whether every gradient has the shape of its array
+
+    @property
+    def badness(self) -> tuple[int, bool]:
+        return self.rank, not self.fits
 
 
 def _shapes(inputs: tuple) -> str:
@@ -77,25 +87,35 @@ def _try(subject: Any, inputs: tuple) -> Tried:
     why = [f"forward gives NaN for normally distributed inputs, so it was checked with {domain}."] if domain else []
     tried = Tried(inputs, why)
     if not np.isfinite(out).all():
-        tried.rank = 4
+        tried.rank = NOT_FINITE
         return tried
     try:
         trial = Trial(Setup.make(subject, inputs, {}, 0))
     except CheckError:
-        tried.rank = 3  # backward stops, whatever it is given: the report says where
+        tried.rank, tried.fits = STOPS, False  # backward stops, whatever it is given: the report says where
         return tried
     most = max(map(np.ndim, inputs), default=0)
     given = [target for target in trial.targets if isinstance(target.analytic, np.ndarray)]
+    tried.fits = all(target.analytic.shape == target.values.shape for target in given)
     misfits = [target for target in given if target.analytic.ndim != target.values.ndim]
     summed_well = any(t.analytic.ndim == t.values.ndim < most for t in given)
     if misfits and not summed_well:  # where one sum is right for so many axes, the others are wrong
-        tried.rank, worst = 1, misfits[-1]
+        tried.rank, worst = MISFIT, misfits[-1]
         tried.misfit = (
             f"the gradient of {worst.name}, {worst.values.shape}, would have shape {np.shape(worst.analytic)}"
         )
     if not trial.targets:
-        tried.rank = 2
+        tried.rank = NOTHING
     return tried
+
+
+def _fitted(subject: Any, tried: Tried) -> Tried:
+    """The same, or where backward does better so, without the ends of arrays that the forward never reads."""
+    inputs = tried.inputs if tried.fits else fit.trimmed(subject, tried.inputs)
+    if all(np.shape(a) == np.shape(b) for a, b in zip(inputs, tried.inputs, strict=True)):
+        return tried
+    shorter = _try(subject, inputs)
+    return shorter if shorter.badness < tried.badness else tried
 
 
 def _forward_in_domain(subject: Any, inputs: tuple) -> tuple[np.ndarray, tuple, str]:
@@ -107,6 +127,15 @@ def _forward_in_domain(subject: Any, inputs: tuple) -> tuple[np.ndarray, tuple, 
             if np.isfinite(out).all():
                 return out, other, domain
     return first, inputs, ""
+
+
+def _unchecked(text: str, error: CheckError | None) -> CheckError:
+    """The error for code that could not be fed; one against the code where no other input would mend it."""
+    cause = error and error.__cause__
+    lost = cause is not None and not isinstance(cause, OF_INPUTS)
+    if isinstance(cause, AttributeError):  # np.sofmax, self.wieght
+        lost = isinstance(cause.obj, ModuleType) or hasattr(cause.obj, "forward")
+    return CheckError(text) if lost else UncheckedError(text)
 
 
 def _advice(item: Found, failed: tuple[CheckError, tuple] | None) -> str:
@@ -168,8 +197,11 @@ def build(item: Found, rng: np.random.Generator, unknown: tuple = (), **sizes: i
     said = ", ".join(f"{name}={value!r}" for name, value in given.items() if not isinstance(value, np.random.Generator))
     try:
         return call(f"{item.name}({said})", item.target, **given)
+    except FinalError:
+        raise
     except CheckError as error:
-        raise CheckError(
+        text = (
             f"{error}\nThe arguments were guessed from their names. To say what to use, add a function "
             f"{item.name}_example(rng) to the file that returns the object and its inputs as a tuple."
-        ) from error
+        )
+        raise _unchecked(text, error) from error

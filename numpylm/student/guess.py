@@ -21,14 +21,15 @@ SIZES: dict[int | float, tuple[str, ...]] = {
     C: (
         "dim", "d_model", "n_embd", "embd", "embed_dim", "emb_dim", "embedding_dim", "n_embed", "d", "c", "size", "features",
         "num_features", "n_features", "normalized_shape", "channels", "in_features", "n_in", "in_dim", "input_dim", "d_in",
-        "fan_in", "input_size", "in_size", "width",
+        "fan_in", "input_size", "in_size", "width", "in_channels", "num_channels", "n_channels",
     ),
-    OUT: ("out_features", "n_out", "out_dim", "output_dim", "d_out", "fan_out", "output_size", "out_size", "classes"),
+    OUT: ("out_channels", "out_features", "n_out", "out_dim", "output_dim", "d_out", "fan_out", "output_size", "out_size", "classes"),
     HIDDEN: ("hidden", "d_ff", "n_hidden", "hidden_dim", "hidden_size", "d_hidden", "ff_dim", "inner_dim"),
-    H: ("n_head", "n_heads", "num_heads", "heads", "h", "nhead"),
+    H: ("n_head", "n_heads", "num_heads", "heads", "h", "nhead", "groups", "num_groups", "n_groups", "kernel_size", "kernel", "filter_size"),
     V: ("vocab_size", "num_embeddings", "v", "n_vocab", "vocab", "num_classes", "n_classes"),
     S: ("block_size", "max_len", "t", "context", "seq_len", "context_length", "max_seq_len", "n_positions"),
-    2: ("n_layer", "n_layers", "num_layers", "layers", "depth"),
+    2: ("n_layer", "n_layers", "num_layers", "layers", "depth", "pool", "pool_size", "pool_height", "pool_width"),
+    1: ("stride", "pad", "padding", "dilation"),
     0.3: ("p", "dropout", "rate", "p_drop", "drop", "dropout_p", "dropout_rate", "drop_prob", "attn_dropout", "resid_dropout"),
     1e-5: ("eps", "epsilon"),
 }  # fmt: skip
@@ -99,14 +100,14 @@ def _masks(rng: Rng) -> list[Any]:
     causal = np.tri(T, dtype=bool)
     padding = rng.random((B, 1, T, S)) < 0.7
     padding[..., 0] = True
-    return [causal, padding]
+    return [causal, padding, padding[:, 0, 0, :T]]
 
 
 def _constant(*values: Any) -> Callable[[Rng], list[Any]]:
     return lambda rng: list(values)
 
 
-ANYTHING = _floats((B, T, C), (6, C), (B, H, T, D), (T, C), (C,), (B, T, V), (B, T))
+ANYTHING = _floats((B, T, C), (6, C), (B, H, T, D), (T, C), (C,), (B, T, V), (B, T), (B, C, T, D))
 KINDS: list[tuple[tuple[str, ...], Callable[[Rng], list[Any]]]] = [
     (("ids", "idx", "tokens", "token_ids", "indices", "index", "input_ids"), _ids((B, T), (6,))),
     (("targets", "target", "labels", "label", "y", "y_true"), _ids((B, T), (6,))),
@@ -114,20 +115,24 @@ KINDS: list[tuple[tuple[str, ...], Callable[[Rng], list[Any]]]] = [
     (("q", "query", "queries"), _floats((B, H, T, D), (B, T, C), (T, C))),
     (("k", "v", "key", "value", "keys", "values"), _floats((B, H, S, D), (B, H, T, D), (B, S, C), (B, T, C), (T, C))),
     (("memory", "context", "enc_out", "encoder_out", "enc", "kv"), _floats((B, S, C))),
-    (("w", "weight", "weights", "wq", "wk", "wv", "wo", "w1", "kernel"), _floats((C, OUT), (C, C), (C,), (OUT, C), (V, C), (4, H, 3, 3))),
+    (("w", "weight", "weights", "wq", "wk", "wv", "wo", "w1", "kernel"), _floats((C, OUT), (C, C), (C,), (OUT, C), (V, C), (4, H, 3, 3), (H, 3, 3), (4, T, 3))),
     (("wx", "w_x", "wxh", "w_xh"), _floats((C, HIDDEN), (C, 4 * HIDDEN))),
     (("wh", "w_h", "whh", "w_hh"), _floats((HIDDEN, HIDDEN), (HIDDEN, 4 * HIDDEN))),
     (("h", "c", "h0", "c0", "prev_h", "prev_c", "h_prev", "c_prev"), _floats((6, HIDDEN), (B, HIDDEN))),
     (("w2",), _floats((OUT, C), (OUT, V))),
-    (("b", "bias", "b1"), _floats((OUT,), (C,), (HIDDEN,), (4 * HIDDEN,), (4,))),
+    (("b", "bias", "b1"), _floats((OUT,), (C,), (HIDDEN,), (4 * HIDDEN,), (4,), (H,))),
     (("b2",), _floats((C,), (V,))),
-    (("gamma", "beta", "gain", "scale", "shift", "g"), _floats((C,))),
+    (("gamma", "beta", "gain", "scale", "shift", "g"), _floats((C,), (1, H, 1, 1))),
     (("mask", "attn_mask", "key_padding_mask"), _masks),
-    (("n_head", "n_heads", "num_heads", "heads"), _constant(H)),
+    (("n_head", "n_heads", "num_heads", "heads", "groups", "num_groups", "n_groups", "G"), _constant(H)),
+    (("stride", "pad", "padding"), _constant(1)),
+    (("pool_size", "pool", "pool_height", "pool_width", "kernel_size"), _constant(2)),
+    (("training", "train", "is_training"), _constant(True)),
+    (("mode",), _constant("train")),
     (("p", "dropout", "dropout_p", "rate", "drop", "p_drop"), _constant(0.3)),
     (("eps", "epsilon"), _constant(1e-5)),
     (("axis", "dim"), _constant(-1)),
-    (("ln_param", "param", "params", "config"), _constant({})),
+    (("ln_param", "gn_param", "param", "params", "config"), _constant({})),
     (("dropout_param",), _constant({"mode": "train", "p": 0.7, "seed": 1})),
     (("bn_param",), _constant({"mode": "train"})),
     (("conv_param",), _constant({"stride": 1, "pad": 1})),
@@ -154,7 +159,7 @@ def inputs(forward: Callable, rng: Rng, skip_first: bool = False) -> Iterator[tu
             continue
         if parameter.default is not parameter.empty and name.lower() not in ("targets", "labels", "b", "bias"):
             break
-        known = next((make for names, make in KINDS if name.lower() in names), None)
+        known = next((make for key in (name, name.lower()) for names, make in KINDS if key in names), None)
         if known is None:
             guesses = ANYTHING(rng) + _ids((B, T), (6,))(rng)
         else:
