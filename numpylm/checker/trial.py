@@ -25,6 +25,7 @@ class Setup:
     inputs: tuple
     options: dict
     seed: int = 0
+    lift: bool = False  # whether float64 takes the place of float32
 
     @classmethod
     def make(cls, target: Any, inputs: tuple, options: dict, seed: int) -> "Setup":
@@ -81,6 +82,8 @@ class Runner:
     def __init__(self, setup: Setup, conditions: Conditions) -> None:
         self.setup, self.conditions = setup, conditions
         self.subject = Subject(setup.target)
+        if setup.lift:
+            self.subject.lift()
         self.inputs = [copy.deepcopy(value) for value in setup.inputs]
         self.seeded = False  # whether NumPy's global generator must be reset before each forward
 

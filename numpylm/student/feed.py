@@ -15,7 +15,6 @@ from numpylm.checker.trial import Setup, Trial
 from numpylm.student import fit, guess
 from numpylm.student.find import Found
 
-
 OF_INPUTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, UnboundLocalError)
 GOOD, MISFIT, NOTHING, STOPS, NOT_FINITE = range(5)  # ranks of guessed inputs
 
