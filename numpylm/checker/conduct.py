@@ -8,7 +8,7 @@ import numpy as np
 from numpylm.checker.calls import CheckError
 from numpylm.checker.gradients import Odd
 from numpylm.checker.report import Cause, listing
-from numpylm.checker.survey import PlainParameter, Surveyed
+from numpylm.checker.survey import PlainParameter, Surveyed, constant_name
 from numpylm.checker.trial import Trial
 from numpylm.checker.values import is_float
 
@@ -99,8 +99,8 @@ class Conduct:
             "forward draws from NumPy's global generator, which was reset before each call here; take the generator "
             "as an argument, forward(x, rng=None), so that others can repeat what happens."
             if trial.seeded
-            else "forward gives another result the first time it is called than later, with the same inputs: it changes "
-            "something on itself. What it gives later was checked."
+            else "forward gives another result the first time it is called than later, with the same inputs: it "
+            "changes something on itself. What it gives later was checked."
         )
 
     def _reuses_output(self) -> None:
@@ -123,6 +123,7 @@ class Conduct:
         trial, name = self.trial, self.trial.subject.name
         names = [*trial.subject.input_names, *(f"input {i}" for i in range(len(trial.inputs)))]
         changed = [n for n, a, b in zip(names, trial.given, trial.inputs, strict=False) if not same(a, b)]
+        changed = [name for name in changed if not constant_name(name)]  # running means are meant to be changed
         if changed:
             for live, original in zip(trial.inputs, trial.given, strict=True):
                 if isinstance(live, np.ndarray):

@@ -147,7 +147,7 @@ class Report:
         width = max([len(row.name) for row in self.rows] + [4])
         shapes = ["×".join(map(str, row.shape)) or "scalar" for row in self.rows]
         shape_width = max([len(shape) for shape in shapes] + [5])
-        lines = [f"{self.title}  ({self.seconds:.2f} s)"]
+        lines = [f"{self.title}  ({self.seconds:.2f} s)" + "  not checked" * self.unchecked]
         if self.rows:
             lines.append(f"  {'name':{width}}  {'shape':{shape_width}}  worst rel. error")
         said: dict[str, str] = {}

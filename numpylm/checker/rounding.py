@@ -96,7 +96,7 @@ def precision(trial: Trial) -> Precision:
 
 
 def holds_float32(array: Array) -> bool:
-    """Whether numbers were rounded to float32 before they became float64 (and are not whole, which would say little)."""
+    """Whether numbers were rounded to float32 before they became float64; whole numbers do not tell."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.array_equal(array, array.astype(np.float32)) and (array != np.rint(array)).any())
 

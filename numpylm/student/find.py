@@ -1,10 +1,12 @@
 """What a file holds that can be checked."""
 
+import ast
 import contextlib
 import importlib.util
 import inspect
 import io
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,7 +90,7 @@ def _line(target: Any) -> int:
 
 def _classes(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
     for name, value in own.items():
-        if not inspect.isclass(value):
+        if not inspect.isclass(value) or _only_a_base(value, own):
             continue
         example = getattr(module, f"{name}_example", None)
         forward, backward = (inspect.getattr_static(value, m, None) for m in ("forward", "backward"))
@@ -97,6 +99,26 @@ def _classes(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
             yield Found(name, "context" if static else "layer", value, example)
         elif callable(getattr(value, "step", None)) and len(inspect.signature(value).parameters) > 1:
             yield Found(name, "optimizer", value)
+
+
+def _only_a_base(kind: type, own: dict[str, Any]) -> bool:
+    """Whether a class only says what others must have: it has heirs in the file, and its forward does nothing."""
+    heirs = [
+        other for other in own.values() if inspect.isclass(other) and issubclass(other, kind) and other is not kind
+    ]
+    forward = getattr(kind, "forward", None)
+    return bool(heirs) and forward is not None and (inspect.isabstract(kind) or _does_nothing(forward))
+
+
+def _does_nothing(function: Callable) -> bool:
+    """Whether a function is a docstring, ``pass``, ``...`` or ``raise NotImplementedError``, and no more."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    body = getattr(tree.body[0], "body", [])
+    constant = (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in body)
+    return all(ok or isinstance(line, (ast.Pass, ast.Raise)) for ok, line in zip(constant, body, strict=True))
 
 
 def _pairs(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:

@@ -14,7 +14,20 @@ from numpylm.checker.values import is_float
 from numpylm.module import Array
 
 
-def trimmed(subject: Any, inputs: tuple) -> tuple:
+def reshaped(subject: Any, inputs: tuple, gradients: dict[str, tuple[int, ...]]) -> tuple:
+    """The same inputs with axes of length 1 where the gradient has them: a bias (1, C) for ``keepdims=True``."""
+    wanted = [gradients.get(name) for name in Subject(subject).input_names]
+
+    def as_wanted(value: Any, shape: tuple[int, ...] | None) -> Any:
+        fits = (
+            shape is not None and is_float(value) and [n for n in shape if n > 1] == [n for n in value.shape if n > 1]
+        )
+        return value.reshape(shape) if fits else value
+
+    return tuple(as_wanted(value, shape) for value, shape in zip(inputs, wanted, strict=False))
+
+
+def trimmed(subject: Any, inputs: tuple, gradients: dict[str, tuple[int, ...]]) -> tuple:
     """The same inputs without the ends of arrays that the forward never reads.
 
     The first array, which is the data, stays; so does an array of which the data decide how much is read, such as a
