@@ -34,7 +34,6 @@ class Cause:
 
 KINDS = {
     "error": "the code stops with an error",
-    "not-checked": "no inputs were found for it",
     "shape": "a gradient has the wrong shape",
     "not-finite": "a gradient holds NaN or infinity",
     "never-written": "a gradient is missing",
@@ -114,15 +113,11 @@ class Report:
     findings: list[Cause] = field(default_factory=list)  # what concerns the layer as a whole
     notes: list[str] = field(default_factory=list)  # worth knowing, but no fault
     seconds: float = 0.0
+    unchecked: str = ""  # why there is no verdict
 
     @property
     def ok(self) -> bool:
         return bool(self.rows) and all(row.ok for row in self.rows) and not self.findings
-
-    @property
-    def unchecked(self) -> bool:
-        """Whether nothing could be tried, so that the code is neither right nor wrong."""
-        return not self.rows and any(finding.kind == "not-checked" for finding in self.findings)
 
     @property
     def problems(self) -> list[str]:
@@ -147,7 +142,7 @@ class Report:
         width = max([len(row.name) for row in self.rows] + [4])
         shapes = ["×".join(map(str, row.shape)) or "scalar" for row in self.rows]
         shape_width = max([len(shape) for shape in shapes] + [5])
-        lines = [f"{self.title}  ({self.seconds:.2f} s)" + "  not checked" * self.unchecked]
+        lines = [f"{self.title}  ({self.seconds:.2f} s)"]
         if self.rows:
             lines.append(f"  {'name':{width}}  {'shape':{shape_width}}  worst rel. error")
         said: dict[str, str] = {}
@@ -162,9 +157,11 @@ class Report:
         for finding in self.findings:
             if finding.text not in said:
                 lines += paragraph(finding.text, 2)
+        if self.unchecked:
+            lines += paragraph(f"Not checked: {self.unchecked}", 2)
         for note in self.notes:
             lines += paragraph(f"Note: {note}", 2)
-        if not self.rows and not self.findings:
+        if not self.rows and not self.findings and not self.unchecked:
             lines.append("  nothing to check: no floating-point input (whole numbers are taken for ids) and no weights")
         return "\n".join(lines)
 

@@ -59,5 +59,6 @@ def _right_elsewhere(item: Found, subject: Any, inputs: tuple, seed: int) -> Rep
 
 def stopped(title: str, error: CheckError) -> Report:
     """A report that holds nothing but an error."""
-    kind = "not-checked" if isinstance(error, UncheckedError) else "error"
-    return Report(title, [], [Cause(kind, str(error), 100, title)])
+    if isinstance(error, UncheckedError):
+        return Report(title, [], unchecked=str(error))
+    return Report(title, [], [Cause("error", str(error), 100, title)])
