@@ -49,6 +49,67 @@ def test_float32_in_backward_alone_is_rounding_too():
     assert any("backward computes in float32" in note for note in report.notes)
 
 
+class Linear32:
+    """Computes in float32 and gives float64 back; ``cast`` says how, and whether that can be changed."""
+
+    def __init__(self, cast, factor=1):
+        rng = np.random.default_rng(0)
+        self.cast, self.factor = cast, factor
+        self.W, self.b = rng.standard_normal((6, 40)).astype(np.float32), np.zeros(40, np.float32)
+
+    def forward(self, x):
+        self.x = self.cast(x)
+        return (self.x @ self.W + self.b).astype(np.float64)
+
+    def backward(self, dout):
+        self.dW = self.factor * self.x.reshape(-1, 6).T @ self.cast(dout).reshape(-1, 40)
+        self.db = dout.sum((0, 1))
+        return dout @ self.W.T
+
+
+def by_type(x):
+    return x.astype(np.float32)
+
+
+def by_name(x):
+    return x.astype("float32")
+
+
+@pytest.mark.parametrize("cast", [by_type, by_name])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_linear_layer_in_float32_is_right_and_on_no_kink(cast, seed):
+    report = gradcheck(Linear32(cast), X, rng=np.random.default_rng(seed))
+    assert report.ok, str(report)
+    assert "kink" not in str(report)
+    rough = cast is by_type or any(row.max_rel_error > 1e-6 for row in report.rows)
+    assert any("float32" in note for note in report.notes) == rough
+
+
+@pytest.mark.parametrize(("cast", "factor"), [(by_type, 1 + 1e-5), (by_name, 1.01)])
+def test_a_wrong_gradient_in_float32_is_found(cast, factor):
+    for seed in range(4):
+        report = gradcheck(Linear32(cast, factor), X, rng=np.random.default_rng(seed), diagnose=False)
+        assert [row.name for row in report.rows if not row.ok] == ["W"], str(report)
+
+
+def test_float32_means_float32_again_after_a_check():
+    gradcheck(Linear32(by_type), X)
+    assert np.float32(1).dtype == np.dtype("float32")
+    assert by_type(X).dtype == np.dtype("float32")
+
+
+def relu_in_float32(x):
+    x = x.astype("float32")
+    return np.maximum(x, 0), x > 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_kink_near_by_is_no_fault_where_rounding_forbids_short_steps(seed):
+    x = np.random.default_rng(seed).standard_normal((4, 50))
+    assert gradcheck((relu_in_float32, lambda dout, mask: dout * mask), x).ok
+    assert not gradcheck((relu_in_float32, lambda dout, mask: dout * (mask + 0.01)), x).ok
+
+
 def relu(x):
     return np.maximum(x, 0), x
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpylm.checker.calls import CheckError
 from numpylm.checker.gradients import Odd
 from numpylm.checker.report import Cause, listing
-from numpylm.checker.survey import PlainParameter, Surveyed
+from numpylm.checker.survey import PlainParameter, Surveyed, constant_name
 from numpylm.checker.trial import Trial
 from numpylm.checker.values import is_float
 
@@ -37,6 +37,7 @@ class Conduct:
         self._finite()
         self._repeatable()
         self._writes_cache()
+        self._reuses_output()
         self._habits()
 
     def _habits(self) -> None:
@@ -59,7 +60,8 @@ class Conduct:
             return False
         self.trial.gradients(self.trial.dout)
         once = [np.copy(parameter.grad) for parameter in beside]
-        self.trial.subject.backward(copy.deepcopy(self.trial.dout), self.trial.run(self.trial.inputs)[1])
+        cache = self.trial.run(copy.deepcopy(self.trial.inputs))[1]
+        self.trial.subject.backward(copy.deepcopy(self.trial.dout), cache)
         return any(same(parameter.grad, first) and first.any() for parameter, first in zip(beside, once, strict=True))
 
     def _finite(self) -> None:
@@ -85,24 +87,43 @@ class Conduct:
         trial = self.trial
         if same(trial.value(), np.asarray(trial.out)):
             return
-        trial.seeded = True
+        trial.seeded = draws_globally(trial)
         if not same(trial.value(), trial.value()):
             raise CheckError(
                 f"{trial.subject.name}.forward gives another result each time it is called, with the same inputs: it "
                 "draws random numbers that nobody can repeat, or changes something on itself. Take the generator as "
                 "an argument, forward(x, rng=None), and draw from it."
             )
-        trial._backward_once()
+        trial.backward_once()
         self.notes.append(
             "forward draws from NumPy's global generator, which was reset before each call here; take the generator "
             "as an argument, forward(x, rng=None), so that others can repeat what happens."
+            if trial.seeded
+            else "forward gives another result the first time it is called than later, with the same inputs: it "
+            "changes something on itself. What it gives later was checked."
         )
+
+    def _reuses_output(self) -> None:
+        """Whether the next forward writes into the array that this one returned."""
+        trial, name = self.trial, self.trial.subject.name
+        out = trial.run(copy.deepcopy(trial.inputs))[0]
+        before = copy.copy(out)
+        trial.other_forward()
+        if same(out, before):
+            return
+        text = f"{name}.forward returns the same array each time, so a second forward changes the output of the first"
+        if trial.subject.keeps_cache:
+            self.notes.append(f"{text}. Copy what you keep of it.")
+        else:
+            text += ", which the next layer may have in its cache. Make a new array in each forward."
+            self.findings.append(Cause("reused-output", text, 96, "forward"))
 
     def _writes_outside(self) -> None:
         """Whether forward or backward change what is not theirs; undoes it."""
         trial, name = self.trial, self.trial.subject.name
         names = [*trial.subject.input_names, *(f"input {i}" for i in range(len(trial.inputs)))]
         changed = [n for n, a, b in zip(names, trial.given, trial.inputs, strict=False) if not same(a, b)]
+        changed = [name for name in changed if not constant_name(name)]  # running means are meant to be changed
         if changed:
             for live, original in zip(trial.inputs, trial.given, strict=True):
                 if isinstance(live, np.ndarray):
@@ -141,6 +162,13 @@ class Conduct:
                 "another gradient. Make new arrays (p * d, not p *= d)."
             )
             self.findings.append(Cause("writes-cache", text, 97, "cache"))
+
+
+def draws_globally(trial: Trial) -> bool:
+    """Whether a forward moves NumPy's global generator on."""
+    before = np.random.get_state()  # noqa: NPY002
+    trial.value()
+    return not same(list(before), list(np.random.get_state()))  # noqa: NPY002
 
 
 def same(a: Any, b: Any) -> bool:

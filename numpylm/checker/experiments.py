@@ -65,7 +65,7 @@ class Laboratory:
         trial = Trial(setup or self.trial.setup, replace(self.trial.conditions, **conditions))
         if self.trial.seeded:
             trial.seeded = True
-            trial._backward_once()
+            trial.backward_once()
         return trial
 
     def causes(self) -> Iterator[tuple[list[str], Cause]]:

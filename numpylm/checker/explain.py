@@ -87,7 +87,7 @@ def kind_trial(strict: Trial) -> Trial:
     trial = Trial(strict.setup, Conditions(initial=strict.conditions.initial))
     if strict.seeded:
         trial.seeded = True
-        trial._backward_once()
+        trial.backward_once()
     return trial
 
 

@@ -22,11 +22,14 @@ class Odd:
 
 
 def as_gradient(value: Any) -> Any:
-    """A gradient as an array where it is one of real numbers (or a list or number); None; anything else is odd."""
+    """A gradient as an array of its own where it is one of real numbers (or a list or number); None; else it is odd.
+
+    It is a copy, since a layer may write its next gradient into the same array.
+    """
     if value is None:
         return None
     try:
-        array = np.asarray(value)
+        array = np.array(value)
     except ValueError:  # a ragged list
         return Odd(value)
     return array if array.dtype.kind in "fiub" else Odd(value)

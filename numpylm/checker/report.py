@@ -45,6 +45,7 @@ KINDS = {
     "writes-input": "an input is changed in place",
     "writes-upstream": "the upstream gradient is changed in place",
     "writes-cache": "the cache is changed in place",
+    "reused-output": "a second forward changes the output of the first",
     "writes-weight": "a weight is changed outside the optimizer",
     "upstream": "the upstream gradient is not used as it should be",
     "sign": "wrong sign",
@@ -112,6 +113,7 @@ class Report:
     findings: list[Cause] = field(default_factory=list)  # what concerns the layer as a whole
     notes: list[str] = field(default_factory=list)  # worth knowing, but no fault
     seconds: float = 0.0
+    unchecked: str = ""  # why there is no verdict
 
     @property
     def ok(self) -> bool:
@@ -155,9 +157,11 @@ class Report:
         for finding in self.findings:
             if finding.text not in said:
                 lines += paragraph(finding.text, 2)
+        if self.unchecked:
+            lines += paragraph(f"Not checked: {self.unchecked}", 2)
         for note in self.notes:
             lines += paragraph(f"Note: {note}", 2)
-        if not self.rows and not self.findings:
+        if not self.rows and not self.findings and not self.unchecked:
             lines.append("  nothing to check: no floating-point input (whole numbers are taken for ids) and no weights")
         return "\n".join(lines)
 

@@ -6,6 +6,7 @@ its cache on itself (``out = forward(x)``, ``dx = backward(dout)``): all of them
 """
 
 import ast
+import contextlib
 import copy
 import inspect
 import textwrap
@@ -14,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.checker.calls import CheckError, FinalError, Muted, call, describe
-from numpylm.checker.places import walk
+from numpylm.checker.calls import LOW, CheckError, FinalError, Muted, call, describe, lifted
+from numpylm.checker.places import float_arrays, put, walk
 from numpylm.checker.survey import PlainParameter, Surveyed, bind, own_slots
 from numpylm.checker.values import RANDOM, Context, as_list, is_float, kind_of, positional, state_of
 from numpylm.module import Array, Cache, Parameter
@@ -46,9 +47,11 @@ class Subject:
         self.name = ""
         self.layer: Any = None
         self._forward: Callable
+        self._functions: tuple[Callable, ...]  # the student's own
         self._backward: Callable
         self.parameters: list[tuple[str, Parameter]] = []
         self.muted = Muted()
+        self.lifted: list[dict[str, Any]] = []  # namespaces in which float32 means float64 while the subject runs
         if isinstance(target, (tuple, list)):
             self._use_pair(target)
         elif isinstance(target, type):
@@ -70,6 +73,14 @@ class Subject:
         """Whether some weights are arrays of the student's, not `Parameter`."""
         return any(isinstance(parameter, PlainParameter) for _, parameter in self.parameters)
 
+    def lift(self) -> None:
+        """Compute in float64 from now on, also where the code says float32, as far as that can be changed."""
+        own = [getattr(function, "__globals__", {}) for function in self._functions]
+        self.lifted = [vars(np), *own, getattr(self.layer, "__dict__", {})]
+        for array, paths in list(float_arrays(self.layer).values()):
+            for path in paths if array.dtype.type in LOW else ():
+                put(self.layer, path, array.astype(np.float64))
+
     @staticmethod
     def _refused(text: str) -> Callable:
         """A backward that cannot be called; said when it is, so that it becomes a report."""
@@ -85,7 +96,7 @@ class Subject:
                 "gradcheck expects a layer, a pair (forward, backward) of functions, or a class with "
                 f"forward(ctx, …) and backward(ctx, …); got a {type(target).__name__} of {len(target)}"
             )
-        self._forward, self._backward = target
+        self._forward, self._backward = self._functions = target
         name = getattr(self._forward, "__name__", "function")
         self.name = name.replace("_forward", "").removesuffix("_fwd") or name
 
@@ -98,7 +109,7 @@ class Subject:
             )
         self.layer = copy.deepcopy(layer)
         self.name = type(layer).__name__
-        self._forward, self._backward = self.layer.forward, self.layer.backward
+        self._forward, self._backward = self._functions = self.layer.forward, self.layer.backward
         slots = target.slots if isinstance(target, Surveyed) else tuple(own_slots(layer))
         self.parameters = [(name, p) for name, p in bind(self.layer, slots) if not getattr(p, "frozen", False)]
 
@@ -123,6 +134,7 @@ class Subject:
         signature = inspect.signature(target.forward)  # type: ignore[attr-defined]
         forward.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
         self._forward, self._backward = forward, backward
+        self._functions = target.forward, target.backward  # type: ignore[attr-defined]
 
     def forward(self, *inputs: Any, **options: Any) -> tuple[Any, Cache]:
         """(out, cache), whichever way the subject says it; several outputs become one long vector."""
@@ -209,7 +221,8 @@ class Subject:
                 generator.set_state(state)
 
     def _call(self, what: str, function: Callable, *args: Any, **options: Any) -> Any:
-        return call(f"{self.name}.{what}", function, *args, muted=self.muted, **options)
+        with lifted(self.lifted) if self.lifted else contextlib.nullcontext():
+            return call(f"{self.name}.{what}", function, *args, muted=self.muted, **options)
 
     @property
     def input_names(self) -> list[str]:

@@ -25,6 +25,7 @@ class Setup:
     inputs: tuple
     options: dict
     seed: int = 0
+    lift: bool = False  # whether float64 takes the place of float32
 
     @classmethod
     def make(cls, target: Any, inputs: tuple, options: dict, seed: int) -> "Setup":
@@ -81,6 +82,8 @@ class Runner:
     def __init__(self, setup: Setup, conditions: Conditions) -> None:
         self.setup, self.conditions = setup, conditions
         self.subject = Subject(setup.target)
+        if setup.lift:
+            self.subject.lift()
         self.inputs = [copy.deepcopy(value) for value in setup.inputs]
         self.seeded = False  # whether NumPy's global generator must be reset before each forward
 
@@ -101,9 +104,9 @@ class Runner:
             np.random.set_state(before)  # noqa: NPY002
 
     def value(self) -> Array:
-        """The output as the inputs and parameters now stand."""
+        """A copy of the output as the inputs and parameters now stand: the layer may fill the same array again."""
         out, _ = self.run([copy.deepcopy(value) for value in self.inputs])
-        return np.asarray(out)
+        return np.array(out)
 
 
 class Trial(Runner):
@@ -125,27 +128,31 @@ class Trial(Runner):
         super().__init__(setup, conditions or Conditions())
         self.constants: dict[str, str] = {}
         self.shrunk = False  # whether the last difference needed a finer step to stay within the domain
+        self.starts: list[Array] = []  # the gradients before the backward
         rng = np.random.default_rng(setup.seed)
         for _, parameter in self.subject.parameters:
             values = random_values(parameter, rng)
             parameter.data = as_float64(parameter.data) if self.conditions.initial else values
             dirty = rng.standard_normal(parameter.shape)  # drawn in any case: the values must not depend on it
             plain = isinstance(parameter, PlainParameter)  # many write dW = …, and that is their right
-            parameter.grad = dirty if self.conditions.dirty and not plain else np.zeros(parameter.shape)
-        self._backward_once()
+            self.starts.append(dirty if self.conditions.dirty and not plain else np.zeros(parameter.shape))
+        self.backward_once()
 
-    def _backward_once(self) -> None:
+    def backward_once(self) -> None:
+        """Forward and backward, from the beginning."""
         rng = np.random.default_rng([self.setup.seed, 1])
-        starts = [np.copy(parameter.grad) for _, parameter in self.subject.parameters]
+        for (_, parameter), start in zip(self.subject.parameters, self.starts, strict=True):
+            parameter.grad = np.copy(start)
         self.given = copy.deepcopy(self.inputs)  # the inputs as they were
         self.weights = [np.copy(parameter.data) for _, parameter in self.subject.parameters]
-        self.out, self.cache = self.run(self.inputs)
+        out, self.cache = self.run(self.inputs)
+        self.out = np.array(out) if isinstance(out, np.ndarray) else out
         self.dout = self.upstream(rng)
         if self.conditions.disturb:
-            self._other_forward()
+            self.other_forward()
         self.given_dout = copy.deepcopy(self.dout)
         self.targets = self._name_inputs(self.subject.backward(self.dout, self.cache))
-        for (name, parameter), start in zip(self.subject.parameters, starts, strict=True):
+        for (name, parameter), start in zip(self.subject.parameters, self.starts, strict=True):
             missing = isinstance(parameter, PlainParameter) and parameter.missing
             added = None if missing else difference(as_gradient(parameter.grad), start)
             self.targets.append(Target(name, parameter.data, added, parameter))
@@ -156,7 +163,7 @@ class Trial(Runner):
             return np.ones(np.shape(self.out)) if np.ndim(self.out) else 1.0
         return rng.standard_normal(np.shape(self.out)) if np.ndim(self.out) else 0.5 + float(rng.random())
 
-    def _other_forward(self) -> None:
+    def other_forward(self) -> None:
         """Run the forward on other values; what it leaves on the layer must not matter."""
         with contextlib.suppress(ValueError):  # if it does not accept these values, nothing can be learnt from them
             self.run([other_values(value) for value in self.given], stream=4)

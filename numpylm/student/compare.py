@@ -15,7 +15,7 @@ from numpylm.gradcheck import gradcheck
 from numpylm.module import Array
 from numpylm.student.check import stopped
 from numpylm.student.feed import build, from_example
-from numpylm.student.find import Found
+from numpylm.student.find import Found, neighbours
 from numpylm.student.forwards import forward_row, run
 from numpylm.student.masks import dropout_row
 from numpylm.student.match import Pair, grad_part, match_arguments, match_parameters
@@ -38,7 +38,8 @@ def compare(item: Found, name: str, seed: int = 0, rows_too: bool = True) -> Rep
         raise ValueError(f"--as {name}: {item.name} is no layer; check it without --as")
     title = f"{item.name}, held against {name}"
     try:
-        return _first_that_fits(item, name, seed, rows_too)
+        with neighbours(item.path):
+            return _first_that_fits(item, name, seed, rows_too)
     except CheckError as error:
         return stopped(title, error)
     except Exception as error:

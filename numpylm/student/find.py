@@ -1,12 +1,14 @@
 """What a file holds that can be checked."""
 
+import ast
 import contextlib
 import importlib.util
 import inspect
 import io
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +27,7 @@ class Found:
     kind: str  # "layer", "context", "pair", "optimizer" or "clipping"
     target: Any
     example: Callable | None = None  # the student's own NAME_example(rng)
+    path: Path | None = None  # the file
 
 
 def load_file(path: Path) -> ModuleType:
@@ -32,30 +35,48 @@ def load_file(path: Path) -> ModuleType:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path} is not a file: --file expects a Python file with layers or function pairs")
-    name = f"student_{path.stem}"
+    name = ".".join([*package_of(path)[1], f"student_{path.stem}"])
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None or path.suffix != ".py":
         raise ValueError(f"{path} is not a Python file (its name must end in .py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(path.resolve().parent))
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # a file that prints when it runs should not spoil the report
+        with neighbours(path), contextlib.redirect_stdout(io.StringIO()):  # what it prints would spoil the report
             spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}\n    {(error.text or '').strip()}") from error
     except (Exception, SystemExit) as error:
         raise ValueError(f"{path} could not be imported. {describe(error)}") from error
-    finally:
-        sys.path.pop(0)
     return module
+
+
+def package_of(path: Path) -> tuple[Path, list[str]]:
+    """The folder from which a file is imported, and the names of the packages that it lies in."""
+    folder, names = path.resolve().parent, list[str]()
+    while (folder / "__init__.py").is_file():
+        folder, names = folder.parent, [folder.name, *names]
+    return folder, names
+
+
+@contextlib.contextmanager
+def neighbours(path: Path | None) -> Iterator[None]:
+    """The modules beside a file can be imported: when it is loaded, and when one of its functions imports them."""
+    before = list(sys.path)
+    if path is not None:
+        sys.path[:0] = dict.fromkeys([str(path.resolve().parent), str(package_of(path)[0])])
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def find(module: ModuleType) -> list[Found]:
     """Everything in a module that can be checked, in the order of the file; what has two names, once."""
     own = {name: v for name, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
     own = dict({id(v): (name, v) for name, v in reversed(own.items())}.values())  # the first name of each
-    found = [*_classes(module, own), *_pairs(module, own)]
+    path = Path(module.__file__) if module.__file__ else None
+    found = [replace(item, path=path) for item in (*_classes(module, own), *_pairs(module, own))]
     return sorted(found, key=lambda item: _line(item.target))
 
 
@@ -69,7 +90,7 @@ def _line(target: Any) -> int:
 
 def _classes(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
     for name, value in own.items():
-        if not inspect.isclass(value):
+        if not inspect.isclass(value) or _only_a_base(value, own):
             continue
         example = getattr(module, f"{name}_example", None)
         forward, backward = (inspect.getattr_static(value, m, None) for m in ("forward", "backward"))
@@ -78,6 +99,26 @@ def _classes(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
             yield Found(name, "context" if static else "layer", value, example)
         elif callable(getattr(value, "step", None)) and len(inspect.signature(value).parameters) > 1:
             yield Found(name, "optimizer", value)
+
+
+def _only_a_base(kind: type, own: dict[str, Any]) -> bool:
+    """Whether a class only says what others must have: it has heirs in the file, and its forward does nothing."""
+    heirs = [
+        other for other in own.values() if inspect.isclass(other) and issubclass(other, kind) and other is not kind
+    ]
+    forward = getattr(kind, "forward", None)
+    return bool(heirs) and forward is not None and (inspect.isabstract(kind) or _does_nothing(forward))
+
+
+def _does_nothing(function: Callable) -> bool:
+    """Whether a function is a docstring, ``pass``, ``...`` or ``raise NotImplementedError``, and no more."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    body = getattr(tree.body[0], "body", [])
+    constant = (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in body)
+    return all(ok or isinstance(line, (ast.Pass, ast.Raise)) for ok, line in zip(constant, body, strict=True))
 
 
 def _pairs(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
