@@ -31,13 +31,13 @@ class InUse(OSError):
 
 
 @contextmanager
-def locked(path: Path, folder: Path) -> Iterator[None]:
+def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file ``path``, which is made and removed, until the end of the ``with``.
 
     Parameters
     ----------
     path : Path
-    folder : Path
+    what : str
         What it protects, for messages.
 
     Raises
@@ -47,7 +47,7 @@ def locked(path: Path, folder: Path) -> Iterator[None]:
     OSError
         If the file cannot be made.
     """
-    descriptor = _take(path, folder)
+    descriptor = _take(path, what)
     ended = threading.Event()
     beat = threading.Thread(target=_touch, args=(ended, descriptor, path), daemon=True)
     beat.start()
@@ -59,7 +59,7 @@ def locked(path: Path, folder: Path) -> Iterator[None]:
         _release(descriptor, path)
 
 
-def _take(path: Path, folder: Path) -> int:
+def _take(path: Path, what: str) -> int:
     """Open and lock the file, and write into it who holds it: its descriptor."""
     for _ in range(100):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,9 +69,9 @@ def _take(path: Path, folder: Path) -> int:
             continue  # its holder removed it, or the folder around it
         got = _system_lock(descriptor)
         owner = {} if made else _read_owner(descriptor)
-        if got is False or (not made and _lives(owner, got, path, folder)):
+        if got is False or (not made and _lives(owner, got, path, what)):
             os.close(descriptor)
-            raise InUse(_in_use(folder, path, owner, got))
+            raise InUse(_in_use(what, path, owner, got))
         if not _is_at(descriptor, path):
             os.close(descriptor)  # its holder removed it after we had opened it
         elif got is None and not made:
@@ -172,20 +172,20 @@ def _read_owner(descriptor: int) -> dict[str, Any]:
     return owner if isinstance(owner, dict) and all(type(owner.get(k)) is kind for k, kind in kinds.items()) else {}
 
 
-def _in_use(folder: Path, path: Path, owner: dict[str, Any], got: bool | None) -> str:
+def _in_use(what: str, path: Path, owner: dict[str, Any], got: bool | None) -> str:
     who = f"process {owner['pid']} on {owner['host']}, since {owner['since'][:19]}" if owner else "another process"
     doubt = "" if got is False else f"; if that is not numpylm, delete {path}"
-    return f"{folder} is in use by {who}: wait until it ends, or stop it{doubt}"
+    return f"{what} is in use by {who}: wait until it ends, or stop it{doubt}"
 
 
-def _lives(owner: dict[str, Any], got: bool | None, path: Path, folder: Path) -> bool:
+def _lives(owner: dict[str, Any], got: bool | None, path: Path, what: str) -> bool:
     """Whether the owner still holds the file, although we ``got`` the system's lock, or there are no locks (None)."""
     here = owner.get("host") == platform.node()
     if got and (here or not owner):
         return False  # on one computer the lock is always right
     if here and sys.platform != "win32":  # Windows has no harmless way to ask
         return _runs(owner)
-    print(f"waiting     {WATCH:.0f} s, to see whether another computer still works in {folder}", flush=True)
+    print(f"waiting     {WATCH:.0f} s, to see whether another computer still works in {what}", flush=True)
     return _is_touched(path)
 
 

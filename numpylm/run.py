@@ -23,7 +23,7 @@ from numpylm.optim import AdamW
 from numpylm.places import complain_of_many, did_you_mean, is_run
 from numpylm.prepare import Data
 from numpylm.run_folder import appearing, folder_to_resume, read_path, written_path
-from numpylm.shell import quoted
+from numpylm.shell import quoted, shown
 from numpylm.text_input import STDIN
 from numpylm.tokenizer import Tokenizer
 
@@ -142,7 +142,7 @@ class Run:
         """Complain if a resumed run would go on with another text than it began with."""
         fingerprint = data.fingerprint()
         if self.fingerprint and not f"{fingerprint}-".startswith(f"{self.fingerprint}-"):
-            source = ", ".join(self.config.data) or "the bundled stories"
+            source = ", ".join(map(shown, self.config.data)) or "the bundled stories"
             raise TrainingError(
                 f"the training text is not what this run began with: {source} is another one. Resume with the same "
                 f"text, or begin a new run"
@@ -213,8 +213,8 @@ def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig
     config = replace(config, data=tuple(read_path(path, folder) for path in config.data))
     if gone := [path for path in config.data if path != STDIN and not Path(path).exists()]:
         raise FileNotFoundError(
-            f"{folder} was trained on {gone[0]}, which does not exist: if it was moved, give the same text in its new "
-            f"place with --data"
+            f"{shown(folder)} was trained on {shown(gone[0])}, which does not exist: if it was moved, or was a "
+            f"pipe, give the same text with --data"
         )
     return config
 

@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from numpylm.config import TrainConfig
@@ -39,7 +39,7 @@ def reserve(config: TrainConfig, held: ExitStack) -> Path:
         missing = [parent for parent in folder.parents if not parent.exists()]
         held.callback(_remove_if_empty, missing)
         try:
-            held.enter_context(locked(folder.with_name(f".{folder.name}{LOCK}"), folder))
+            held.enter_context(locked(folder.with_name(f".{folder.name}{LOCK}"), shown(folder)))
         except InUse:
             if config.out:
                 raise
@@ -67,11 +67,11 @@ def _is_free(folder: Path) -> bool:
 def _check_place(folder: Path) -> None:
     """Complain of a place where no folder can be made, or none that replaces what is there, even if that is empty."""
     if files := [parent for parent in folder.parents if parent.is_file()]:
-        raise ValueError(f"{folder} cannot be made, {files[0]} is a file: choose another --out")
+        raise ValueError(f"{shown(folder)} cannot be made, {shown(files[0])} is a file: choose another --out")
     if folder.is_symlink() or os.path.ismount(folder) or (folder.exists() and folder.samefile(Path.cwd())):
         raise ValueError(
-            f"{folder} is a link, a drive or the working folder, which a new run folder cannot replace: give --out a "
-            f"name in it, such as {folder / 'run'}"
+            f"{shown(folder)} is a link, a drive or the working folder, which a new run folder cannot replace: give "
+            f"--out a name in it, such as {quoted(folder / 'run')}"
         )
 
 
@@ -103,6 +103,11 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 # ------------------------------------------------------------------------------------ a folder that is there
+
+
+def hold(folder: Path) -> AbstractContextManager[None]:
+    """The lock on a run folder, for as long as a process trains in it; see `locked`."""
+    return locked(folder / LOCK, shown(folder))
 
 
 def folder_to_resume(path: str | Path) -> Path:

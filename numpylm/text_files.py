@@ -1,6 +1,7 @@
 """Which files count as text: those that the user names, and of a folder those that somebody wrote to be read."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ READ_ALREADY = "read already"
 INSTALLED = ("__pycache__", "node_modules", "site-packages", "dist-packages")
 INSTALLED_SUFFIXES = (".egg-info", ".dist-info")
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # one of them is in each virtual environment
+LOCK_FILE = re.compile(r"\..*\.lock|\.lock")
 VOCABULARY = ("vocab.json", "merges.txt")  # they are in each folder of a model with a bpe tokenizer
 
 
@@ -127,6 +129,8 @@ def _in_folder(folder: Path) -> list[tuple[Path, str | None]]:
         current = folders.pop()
         walked.add(os.path.realpath(current))
         for path, reason in _looked_at(current):
+            if LOCK_FILE.fullmatch(path.name):
+                continue  # ours, and gone when the run ends
             if reason is None and path.is_dir():
                 if os.path.realpath(path) not in walked:  # Windows' junctions lead in circles, as links do
                     folders.append(path)

@@ -25,13 +25,12 @@ from numpylm.finetune import load_start
 from numpylm.generation import printable, stream_text
 from numpylm.gpt import GPT
 from numpylm.interrupts import Interrupt, Interrupted, interruptible, stoppable
-from numpylm.lock import locked
 from numpylm.optim import clip_grad_norm, warmup_cosine
 from numpylm.parallel import DataParallel, default_workers, keep_memory
 from numpylm.plot import Curve, loss_curve
 from numpylm.prepare import Data, as_documents, load_documents, make_tokenizer, reference_losses, split
 from numpylm.run import Mean, Run, TrainingError, new_model, new_run, read_config, resumed_run, write_resumed
-from numpylm.run_folder import LOCK, folder_to_resume, reserve
+from numpylm.run_folder import folder_to_resume, hold, reserve
 from numpylm.saving import optional, save_at_end, save_or_say
 from numpylm.shell import command, first_words, shown
 from numpylm.tokenizer import Tokenizer
@@ -76,9 +75,12 @@ def train(
     KeyboardInterrupt, SystemExit
         After Ctrl-C, or another signal that asks for an end, when everything has been saved.
     """
-    with lasting_output(), stoppable(), ExitStack() as held:
+    with lasting_output():
         keep_memory()
-        return whole_job(config, resume, stop_at, processes, given, held)
+        if config.check_gradients:
+            check_gradients()
+        with stoppable(), ExitStack() as held:
+            return whole_job(config, resume, stop_at, processes, given, held)
 
 
 def whole_job(
@@ -89,7 +91,7 @@ def whole_job(
     given: Collection[str] | None,
     held: ExitStack,
 ) -> Path:
-    """Everything that `train` does, in order; the run folder is locked until ``held`` is closed."""
+    """All that `train` does once the gradients are known to be right; the run is locked until ``held`` is closed."""
     if resume is None:
         run, data, tokenizer, val_docs = start_run(config, held, processes, given)
     else:
@@ -106,10 +108,8 @@ def whole_job(
 # ------------------------------------------------------------------------------------------ preparation
 
 
-def check_gradients(config: TrainConfig) -> None:
-    """Check every layer, if the config wants it; refuse to go on if one is wrong."""
-    if not config.check_gradients:
-        return
+def check_gradients() -> None:
+    """Check every layer; refuse to go on if one is wrong."""
     start = time.perf_counter()
     reports = list(tqdm(selfcheck.run(), "checking gradients", unit=" layers", leave=False))
     if not all(report.ok for report in reports):
@@ -134,19 +134,17 @@ def start_run(
     """
     with ExitStack() as reserved:
         folder = reserve(config, reserved)
-        check_gradients(config)
         config, gpt, tokenizer, train_docs, val_docs = begin(config, given)
         data = Data.encode(train_docs, val_docs, tokenizer, config, folder.parent, processes)
         run = new_run(config, folder, gpt, tokenizer, data)
-        held.enter_context(locked(folder / LOCK, folder))
+        held.enter_context(hold(folder))
     return run, data, tokenizer, val_docs
 
 
 def take_up(config: TrainConfig, folder: Path, held: ExitStack, processes: bool = False) -> Prepared:
     """The run of a folder, which is locked until ``held`` is closed. Nothing is written before the text fits."""
     read_config(folder)  # a folder that is no run stays as it is
-    held.enter_context(locked(folder / LOCK, folder))
-    check_gradients(config)
+    held.enter_context(hold(folder))
     tokenizer = load_tokenizer(folder)
     run = resumed_run(config, folder)
     train_docs, val_docs = split(config, as_documents(config, load_documents(config)))

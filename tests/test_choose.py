@@ -82,7 +82,7 @@ def test_characters_that_occur_more_than_a_few_times_are_tokens():
     config, names = chosen(text)
     assert {"vocab_size", "whole_characters"} <= names
     assert config.vocab_size > 1024
-    tokenizer = make_tokenizer(config, [text])
+    tokenizer = make_tokenizer(config, [text], [])
     assert tokenizer.vocab_size == config.vocab_size
     for character in set(text):
         whole = len(tokenizer.encode(character)) == 1

@@ -19,7 +19,7 @@ from numpylm.lock import InUse, locked
 def start(*lines):
     """A process that holds the lock while it does this. (It runs the file alone: importing numpylm takes longer.)"""
     begin = ["from pathlib import Path", f"exec(Path({lock.__file__!r}).read_text(encoding='utf-8'))"]
-    script = [*begin, 'with locked(Path("lock"), Path("run")):', *(f"    {line}" for line in lines)]
+    script = [*begin, 'with locked(Path("lock"), "run"):', *(f"    {line}" for line in lines)]
     return subprocess.Popen([sys.executable, "-c", "\n".join(script)], stdout=subprocess.PIPE, text=True)
 
 
@@ -53,13 +53,13 @@ def quick(monkeypatch):
 
 
 def take(path):
-    with locked(path, path.parent / "run"):
+    with locked(path, "run"):
         assert path.exists()
     assert not path.exists()
 
 
 def refused(path):
-    with pytest.raises(InUse) as caught, locked(path, path.parent / "run"):
+    with pytest.raises(InUse) as caught, locked(path, "run"):
         pass
     return str(caught.value)
 
@@ -88,7 +88,7 @@ def test_the_second_process_is_told_who_is_first_and_a_killed_one_holds_nothing(
 
 def test_one_process_has_it_once(path):
     """Two threads, or a notebook that calls train in train: a lock that belongs to a process would let both in."""
-    with locked(path, path):
+    with locked(path, "run"):
         assert f"process {os.getpid()}" in refused(path)
     take(path)
 
@@ -103,7 +103,7 @@ def test_never_two_at_once(path, drive, monkeypatch, quick):
     def try_often():
         for _ in range(100):
             try:
-                with locked(path, path):
+                with locked(path, "run"):
                     inside.append(1)
                     most.append(len(inside))
                     time.sleep(0)
@@ -150,8 +150,8 @@ def test_without_locks_whose_file_was_taken_for_a_dead_one_has_nothing(path, wit
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_child_made_by_fork_does_not_keep_the_lock_of_a_dead_parent(path):
-    process = start("os.fork() or print(os.getpid(), flush=True)", "time.sleep(60)")
-    child = int(process.stdout.readline())  # it runs, and has closed what it inherited
+    process = start("if os.fork() == 0: print(os.getpid(), flush=True)", "time.sleep(60)")
+    child = int(process.stdout.readline())
     process.kill()
     process.wait()
     take(path)
@@ -184,7 +184,7 @@ def test_without_locks_a_process_of_this_computer_is_known_by_its_number(path, m
 
 def test_without_locks_our_own_number_is_not_always_us(path, without_locks, quick):
     """In a container every program may be process 1."""
-    with locked(path, path):
+    with locked(path, "run"):
         assert f"process {os.getpid()}" in refused(path)
     leave(path)
     take(path)
@@ -206,7 +206,7 @@ def test_another_computer_is_known_by_its_signs_of_life(path, drive, monkeypatch
 
 
 def test_a_holder_gives_signs_of_life(path, quick):
-    with locked(path, path):
+    with locked(path, "run"):
         assert lock._is_touched(path)
 
 
@@ -228,7 +228,7 @@ def test_a_full_disk_leaves_no_lock(path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
-        with pytest.raises(OSError, match="No space left"), locked(path, path):
+        with pytest.raises(OSError, match="No space left"), locked(path, "run"):
             pass
     assert not path.exists()
     take(path)

@@ -203,4 +203,4 @@ def test_training_on_what_a_shell_makes_of_a_command(capsys):
     os.close(reading)
     capsys.readouterr()
     assert main(["train", "--resume", "runs/pipe", "--max-steps", "4"]) == 1
-    assert f"no such file or folder: {path}; a pipe is read once" in capsys.readouterr().err
+    assert f"runs/pipe was trained on {path}, which does not exist" in capsys.readouterr().err

@@ -268,7 +268,11 @@ def test_killed_at_any_moment_the_run_folder_can_be_resumed(text, tmp_path):
         out = tmp_path / f"run{attempt}"
         command = [*tiny_flags(text), "--max-steps", "100000", "--eval-interval", "1", "--out", str(out)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.3, 1.6))
+        begun = out if attempt % 2 else out.with_name(f".{out.name}.lock")  # the folder, or the claim to its name
+        while not (begun.exists() or out.exists()):
+            assert process.poll() is None
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.3))
         process.kill()
         process.wait()
         if out.exists():

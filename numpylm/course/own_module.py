@@ -18,7 +18,7 @@ from numpylm.course.source import ALWAYS, ours
 
 HEAD = '''"""My own GPT. {mine} of its {total} parts are my own, the others, and the loss, are numpylm's.
 
-Made by `numpylm course --collect`; check it with `numpylm gradcheck --file {file}`.
+Made by `numpylm course --collect`; `numpylm gradcheck --file` checks it.
 """
 
 import math
@@ -118,7 +118,7 @@ class OwnModule:
             needed = exercise.exports if own is None else needed_names(compile(own, file, "exec", dont_inherit=True))
             imports |= {_origin(ours()[name], name) for name in needed if name in _exports() and name not in bound}
             bound |= set(exercise.exports if own else ())
-        head = HEAD.format(mine=len(self.parts), total=total, file=file, imports=_import_lines(imports))
+        head = HEAD.format(mine=len(self.parts), total=total, imports=_import_lines(imports))
         return head + "".join(self.parts.values())
 
 
