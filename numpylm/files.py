@@ -45,6 +45,12 @@ def replacing(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+def remove_half_written(folder: Path) -> None:
+    """Delete what a process that was killed inside `replacing` left in a folder. No other may be writing there."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file as a whole or not at all: ``write`` gets the opened temporary file of `replacing`."""
     with replacing(path) as temporary, temporary.open("wb") as file:

@@ -16,7 +16,7 @@ import numpy as np
 from numpylm.char_tokenizer import CharTokenizer
 from numpylm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpylm.config import TrainConfig, make_config
-from numpylm.files import read_json, read_text, write_text
+from numpylm.files import read_json, read_text, remove_half_written, write_text
 from numpylm.finetune import choose_trained
 from numpylm.gpt import GPT
 from numpylm.optim import AdamW
@@ -259,6 +259,7 @@ def resumed_run(config: TrainConfig, folder: Path) -> Run:
 
 def write_resumed(run: Run) -> None:
     """Bring metrics.jsonl and config.json of a resumed run up to date; paths that did not change stay as they are."""
+    remove_half_written(run.folder)
     run.write_metrics()
     saved = read_config(run.folder)
     keep = {"init_from": saved.get("init_from", "")}
