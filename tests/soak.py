@@ -2,8 +2,8 @@
 
     python -m tests.soak --rounds 200 --seed 0
 
-Each round starts ``numpylm train`` on a real text, lets one disturbance happen at a random moment, resumes the run until
-it is complete, and compares it with a run that was never disturbed: every array and every random state of both
+Each round starts ``numpylm train`` on a real text, lets one disturbance happen at a random moment, resumes the run
+until it is complete, and compares it with a run that was never disturbed: every array and every random state of both
 checkpoints, and all validation losses. POSIX only: it sends signals.
 """
 
@@ -29,10 +29,22 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("NUMPYLM_SHARED_DATA", ROOT.parent / "shared" / "data"))
 BYTES = 60_000  # of text
 TIMEOUT = 120  # seconds; one run takes two or three
-SETTINGS = (
-    "--n-layer 1 --n-head 2 --n-embd 16 --block-size 32 --batch-size 4 --dropout 0.1 --vocab-size 300 --sample-tokens 5 "
-    "--max-steps 600 --eval-interval 60 --warmup-steps 10 --patience 0 --no-check-gradients --max-val-mb 0.005"
-).split()
+SETTINGS = {
+    "n-layer": 1,
+    "n-head": 2,
+    "n-embd": 16,
+    "block-size": 32,
+    "batch-size": 4,
+    "dropout": 0.1,
+    "vocab-size": 300,
+    "sample-tokens": 5,
+    "max-steps": 600,
+    "eval-interval": 60,
+    "warmup-steps": 10,
+    "patience": 0,
+    "max-val-mb": 0.005,
+}
+FLAGS = ["--no-check-gradients", *(f"--{name}={value}" for name, value in SETTINGS.items())]
 
 
 class SoakError(AssertionError):
@@ -89,11 +101,10 @@ def outcome(run: Path) -> dict[str, object]:
 
 @dataclass
 class Scene:
-    """One run under way: its process, its folder, and the disk that it writes to."""
+    """One run under way: its process and its folder."""
 
     process: subprocess.Popen
     run: Path
-    disk: Path
 
 
 def send(number: int, group: bool = False) -> Callable[[Scene], None]:
@@ -108,11 +119,24 @@ def send(number: int, group: bool = False) -> Callable[[Scene], None]:
 
 def kill_worker(scene: Scene) -> None:
     """What Linux does when memory runs out: one of the worker processes is gone."""
+    for _ in range(1000):  # wait for the first worker, but not for longer than the run
+        workers = worker_processes(scene.process.pid)
+        if workers or scene.process.poll() is not None:
+            break
+        time.sleep(0.005)
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+
+
+def worker_processes(parent: int) -> list[int]:
+    """The worker processes that a run has started."""
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if parent == scene.process.pid and b"spawn_main" in (folder / "cmdline").read_bytes():
-                os.kill(int(folder.name), signal.SIGKILL)
+            its_parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if its_parent == parent and b"numpylm.worker" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def fill_disk(scene: Scene) -> None:
@@ -161,15 +185,19 @@ def disturbed(arguments: list[str], run: Path, disturb: Callable[[Scene], None],
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
     moment = "ended" if process.poll() is not None else "before the folder" if not run.exists() else "in the run"
-    disturb(Scene(process, run, run.parent))
-    finish(process)
+    disturb(Scene(process, run))
+    printed = finish(process)
+    if disturb is kill_worker and "a worker process was killed" not in printed:
+        moment = "ended before there was a worker"
+    if disturb is fill_disk and not process.returncode:
+        moment = "ended before it wrote"
     return moment
 
 
 def soak_round(name: str, rng: np.random.Generator, folder: Path, seconds: float, expected: dict[str, object]) -> str:
     """One round; at which moment the disturbance came. Raises SoakError if the run does not end as ``expected``."""
     run = folder / "run"
-    arguments = ["--data", "text.txt", "--out", "run", *SETTINGS]
+    arguments = ["--data", "text.txt", "--out", "run", *FLAGS]
     moment = disturbed(arguments, run, DISTURBANCES[name], float(rng.uniform(0.2, seconds)))
     for _ in range(3):
         resumed = ["--resume", "run"] if run.exists() else arguments
@@ -195,7 +223,7 @@ def soak(rounds: int, seed: int, report: Callable[[str], None] = print) -> colle
     try:
         (base / "text.txt").write_text(real_text(), encoding="utf-8")
         began = time.perf_counter()
-        finish(start(["--data", "text.txt", "--out", "run", *SETTINGS], base))
+        finish(start(["--data", "text.txt", "--out", "run", *FLAGS], base))
         seconds = time.perf_counter() - began
         expected = outcome(base / "run")
         report(f"one undisturbed run takes {seconds:.1f} s")

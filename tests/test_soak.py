@@ -1,0 +1,16 @@
+"""A slice of the soak: each disturbance once, at a random moment. The whole of it: ``python -m tests.soak``."""
+
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("the soak sends POSIX signals", allow_module_level=True)
+
+from tests import soak
+
+
+@pytest.mark.slow
+def test_a_disturbed_run_ends_with_the_bits_of_an_undisturbed_one():
+    counts = soak.soak(len(soak.DISTURBANCES), seed=1)
+    assert sum(counts.values()) == len(soak.DISTURBANCES)
