@@ -69,7 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     with standard_streams():
         args = build_parser().parse_args(argv)
-        from numpylm.remote import WorkerError
         from numpylm.run import TrainingError
 
         try:
@@ -81,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 130
         except ReaderLeft:
             return 0
-        except (ValueError, OSError, TrainingError, WorkerError, MemoryError, ModuleNotFoundError) as error:
+        except (ValueError, OSError, TrainingError, MemoryError, ModuleNotFoundError) as error:
             if os.environ.get("NUMPYLM_DEBUG"):
                 raise
             print(f"numpylm: error: {message(error, argv)}", file=sys.stderr)

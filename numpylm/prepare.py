@@ -77,8 +77,12 @@ class Data:
         tokenizer: Tokenizer | CharTokenizer,
         config: TrainConfig,
         folder: Path,
+        processes: bool = False,
     ) -> "Data":
-        """Turn documents into tokens; large arrays go to files in the run folder."""
+        """Turn documents into tokens; large arrays go to files in the run folder.
+
+        With ``processes``, one for each core tokenizes long texts.
+        """
         counted = val_counted = None
         mark = config.loss_after
         try:
@@ -87,7 +91,7 @@ class Data:
                 train, counted = encode_answers(train_docs, tokenizer, mark)
                 val, val_counted = encode_answers(val_docs, tokenizer, mark)
             else:
-                many = available_cores() if sum(map(len, train_docs)) > MANY else 1
+                many = available_cores() if processes and sum(map(len, train_docs)) > MANY else 1
                 train = encode_documents(train_docs, tokenizer, folder / "train.bin", progress=True, processes=many)
                 val = encode_documents(val_docs, tokenizer, folder / "val.bin", progress=True)
         except ValueError as error:

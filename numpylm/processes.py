@@ -4,10 +4,12 @@ Python runs one thread at a time, so threads would not help here. A text is cut 
 in any case (`numpylm.chunks.blocks`), so its blocks can be encoded by whoever is free, and put together in order.
 """
 
-import multiprocessing
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,6 +17,7 @@ from numpy.typing import DTypeLike
 from numpylm.chunks import blocks
 from numpylm.module import Array
 from numpylm.tokenizer import Tokenizer
+from numpylm.worker import Worker, WorkerError, say
 
 AHEAD = 4  # blocks of a million characters for each process that wait or are done: what memory holds
 
@@ -29,8 +32,8 @@ def encode_in_processes(
     tokenizer : Tokenizer
     documents : iterable of str
     processes : int
-        New ones, which end with the generator. A script that calls this must keep its own work under
-        ``if __name__ == "__main__"``, as for all of Python's multiprocessing.
+        New ones, which end with the generator. Where one ends before, or none can start, this process does the work,
+        and a line says so.
     dtype : dtype
         Of the ids.
 
@@ -39,13 +42,12 @@ def encode_in_processes(
     ValueError
         For text that `Tokenizer.encode` refuses.
     """
-    given = (tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens, tokenizer.pattern)
-    context = multiprocessing.get_context("spawn")  # the only way that is safe beside threads, and the same everywhere
-    with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(given, dtype)) as pool:
+    encoders = Encoders(tokenizer, processes, dtype)
+    with ThreadPoolExecutor(processes) as pool:  # threads that wait for processes
         waiting: deque = deque()
         try:
             for block, last in _with_ends(documents, tokenizer.pattern):
-                waiting.append((pool.submit(_encode, block), last))
+                waiting.append((pool.submit(encoders.encode, block), last))
                 if len(waiting) >= AHEAD * processes:
                     future, ended = waiting.popleft()
                     yield future.result(), ended
@@ -53,6 +55,7 @@ def encode_in_processes(
                 yield future.result(), ended
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            encoders.end()
 
 
 def _with_ends(documents: Iterable[str], pattern: str) -> Iterator[tuple[str, bool]]:
@@ -66,12 +69,57 @@ def _with_ends(documents: Iterable[str], pattern: str) -> Iterator[tuple[str, bo
         yield part, True
 
 
-_worker: dict = {}  # of a process that was started here: its tokenizer, with a memory for chunks of its own
+class Encoders:
+    """Worker processes with a tokenizer each. Where one ends, or none can start, this process does its work."""
+
+    def __init__(self, tokenizer: Tokenizer, count: int, dtype: DTypeLike) -> None:
+        self.here = partial(_encode, tokenizer, dtype)
+        self.ended = threading.Event()
+        given = (tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens, tokenizer.pattern)
+        try:
+            self.workers = [Worker(_begin, (given, dtype)) for _ in range(count)]
+        except WorkerError as error:
+            say(f"one process tokenizes: {error}")
+            self.workers = []
+        self.idle: SimpleQueue[Callable[[str], Array]] = SimpleQueue()
+        for worker in self.workers:
+            self.idle.put(partial(worker.run, _encode_there))
+        for _ in range(count - len(self.workers)):
+            self.idle.put(self.here)
+
+    def encode(self, text: str) -> Array:
+        """The ids of a text, from the first encoder that is free."""
+        encode = self.idle.get()
+        try:
+            return encode(text)
+        except WorkerError as error:
+            if self.ended.is_set():
+                raise
+            say(f"{error}; a thread goes on in its place")
+            encode = self.here
+            return encode(text)
+        finally:
+            self.idle.put(encode)
+
+    def end(self) -> None:
+        """End all processes at once."""
+        self.ended.set()
+        for worker in self.workers:
+            worker.end()
+
+
+def _encode(tokenizer: Tokenizer, dtype: DTypeLike, text: str) -> Array:
+    return np.array(tokenizer.encode(text), dtype)
+
+
+# ----------------------------------------------------------------------------------- the other process
+
+_there: dict[str, Callable[[str], Array]] = {}  # this process's encoder, with a memory for chunks of its own
 
 
 def _begin(given: tuple, dtype: DTypeLike) -> None:
-    _worker["encode"], _worker["dtype"] = Tokenizer(*given).encode, dtype
+    _there["encode"] = partial(_encode, Tokenizer(*given), dtype)
 
 
-def _encode(text: str) -> Array:
-    return np.array(_worker["encode"](text), _worker["dtype"])
+def _encode_there(text: str) -> Array:
+    return _there["encode"](text)

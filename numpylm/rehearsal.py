@@ -25,7 +25,7 @@ def first_batch(config: TrainConfig) -> tuple[TrainConfig, GPT, Array, Array]:
     train_docs, val_docs = split(config, load_documents(config))
     config, gpt, tokenizer = begin(config, train_docs)
     with stoppable(), tempfile.TemporaryDirectory() as folder:
-        data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder))
+        data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder), processes=True)
         rng = np.random.default_rng(config.seed)
         ids, targets = random_batch(data.train, config.batch_size, config.block_size, rng, data.starts, data.counted)
         del data  # Windows cannot remove files that are mapped

@@ -1,10 +1,12 @@
 """Training: from text to a model that tells stories. Read `whole_job` first; it has everything in order."""
 
+import copy
 import math
 import shutil
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +50,8 @@ def train(
     stop_at : int, optional
         Stop after this many steps in all, as Ctrl-C would (the schedule still aims at ``max_steps``).
     processes : bool
-        Whether processes instead of threads share each batch: see `DataParallel`. `numpylm train` asks for them.
+        Whether processes instead of threads share each batch (see `DataParallel`), and tokenize a long text.
+        `numpylm train` asks for them.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def whole_job(config: TrainConfig, resume: str | Path | None, stop_at: int | Non
         tokenizer = load_tokenizer(resume)
         run = resumed_run(config, Path(resume))
     try:
-        data = Data.encode(train_docs, val_docs, tokenizer, config, run.folder)
+        data = Data.encode(train_docs, val_docs, tokenizer, config, run.folder, processes)
     except BaseException:
         if resume is None:
             shutil.rmtree(run.folder)  # made a moment ago, and nothing has been trained
@@ -162,7 +165,7 @@ def training_loop(
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
     long = last - run.step >= WORTH_PROCESSES
     count = min(default_workers(), c.batch_size)  # more would have nothing to do
-    workers = DataParallel(run.gpt, count, processes=processes and long)
+    workers = DataParallel(run.gpt, count, processes=processes and long, on_loss=partial(save_after_loss, run))
     if run.evaluation_due:
         evaluate_and_save(run, data, tokenizer, workers, interrupt)
     start, tokens = time.perf_counter(), 0
@@ -188,6 +191,14 @@ def training_loop(
         )
 
 
+def save_after_loss(run: Run, line: str) -> None:
+    """Save when a worker process has been killed, since this process may be the next; then say what happened."""
+    if run.saved != (run.step, run.evaluated):
+        save_or_say(run)
+    resume = command("numpylm", "train", "--resume", run.folder)
+    tqdm.write(f"note: {line}. If this process is killed, too: {resume}")
+
+
 @dataclass(frozen=True)
 class Step:
     """What one optimizer step did: mean loss in nats per token, how many were counted, norm before clipping."""
@@ -199,22 +210,27 @@ class Step:
 
 
 def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
-    """Add up the gradients of ``grad_accum`` batches, clip, and move every parameter once."""
+    """Add up the gradients of ``grad_accum`` batches, clip, and move every parameter once.
+
+    Until then the run is as the last step left it, its generators included, and can be saved so.
+    """
     c = run.config
+    batch_rng, dropout_rng = copy.deepcopy((run.batch_rng, run.dropout_rng))
     run.gpt.zero_grad()
     batches = [
-        random_batch(data.train, c.batch_size, c.block_size, run.batch_rng, data.starts, data.counted)
+        random_batch(data.train, c.batch_size, c.block_size, batch_rng, data.starts, data.counted)
         for _ in range(c.grad_accum)
     ]
     count = sum(int((targets >= 0).sum()) for _, targets in batches)
-    dropout_rng = run.dropout_rng if c.dropout else None
-    loss = sum(workers.loss_and_grad(ids, targets, dropout_rng, count) for ids, targets in batches)
+    masks_rng = dropout_rng if c.dropout else None
+    loss = sum(workers.loss_and_grad(ids, targets, masks_rng, count) for ids, targets in batches)
     norm = clip_grad_norm(run.optimizer.parameters, c.grad_clip or math.inf)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise TrainingError(divergence(run))
     lr = warmup_cosine(run.step, c.warmup_steps, c.max_steps, c.learning_rate, c.min_lr)
     run.optimizer.step(lr)
     run.step += 1
+    run.batch_rng, run.dropout_rng = batch_rng, dropout_rng
     return Step(loss, count, lr, norm)
 
 

@@ -1,7 +1,7 @@
 """Workers change nothing but the order of sums."""
 
 import gc
-import subprocess
+import os
 import sys
 import threading
 import time
@@ -11,11 +11,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from numpylm import GPT, DataParallel, GPTConfig, Linear
+from numpylm import GPT, DataParallel, GPTConfig, Linear, worker
 from numpylm.evaluation import evaluate
 from numpylm.lora import add_lora
-from numpylm.parallel import replica, set_blas_threads
-from numpylm.remote import WorkerError
+from numpylm.parallel import _loss_and_grad, replica, set_blas_threads
 
 
 def make(seed=0, dropout=0.0):
@@ -168,13 +167,58 @@ def test_what_a_process_raises_is_raised_here_and_it_goes_on(processes):
     assert parallel.loss_and_grad(ids % 11, ids % 11) > 0
 
 
-def test_a_process_that_dies_is_one_clear_error():
-    parallel = DataParallel(make(), 2, processes=True)
-    ids = np.array([[1, 2], [3, 4]])
-    parallel.loss_and_grad(ids, ids)
-    parallel.replicas[1].process.kill()
-    with pytest.raises(WorkerError, match="a worker process ended"):
-        parallel.loss_and_grad(ids, ids)
+def dies_halfway(gpt, *part):
+    """As a worker does it; but a process ends when its gradients are there, and before anyone hears of it."""
+    loss = _loss_and_grad(gpt, *part)
+    if worker._serving:
+        os._exit(9)
+    return loss
+
+
+def test_processes_that_die_change_no_bit(monkeypatch, capsys):
+    rng = np.random.default_rng(1)
+    ids, targets = rng.integers(0, 11, (5, 8)), rng.integers(0, 11, (5, 8))
+    losses, grads = [], []
+    for processes in (False, True):
+        gpt = make(dropout=0.3)
+        parallel, masks = DataParallel(gpt, 3, processes=processes), np.random.default_rng(2)
+        losses.append([parallel.loss_and_grad(ids, targets, masks)])
+        with monkeypatch.context() as patch:
+            patch.setattr("numpylm.parallel._loss_and_grad", dies_halfway)
+            losses[-1].append(parallel.loss_and_grad(ids, targets, masks))
+        losses[-1].append(parallel.loss_and_grad(ids, targets, masks))
+        grads.append([p.grad for p in gpt.parameters()])
+    assert all(isinstance(worker, GPT) for worker in parallel.replicas)
+    assert losses[0] == losses[1]
+    for thread, process in zip(*grads, strict=True):
+        np.testing.assert_array_equal(process, thread)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "a worker process ended with exit code 9; a thread goes on in its place" in said
+
+
+def test_a_process_that_is_killed_between_steps_leaves_no_zombie(capsys):
+    gpt, ids = make(), np.array([[1, 2], [3, 4]])
+    parallel = DataParallel(gpt, 2, processes=True)
+    expected = parallel.loss_and_grad(ids, ids)
+    process = parallel.replicas[1].worker.process
+    process.kill()
+    assert parallel.loss_and_grad(ids, ids) == expected
+    assert process.returncode is not None
+    if sys.platform != "win32":
+        assert "was killed (if memory was short" in capsys.readouterr().err
+
+
+def dies_at_two(gpt, number):
+    if worker._serving and number == 2:
+        os._exit(9)
+    return number
+
+
+def test_parts_of_a_process_that_dies_are_done_by_a_thread_and_come_in_order(capsys):
+    parallel = DataParallel(make(), 3, processes=True)
+    assert list(parallel.map(dies_at_two, [(i,) for i in range(8)])) == list(range(8))
+    assert sum(isinstance(worker, GPT) for worker in parallel.replicas) == 2
 
 
 def cannot_be_pickled(kind):
@@ -185,14 +229,25 @@ def cannot_be_pickled(kind):
 
         return Own(GPTConfig(11, 8, 1, 2, 8))
     gpt = make()
-    gpt.extra = {"a lambda": lambda: None, "a lock": threading.Lock()}[kind]
+    gpt.extra = lambda: None
     return gpt
 
 
-@pytest.mark.parametrize("kind", ["a class inside a function", "a lambda", "a lock"])
-def test_a_model_that_cannot_be_sent_is_one_clear_error(kind):
-    with pytest.raises(ValueError, match="let threads share the batch"):
-        DataParallel(cannot_be_pickled(kind), 2, processes=True)
+@pytest.mark.parametrize("kind", ["a class inside a function", "a lambda"])
+def test_a_model_that_cannot_be_sent_is_shared_by_threads(kind, capsys):
+    gpt, ids = cannot_be_pickled(kind), np.array([[1, 2], [3, 4]])
+    assert DataParallel(gpt, 2, processes=True).loss_and_grad(ids, ids) == pytest.approx(gpt.loss(ids, ids))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "threads share each batch, not processes: the model cannot be sent" in said
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_a_model_that_cannot_be_copied_is_one_clear_error(processes):
+    gpt = make()
+    gpt.extra = threading.Lock()
+    with pytest.raises(ValueError, match="each worker needs a copy of the model, and it cannot be copied"):
+        DataParallel(gpt, 2, processes=processes)
 
 
 class OddError(Exception):
@@ -212,43 +267,23 @@ def test_an_error_that_cannot_be_sent_comes_as_text(processes):
         parallel.replicas[1].run(fail_oddly, 0)
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        ("gpt.extra = list(range(10**5))", "a worker process ended"),  # more than a pipe takes: must not wait for ever
-        ("", "a worker process ended"),
-    ],
-)
-def test_a_script_without_its_guard_ends_with_an_error(tmp_path, code, said):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import numpy as np\nfrom numpylm import GPT, DataParallel, GPTConfig\n"
-        f"gpt = GPT(GPTConfig(11, 8, 1, 2, 8))\n{code}\nids = np.ones((2, 4), int)\n"
-        "DataParallel(gpt, 2, processes=True).loss_and_grad(ids, ids)\n",
-        encoding="utf-8",
-    )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert "__main__" in done.stderr  # Python's own advice
-
-
 def test_a_process_ends_with_its_object():
     parallel = DataParallel(make(), 2, processes=True)
-    process = parallel.replicas[1].process
-    assert process.is_alive()
+    process = parallel.replicas[1].worker.process
+    assert process.poll() is None
     del parallel
     gc.collect()
-    process.join(10)
-    assert process.exitcode == 0
+    assert process.returncode is not None
 
 
-def test_without_room_to_share_threads_do_the_work(monkeypatch):
-    monkeypatch.setattr("numpylm.parallel.room_to_share", lambda size: False)
-    ids = np.array([[1, 2], [3, 4]])
-    parallel = DataParallel(make(), 2, processes=True)
-    assert isinstance(parallel.replicas[1], GPT)
-    assert parallel.loss_and_grad(ids, ids) > 0
+def nested(gpt):
+    return type(DataParallel(gpt, 2, processes=True).replicas[1]).__name__
+
+
+def test_a_worker_starts_no_workers(processes):
+    """A module that a worker imports may ask for some; each of them would import it again."""
+    _, parallel = processes
+    assert parallel.replicas[1].run(nested) == "GPT"
 
 
 def test_after_an_error_of_one_worker_the_answers_of_others_are_not_taken_for_later_ones(processes):

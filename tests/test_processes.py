@@ -1,9 +1,14 @@
 """Several processes give the ids of one, in order, and their complaints."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from numpylm import Tokenizer, chunks
+from numpylm import Tokenizer, chunks, processes, worker
 from numpylm.data import encode_documents
 from numpylm.processes import encode_in_processes
 
@@ -29,3 +34,62 @@ def test_text_that_cannot_be_encoded_is_refused_as_by_one_process():
     tokenizer = Tokenizer.train(TEXT, 300)
     with pytest.raises(ValueError, match="lone surrogate"):
         list(encode_in_processes(tokenizer, ["good", "bad \ud800"], 2))
+
+
+def dies_at_cats(text):
+    if "cats" in text:
+        os._exit(9)
+    return _encode_there(text)
+
+
+_encode_there = processes._encode_there
+
+
+def test_a_process_that_dies_changes_no_id(monkeypatch, capsys):
+    monkeypatch.setattr(chunks, "BLOCK", 50)
+    monkeypatch.setattr(processes, "_encode_there", dies_at_cats)
+    tokenizer = Tokenizer.train(TEXT, 300)
+    whole = encode_documents([TEXT, "x"], tokenizer)
+    np.testing.assert_array_equal(encode_documents([TEXT, "x"], tokenizer, processes=2), whole)
+    said = {line for line in capsys.readouterr().err.splitlines() if line.startswith("numpylm")}
+    assert said == {"numpylm: a worker process ended with exit code 9; a thread goes on in its place"}
+
+
+def test_where_no_process_can_start_this_one_tokenizes(monkeypatch, capsys):
+    tokenizer = Tokenizer.train(TEXT, 300)
+    monkeypatch.setattr(worker, "_serving", True)
+    whole = encode_documents([TEXT, "x"], tokenizer)
+    np.testing.assert_array_equal(encode_documents([TEXT, "x"], tokenizer, processes=2), whole)
+    assert capsys.readouterr().err == "numpylm: one process tokenizes: a worker process starts no others\n"
+
+
+ENDLESS = """
+import itertools, sys
+from numpylm import cli, prepare, processes
+
+def endless(documents, pattern):
+    block = documents[0] * 100
+    yield block, False
+    print("begun", flush=True)
+    yield from itertools.repeat((block, False))
+
+prepare.MANY, processes._with_ends = 0, endless
+sys.exit(cli.main(["train", "--data", sys.argv[1], "--vocab-size", "300", "--no-check-gradients"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to a process there")
+def test_ctrl_c_while_processes_tokenize_is_one_line(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT * 10, encoding="utf-8")
+    command = [sys.executable, "-c", ENDLESS, str(path)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **streams) as process:
+        while "begun" not in process.stdout.readline():
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "numpylm: interrupted"
+    assert "Traceback" not in errors
+    assert "numpylm: a worker" not in errors

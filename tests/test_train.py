@@ -2,23 +2,27 @@
 
 import json
 import math
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from numpylm import GPT, DataParallel, GPTConfig
+from numpylm import GPT, DataParallel, GPTConfig, worker
 from numpylm.checkpoint import load_checkpoint, load_run, save_checkpoint
 from numpylm.cli import main
 from numpylm.config import TrainConfig, make_config
+from numpylm.parallel import _loss_and_grad
 from numpylm.run import RESUMABLE, TrainingError, resume_config
-from numpylm.train import train
+from numpylm.train import save_after_loss, train
 
 TINY = {
     "vocab_size": 300,
@@ -466,6 +470,54 @@ def test_processes_train_the_same_model_and_a_run_may_change_from_them_to_thread
         assert found.keys() == expected.keys()
         for name in expected:
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def dies_in_the_second_step(gpt, *part):
+    """As a worker does it; a process ends when it has done so twice, and before anyone hears of the second time."""
+    loss = _loss_and_grad(gpt, *part)
+    calls.append(1)
+    if worker._serving and len(calls) == 2:
+        os._exit(9)
+    return loss
+
+
+calls: list[int] = []
+
+
+def test_a_worker_that_dies_is_survived_and_what_was_trained_is_saved_at_once(text, monkeypatch, capsys):
+    """The run that goes on, and the one that is resumed from what was saved then, end with the bits of a third."""
+    monkeypatch.setattr("numpylm.train.WORTH_PROCESSES", 4)
+    monkeypatch.setattr("numpylm.train.default_workers", lambda: 2)
+    expected = arrays(train(tiny(text, dropout=0.2, eval_interval=3)))
+    kept = Path("runs/kept")
+
+    def save(run, line):
+        save_after_loss(run, line)
+        shutil.copytree(run.folder, kept)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("numpylm.parallel._loss_and_grad", dies_in_the_second_step)
+        patch.setattr("numpylm.train.save_after_loss", save)
+        survived = train(tiny(text, dropout=0.2, eval_interval=3), processes=True)
+    said = capsys.readouterr().out
+    assert "a worker process ended with exit code 9; a thread goes on in its place, with the same result" in said
+    assert f"If this process is killed, too: numpylm train --resume {survived}" in said
+    assert load_checkpoint(kept / "last.npz").meta["step"] == 1
+    for folder in (survived, train(resume_config(kept, {}), resume=kept)):
+        found = arrays(folder)
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_no_process_is_started_unless_asked_for(text, monkeypatch):
+    def refuse(*args):
+        raise AssertionError("a process was asked for")
+
+    monkeypatch.setattr("numpylm.prepare.MANY", 0)
+    monkeypatch.setattr("numpylm.worker.Worker.__init__", refuse)
+    train(tiny(text))
+    with pytest.raises(AssertionError, match="a process was asked for"):
+        train(tiny(text), processes=True)
 
 
 def test_no_more_workers_are_made_than_a_batch_has_rows(text, monkeypatch):
