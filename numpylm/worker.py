@@ -22,6 +22,8 @@ from typing import IO, Any, NoReturn
 
 from tqdm import tqdm
 
+from numpylm.interrupts import STOPPING
+
 # Without site (-S), sys.path is the standard library alone. What this process has in its own comes behind it.
 START = """
 import sys
@@ -45,7 +47,7 @@ class WorkerError(RuntimeError):
 def say(line: str) -> None:
     """Print one line to stderr, above a progress bar if there is one."""
     if sys.stderr is not None:
-        tqdm.write(f"numpylm: {line}", file=sys.stderr)
+        tqdm.write(f"note: {line}", file=sys.stderr)
 
 
 # --------------------------------------------------------------------------------------- this process
@@ -180,9 +182,10 @@ def serve() -> NoReturn:
     """Answer questions until nobody can ask any more: the pipe ends with the process that asks, however that ends."""
     global _serving
     _serving = True
-    for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGTTOU"):  # a batch system sends them to all processes of a job
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for (
+        number
+    ) in STOPPING:  # a batch system sends them to all processes of a job; this one is needed until all is saved
+        signal.signal(number, signal.SIG_IGN)
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what a layer prints is no answer
