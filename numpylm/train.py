@@ -242,10 +242,11 @@ def training_loop(
 
 
 def save_after_loss(run: Run, line: str) -> None:
-    """Save when a worker process has been ended, since this process may be the next; then say what happened."""
-    save_or_say(run)
+    """Save when a worker process has been killed, since this process may be the next; then say what happened."""
+    if run.saved != (run.step, run.evaluated):
+        save_or_say(run)
     resume = command("numpylm", "train", "--resume", run.folder)
-    tqdm.write(f"{line}. If this process is killed, too: {resume}")
+    tqdm.write(f"note: {line}. If this process is killed, too: {resume}")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from typing import IO, Any, NoReturn
 
 from tqdm import tqdm
 
+from numpylm.interrupts import STOPPING
+
 # Without site (-S), sys.path is the standard library alone. What this process has in its own comes behind it.
 START = """
 import sys
@@ -45,7 +47,7 @@ class WorkerError(RuntimeError):
 def say(line: str) -> None:
     """Print one line to stderr, above a progress bar if there is one."""
     if sys.stderr is not None:
-        tqdm.write(f"numpylm: {line}", file=sys.stderr)
+        tqdm.write(f"note: {line}", file=sys.stderr)
 
 
 # --------------------------------------------------------------------------------------- this process
@@ -80,7 +82,7 @@ class Worker:
                 stderr=subprocess.DEVNULL if sys.stderr is None else None,
                 env=os.environ | {"PYTHONPATH": ""},
                 pass_fds=fds,
-                start_new_session=True,  # Ctrl-C and a closed terminal are for the process that was started by hand
+                process_group=0,  # a new one: Ctrl-C is for the process that was started by hand
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
             )
         except OSError as error:
@@ -130,11 +132,10 @@ def _sendable(function: Callable[..., object], args: tuple) -> bytes:
     try:
         question = pickle.dumps((function, args))
     except Exception as error:  # pickle raises all kinds
-        raise WorkerError(f"the model cannot be sent to a worker process ({error})") from None
+        raise WorkerError(f"they cannot be sent what they need ({error})") from None
     if any(value == "__main__" for _, value, _ in pickletools.genops(question)):
         raise WorkerError(
-            "the model has classes that a script or notebook defines, which worker processes cannot import; they can "
-            "if these are in a module of their own"
+            "they cannot import classes that a script or notebook defines; put these into a module of their own"
         )
     return question
 
@@ -181,9 +182,10 @@ def serve() -> NoReturn:
     """Answer questions until nobody can ask any more: the pipe ends with the process that asks, however that ends."""
     global _serving
     _serving = True
-    for name in ("SIGINT", "SIGHUP", "SIGTERM"):  # a batch system sends them to all processes of a job
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for (
+        number
+    ) in STOPPING:  # a batch system sends them to all processes of a job; this one is needed until all is saved
+        signal.signal(number, signal.SIG_IGN)
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what a layer prints is no answer

@@ -239,7 +239,7 @@ def test_a_model_that_cannot_be_sent_is_shared_by_threads(kind, capsys):
     assert DataParallel(gpt, 2, processes=True).loss_and_grad(ids, ids) == pytest.approx(gpt.loss(ids, ids))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "threads share each batch, not processes: the model cannot be sent" in said
+    assert "threads share each batch, not processes: they cannot be sent what they need (Can't pickle" in said
 
 
 @pytest.mark.parametrize("processes", [False, True])

@@ -51,8 +51,8 @@ def test_a_process_that_dies_changes_no_id(monkeypatch, capsys):
     tokenizer = Tokenizer.train(TEXT, 300)
     whole = encode_documents([TEXT, "x"], tokenizer)
     np.testing.assert_array_equal(encode_documents([TEXT, "x"], tokenizer, processes=2), whole)
-    said = {line for line in capsys.readouterr().err.splitlines() if line.startswith("numpylm")}
-    assert said == {"numpylm: a worker process ended with exit code 9; a thread goes on in its place"}
+    said = {line for line in capsys.readouterr().err.splitlines() if line.startswith("note")}
+    assert said == {"note: a worker process ended with exit code 9; a thread goes on in its place"}
 
 
 def test_where_no_process_can_start_this_one_tokenizes(monkeypatch, capsys):
@@ -60,7 +60,7 @@ def test_where_no_process_can_start_this_one_tokenizes(monkeypatch, capsys):
     monkeypatch.setattr(worker, "_serving", True)
     whole = encode_documents([TEXT, "x"], tokenizer)
     np.testing.assert_array_equal(encode_documents([TEXT, "x"], tokenizer, processes=2), whole)
-    assert capsys.readouterr().err == "numpylm: one process tokenizes: a worker process starts no others\n"
+    assert capsys.readouterr().err == "note: one process tokenizes: a worker process starts no others\n"
 
 
 ENDLESS = """
@@ -92,4 +92,4 @@ def test_ctrl_c_while_processes_tokenize_is_one_line(tmp_path):
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "numpylm: interrupted"
     assert "Traceback" not in errors
-    assert "numpylm: a worker" not in errors
+    assert "a worker" not in errors

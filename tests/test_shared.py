@@ -41,5 +41,5 @@ def test_without_shared_memory_threads_do_the_work(monkeypatch, capsys):
     assert not isinstance(parallel.replicas[1], RemoteReplica)
     assert parallel.loss_and_grad(ids, ids) == pytest.approx(gpt.loss(ids, ids))
     said = capsys.readouterr().err
-    assert said.startswith("numpylm: threads share each batch, not processes: 1 MB of shared memory cannot be had")
+    assert said.startswith("note: threads share each batch, not processes: 1 MB of shared memory cannot be had")
     assert said.count("\n") == 1

@@ -47,7 +47,10 @@ def test_layers_that_a_script_defines_are_shared_by_threads_and_a_line_says_so()
     said, errors = run(own)
     assert said == ["Own"]
     assert errors.count("\n") == 1
-    assert "the model has classes that a script or notebook defines" in errors
+    assert (
+        "threads share each batch, not processes: they cannot import classes that a script or notebook defines"
+        in errors
+    )
 
 
 def shadows(folder):
