@@ -36,10 +36,8 @@ def follow(root: Any, path: Path) -> Any:
 
 
 def put(root: Any, path: Path, value: Any) -> None:
-    """Set what stands at a path (in place where the holder is a tuple); a np.matrix stays one."""
-    holder, key, old = follow(root, path[:-1]), path[-1], follow(root, path)
-    if isinstance(old, np.ndarray) and isinstance(value, np.ndarray):
-        value = value.view(type(old))
+    """Set what stands at a path (in place where the holder is a tuple)."""
+    holder, key = follow(root, path[:-1]), path[-1]
     if isinstance(holder, tuple):
         holder[key][...] = value
     elif isinstance(holder, (dict, list)):

@@ -197,7 +197,7 @@ class Survey:
     def _used(self, paths: tuple[Path, ...], out: Array) -> bool | None:
         """Whether the output depends on an array; None if the forward writes it."""
         layer = copied(self.layer)
-        value = np.asarray(follow(layer, paths[0]))
+        value = follow(layer, paths[0])
         nudge = np.random.default_rng(0).standard_normal(value.shape)
         changed = value * (1 + 1e-2 * nudge) + 1e-2 * nudge
         for path in paths:
