@@ -3,16 +3,22 @@
 A place is a path: ``("layers", 0, "W")`` is ``layer.layers[0].W``.
 """
 
+import copy
+import io
+import threading
 import types
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from numpylm.checker.calls import UncheckedError
 from numpylm.module import Array, Parameter
 
 Path = tuple[Any, ...]
 DEAD_ENDS = (str, bytes, type, types.ModuleType, types.FunctionType, types.MethodType, np.random.Generator)
+LOCKS = (type(threading.Lock()), type(threading.RLock()))
+SHARED = (types.ModuleType, types.GeneratorType, io.IOBase, *LOCKS)  # what cannot be copied
 HOLDERS = ("params", "parameters", "_params", "value", "data")  # names that say nothing: W is enough
 GRADIENT_HOLDERS = ("grads", "gradients", "grad", "_grads", "dparams")
 
@@ -54,16 +60,45 @@ def walk(root: Any) -> Iterator[tuple[Path, Any]]:
         if isinstance(value, Parameter):
             yield path, value
             return
-        if isinstance(value, dict):
-            items: Any = list(value.items())
-        elif isinstance(value, (list, tuple)):
-            items = list(enumerate(value))
-        else:
-            items = attributes(value)
-        for key, item in items:
+        for key, item in _items(value):
             yield from visit(item, (*path, key))
 
     yield from visit(root, ())
+
+
+def _items(holder: Any) -> list[tuple[Any, Any]]:
+    """What a dict, a list or an object holds, by key."""
+    if isinstance(holder, dict):
+        return list(holder.items())
+    return list(enumerate(holder)) if isinstance(holder, (list, tuple)) else attributes(holder)
+
+
+def copied(layer: Any) -> Any:
+    """A copy of a layer that has no array in common with it, but such things as modules and files, as ``self.xp = np``.
+
+    Raises
+    ------
+    UncheckedError
+        If something else on it cannot be copied either.
+    """
+    shared: dict[int, Any] = {}
+    seen: set[int] = set()
+
+    def visit(value: Any) -> None:
+        if isinstance(value, SHARED):
+            shared[id(value)] = value
+        elif id(value) not in seen and not isinstance(value, (np.ndarray, str, bytes, type)):
+            seen.add(id(value))
+            for _, item in _items(value):
+                visit(item)
+
+    visit(layer)
+    try:
+        return copy.deepcopy(layer, shared)
+    except (TypeError, ValueError) as error:
+        raise UncheckedError(
+            f"{type(layer).__name__} cannot be copied, and only copies are run. {type(error).__name__}: {error}"
+        ) from error
 
 
 def attributes(thing: Any) -> list[tuple[str, Any]]:

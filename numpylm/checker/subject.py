@@ -7,7 +7,6 @@ its cache on itself (``out = forward(x)``, ``dx = backward(dout)``): all of them
 
 import ast
 import contextlib
-import copy
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.checker.calls import LOW, CheckError, FinalError, Muted, call, describe, lifted
-from numpylm.checker.places import float_arrays, put, walk
+from numpylm.checker.places import copied, float_arrays, put, walk
 from numpylm.checker.survey import PlainParameter, Surveyed, bind, own_slots
 from numpylm.checker.values import RANDOM, Context, as_list, is_float, kind_of, positional, state_of
 from numpylm.module import Array, Cache, Parameter
@@ -107,7 +106,7 @@ class Subject:
             raise TypeError(
                 f"gradcheck needs forward and backward; {type(layer).__name__} has no {' and no '.join(missing)}"
             )
-        self.layer = copy.deepcopy(layer)
+        self.layer = copied(layer)
         self.name = type(layer).__name__
         self._forward, self._backward = self._functions = self.layer.forward, self.layer.backward
         slots = target.slots if isinstance(target, Surveyed) else tuple(own_slots(layer))

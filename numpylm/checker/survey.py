@@ -5,7 +5,6 @@ their own, layers inside layers; or backward returns the gradients, or changes t
 output depends on is a weight, unless its name says that it is a constant. A weight without a gradient is a fault.
 """
 
-import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.checker.calls import CheckError
-from numpylm.checker.places import Path, float_arrays, follow, gradient_paths, path_name, put, same_name, walk
+from numpylm.checker.places import Path, copied, float_arrays, follow, gradient_paths, path_name, put, same_name, walk
 from numpylm.module import Array, Parameter
 
 CONSTANT = re.compile(
@@ -197,7 +196,7 @@ class Survey:
 
     def _used(self, paths: tuple[Path, ...], out: Array) -> bool | None:
         """Whether the output depends on an array; None if the forward writes it."""
-        layer = copy.deepcopy(self.layer)
+        layer = copied(self.layer)
         value = follow(layer, paths[0])
         nudge = np.random.default_rng(0).standard_normal(value.shape)
         changed = value * (1 + 1e-2 * nudge) + 1e-2 * nudge

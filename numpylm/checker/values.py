@@ -47,6 +47,8 @@ def as_list(grads: Any, names: list[str]) -> list:
         return [*found, rest] if rest else found
     if grads is None:
         return []
+    if isinstance(grads, list) and grads and isinstance(grads[0], (list, float)):
+        return [grads]  # one gradient, as nested lists of numbers
     return list(grads) if isinstance(grads, (tuple, list)) else [grads]
 
 

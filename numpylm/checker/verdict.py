@@ -7,7 +7,7 @@ import numpy as np
 from numpylm.checker.conduct import Conduct
 from numpylm.checker.gradients import comparable
 from numpylm.checker.report import Row, listing
-from numpylm.checker.rounding import lifted, precision
+from numpylm.checker.rounding import Precision, erratic, lifted, precision_of
 from numpylm.checker.subject import Subject
 from numpylm.checker.trial import STEPS, Conditions, Place, Setup, Target, Trial, scale_of
 from numpylm.module import Array
@@ -15,6 +15,7 @@ from numpylm.module import Array
 TOLERANCE = 1e-6  # worst relative error that passes; a right backward is typically below 1e-9
 FULL_CHECK = 40  # arrays up to this size are checked element by element
 SAMPLED = 12  # larger ones at so many random coordinates, and along one random direction
+ROUNDING = 1e7 * 1e-16  # share of the output, so that an error of 1e-6 is safely none of rounding
 TINY = 1e-250  # where output and gradient are zero: 0 / TINY is 0, 0 / 0 is not
 
 
@@ -28,7 +29,7 @@ class Check:
         self.trial = Trial(setup, Conditions(disturb=not Subject(setup.target).keeps_cache, dirty=True))
         conduct = Conduct(self.trial)
         self.notes, self.findings = conduct.notes, conduct.findings
-        self.precision = precision(self.trial)
+        self.precision = precision_of(self.trial)
         if self.precision.where in ("forward", "cache") and not any(f.kind == "not-finite" for f in self.findings):
             self._lift()
 
@@ -52,21 +53,40 @@ class Check:
         places, n = self._measured(target)
         a = np.array([at(target.analytic, place) for place in places])
         floor, noise = self._floors(values, n)
-        error = relative_error(a, n, floor)
-        exact = self.precision.where != "forward"
+        error, precision = relative_error(a, n, floor), self.precision
+        if precision.where != "forward":
+            self._measure_finer(values, places, a, n, error, floor, noise)
+            if (error > self.tolerance).any() and erratic(self.trial, values):
+                precision = Precision(np.float32, "forward")
+        if precision.where == "forward" and (error > self.tolerance).any():
+            n = np.array([self._steady_slope(values, place, noise, precision) for place in places])
+            error = relative_error(a, n, floor)
+        if not self._rounding(target, a, n, noise, error, precision):
+            for i in np.flatnonzero(error > self.tolerance):
+                if self._kink(values, places[i], a[i], floor, precision):
+                    error[i], n[i] = 0.0, a[i]
+        worst = float(error.max(initial=0)) if len(error) or not values.size else np.inf
+        ok = worst <= self.tolerance or self._rounding(target, a, n, noise, error, precision)
+        return Row(name, values.shape, worst, ok)
+
+    def _measure_finer(
+        self, values: Array, places: list[Place], a: Array, n: Array, error: Array, floor: float, noise: float
+    ) -> None:
+        """Measure with finer steps where the gradients disagree; ``n`` and ``error`` are changed in place."""
         for i in np.flatnonzero(error > self.tolerance):
-            for step in finer_steps(values, places[i]) if exact else self.precision.steps:
+            for step in finer_steps(values, places[i]):
                 least = max(floor, noise * STEPS[0] / step)  # rounding grows as the step shrinks
                 slope = self.trial.slope(values, places[i], step)
                 closer = relative_error(a[i], slope, least)
                 if closer < error[i]:
                     error[i], n[i] = closer, slope
-        if not self._rounding(target, a, n, noise, error):
-            for i in np.flatnonzero(error > self.tolerance):
-                if self._kink(values, places[i], a[i], floor):
-                    error[i], n[i] = 0.0, a[i]
-        worst = float(error.max(initial=0)) if len(error) or not values.size else np.inf
-        return Row(name, values.shape, worst, worst <= self.tolerance or self._rounding(target, a, n, noise, error))
+
+    def _steady_slope(self, values: Array, place: Place, noise: float, precision: Precision) -> float:
+        """The slope over a step that confirms the next longer one: a kink makes them differ, and so does rounding."""
+        steps = np.array(precision.steps)
+        slopes = np.array([self.trial.slope(values, place, step) for step in steps])
+        rounding = noise * precision.eps / ROUNDING * STEPS[0] / steps[1:]  # it grows as the step shrinks
+        return float(slopes[1 + np.argmin(np.abs(np.diff(slopes)) + rounding)])
 
     def _measured(self, target: Target) -> tuple[list[Place], Array]:
         """Places within the domain of the forward, and the true derivative there."""
@@ -85,15 +105,15 @@ class Check:
     def _floors(self, values: Array, n: Array) -> tuple[float, float]:
         """Below which size a gradient counts as zero, and what of that is rounding in the differences."""
         size = float(np.linalg.norm(self.trial.value() * self.trial.dout))
-        noise = 1e7 * 1e-16 * size / (STEPS[0] * scale_of(values))
+        noise = ROUNDING * size / (STEPS[0] * scale_of(values))
         return max(1e-4 * np.abs(n).max(initial=0), noise, TINY), noise
 
-    def _rounding(self, target: Target, a: Array, n: Array, noise: float, error: Array) -> bool:
+    def _rounding(self, target: Target, a: Array, n: Array, noise: float, error: Array, precision: Precision) -> bool:
         """Whether float32 inside the layer, and nothing else, explains the errors; remembered for a note."""
         worst = float(error.max(initial=0))
         if worst <= self.tolerance:
             return False
-        where = self.precision.excuses(a, n, noise, np.asarray(target.analytic))
+        where = precision.excuses(a, n, noise, np.asarray(target.analytic))
         if not where:
             return False
         self.rounded.setdefault(where, {})[target.name] = f"{target.name} (to {worst:.0e})"
@@ -119,10 +139,12 @@ class Check:
         prints = [f"{name} prints while it runs; that was not shown."] if self.trial.subject.muted.used else []
         return [*self.notes, *rounding, *prints]
 
-    def _kink(self, values: Array, place: Place, a: float, floor: float) -> bool:
+    def _kink(self, values: Array, place: Place, a: float, floor: float, precision: Precision) -> bool:
         """Whether the point lies on a kink and backward chose a slope between those on either side."""
-        trial, exact = self.trial, self.precision.where != "forward"
-        h = 1e-7 if exact else 1e-2  # so near to it, where rounding forbids shorter steps
+        trial, exact = self.trial, precision.where != "forward"
+        if not exact and precision.dtype is np.float16:
+            return False  # too rough to tell
+        h, least, slack = (1e-7, 1e-2, 1e-5) if exact else (1e-3, 5e-2, 1e-3)  # rounding forbids shorter steps
         original = values.copy()
         outs = []
         for step in (-h, 0, h):
@@ -134,9 +156,9 @@ class Check:
         values[...] = original
         left, right = ((outs[i + 1] - outs[i]) * trial.dout / h for i in (0, 1))
         jump = np.abs(right - left)
-        if float(jump.max(initial=0)) < 1e-2 * max(floor, float(np.abs(right).max(initial=0))):
+        if float(jump.max(initial=0)) < least * max(floor, float(np.abs(right).max(initial=0))):
             return False
-        slack = 1e-5 * (float(np.abs(left).sum() + np.abs(right).sum()) + floor)
+        slack *= float(np.abs(left).sum() + np.abs(right).sum()) + floor
         inside = np.minimum(left, right).sum() - slack <= a <= np.maximum(left, right).sum() + slack
         if inside and exact and not any("kink" in note for note in self.notes):
             self.notes.append(
