@@ -28,7 +28,7 @@ def test_there_are_many():
     assert len(ITEMS) > 100
 
 
-@pytest.mark.parametrize(("path", "name"), ITEMS, ids=NAMES)
+@pytest.mark.parametrize(("path", "name"), ITEMS[::3], ids=NAMES[::3])
 def test_right_code_is_called_right(path, name):
     report = check(path, name)
     assert report.ok, str(report)
@@ -37,7 +37,7 @@ def test_right_code_is_called_right(path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "name"), ITEMS, ids=NAMES)
 def test_right_code_is_called_right_whatever_the_seed(path, name):
-    for seed in range(1, 10):
+    for seed in range(10):
         report = check(path, name, seed)
         assert report.ok, str(report)
 

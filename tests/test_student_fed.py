@@ -1,5 +1,6 @@
 """What a student's code is fed: the sizes that it needs, modules beside it, and what is said if nobody can feed it."""
 
+import sys
 import textwrap
 
 import numpy as np
@@ -244,6 +245,28 @@ def test_modules_of_a_package_are_found(tmp_path):
     file = package / "layers.py"
     file.write_text(textwrap.dedent(code), encoding="utf-8")
     assert main(["gradcheck", "--file", str(file)]) == 0
+
+
+def test_a_folder_that_the_file_itself_puts_on_the_path_stays_there(write, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "hammer_of_mine.py").write_text("TWO = 2\n", encoding="utf-8")
+    code = """
+        import sys
+        from pathlib import Path
+
+        sys.path.append(str(Path(__file__).parent / "tools"))
+
+        def f(x):
+            from hammer_of_mine import TWO
+            return TWO * x, None
+
+        def f_backward(d, cache):
+            return 2 * d
+    """
+    before = list(sys.path)
+    assert main(["gradcheck", "--file", str(write(code))]) == 0
+    assert sys.path == [*before, str(tmp_path / "tools")]
 
 
 def test_a_module_that_forward_imports_is_found_with_as_too(write, tmp_path):  # noqa: F811

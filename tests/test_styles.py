@@ -292,6 +292,39 @@ def test_what_the_forward_writes_itself_is_no_weight():
     assert [row.name for row in gradcheck(layer, X).rows] == ["x", "W", "b"]
 
 
+@pytest.mark.parametrize("factor", [1, 7])
+def test_weights_that_the_first_forward_makes_are_found(factor):
+    class Lazy:
+        def __init__(self):
+            self.W = self.b = self.x = None
+
+        def forward(self, x):
+            if self.W is None:
+                self.W, self.b = RNG.standard_normal((x.shape[-1], 4)), np.zeros(4)
+            self.x = x
+            return x @ self.W + self.b
+
+        def backward(self, d):
+            self.dW, self.db, self.dx = product(self.x, d), factor * rows(d).sum(0), d @ self.W.T
+            return self.dx
+
+    class Two:
+        def __init__(self):
+            self.layers = [Lazy(), Lazy()]
+
+        def forward(self, x):
+            return self.layers[1].forward(self.layers[0].forward(x))
+
+        def backward(self, d):
+            return self.layers[0].backward(self.layers[1].backward(d))
+
+    for layer, names in ((Lazy(), ["W", "b"]), (Two(), ["layers.0.W", "layers.0.b", "layers.1.W", "layers.1.b"])):
+        report = gradcheck(layer, X)
+        assert [row.name for row in report.rows] == ["x", *names]
+        wrong = [name for name in names if name.endswith("b")] if factor == 7 else []
+        assert [row.name for row in report.rows if not row.ok] == wrong, str(report)
+
+
 def test_overwriting_is_said_only_of_those_who_do():
     class Adds(Beside):
         def __init__(self):

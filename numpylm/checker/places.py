@@ -73,6 +73,20 @@ def _items(holder: Any) -> list[tuple[Any, Any]]:
     return list(enumerate(holder)) if isinstance(holder, (list, tuple)) else attributes(holder)
 
 
+def everything(root: Any) -> Iterator[Any]:
+    """All that can be reached from a layer, each object once."""
+    seen: set[int] = set()
+
+    def visit(value: Any) -> Iterator[Any]:
+        yield value
+        if id(value) not in seen and not isinstance(value, (np.ndarray, str, bytes, type, *SHARED)):
+            seen.add(id(value))
+            for _, item in _items(value):
+                yield from visit(item)
+
+    yield from visit(root)
+
+
 def copied(layer: Any) -> Any:
     """A copy of a layer that has no array in common with it, but such things as modules and files, as ``self.xp = np``.
 
@@ -81,18 +95,7 @@ def copied(layer: Any) -> Any:
     UncheckedError
         If something else on it cannot be copied either.
     """
-    shared: dict[int, Any] = {}
-    seen: set[int] = set()
-
-    def visit(value: Any) -> None:
-        if isinstance(value, SHARED):
-            shared[id(value)] = value
-        elif id(value) not in seen and not isinstance(value, (np.ndarray, str, bytes, type)):
-            seen.add(id(value))
-            for _, item in _items(value):
-                visit(item)
-
-    visit(layer)
+    shared = {id(value): value for value in everything(layer) if isinstance(value, SHARED)}
     try:
         return copy.deepcopy(layer, shared)
     except (TypeError, ValueError) as error:

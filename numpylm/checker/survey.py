@@ -162,6 +162,17 @@ class Survey:
             found += self._plain(paths)
         return sorted(found, key=lambda slot: order[slot.paths[0]])
 
+    def late(self) -> tuple[Any, list[Slot]]:
+        """The layer after a forward and a backward, and the weights with gradients beside them that it has since."""
+        before = {path for path, _ in walk(self.layer)}
+        warm = Survey(self.run, self._backward()[0].layer, self.n_floats)
+        out, found = warm._out(warm.layer), []
+        for _, paths in float_arrays(warm.layer).values():
+            places = warm._beside(warm.layer, tuple(paths)) if paths[0] not in before else ()
+            if places and warm._used(tuple(paths), out):
+                found.append(Slot(path_name(paths[0]), tuple(paths), "beside", places))
+        return warm.layer, found
+
     def _plain(self, candidates: list[tuple[Path, ...]]) -> Iterator[Slot]:
         out = self._out(self.layer)
         repeatable = np.array_equal(out, self._out(self.layer), equal_nan=True)

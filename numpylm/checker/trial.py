@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.checker.gradients import as_gradient, difference, name_inputs
+from numpylm.checker.places import everything
 from numpylm.checker.subject import Subject, is_float
 from numpylm.checker.survey import PlainParameter, Survey, Surveyed
 from numpylm.module import Array, Cache, Parameter
@@ -49,7 +50,11 @@ class Setup:
             return runner.subject, *runner.run(copy.deepcopy(runner.inputs))
 
         survey = Survey(run, self.target, sum(map(is_float, self.inputs)))
-        return self.replace(target=Surveyed(self.target, tuple(survey.slots()), tuple(survey.notes)))
+        layer, slots = self.target, survey.slots()
+        if any(value is None for value in everything(layer)):  # as self.W = None, until forward sees how wide x is
+            warm, late = survey.late()
+            layer, slots = (warm, slots + late) if late else (layer, slots)
+        return self.replace(target=Surveyed(layer, tuple(slots), tuple(survey.notes)))
 
     def replace(self, **changes: Any) -> "Setup":
         return dataclasses.replace(self, **changes)

@@ -41,7 +41,7 @@ def _check(item: Found, seed: int) -> Report:
     except CheckError as error:
         return stopped(item.name, error)
     except Exception as error:
-        return stopped(item.name, CheckError(f"{item.name}: the checker stopped, not your code. {describe(error)}"))
+        return stopped(item.name, checker_stopped(item.name, error))
     report.title = item.name
     report.notes += notes
     return report
@@ -55,6 +55,11 @@ def _right_elsewhere(item: Found, subject: Any, inputs: tuple, seed: int) -> Rep
             report.notes.append(f"the inputs had {shapes(other)}; with {shapes(inputs)}, the gradients would be wrong.")
             return report
     return None
+
+
+def checker_stopped(name: str, error: Exception) -> UncheckedError:
+    """The error for an error of ours: nothing is known of the student's code."""
+    return UncheckedError(f"{name}: the checker stopped, not your code. {describe(error)}")
 
 
 def stopped(title: str, error: CheckError) -> Report:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.checker.calls import CheckError, describe
+from numpylm.checker.calls import CheckError
 from numpylm.checker.report import Report
 from numpylm.checker.subject import Subject
 from numpylm.checker.trial import Setup
 from numpylm.gradcheck import gradcheck
 from numpylm.module import Array
-from numpylm.student.check import stopped
+from numpylm.student.check import checker_stopped, stopped
 from numpylm.student.feed import build, from_example
 from numpylm.student.find import Found, neighbours
 from numpylm.student.forwards import forward_row, run
@@ -43,7 +43,7 @@ def compare(item: Found, name: str, seed: int = 0, rows_too: bool = True) -> Rep
     except CheckError as error:
         return stopped(title, error)
     except Exception as error:
-        return stopped(title, CheckError(f"{item.name}: the checker stopped, not your code. {describe(error)}"))
+        return stopped(title, checker_stopped(item.name, error))
 
 
 @dataclass(frozen=True)

@@ -62,13 +62,14 @@ def package_of(path: Path) -> tuple[Path, list[str]]:
 @contextlib.contextmanager
 def neighbours(path: Path | None) -> Iterator[None]:
     """The modules beside a file can be imported: when it is loaded, and when one of its functions imports them."""
-    before = list(sys.path)
-    if path is not None:
-        sys.path[:0] = dict.fromkeys([str(path.resolve().parent), str(package_of(path)[0])])
+    folders = [] if path is None else list(dict.fromkeys([str(path.resolve().parent), str(package_of(path)[0])]))
+    sys.path[:0] = folders
     try:
         yield
-    finally:
-        sys.path[:] = before
+    finally:  # what the file itself put there stays
+        for folder in folders:
+            with contextlib.suppress(ValueError):
+                sys.path.remove(folder)
 
 
 def find(module: ModuleType) -> list[Found]:

@@ -27,7 +27,7 @@ def reshaped(subject: Any, inputs: tuple, gradients: dict[str, tuple[int, ...]])
     return tuple(as_wanted(value, shape) for value, shape in zip(inputs, wanted, strict=False))
 
 
-def trimmed(subject: Any, inputs: tuple, gradients: dict[str, tuple[int, ...]]) -> tuple:
+def trimmed(subject: Any, inputs: tuple, _: dict[str, tuple[int, ...]]) -> tuple:
     """The same inputs without the ends of arrays that the forward never reads.
 
     The first array, which is the data, stays; so does an array of which the data decide how much is read, such as a
