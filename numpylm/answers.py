@@ -44,8 +44,8 @@ def encode_answers(documents: Sequence[str], tokenizer: TextTokenizer, mark: str
         prompt_ids, answer_ids = tokenizer.encode(prompt + mark), tokenizer.encode(answer) + end
         tokens += prompt_ids + answer_ids
         counted += [False] * len(prompt_ids) + [True] * len(answer_ids)
-    if not any(counted):
-        raise ValueError(f"there is no text behind {mark!r}: nothing would be learnt")
+    if not answer_bytes(documents, mark):
+        raise ValueError(f"there is no text behind {mark!r}: no answer would count")
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
     return np.array(tokens, dtype), np.array(counted)
 

@@ -8,8 +8,9 @@ from typing import Protocol, Self
 
 from tqdm import tqdm
 
-from numpylm.chunks import END_OF_TEXT, special_regex
+from numpylm.chunks import END_OF_TEXT, special_regex, utf8
 from numpylm.files import read_json, write_text
+from numpylm.json_fields import brief, typed
 from numpylm.tokenizer import Tokenizer
 
 
@@ -113,12 +114,22 @@ class CharTokenizer:
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read ``characters.json``."""
+        """Read ``characters.json``; raises ValueError if it does not hold what `save` writes."""
         path = Path(directory) / "characters.json"
         state = read_json(path)
-        if not (isinstance(state, dict) and {"characters", "special_tokens"} <= state.keys()):
-            raise ValueError(f"{path} is not a character tokenizer: it needs characters and special_tokens")
-        return cls(state["characters"], state["special_tokens"])
+        try:
+            if not isinstance(state, dict):
+                raise ValueError(f"it holds {brief(state)}")
+            characters, special = typed(state, "characters", str), typed(state, "special_tokens", list)
+            tokens = [*characters, *special]
+            if odd := [token for token in tokens if type(token) is not str or not token]:
+                raise ValueError(f"{brief(odd[0])} is no token")
+            if len(set(tokens)) < len(tokens):
+                raise ValueError("a token is there twice")
+            utf8("".join(tokens))
+        except ValueError as error:
+            raise ValueError(f"{path} is not a character tokenizer: {error}") from None
+        return cls(characters, special)
 
 
 def load_tokenizer(directory: str | Path) -> Tokenizer | CharTokenizer:

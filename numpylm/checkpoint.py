@@ -5,9 +5,8 @@ array (shapes, counters, states of random generators) is JSON text in the entry 
 """
 
 import json
-import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ from numpy.typing import DTypeLike
 from numpylm.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.files import write_atomically
 from numpylm.gpt import GPT, GPTConfig
+from numpylm.json_fields import brief, typed, whole
 from numpylm.lora import add_lora, lora_settings, merge_lora
 from numpylm.module import Array, Blank
+from numpylm.npz_files import read_npz
 from numpylm.optim import AdamW
 from numpylm.places import CHECKPOINTS, complain_of_many, complain_of_pickles, did_you_mean, is_run
 from numpylm.tokenizer import Tokenizer
@@ -30,6 +31,7 @@ FORMAT = 1
 class Checkpoint:
     """What a file holds: the model's parameters, the optimizer's state, and ``meta``."""
 
+    path: Path
     model: dict[str, Array]
     optimizer: dict[str, Array]
     meta: dict[str, Any]
@@ -38,12 +40,73 @@ class Checkpoint:
         """A GPT of the shape that was saved, with its parameters and adapters; in the dtype that was saved, or another.
 
         It takes over the arrays that are in its dtype.
+
+        Raises
+        ------
+        ValueError
+            If the arrays are not those of the model that ``meta`` describes.
         """
-        gpt = GPT(GPTConfig(**self.meta["model_config"]), Blank(), self.meta["dtype"] if dtype is None else dtype)
-        if lora := self.meta.get("lora"):
-            add_lora(gpt, **lora, rng=Blank())
-        gpt.load_state_dict(self.model, assign=True)
+        try:
+            config = model_config(self.meta)
+            check_size(config, sum(values.size for values in self.model.values()))
+            gpt = GPT(config, Blank(), model_dtype(self.meta) if dtype is None else dtype)
+            if "lora" in self.meta:
+                add_lora(gpt, **lora_options(typed(self.meta, "lora", dict)), rng=Blank())
+            gpt.load_state_dict(self.model, assign=True)
+        except ValueError as error:
+            raise ValueError(f"{self.path} is damaged: {error}") from None
         return gpt
+
+
+def model_config(meta: Mapping[str, Any]) -> GPTConfig:
+    """The shape of the model that a checkpoint holds; raises ValueError if there is none."""
+    found = typed(meta, "model_config", dict)
+    if odd := found.keys() - {setting.name for setting in fields(GPTConfig)}:
+        raise ValueError(f"model_config has {brief(min(odd))}, which no model has")
+    try:
+        return GPTConfig(**found)
+    except TypeError as error:  # one is missing
+        raise ValueError(f"model_config: {error}") from None
+
+
+def model_dtype(meta: Mapping[str, Any]) -> str:
+    """The dtype of the parameters that a checkpoint holds; raises ValueError if a model cannot have it."""
+    dtype: str = typed(meta, "dtype", str)
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype should be float32 or float64, is {brief(dtype)}")
+    return dtype
+
+
+def lora_options(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `add_lora` that a checkpoint holds; raises ValueError if one is missing or of another kind."""
+    return {
+        "rank": whole(found, "rank"),
+        "alpha": typed(found, "alpha", int, float),
+        "below": whole(found, "below"),
+        "targets": typed(found, "targets", list),
+    }
+
+
+def check_size(config: GPTConfig, held: int) -> None:
+    """Complain, before memory is asked for, of a config that describes a model far larger than what a file holds.
+
+    Parameters
+    ----------
+    config : GPTConfig
+    held : int
+        How many numbers the file's arrays have.
+
+    Raises
+    ------
+    ValueError
+    """
+    C = config.n_embd
+    described = (config.vocab_size + config.block_size) * C + config.n_layer * 12 * C * C
+    if described > 10 * held + 1000:
+        raise ValueError(
+            f"the settings describe a model of {described:,} parameters, the arrays hold {held:,}: they do not belong "
+            f"together"
+        )
 
 
 def save_checkpoint(
@@ -78,18 +141,33 @@ def load_checkpoint(path: str | Path, optimizer: bool = True) -> Checkpoint:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            meta = json.loads(str(file["meta"]))
-            groups: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}}
-            for key in file.files:
-                group, _, name = key.partition("/")
-                if name and (optimizer or group != "optimizer"):
-                    groups[group][name] = file[key]
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, TypeError) as error:
+        arrays = read_npz(path, lambda name: optimizer or not name.startswith("optimizer/"))
+        meta = read_meta(arrays)
+        groups: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}}
+        for key, values in arrays.items():
+            group, _, name = key.partition("/")
+            if name and values.dtype.kind not in "fi":
+                raise ValueError(f"{key} holds no numbers but {values.dtype}")
+            if name:
+                groups[group][name] = values
+    except (ValueError, KeyError) as error:
         raise ValueError(f"{path} is not a numpylm checkpoint, or is damaged ({error})") from None
     if meta.get("format") != FORMAT:
-        raise ValueError(f"{path} has checkpoint format {meta.get('format')}; this numpylm reads format {FORMAT}")
-    return Checkpoint(groups["model"], groups["optimizer"], meta)
+        found = brief(meta.get("format"))
+        raise ValueError(f"{path} has checkpoint format {found}; this numpylm reads format {FORMAT}")
+    return Checkpoint(path, groups["model"], groups["optimizer"], meta)
+
+
+def read_meta(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """What the array ``meta`` says; raises ValueError if it is not there, or holds no JSON object."""
+    try:
+        stored = arrays["meta"]
+        meta = json.loads(stored.astype(stored.dtype.newbyteorder("<")).tobytes().decode("utf-32-le").rstrip("\0"))
+    except (KeyError, ValueError, RecursionError):
+        raise ValueError("there is no meta in it, or none that is JSON") from None
+    if not isinstance(meta, dict):
+        raise ValueError(f"meta should be an object, is {brief(meta)}")
+    return meta
 
 
 def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoint]:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from numpylm.cli_parser import Parser
@@ -25,6 +26,8 @@ EXAMPLES = """examples:
   numpylm tokenize runs/stories "some text"       ids and pieces, in colour
   numpylm course                                  the lessons, and how far you are"""
 
+LONGEST = 2000  # characters of a line
+
 COMMANDS = {
     "train": (train, "train a model on text, after checking every gradient"),
     "generate": (generate, "let a trained model write"),
@@ -43,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     What another signal stopped ends with SystemExit and 128 + its number.
     """
     argv = sys.argv[1:] if argv is None else argv
+    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of infinity and NaN: what comes of them is said
     with standard_streams():
         args = build_parser().parse_args(argv)
         from numpylm.run import TrainingError
@@ -68,7 +72,12 @@ def message(error: Exception, argv: Sequence[str]) -> str:
     text = str(error) or type(error).__name__
     for name in (part for word in argv for part in (word, word.partition("=")[2])):
         text = text.replace(name, shown(name)) if "\n" in name else text
-    return "\n".join(map(shown, text.split("\n")))
+    return "\n".join(shortened(shown(line)) for line in text.split("\n"))
+
+
+def shortened(line: str) -> str:
+    """A line without its middle, if it is too long to be read: a file may hold a number of a million digits."""
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
 
 
 def build_parser() -> Parser:

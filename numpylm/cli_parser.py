@@ -39,6 +39,14 @@ class Parser(argparse.ArgumentParser):
             parser.error(parser._unknown(rest))
         return parsed
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """As argparse, which takes the dashes of ``--prompt=--`` for the end of the options."""
+        if arg_strings == ["--"] and action.option_strings:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return [value] if action.nargs == "+" else value
+        return super()._get_values(action, arg_strings)
+
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""
         if match := re.match(r"argument ([^:]+): (.*)", message, re.DOTALL):

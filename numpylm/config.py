@@ -11,6 +11,7 @@ from typing import Any
 from numpylm.cleaning import CLEANING, step_names
 from numpylm.files import read_text
 from numpylm.gpt import GPTConfig
+from numpylm.json_fields import brief
 from numpylm.tokenizer import count_merges
 
 
@@ -128,6 +129,7 @@ class TrainConfig:
         return GPTConfig(vocab_size, self.block_size, self.n_layer, self.n_head, self.n_embd, self.dropout, self.bias)
 
 
+LARGEST = 10**15  # more than any setting means
 KINDS: dict[str, type] = {f.name: type(f.default) for f in fields(TrainConfig)}
 
 
@@ -197,9 +199,11 @@ def _convert(key: str, value: Any) -> Any:
         items = [value] if isinstance(value, str) else value
         if isinstance(items, (list, tuple)) and all(isinstance(item, str) for item in items):
             return tuple(items)
+    elif type(value) is int and abs(value) >= LARGEST:
+        raise ValueError(f"{key} must be below {LARGEST:.0e}, got {brief(value)}")
     elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     elif kind is not float and type(value) is kind:
         return value
     expected = "a string or a list of strings" if kind is tuple else f"a value of type {kind.__name__}"
-    raise ValueError(f"{key} must be {expected}, got {value!r}")
+    raise ValueError(f"{key} must be {expected}, got {brief(value)}")

@@ -7,6 +7,7 @@ import copy
 import inspect
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,17 +62,25 @@ class GPTConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"n_head must divide n_embd, so that all heads have equally many channels: "
                 f"got n_embd={self.n_embd}, n_head={self.n_head}"
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+        if not (_is_number(self.dropout) and 0 <= self.dropout < 1):
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}")
+        if not isinstance(self.bias, bool):
+            raise ValueError(f"bias must be True or False, got {self.bias!r}")
+        if not (_is_number(self.layer_norm_eps) and 0 <= self.layer_norm_eps < math.inf):
+            raise ValueError(f"layer_norm_eps must be a number of at least 0, got {self.layer_norm_eps!r}")
         if self.gelu_approximate not in ("tanh", "none"):
             raise ValueError(f'gelu_approximate must be "tanh" or "none", got {self.gelu_approximate!r}')
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 class GPT(Module):

@@ -1,13 +1,16 @@
 """What a JSON file says, checked as it is read: somebody may have edited it, or a disk may have."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from numpylm.files import read_text
 
 SHOWN = 40  # characters of a value that a message shows
 
 
-def field(found: Mapping[str, Any], name: str, *kinds: type) -> Any:
+def typed(found: Mapping[str, Any], name: str, *kinds: type) -> Any:
     """The value of a name, if it is there and of one of the kinds; a bool is no int here.
 
     Raises
@@ -24,15 +27,26 @@ def field(found: Mapping[str, Any], name: str, *kinds: type) -> Any:
     return value
 
 
-def count(found: Mapping[str, Any], name: str) -> int:
+def whole(found: Mapping[str, Any], name: str) -> int:
     """The value of a name that must be a whole number from 0 on."""
-    number: int = field(found, name, int)
+    number: int = typed(found, name, int)
     if number < 0:
         raise ValueError(f"{name} should be at least 0, is {number}")
     return number
 
 
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file with one on each line; lines that are none are left out: a crash may have cut one off."""
+    for line in read_text(path).splitlines():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
 def brief(value: object) -> str:
-    """A value as JSON has it, not longer than a message should be."""
-    text = json.dumps(value, default=repr)
+    """A value as Python writes it, not longer than a message should be."""
+    text = repr(value)
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"

@@ -4,6 +4,7 @@ The names of the weights are ours already, and so is their orientation (input fi
 other programs.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,15 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
-from numpylm.checkpoint import load_run
-from numpylm.gpt import GPT, GPTConfig
+from numpylm.checkpoint import check_size, load_run
+from numpylm.gpt import GPT
 from numpylm.gpt2_config import gpt2_settings, read_gpt2_config, write_gpt2_config
 from numpylm.gpt2_tensors import HEAD, PREFIX, own_names, transposed
 from numpylm.hub import model_folder
 from numpylm.lora import has_lora, merged
 from numpylm.module import Array, Blank
 from numpylm.places import complain_of_many, complain_of_pickles, is_run
+from numpylm.shell import shown
 from numpylm.tensor_files import (
     FLOATING,
     INDEX,
@@ -53,7 +55,10 @@ def load_pretrained(name_or_folder: str | Path, dtype: DTypeLike = np.float32) -
     complain_of_pickles(folder)
     config = read_gpt2_config(folder)
     stored = own_names(stored_tensors(folder), tied=bool(gpt2_settings(folder)["tie_word_embeddings"]))
-    check_size(config, stored, folder)
+    try:
+        check_size(config, sum(math.prod(tensor.shape) for tensor in stored.values()))
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
     check_head(stored, folder)
     gpt = GPT(replace(config, bias=any(name.endswith(".bias") for name in stored)), Blank(), dtype)
     turned = transposed(stored, {name: parameter.shape for name, parameter in gpt.named_parameters()})
@@ -68,18 +73,6 @@ def load_pretrained(name_or_folder: str | Path, dtype: DTypeLike = np.float32) -
             f"numpylm they are one array; a model that trained them apart cannot be loaded"
         )
     return gpt
-
-
-def check_size(config: GPTConfig, stored: Mapping[str, StoredTensor], folder: Path) -> None:
-    """Complain before memory is asked for if the config describes a model far larger than the files are."""
-    C = config.n_embd
-    described = (config.vocab_size + config.block_size) * C + config.n_layer * 12 * C * C
-    held = sum(int(np.prod(tensor.shape)) for tensor in stored.values())
-    if described > 10 * held + 1000:
-        raise ValueError(
-            f"{folder}: config.json describes a model of {described:,} parameters, the files hold {held:,}: they do "
-            f"not belong together"
-        )
 
 
 def check_head(stored: Mapping[str, StoredTensor], folder: Path) -> None:
@@ -101,7 +94,7 @@ def check_tensors(gpt: GPT, stored: Mapping[str, StoredTensor], turned: Collecti
     shapes[HEAD] = gpt.wte.weight.shape
     for name, tensor in stored.items():
         if name not in shapes:
-            problems.append(f"unexpected: {tensor.name} {tensor.shape}")
+            problems.append(f"unexpected: {shown(tensor.name)} {tensor.shape}")
         elif tensor.shape != shapes[name]:
             problems.append(f"misshapen: {tensor.name} should be {shapes[name]}, is {tensor.shape}")
         elif tensor.kind not in FLOATING:

@@ -6,6 +6,7 @@ A run folder holds ``config.json``, the tokenizer's files, ``metrics.jsonl`` (a 
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,9 +17,10 @@ import numpy as np
 from numpylm.char_tokenizer import CharTokenizer
 from numpylm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpylm.config import TrainConfig, make_config
-from numpylm.files import read_json, read_text, remove_half_written, write_text
+from numpylm.files import read_json, remove_half_written, write_text
 from numpylm.finetune import choose_trained
 from numpylm.gpt import GPT
+from numpylm.json_fields import read_json_lines, typed, whole
 from numpylm.optim import AdamW
 from numpylm.places import complain_of_many, did_you_mean, is_run
 from numpylm.prepare import Data
@@ -109,17 +111,25 @@ class Run:
             self.saved = self.step, self.evaluated
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take over all that `save` wrote, the arrays themselves."""
-        meta = checkpoint.meta
-        self.gpt.load_state_dict(checkpoint.model, assign=True)
-        self.optimizer.load_state_dict(checkpoint.optimizer, assign=True)
-        self.step, self.best_step, self.fingerprint = meta["step"], meta["best_step"], meta["fingerprint"]
-        self.tokens = meta.get("tokens", self.gpt.config.vocab_size)
-        self.best = math.inf if meta["best"] is None else meta["best"]
-        self.batch_rng.bit_generator.state = meta["batch_rng"]
-        self.dropout_rng.bit_generator.state = meta["dropout_rng"]
-        self.evaluated = meta.get("evaluated", self.step or -1)  # older versions saved after evaluations only
-        self.since_log, self.since_eval = (Mean(**meta.get(name, {})) for name in ("since_log", "since_eval"))
+        """Take over all that `save` wrote, the arrays themselves; raises ValueError if something is damaged."""
+        try:
+            self.gpt.load_state_dict(checkpoint.model, assign=True)
+            self.optimizer.load_state_dict(checkpoint.optimizer, assign=True)
+            self._restore_meta(checkpoint.meta)
+        except ValueError as error:
+            raise ValueError(f"{checkpoint.path} is damaged: {error}") from None
+
+    def _restore_meta(self, meta: Mapping[str, Any]) -> None:
+        self.step, self.best_step = whole(meta, "step"), whole(meta, "best_step")
+        self.fingerprint = typed(meta, "fingerprint", str)
+        self.tokens = whole(meta, "tokens") if "tokens" in meta else self.gpt.config.vocab_size
+        best = typed(meta, "best", float, type(None))
+        self.best = math.inf if best is None else best
+        set_state(self.batch_rng, meta, "batch_rng")
+        set_state(self.dropout_rng, meta, "dropout_rng")
+        # older versions saved after evaluations only
+        self.evaluated = typed(meta, "evaluated", int) if "evaluated" in meta else self.step or -1
+        self.since_log, self.since_eval = (read_mean(meta, name) for name in ("since_log", "since_eval"))
 
     @property
     def evaluation_due(self) -> bool:
@@ -188,7 +198,7 @@ def new_run(config: TrainConfig, folder: Path, gpt: GPT, tokenizer: Tokenizer | 
 def write_config(folder: Path, config: TrainConfig, keep: Mapping[str, Any] | None = None) -> None:
     """Write config.json, with paths as `written_path` has them, but for the values to ``keep`` as they are."""
     values = asdict(config) | {"data": [written_path(path, folder) for path in config.data]}
-    if config.init_from and Path(config.init_from).exists():
+    if config.init_from and os.path.exists(config.init_from):  # noqa: PTH110, a Path raises if a name is too long
         values["init_from"] = str(Path(config.init_from).resolve())
     write_text(folder / "config.json", json.dumps(values | dict(keep or {}), indent=2) + "\n")
 
@@ -247,14 +257,25 @@ def resumed_run(config: TrainConfig, folder: Path) -> Run:
     run.restore(checkpoint)
     run.saved = run.step, run.evaluated
     path = folder / "metrics.jsonl"
-    for line in read_text(path).splitlines() if path.exists() else []:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # a crash or a full disk cut it off
-        if entry["step"] <= (run.evaluated if "val_loss" in entry else run.step):
+    for entry in read_json_lines(path) if path.exists() else ():
+        numbers = all(isinstance(value, (int, float)) for value in entry.values())
+        if numbers and entry.get("step", math.inf) <= (run.evaluated if "val_loss" in entry else run.step):
             run.metrics.append(entry)
     return run
+
+
+def read_mean(meta: Mapping[str, Any], name: str) -> Mean:
+    """A mean as a checkpoint keeps it; an empty one if it has none."""
+    found = typed(meta, name, dict) if name in meta else asdict(Mean())
+    return Mean(typed(found, "total", float), whole(found, "count"))
+
+
+def set_state(rng: np.random.Generator, meta: Mapping[str, Any], name: str) -> None:
+    """Give a generator the state that a checkpoint keeps."""
+    try:
+        rng.bit_generator.state = typed(meta, name, dict)
+    except (TypeError, KeyError, OverflowError) as error:  # of whatever NumPy makes of something else
+        raise ValueError(f"{name} is no state of a random generator ({error})") from None
 
 
 def write_resumed(run: Run) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpylm.extras import needed
 from numpylm.files import read_json, replacing
 from numpylm.module import Array
+from numpylm.shell import shown
 
 ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATING = ("F64", "F32", "F16", "BF16")
@@ -94,7 +95,8 @@ def _opened(path: Path) -> Iterator[Any]:
     except safetensors.SafetensorError as error:
         with path.open("rb") as raw:
             pointer = raw.read(11) == b"version htt"
-        cause = "is only Git LFS's pointer to the file" if pointer else f"is cut off or no safetensors file ({error})"
+        reason = shown(str(error))
+        cause = "is only Git LFS's pointer to the file" if pointer else f"is cut off or no safetensors file ({reason})"
         raise ValueError(f"{path} {cause}: fetch it again") from None
 
 

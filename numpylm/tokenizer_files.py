@@ -11,6 +11,7 @@ import regex
 
 from numpylm.chunks import GPT2_PATTERN
 from numpylm.files import read_json, read_text
+from numpylm.json_fields import brief
 
 # GPT-2's pattern as its authors wrote it: it finds the same chunks as the shorter one in chunks.py.
 GPT2_PATTERN_SPELT_OUT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -85,7 +86,7 @@ def _read_two_files(directory: Path) -> TokenizerParts:
 
 def _read_ids(path: Path) -> dict[str, int]:
     ids = read_json(path)
-    if not isinstance(ids, dict) or not all(isinstance(i, int) for i in ids.values()):
+    if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
         raise ValueError(f"{path} should be one JSON object of token -> id")
     return ids
 
@@ -105,7 +106,7 @@ def _assemble(
     merges = []
     for number, pair in pairs:
         if not isinstance(pair, list) or [*map(type, pair)] != [str, str]:
-            raise ValueError(f"{merges_file}, {unit} {number}: expected two tokens, got {pair!r}")
+            raise ValueError(f"{merges_file}, {unit} {number}: expected two tokens, got {brief(pair)}")
         left, right = pair
         if left not in made or right not in made:
             raise ValueError(
@@ -135,7 +136,7 @@ def _read_one_file(path: Path) -> TokenizerParts:
         raise ValueError(f"{path} holds a {model['type']} tokenizer; numpylm reads byte-level BPE, as GPT-2 has it")
     _refuse_other_rules(whole, model, path)
     ids, merges = model.get("vocab"), model.get("merges")
-    if not isinstance(ids, dict) or not all(isinstance(i, int) for i in ids.values()) or not isinstance(merges, list):
+    if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()) or not isinstance(merges, list):
         raise ValueError(f"{path}: model should have a vocab (token -> id) and a list of merges")
     # Newer files write a merge as ["a", "b"], older ones as "a b".
     pairs = ((n, merge.split(" ") if isinstance(merge, str) else merge) for n, merge in enumerate(merges, 1))
@@ -159,13 +160,15 @@ def _refuse_other_rules(whole: dict[str, Any], model: dict[str, Any], path: Path
 
 
 def _added_tokens(entries: Any, path: Path) -> dict[str, int]:
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: added_tokens should be a list, is {brief(entries)}")
     added = {}
     for entry in entries:
         match entry:
             case {"content": str(token), "id": int(i)}:
                 added[token] = i
             case _:
-                raise ValueError(f"{path}: an added token should have content and an id, got {entry!r}")
+                raise ValueError(f"{path}: an added token should have content and an id, got {brief(entry)}")
         if asked := [flag for flag in ("lstrip", "rstrip", "single_word") if entry.get(flag)]:
             raise ValueError(
                 f"{path}: the added token {token!r} depends on what stands beside it ({', '.join(asked)}); "
@@ -202,8 +205,8 @@ def _chunk_pattern(pre_tokenizer: Any, path: Path) -> str:
 def _checked_pattern(pattern: str, path: Path) -> str:
     try:
         groups = regex.compile(pattern).groups
-    except regex.error as error:
-        raise ValueError(f"{path}: the pattern {pattern!r} is no regular expression: {error}") from None
+    except (regex.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{path}: the pattern {brief(pattern)} is no regular expression: {error}") from None
     if groups:
-        raise ValueError(f"{path}: the pattern {pattern!r} has groups (...): write them (?:...)")
+        raise ValueError(f"{path}: the pattern {brief(pattern)} has groups (...): write them (?:...)")
     return pattern

@@ -2,7 +2,7 @@
 
 import pytest
 
-from numpylm.cli import main
+from numpylm.cli import build_parser, main
 from numpylm.cli_parser import given, number, path, whole_number
 
 
@@ -125,3 +125,9 @@ def test_right_values_are_themselves():
         "a",
         "a",
     )
+
+
+def test_two_dashes_are_a_value_behind_an_equals_sign():
+    """argparse takes them for the end of the options, and gave the option a list of nothing."""
+    args = build_parser().parse_args(["rank", "runs/a", "--prompt=--", "--answers=--"])
+    assert (args.prompt, args.answers) == ("--", ["--"])

@@ -10,6 +10,7 @@ from typing import Any
 from numpylm.cli_parser import given
 
 MARK = "> "  # before a line that is to be typed
+MANY = 10_000  # texts that fit side by side into memory, if the model is small
 RULE = "\n" + "-" * 40  # between texts
 
 EPILOG = """The model reads as many tokens as its window holds (block_size). Of a longer prompt it reads the end; when a
@@ -64,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--prompt and --interactive: choose one of them")
     if args.max_new_tokens < 1 or args.samples < 1:
         raise ValueError("--max-new-tokens and --samples must be at least 1")
+    if args.samples > MANY:
+        raise ValueError(f"--samples: {MANY:,} texts can be written side by side, got {args.samples:,}")
     if args.seed is not None and args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
     if "" in args.stop:

@@ -32,7 +32,7 @@ def collect(path: str | Path = "my_gpt.py") -> int:
                 f"{exercise.name} has passed, but not as a part of the module: {problem}. numpylm's own is used. "
                 "Put all that it uses into its own cell, and check it again."
             )
-    text = own.text(path.name)
+    text = own.text()
     if path.exists() and path.read_bytes() != text.encode("utf-8"):
         kept = progress.free_name(path)
         shutil.copy2(path, kept)

@@ -6,6 +6,7 @@ import io
 import sys
 import textwrap
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import numpylm
@@ -93,7 +94,7 @@ class OwnModule:
         """Run a part in the module; why it cannot run there, or what is wrong with it there."""
         sys.path.insert(0, str(self.folder))
         try:
-            code = compile(text, "my_gpt.py", "exec", dont_inherit=True)
+            code = compiled(text)
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(code, self.space)
             missing = [name for name in needed_names(code) if name not in self.space and not hasattr(builtins, name)]
@@ -108,18 +109,23 @@ class OwnModule:
         problem = " ".join(verdict.text.split())
         return "" if verdict.state == "right" else textwrap.shorten(f"it is not right there: {problem}", REASON_LENGTH)
 
-    def text(self, file: str) -> str:
-        """The whole module; ``file`` is its name."""
+    def text(self) -> str:
+        """The whole module."""
         imports = {_origin(thing, thing.__name__) for thing in ALWAYS}
         total, bound = 0, set[str]()
         for exercise in (exercise for lesson in LESSONS for exercise in lesson.exercises if exercise.exports):
             total += 1
             own = self.parts.get(exercise.name)
-            needed = exercise.exports if own is None else needed_names(compile(own, file, "exec", dont_inherit=True))
+            needed = exercise.exports if own is None else needed_names(compiled(own))
             imports |= {_origin(ours()[name], name) for name in needed if name in _exports() and name not in bound}
             bound |= set(exercise.exports if own else ())
         head = HEAD.format(mine=len(self.parts), total=total, imports=_import_lines(imports))
         return head + "".join(self.parts.values())
+
+
+def compiled(text: str) -> CodeType:
+    """The code of a part."""
+    return compile(text, "my_gpt.py", "exec", dont_inherit=True)
 
 
 def _definitions(found: list[Statement]) -> dict[str, list[str]]:

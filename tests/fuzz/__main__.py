@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.fuzz.run import Failure, run
@@ -20,14 +21,16 @@ def main() -> int:
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     start = time.perf_counter()
     failures: list[Failure] = []
-    for failure in run(args.seed, args.first, args.count, args.jobs):
+    codes: Counter[int] = Counter()
+    for failure in run(args.seed, args.first, args.count, args.jobs, codes):
         failures.append(failure)
         print(failure, flush=True)
         if args.keep:
             with args.keep.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{failure}\n")
     seconds = time.perf_counter() - start
-    print(f"{args.count:,} inputs, seed {args.seed}: {len(failures)} failures, {seconds:,.0f} s")
+    ends = ", ".join(f"{code}: {times:,}" for code, times in sorted(codes.items()))
+    print(f"{args.count:,} inputs, seed {args.seed}: {len(failures)} failures, {seconds:,.0f} s; exit codes {ends}")
     return 1 if failures else 0
 
 

@@ -1,4 +1,4 @@
-"""A child process: ``python -m tests.fuzz.child FOLDER SEED BEGIN END`` runs inputs and prints a line of JSON for each."""
+"""A child process, ``python -m tests.fuzz.child FOLDER SEED BEGIN END``: runs inputs, says each before and after it."""
 
 import contextlib
 import io
@@ -23,8 +23,8 @@ def main(folder: str, seed: int, begin: int, end: int) -> None:
     for number in range(begin, end):
         case = cases.make(rng_of(seed, number), files.files)
         say(number=number, case=str(case))
-        if problem := execute(case, files):
-            say(number=number, case=str(case), problem=problem)
+        code, problem = execute(case, files)
+        say(number=number, case=str(case), code=code, problem=problem)
 
 
 def say(**message: object) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,13 @@ class Failure:
         )
 
 
-def run(seed: int, first: int, count: int, jobs: int = 1) -> Iterator[Failure]:
-    """Run inputs in child processes; give those that fail as they come."""
+def run(seed: int, first: int, count: int, jobs: int = 1, codes: Counter[int] | None = None) -> Iterator[Failure]:
+    """Run inputs in child processes; give those that fail as they come. ``codes`` counts the exit codes."""
+    codes = Counter() if codes is None else codes
     found: queue.Queue[Failure | Exception | None] = queue.Queue()
     size = -(-count // jobs)
     shares = [(begin, min(begin + size, first + count)) for begin in range(first, first + count, size)]
-    threads = [threading.Thread(target=_share, args=(seed, *share, found), daemon=True) for share in shares]
+    threads = [threading.Thread(target=_share, args=(seed, *share, found, codes), daemon=True) for share in shares]
     for thread in threads:
         thread.start()
     left = len(threads)
@@ -51,18 +53,18 @@ def run(seed: int, first: int, count: int, jobs: int = 1) -> Iterator[Failure]:
             yield failure
 
 
-def _share(seed: int, begin: int, end: int, found: queue.Queue) -> None:
+def _share(seed: int, begin: int, end: int, found: queue.Queue, codes: Counter[int]) -> None:
     """Run inputs begin to end; a child that dies or hangs is followed by another, behind that input."""
     try:
         while begin < end:
             with tempfile.TemporaryDirectory(prefix="numpylm-fuzz-", ignore_cleanup_errors=True) as folder:
-                begin = _child(seed, begin, end, folder, found)
+                begin = _child(seed, begin, end, folder, found, codes)
         found.put(None)
     except Exception as error:
         found.put(error)
 
 
-def _child(seed: int, begin: int, end: int, folder: str, found: queue.Queue) -> int:
+def _child(seed: int, begin: int, end: int, folder: str, found: queue.Queue, codes: Counter[int]) -> int:
     """One child process; returns the number of the input after the last that it ran."""
     environment = os.environ | {
         "OPENBLAS_NUM_THREADS": "1",
@@ -90,7 +92,9 @@ def _child(seed: int, begin: int, end: int, folder: str, found: queue.Queue) -> 
             kill.start()
             message = json.loads(line)
             at, last = message["number"], message["case"]
-            if "problem" in message:
+            if "code" in message:
+                codes[message["code"]] += 1
+            if message.get("problem"):
                 found.put(Failure(seed, at, last, message["problem"]))
         kill.cancel()
         drain.join()
