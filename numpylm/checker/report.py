@@ -112,6 +112,7 @@ class Report:
     findings: list[Cause] = field(default_factory=list)  # what concerns the layer as a whole
     notes: list[str] = field(default_factory=list)  # worth knowing, but no fault
     seconds: float = 0.0
+    unchecked: str = ""  # why there is no verdict
 
     @property
     def ok(self) -> bool:
@@ -155,9 +156,11 @@ class Report:
         for finding in self.findings:
             if finding.text not in said:
                 lines += paragraph(finding.text, 2)
+        if self.unchecked:
+            lines += paragraph(f"Not checked: {self.unchecked}", 2)
         for note in self.notes:
             lines += paragraph(f"Note: {note}", 2)
-        if not self.rows and not self.findings:
+        if not self.rows and not self.findings and not self.unchecked:
             lines.append("  nothing to check: no floating-point input (whole numbers are taken for ids) and no weights")
         return "\n".join(lines)
 

@@ -73,8 +73,11 @@ def run_file(args: argparse.Namespace) -> int:
         report = compare(item, args.like, args.seed) if args.like else check_found(item, args.seed)
         print(report, end="\n\n")
         reports.append(report)
-    wrong = [report.title for report in reports if not report.ok]
-    print(f"{len(reports)} checked, all right." if not wrong else f"{len(reports)} checked, wrong: {', '.join(wrong)}.")
+    unchecked = [report.title for report in reports if report.unchecked and not report.findings]
+    wrong = [report.title for report in reports if not report.ok and report.title not in unchecked]
+    said = f"{len(reports) - len(unchecked)} checked"
+    said += f", wrong: {', '.join(wrong)}." if wrong else ", all right." if len(unchecked) < len(reports) else "."
+    print(said + (f" Not checked: {', '.join(unchecked)}." if unchecked else ""))
     return 1 if wrong else 0
 
 
