@@ -1,6 +1,7 @@
 """All patterns and terms, asked about a whole wrong gradient, and if nobody knows it, about its wrong part."""
 
 import copy
+import re
 
 import numpy as np
 
@@ -40,7 +41,8 @@ def in_each_third(e: Evidence) -> list[Cause]:
             return []
         said.append(max(found, key=lambda cause: cause.weight, default=None))
     known = [cause for cause in said if cause]
-    return known[:1] if known and len({cause.kind for cause in known}) == 1 else []
+    same = len({re.sub(r"cosine[^)]*", "", cause.text, flags=re.IGNORECASE) for cause in known}) == 1
+    return known[:1] if len(known) == 3 and same else []
 
 
 def cut_down(e: Evidence, axis: int, low: int, high: int) -> Evidence:
