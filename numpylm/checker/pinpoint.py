@@ -147,8 +147,9 @@ def _behind_softmax(flow: Flow, cone: Cone, known: products.Known) -> products.K
         p = flow.truth[value].array
         if p.shape == value.array.shape and p.ndim and p.shape[-1] > 1 and np.allclose(p.sum(-1), 1) and (p >= 0).all():
             name, d = flow.in_formula(value), value.array
-            same = (n for n, k in known.items() if k.shape == p.shape and np.array_equal(k, p))
-            p_name = next(same, flow.in_formula(flow.truth[value]))
+            same = [n for n, k in known.items() if k.shape == p.shape and np.array_equal(k, p)]
+            own = flow.truth[value].name
+            p_name = own if own in same else [*same, flow.in_formula(flow.truth[value])][0]
             found[f"({p_name} * ({name} - ({name} * {p_name}).sum(-1, keepdims=True)))"] = p * (
                 d - (d * p).sum(-1, keepdims=True)
             )
