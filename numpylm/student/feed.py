@@ -32,7 +32,7 @@ def _search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[Any, t
     forward = item.target.forward if item.kind == "context" else Subject(subject)._forward
     failed: tuple[CheckError, tuple] | None = None
     best: Tried | None = None
-    for inputs in guess.inputs(forward, rng, skip_first=item.kind == "context"):
+    for inputs in guess.inputs(forward, rng, subject, skip_first=item.kind == "context"):
         try:
             tried = _try(subject, inputs)
         except FinalError:

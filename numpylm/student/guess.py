@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.student.special import put, special_ids
+
 B, T, S, C, H, D, V, OUT, HIDDEN = 2, 5, 6, 12, 3, 4, 11, 9, 8  # B·S <= C and HIDDEN < C: see checker.recovered
 ATTEMPTS = 300
 Rng = np.random.Generator
@@ -31,6 +33,7 @@ SIZES: dict[int | float, tuple[str, ...]] = {
     2: ("n_layer", "n_layers", "num_layers", "layers", "depth"),
     0.3: ("p", "dropout", "rate", "p_drop", "drop", "dropout_p", "dropout_rate", "drop_prob", "attn_dropout", "resid_dropout"),
     1e-5: ("eps", "epsilon"),
+    1: ("padding_idx", "pad_idx", "pad_id", "pad_token_id"),
 }  # fmt: skip
 NUMBERS = {name: value for value, names in SIZES.items() for name in names}
 
@@ -66,7 +69,7 @@ def arguments(function: Callable, rng: Rng, unknown: tuple = (), **sizes: int | 
         required = parameter.default is parameter.empty
         if known in ("rng", "generator"):
             given[name] = np.random.default_rng(int(rng.integers(2**31)))
-        elif known in numbers and (required or "drop" in known or (known == "p" and parameter.default in (0, 0.0))):
+        elif known in numbers and (required or _switched_on(known, parameter.default)):
             given[name] = numbers[known]
         elif not required:
             continue
@@ -81,18 +84,17 @@ def arguments(function: Callable, rng: Rng, unknown: tuple = (), **sizes: int | 
     return given
 
 
+def _switched_on(name: str, default: Any) -> bool:
+    """Whether an argument is something that a check should see at work, and is off by default: dropout, padding."""
+    return "drop" in name or (name == "p" and default in (0, 0.0)) or ("pad" in name and default is None)
+
+
 def _floats(*shapes: tuple[int, ...]) -> Callable[[Rng], list[Any]]:
     return lambda rng: [rng.standard_normal(shape) for shape in shapes]
 
 
 def _ids(*shapes: tuple[int, ...]) -> Callable[[Rng], list[Any]]:
-    def make(rng: Rng) -> list[Any]:
-        found = [rng.integers(0, V, shape) for shape in shapes]
-        for ids in found:
-            ids.flat[-1] = ids.flat[0]  # an id that occurs twice
-        return found
-
-    return make
+    return lambda rng: [put(rng.integers(0, V, shape), [0, V - 1]) for shape in shapes]
 
 
 def _masks(rng: Rng) -> list[Any]:
@@ -145,8 +147,14 @@ def in_domain(inputs: tuple) -> Iterator[tuple[tuple, str]]:
     yield changed(lambda v: 0.1 + 0.8 / (1 + np.exp(-v))), "inputs between 0 and 1"
 
 
-def inputs(forward: Callable, rng: Rng, skip_first: bool = False) -> Iterator[tuple]:
-    """Input tuples to try, the likeliest first."""
+def _with_special(guesses: list[Any], holder: Any, name: str) -> list[Any]:
+    """The guesses that are ids, with the first and the last id in them and with all that the code treats as special."""
+    ids = [value for value in guesses if isinstance(value, np.ndarray) and value.dtype.kind in "iu"]
+    return [put(value.copy(), [*special_ids(holder, name, V), 0, V - 1]) for value in ids]
+
+
+def inputs(forward: Callable, rng: Rng, holder: Any = None, skip_first: bool = False) -> Iterator[tuple]:
+    """Input tuples to try, the likeliest first; ids with those in them that ``holder``, whose forward it is, knows."""
     choices = []
     parameters = list(inspect.signature(forward).parameters.items())[1 if skip_first else 0 :]
     for name, parameter in parameters:
@@ -159,5 +167,5 @@ def inputs(forward: Callable, rng: Rng, skip_first: bool = False) -> Iterator[tu
             guesses = ANYTHING(rng) + _ids((B, T), (6,))(rng)
         else:
             guesses = known(rng)
-        choices.append(guesses)
+        choices.append([*_with_special(guesses, holder, name), *guesses])
     return itertools.islice(itertools.product(*choices), ATTEMPTS)
