@@ -16,6 +16,7 @@ class Line:
     statements: int = 0
     reads: set[str] = field(default_factory=set)
     sets: set[str] = field(default_factory=set)
+    updates: set[str] = field(default_factory=set)  # what += and *= change in place, and so read, too
     returned: list[set[str]] = field(default_factory=list)  # for a return: the names in each part
 
 
@@ -59,6 +60,17 @@ def _names(node: ast.stmt, line: Line) -> None:
             line.sets.add(name_of(base))  # dx[:, t] = … sets dx
             if base is not target and name_of(base) not in _names_in(node.value):  # type: ignore[attr-defined]
                 line.reads.discard(name_of(base))  # and does not read it
+    if isinstance(node, ast.AugAssign):
+        line.updates |= line.sets & _names_in(node.target)
+    for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
+        outs = {name for keyword in call.keywords if keyword.arg == "out" for name in _names_in(keyword.value)}
+        read = {
+            name
+            for part in (*call.args, *(k.value for k in call.keywords if k.arg != "out"))
+            for name in _names_in(part)
+        }
+        line.sets |= outs
+        line.reads -= outs - read
     if isinstance(node, ast.Return) and node.value is not None:
         parts = node.value.elts if isinstance(node.value, (ast.Tuple, ast.List)) else [node.value]
         line.returned = [_names_in(p) for p in parts]

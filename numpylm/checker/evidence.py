@@ -16,9 +16,22 @@ FIT = 1e-5  # two gradients agree if they differ by no more than this share of t
 MEASURED = 700  # at most so many coordinates of a wrong gradient are differenced
 
 
+@dataclass(frozen=True)
+class Words:
+    """How sentences call what is compared: a gradient with the true one, or an output with ours."""
+
+    what: str = "the gradient of {}"
+    truth: str = "the true one"
+    truth_minus: str = "True minus given"
+    minus_truth: str = "given minus true"
+    maker: str = "backward"
+    cosine: str = "cosine with the truth"
+    reshaped: str = "with the reshaped truth"
+
+
 @dataclass
 class Evidence:
-    """One wrong gradient.
+    """One wrong gradient; or, with other ``words``, a wrong output.
 
     Attributes
     ----------
@@ -52,11 +65,12 @@ class Evidence:
     indices: dict[str, Array] = field(default_factory=dict)  # integer inputs
     elsewhere: Callable[[], Iterator[tuple[float, dict[str, float]]]] | None = None  # factors at other sizes
     part: str = ""  # which part of the array this is about, where it is not all of it
+    words: Words = Words()
 
     @property
     def what(self) -> str:
         """How a sentence begins."""
-        return f"{self.layer}: the gradient of {self.name}{self.part}"
+        return f"{self.layer}: {self.words.what.format(self.name)}{self.part}"
 
     @property
     def seen(self) -> Array:

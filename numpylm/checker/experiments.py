@@ -141,9 +141,18 @@ class Laboratory:
 
     def _ids(self) -> Iterator[tuple[list[str], Cause]]:
         def unique(ids: np.ndarray) -> np.ndarray | None:
-            repeated = ids.size > len(np.unique(ids)) and (ids >= 0).all()
-            order = np.random.default_rng(0).permutation(ids.size)  # not sorted: that may be another fault's cure
-            return order.reshape(ids.shape) if repeated else None
+            found, first = np.unique(ids, return_index=True)
+            if ids.size == len(found) or (ids < 0).any():
+                return None
+            free = np.setdiff1d(np.arange(max(ids.size, ids.max() + 1)), found)
+            new = np.random.default_rng(0).permutation(free)[
+                : ids.size - len(found)
+            ]  # not sorted: another fault's cure
+            again = np.ones(ids.size, dtype=bool)
+            again[first] = False
+            changed = ids.flatten()
+            changed[again] = new  # each id stays where it occurs first: it may be a special one
+            return changed.reshape(ids.shape)
 
         setup = self._changed(unique)
         cured = self.cured(setup) if setup else []

@@ -24,7 +24,7 @@ class Cone:
     """The lines between what is right and what is wrong."""
 
     lines: set[int] = field(default_factory=set)
-    right: dict[str, Value] = field(default_factory=dict)  # what comes in, and is right
+    right: list[Value] = field(default_factory=list)  # what comes in, and is right
     unknown: list[Value] = field(default_factory=list)
     moment: int = 0  # when the last of its lines had been run
 
@@ -67,10 +67,10 @@ class Flow:
             self._sort_in(value)
 
     def _made(self) -> list[Value]:
-        """The variables of the forward, each array once."""
-        found: dict[int, Value] = {}
+        """The variables of the forward, each array once (and once more where it was changed in place)."""
+        found: dict[tuple[int, int], Value] = {}
         for value in lines.record_forward(self.trial, self.code).values:
-            found.setdefault(id(value.live), value)
+            found.setdefault((id(value.live), value.moment), value)
         return list(found.values())[: lines.MOST]
 
     def _slopes(self, value: Value) -> Array:
@@ -125,8 +125,28 @@ class Flow:
     def label(self, value: Value) -> str:
         """A variable that is right, and why one can say so."""
         if value in self.truth:
-            return f"{value.name} (the true gradient of {self.truth[value].name})"
-        return f"{value.name} (the gradient of {self.trusted[value]}, made of it, is right)"
+            return f"{self.called(value)} (the true gradient of {self.called(self.truth[value])})"
+        return f"{self.called(value)} (the gradient of {self.trusted[value]}, made of it, is right)"
+
+    def called(self, value: Value) -> str:
+        """The name of a variable, and where one name has several values one after the other, which of them it is."""
+        if value is self.output:
+            return value.name
+        values = self.made if value in self.made else self.record.values
+        same = [other for other in values if other.name == value.name and other.call == value.call]
+        if len({other.line for other in same}) < 2:
+            return value.name
+        if not value.moment:
+            return f"{value.name} as it comes in"
+        rounds = [other for other in same if other.line == value.line]
+        right = [other in self.truth or other in self.trusted for other in rounds]
+        which = f" in round {rounds.index(value) + 1}" if any(right) and not all(right) else ""
+        return f"{value.name} of line {value.line}{which}"
+
+    def in_formula(self, value: Value) -> str:
+        """The same, to stand beside a sign."""
+        called = self.called(value)
+        return f"({called})" if " " in called and value is not self.output else called
 
     # ------------------------------------------------------------------------ from what is wrong back to what is right
 
@@ -144,7 +164,7 @@ class Flow:
             todo += self._boxed(reads, made)
             for value in self._read(reads, made):
                 if value in self.truth or value in self.trusted:
-                    cone.right[value.name] = value
+                    cone.right += [value] if value not in cone.right else []
                 elif value not in self.given and value not in cone.unknown:
                     cone.unknown.append(value)
                     todo += self._makers(value)
@@ -161,7 +181,8 @@ class Flow:
             makers = [self.record.returned]
         for made in makers:
             line = self.source.get(made.line, Line(made.line))
-            yield made, self._returned(goal, line) if line.returned else line.reads
+            before = line.updates & {goal.name} if isinstance(goal, Value) and goal.changed else set()
+            yield made, self._returned(goal, line) if line.returned else line.reads | before
 
     def _returned(self, goal: Value | Target, line: Line) -> set[str]:
         """Which names the part of a return reads that belongs to an input."""

@@ -249,7 +249,7 @@ def passed_on(log: Record, without: Call | None = None) -> dict[str, Array]:
     return found
 
 
-def _which(log: Record, call: Call) -> str:
+def which(log: Record, call: Call) -> str:
     """Which call of a layer that is called several times."""
     same = [other for other in log.calls if other.path == call.path]
     number = next(i for i, other in enumerate(same) if other is call)
@@ -270,7 +270,7 @@ def place_evidence(log: Record, call: Call, true: Array) -> Evidence:
     indices = {name: v for name, v in named_inputs(trial) if isinstance(v, np.ndarray) and v.dtype.kind in "iu"}
     return Evidence(
         trial.subject.name,
-        f"the output of {call.path}{_which(log, call)}",
+        f"the output of {call.path}{which(log, call)}",
         np.asarray(call.dout, dtype=np.float64),
         true,
         None,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpylm.checker.code import Line, lines_of
 from numpylm.checker.trial import Trial
 from numpylm.module import Array
 
@@ -43,6 +44,7 @@ class Value:
     call: int = 0
     first: str = ""  # the name that it had first
     twin: "Value | None" = field(default=None, repr=False)  # the same array under that name
+    changed: bool = False  # in place, after another line had read what the array held before
 
     @property
     def moment(self) -> int:
@@ -122,6 +124,8 @@ class Record:
         self.returned = Made(0, 0, 0)
         self.codes: set[CodeType] = set()
         self.boxes: set[tuple[int, str]] = set()  # (call, name) of lists and dicts, into which nobody looks
+        self._source: dict[CodeType, dict[int, Line]] = {}
+        self._readers: dict[tuple[int, str], set[int]] = {}  # lines that have read what a variable holds now
         self._begun: dict[int, int] = {}  # the line that each call is in
         self._within = 0  # the call that looked last
         self._last: dict[tuple[int, str], Value] = {}
@@ -137,6 +141,11 @@ class Record:
                 self.boxes.add((call, name))
         self._begun[call], self._within = frame.f_lineno, call
         self.codes.add(frame.f_code)
+        if frame.f_code not in self._source:
+            self._source[frame.f_code] = lines_of(frame.f_code)
+        line = self._source[frame.f_code].get(frame.f_lineno)
+        for name in line.reads if line else ():
+            self._readers.setdefault((call, name), set()).add(frame.f_lineno)
         if call == 0:
             self.returned = Made(moment + 1, frame.f_lineno, 0)
         return here
@@ -147,10 +156,14 @@ class Record:
         if last is not None and last.live is value:
             if np.array_equal(last.array, value, equal_nan=value.dtype.kind == "f"):
                 return
-            self.values.remove(last)  # changed in place: what it was before is gone
-            new.seen, new.first = last.seen, last.first
-            if np.any(last.array):  # np.zeros makes a place, not a value
-                new.made = last.made + [here]
+            new.changed = self._was_read(last, value, here)
+            new.first = last.first
+            if not new.changed:
+                self.values.remove(last)  # a place that is filled: what it held before is no value of its own
+                new.seen = last.seen
+                if np.any(last.array):  # np.zeros makes a place, not a value
+                    new.made = last.made + [here]
+                new.changed = last.changed
             if last.written is not None and last.array.shape == value.shape:
                 new.written = last.written + np.where(value != last.array, value, np.zeros_like(value))
         else:
@@ -159,7 +172,13 @@ class Record:
                 new.made, new.first, new.written = list(twin.made), twin.first, twin.written
                 new.twin = twin.twin or twin
         self._last[call, name] = new
+        self._readers[call, name] = set()
         self.values.append(new)
+
+    def _was_read(self, last: Value, value: Any, here: Made) -> bool:
+        """Whether numbers that are overwritten had been read before, by another line than the one that overwrites."""
+        overwrites = last.array.shape != np.shape(value) or bool(np.any((last.array != value) & (last.array != 0)))
+        return overwrites and bool(self._readers.get((last.call, last.name), set()) - {here.line})
 
 
 def record_forward(trial: Trial, code: CodeType) -> Record:

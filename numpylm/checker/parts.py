@@ -1,33 +1,34 @@
 """All patterns and terms, asked about a whole wrong gradient, and if nobody knows it, about its wrong part."""
 
 import copy
+import re
 
 import numpy as np
 
 from numpylm.checker.evidence import Evidence, cosine
-from numpylm.checker.patterns import PATTERNS
+from numpylm.checker.patterns import PATTERNS, Detective
 from numpylm.checker.report import Cause
 from numpylm.checker.terms import TERMS
 
 
-def detect(e: Evidence) -> list[Cause]:
+def detect(e: Evidence, looks: tuple[Detective, ...] = (*PATTERNS, *TERMS)) -> list[Cause]:
     """Ask all who look at the numbers alone; if nobody knows the whole array, ask about its wrong part."""
-    found = [cause for detective in (*PATTERNS, *TERMS) if (cause := detective(e))]
+    found = [cause for detective in looks if (cause := detective(e))]
     if not any(cause.weight > 70 for cause in found):
-        found += in_each_third(e)
+        found += in_each_third(e, [detective for detective in PATTERNS if detective in looks])
     if not any(cause.weight > 70 for cause in found):
         part = wrong_part(e)
         if part is not None:
-            inner = [cause for detective in (*PATTERNS, *TERMS) if (cause := detective(part))]
+            inner = [cause for detective in looks if (cause := detective(part))]
             rest = "all else is right" if e.full else "no fault was found elsewhere, but not all was measured"
             found += [Cause(c.kind, f"{c.text} {rest.capitalize()}.", c.weight - 1, c.place) for c in inner]
             if not inner:
-                text = f"{part.what} is wrong (cosine with the truth {cosine(part.a, part.n):.3f}), {rest}."
+                text = f"{part.what} is wrong ({e.words.cosine} {cosine(part.a, part.n):.3f}), {rest}."
                 found.append(Cause("unknown", text, 40, e.name))
     return found
 
 
-def in_each_third(e: Evidence) -> list[Cause]:
+def in_each_third(e: Evidence, looks: list[Detective]) -> list[Cause]:
     """Queries, keys and values often lie side by side: the same fault in each third of the last axis."""
     if e.a.ndim < 2 or e.a.shape[-1] % 3:
         return []
@@ -35,12 +36,13 @@ def in_each_third(e: Evidence) -> list[Cause]:
     for k in range(3):
         third = cut_down(e, e.a.ndim - 1, k * size, (k + 1) * size)
         third.part = ", in each third of its last axis,"
-        found = [cause for detective in PATTERNS if (cause := detective(third))]
+        found = [cause for detective in looks if (cause := detective(third))]
         if not found and third.wrong.any():
             return []
         said.append(max(found, key=lambda cause: cause.weight, default=None))
     known = [cause for cause in said if cause]
-    return known[:1] if known and len({cause.kind for cause in known}) == 1 else []
+    same = len({re.sub(r"cosine[^)]*", "", cause.text, flags=re.IGNORECASE) for cause in known}) == 1
+    return known[:1] if len(known) == 3 and same else []
 
 
 def cut_down(e: Evidence, axis: int, low: int, high: int) -> Evidence:

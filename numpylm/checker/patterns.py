@@ -21,12 +21,12 @@ def factor(e: Evidence) -> Cause | None:
     if not c or not e.equal(e.a, c * e.n) or abs(c - 1) < NO_FACTOR:
         return None
     if abs(c + 1) < FIT:
-        text = f"{e.what} has the wrong sign: it is -1 times the true one (cosine {cosine(e.a, e.n):.3f})."
+        text = f"{e.what} has the wrong sign: it is -1 times {e.words.truth} (cosine {cosine(e.a, e.n):.3f})."
         return Cause("sign", text, 95, e.name)
     names, moves = _confirmed(c, e)
     if moves and not names and e.a.size <= 2:
         return None  # any number is some multiple of another
-    text = f"{e.what} is {c:.6g} times the true one everywhere"
+    text = f"{e.what} is {c:.6g} times {e.words.truth} everywhere"
     if names:
         perhaps = "" if e.elsewhere is not None else "perhaps "
         text += f": {perhaps}{' or '.join(names[:2])}"
@@ -144,9 +144,8 @@ def transposed(e: Evidence) -> Cause | None:
             if e.equal(moved.reshape(e.a.shape), e.n) and not e.equal(e.a, e.n):
                 axes = [i for i, axis in enumerate(order) if i != axis]
                 which = "last two axes" if axes == [len(shape) - 2, len(shape) - 1] else f"axes {axes}"
-                text = (
-                    f"{e.what}{split} equals the true one transposed over its {which}: cosine {cosine(moved, n):.3f}."
-                )
+                like = f"{e.what}{split} equals {e.words.truth} transposed over its {which}"
+                text = f"{like}: cosine {cosine(moved, n):.3f}."
                 return Cause("transposed", text, 93, e.name)
     return None
 
@@ -168,7 +167,7 @@ def reshaped(e: Evidence) -> Cause | None:
                 text = (
                     f"{e.what}{split} has the right numbers in the wrong places: laid out as {was} they were reshaped "
                     f"to {became}, where they must be transposed (swapaxes). reshape never moves a number in memory. "
-                    f"(Cosine with the truth {cosine(e.a, e.n):.3f}, with the reshaped truth 1.000.)"
+                    f"({e.words.cosine.capitalize()} {cosine(e.a, e.n):.3f}, {e.words.reshaped} 1.000.)"
                 )
                 return Cause("reshaped", text, 92, e.name)
     return None

@@ -70,12 +70,12 @@ def _overwritten(suspect: Suspect | None) -> Cause | None:
 
 def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
     """Which line, and what is still right there."""
-    right = [flow.label(value) for value in cone.right.values()]
+    right = list(dict.fromkeys(flow.label(value) for value in cone.right))
     before = f"{listing(right)} {'is' if len(right) == 1 else 'are'} still right, " if right else ""
     if suspect is None:
         after = f": {before}what comes out is not." if right else "."
         return f"{e.what} goes wrong in backward, {_where(flow, cone)}{after}"
-    name, owner = suspect.value.name, suspect.owner.name
+    name, owner = flow.called(suspect.value), flow.called(suspect.owner)
     return f"{e.layer}.backward goes wrong in {_where(flow, cone)}: {before}{name} is not the gradient of {owner}."
 
 
@@ -99,7 +99,8 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
         terms = (" - ", " + ")
         more = any(sign in right for sign in terms) and not any(sign in wrong for sign in terms)
         return Cause("missing-term" if more else "missing-factor", f"Right would be {right}.{now}", 84)
-    used = {v.name for v in flow.rest} & _reads(flow, cone)  # what the lines use already is not missing
+    reads = _reads(flow, cone)
+    used = {flow.in_formula(v) for v in flow.rest if v.name in reads}  # what the lines use already is not missing
     term = products.explain(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
     if term:
         said = f"There is a term too much: {term[1:]}." if term.startswith("-") else f"A term is missing: {term}."
@@ -115,18 +116,19 @@ def _reads(flow: Flow, cone: Cone) -> set[str]:
 def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
     """Arrays by the student's own names: first those that the lines read, then all others."""
     reads = _reads(flow, cone)
-    held = {v.name: v for v in flow.record.values if v.array.size > 1 and v.seen <= cone.moment}
+    held = {flow.in_formula(v): v for v in flow.record.values if v.array.size > 1 and v.seen <= cone.moment}
     known: products.Known = {}
-    for value in sorted(held.values(), key=lambda v: (v.name not in reads, v in flow.rest)):
+    for name, value in sorted(held.items(), key=lambda item: (item[1].name not in reads, item[1] in flow.rest)):
         same = value in flow.rest and value.array.shape == given.shape and np.array_equal(value.array, given)
         if not same:
-            known[value.name] = value.array
+            known[name] = value.array
     known |= {f"{n}.data": p.data for n, p in flow.trial.subject.parameters if np.size(p.data) > 1 and n not in known}
-    for made in flow.made:
-        if made.array.size > 1:
-            known.setdefault(made.name, made.array)
+    for made in (made for made in flow.made if made.array.size > 1):
+        name = flow.in_formula(made)
+        other = name in known and not np.array_equal(known[name], made.array)
+        known[f"(forward's {made.name})" if other else name] = made.array
     known |= _series(flow.made, 1) | _series(flow.record.values, -1) | _merged(known, np.shape(flow.trial.dout))
-    return known | _behind_softmax(flow, cone)
+    return known | _behind_softmax(flow, cone, known)
 
 
 def _merged(known: products.Known, shape: tuple[int, ...]) -> products.Known:
@@ -138,13 +140,16 @@ def _merged(known: products.Known, shape: tuple[int, ...]) -> products.Known:
     }
 
 
-def _behind_softmax(flow: Flow, cone: Cone) -> products.Known:
+def _behind_softmax(flow: Flow, cone: Cone, known: products.Known) -> products.Known:
     """What softmax's backward makes of a right gradient of probabilities: rows that sum to 1."""
     found: products.Known = {}
-    for name, value in ((name, v) for name, v in cone.right.items() if v in flow.truth):
+    for value in (v for v in cone.right if v in flow.truth):
         p = flow.truth[value].array
         if p.shape == value.array.shape and p.ndim and p.shape[-1] > 1 and np.allclose(p.sum(-1), 1) and (p >= 0).all():
-            p_name, d = flow.truth[value].name, value.array
+            name, d = flow.in_formula(value), value.array
+            same = [n for n, k in known.items() if k.shape == p.shape and np.array_equal(k, p)]
+            own = flow.truth[value].name
+            p_name = own if own in same else [*same, flow.in_formula(flow.truth[value])][0]
             found[f"({p_name} * ({name} - ({name} * {p_name}).sum(-1, keepdims=True)))"] = p * (
                 d - (d * p).sum(-1, keepdims=True)
             )
@@ -166,7 +171,7 @@ def _series(values: list[Value], direction: int) -> products.Known:
 def _pattern(flow: Flow, e: Evidence, cone: Cone, given: Array, true: Array, suspect: Suspect | None) -> Cause | None:
     """One of the usual patterns, in a variable of the student's."""
     known = {n: k for n, k in _known(flow, cone, given).items() if k.shape == given.shape and k.dtype.kind == "f"}
-    name = suspect.owner.name if suspect else e.name
+    name = flow.called(suspect.owner) if suspect else e.name
     inner = Evidence(e.layer, name, given, true, known=known, sizes=e.sizes, heads=e.heads)
     best = max(detect(inner), key=lambda cause: cause.weight, default=None)
     if best is None or given.size < 2 or (best.weight < 70 and best.kind != "unknown"):

@@ -26,17 +26,18 @@ def known_sizes(trial: Trial) -> dict[str, float]:
     for name, value in [*named_inputs(trial), ("the output", np.asarray(trial.out))]:
         if not isinstance(value, np.ndarray) or value.size < 2:
             continue
+        letters_of = "BT" if value.dtype.kind in "iu" and value.ndim == 2 else LETTERS.get(value.ndim, "")
         for axis, length in enumerate(value.shape):
-            letter = LETTERS.get(value.ndim, ("",) * value.ndim)[axis]
+            letter = letters_of[axis] if letters_of else ""
             if letters.setdefault(letter or name + str(axis), length) == length and f"{letter}," in "".join(sizes):
                 continue  # the same axis, seen in another array
             sizes[
                 f"{letter}, the length of axis {axis} of {name}" if letter else f"the length of axis {axis} of {name}"
             ] = float(length)
         for k in range(2, value.ndim + 1):
-            sizes[
-                f"{'·'.join(LETTERS.get(value.ndim, '?' * value.ndim)[:k])}, the first {k} axes of {name} together"
-            ] = float(math.prod(value.shape[:k]))
+            sizes[f"{'·'.join((letters_of or '?' * value.ndim)[:k])}, the first {k} axes of {name} together"] = float(
+                math.prod(value.shape[:k])
+            )
         if value.dtype.kind in "iu":
             counted = float((value >= 0).sum())
             if 0 < counted < value.size:

@@ -44,6 +44,7 @@ def _owners(flow: Flow, rounds: list[Value]) -> Iterator[list[Value]]:
     """Variables of the forward whose gradients these may be, for each round of a loop; namesakes first."""
     names = dict.fromkeys(made.name for made in flow.slopes)
     taken = {owner.name for value, owner in flow.truth.items() if value.name != rounds[0].name}
+    held = set(flow.truth.values())  # their gradient stands in an earlier value of this very variable
     for name in sorted(names, key=lambda name: not named_after(rounds[0].name, name)):
         owners = [made for made in flow.slopes if made.name == name and made.array.size == rounds[0].array.size]
         if name in taken or not owners:
@@ -53,7 +54,7 @@ def _owners(flow: Flow, rounds: list[Value]) -> Iterator[list[Value]]:
         elif len(owners) == len(rounds) + 1 > 2:
             yield owners[:0:-1]  # without the state before the first round
         elif len(rounds) == 1:
-            yield owners[-1:]
+            yield from ([owner] for owner in reversed(owners) if owner not in held)
 
 
 def _right_elsewhere(flow: Flow, rounds: list[Value], owners: list[Value]) -> bool:

@@ -14,7 +14,8 @@ def missing_term(e: Evidence) -> Cause | None:
     small = float(np.nanmax(np.abs(rest), initial=0)) < 1e-3 * e.scale
 
     def cause(term: str, weight: float = 84) -> Cause:
-        text = f"{e.what} has a term missing or wrong. True minus given is {term}{'' if term.endswith('?') else '.'}"
+        stop = "" if term.endswith("?") else "."
+        text = f"{e.what} has a term missing or wrong. {e.words.truth_minus} is {term}{stop}"
         return Cause("missing-term", text, weight - (10 if small else 0), e.name)
 
     for name, k in e.known.items():
@@ -22,13 +23,15 @@ def missing_term(e: Evidence) -> Cause | None:
             residual = ": a residual connection whose gradient was dropped?" if "upstream" in name else ""
             return cause(f"exactly {name}{residual}", 89)
         if k.shape == e.a.shape and e.equal(rest, -k):
-            text = f"{e.what} has a term too much: given minus true is exactly {name}."
+            text = f"{e.what} has a term too much: {e.words.minus_truth} is exactly {name}."
             return Cause("missing-term", text, 89, e.name)
     for name, k in e.others.items():
         if name != e.name and k.shape == e.a.shape and e.equal(rest, k):
             return cause(f"exactly the gradient of {name}")
     if e.a.ndim < 2 or e.a.shape[-1] < 3:
         return None
+    if e.equal(rest, np.full(e.a.shape, rest.mean())):
+        return cause(f"the same number everywhere, {float(rest.mean()):.6g}")
     mean = np.broadcast_to(e.a.mean(-1, keepdims=True), e.a.shape)
     if e.equal(rest, -mean):
         return cause("minus its own mean over the last axis: the mean must be subtracted")
@@ -104,7 +107,9 @@ def rows_of_ids(e: Evidence) -> Cause | None:
                 "of several equal ids, np.add.at(grad, ids, d) keeps all."
             )
             return Cause("repeated-ids", text, 97, e.name)
-        two_uses = never.any() and np.abs(np.nan_to_num(e.n[never])).max(initial=0) > FIT * e.scale
+        unnamed = np.nan_to_num(e.n[never])
+        other = any(np.abs(e.a - row).max(axis=1).min() <= FIT * e.scale for row in unnamed if np.any(row))
+        two_uses = np.abs(unnamed).max(initial=0) > FIT * e.scale and not other  # `other`: an index that is off
         if two_uses and bad_rows[once | often].any() and not bad_rows[never].any():
             text = (
                 f"{e.what} is right in the rows of ids that do not occur in {name}, and wrong in those that do. It "
@@ -174,8 +179,8 @@ def partly_zero(e: Evidence) -> Cause | None:
         dead = zero.all(axis=rest)
         if lost.any() and (lost <= dead).all() and e.a.shape[axis] > 1:
             text = (
-                f"{e.what} is zero at {listing(np.flatnonzero(lost).tolist())} along axis {axis}, where the true one "
-                "is not, and right everywhere else: a part that backward forgets."
+                f"{e.what} is zero at {listing(np.flatnonzero(lost).tolist())} along axis {axis}, where "
+                f"{e.words.truth} is not, and right everywhere else: a part that {e.words.maker} forgets."
             )
             return Cause("partial", text, 82, e.name)
     return None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.checker.gradients import as_gradient, difference, name_inputs
+from numpylm.checker.padding import constant_rows, padding_ids, without
 from numpylm.checker.places import everything
 from numpylm.checker.subject import Subject, is_float
 from numpylm.checker.survey import PlainParameter, Survey, Surveyed
@@ -127,11 +128,14 @@ class Trial(Runner):
         Inputs first, then parameters.
     constants : dict
         Floating-point inputs that backward does not differentiate, and how it says so.
+    constant_rows : dict
+        For tables by their id: rows for padding, which are not trained. No difference is taken along them.
     """
 
     def __init__(self, setup: Setup, conditions: Conditions | None = None) -> None:
         super().__init__(setup, conditions or Conditions())
         self.constants: dict[str, str] = {}
+        self.constant_rows: dict[int, list[int]] = {}
         self.shrunk = False  # whether the last difference needed a finer step to stay within the domain
         self.starts: list[Array] = []  # the gradients before the backward
         rng = np.random.default_rng(setup.seed)
@@ -161,6 +165,18 @@ class Trial(Runner):
             missing = isinstance(parameter, PlainParameter) and parameter.missing
             added = None if missing else difference(as_gradient(parameter.grad), start)
             self.targets.append(Target(name, parameter.data, added, parameter))
+        self._find_constant_rows()
+
+    def _find_constant_rows(self) -> None:
+        """Rows for padding that backward leaves out, or whose gradient it sets to zero."""
+        pads = list(padding_ids(self.subject.layer, self.subject._forward))
+        for target in self.targets if pads else []:
+            now = None if target.parameter is None else target.parameter.grad
+            rows = constant_rows([target.analytic, now], pads, self.given)
+            if rows and np.shape(target.analytic) == target.values.shape:
+                target.analytic = np.array(target.analytic)
+                target.analytic[rows] = 0
+                self.constant_rows[id(target.values)] = rows
 
     def upstream(self, rng: np.random.Generator) -> Any:
         """The upstream gradient: random, so that no symmetry hides a fault."""
@@ -216,6 +232,11 @@ class Trial(Runner):
 
     def _difference(self, values: Array, place: Place, step: float) -> Array:
         original = values.copy()
+        rows = self.constant_rows.get(id(values), [])
+        if isinstance(place, np.ndarray):
+            place = without(place, rows) if rows else place
+        elif rows and place[0] in rows:
+            return np.zeros(np.shape(self.out))
 
         def at(steps: int) -> Array:
             if isinstance(place, np.ndarray):

@@ -137,7 +137,22 @@ class Check:
             for where, names in self.rounded.items()
         ]
         prints = [f"{name} prints while it runs; that was not shown."] if self.trial.subject.muted.used else []
-        return [*self.notes, *rounding, *prints]
+        return [*self.notes, *self._padding(), *rounding, *prints]
+
+    def _padding(self) -> list[str]:
+        """What is said of rows for padding that are not trained, although the output depends on them."""
+        found, rows = [], self.trial.constant_rows
+        self.trial.constant_rows = {}
+        for target, row in ((t, row) for t in self.trial.targets for row in rows.get(id(t.values), [])):
+            along = np.zeros(target.values.shape)
+            along[row] = 1.0
+            if self.trial.slope(target.values, along):
+                found.append(
+                    f"row {row} of {target.name} is padding and gets no gradient, although the output depends on it: "
+                    "it was taken for a constant, as in torch.nn.Embedding."
+                )
+        self.trial.constant_rows = rows
+        return found
 
     def _kink(self, values: Array, place: Place, a: float, floor: float, precision: Precision) -> bool:
         """Whether the point lies on a kink and backward chose a slope between those on either side."""

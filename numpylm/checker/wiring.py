@@ -65,7 +65,9 @@ def _wiring(log: inside.Record, protocol: list[Cause]) -> Cause | None:
         return protocol[0] if protocol else None
     call, right, true = found
     e = inside.place_evidence(log, call, true)
-    behind = f"the gradient at the output of {right.path} is still right" if right else "this is the first of all"
+    behind = "this is the first of all"
+    if right is not None:
+        behind = f"the gradient at the output of {right.path}{inside.which(log, right)} is still right"
     backward = f"{log.trial.subject.name}.backward"
     where = (
         f"Each inner layer passes alone, and {behind}: look at what {backward} does before it calls "

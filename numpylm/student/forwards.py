@@ -6,15 +6,46 @@ from collections.abc import Iterator
 import numpy as np
 
 from numpylm.checker.calls import CheckError
-from numpylm.checker.evidence import Evidence, cosine
+from numpylm.checker.evidence import Evidence, Words, cosine
 from numpylm.checker.parts import detect
-from numpylm.checker.report import Cause, Row
+from numpylm.checker.patterns import factor, permuted, reshaped, transposed
+from numpylm.checker.report import Cause, Row, plural
 from numpylm.checker.subject import Subject
+from numpylm.checker.terms import misplaced, missing_term, partly_zero
 from numpylm.module import Array
 from numpylm.student.references import Builder, H
 from numpylm.student.variants import worlds
 
+OUTPUT = Words(
+    "the output",
+    "ours",
+    "Ours minus yours",
+    "yours minus ours",
+    "your forward",
+    "cosine with ours",
+    "with ours reshaped",
+)
 CLOSE = 1e-9  # two forwards are the same if they differ by no more than this share of the largest value
+
+
+def _zero(e: Evidence) -> Cause | None:
+    """All of an output is zero."""
+    return None if np.any(e.a) else Cause("forward", f"{e.what} is zero everywhere, ours is not.", 97)
+
+
+def _lets_through(e: Evidence) -> Cause | None:
+    """An output is right but for places where ours is zero."""
+    if not e.wrong.any() or (e.wrong & (e.n != 0)).any():
+        return None
+    where = tuple(int(i) for i in np.argwhere(e.wrong)[0])
+    text = (
+        f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where ours is (first at {list(where)}: "
+        f"{e.a[where]:.4g}), and the same everywhere else."
+    )
+    return Cause("forward", text, 83)
+
+
+LOOKS = (_zero, factor, transposed, reshaped, permuted, missing_term, partly_zero, misplaced, _lets_through)
 
 
 def run(subject: Subject, inputs: tuple) -> Array:
@@ -73,24 +104,15 @@ def _others(ours: Subject, inputs: tuple, build: Builder, called: dict[str, str]
 
 def _from_numbers(title: str, got: Array, want: Array) -> list[Cause]:
     """A pattern in the two outputs, or the place where they differ most."""
-    causes = []
-    words = {
-        "the gradient of …": "the output",
-        "True minus given": "Ours minus yours",
-        "given minus true": "yours minus ours",
-        "the true one": "ours",
-        "true": "our",
-    }
-    for cause in detect(Evidence(title, "…", got, want, None, {}, {}, {}, (H,))):
-        text = cause.text
-        for old, new in words.items():
-            text = text.replace(old, new)
-        causes.append(Cause("forward", text, cause.weight, "forward"))
+    e = Evidence(title, "", got, want, heads=(H,), words=OUTPUT)
+    found = detect(e, LOOKS) if got.size > 1 else []  # a number alone is some multiple of any other
+    causes = [Cause("forward", cause.text, cause.weight, "forward") for cause in found]
     if not causes:
         worst = tuple(int(i) for i in np.unravel_index(int(np.abs(got - want).argmax()), got.shape))
+        where = f" (cosine {cosine(got, want):.4f}). Worst at {list(worst)}" if got.size > 1 else ""
         text = (
-            f"{title}: the output differs (cosine {cosine(got, want):.4f}). Worst at {list(worst)}: yours "
-            f"{got[worst]:.6g}, ours {want[worst]:.6g}. Gradients below belong to your forward, whatever it is."
+            f"{title}: the output differs{where}: yours {got[worst]:.6g}, ours {want[worst]:.6g}. Gradients below "
+            "belong to your forward, whatever it is."
         )
         causes.append(Cause("forward", text, 10, "forward"))
     return causes

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.student.special import put, special_ids
+
 B, T, S, C, H, D, V, OUT, HIDDEN = 2, 5, 6, 12, 3, 4, 11, 9, 8  # B·S <= C and HIDDEN < C: see checker.recovered
 FEW = 300  # so many guesses are all tried
 ATTEMPTS = 2000  # of more, the likeliest
@@ -31,7 +33,7 @@ SIZES: dict[int | float, tuple[str, ...]] = {
     V: ("vocab_size", "num_embeddings", "v", "n_vocab", "vocab", "num_classes", "n_classes"),
     S: ("block_size", "max_len", "t", "context", "seq_len", "context_length", "max_seq_len", "n_positions"),
     2: ("n_layer", "n_layers", "num_layers", "layers", "depth", "pool", "pool_size", "pool_height", "pool_width"),
-    1: ("stride", "pad", "padding", "dilation"),
+    1: ("stride", "pad", "padding", "dilation", "padding_idx", "pad_idx", "pad_id", "pad_token_id"),
     0.3: ("p", "dropout", "rate", "p_drop", "drop", "dropout_p", "dropout_rate", "drop_prob", "attn_dropout", "resid_dropout"),
     1e-5: ("eps", "epsilon"),
 }  # fmt: skip
@@ -69,7 +71,7 @@ def arguments(function: Callable, rng: Rng, unknown: tuple = (), **sizes: int | 
         required = parameter.default is parameter.empty
         if known in ("rng", "generator"):
             given[name] = np.random.default_rng(int(rng.integers(2**31)))
-        elif known in numbers and (required or "drop" in known or (known == "p" and parameter.default in (0, 0.0))):
+        elif known in numbers and (required or _switched_on(known, parameter.default)):
             given[name] = numbers[known]
         elif not required:
             continue
@@ -84,6 +86,11 @@ def arguments(function: Callable, rng: Rng, unknown: tuple = (), **sizes: int | 
     return given
 
 
+def _switched_on(name: str, default: Any) -> bool:
+    """Whether an argument is something that a check should see at work, and is off by default: dropout, padding."""
+    return "drop" in name or (name == "p" and default in (0, 0.0)) or ("pad" in name and default is None)
+
+
 def _floats(*shapes: tuple[int, ...]) -> Callable[[Rng], list[Any]]:
     return lambda rng: [np.asarray(rng.standard_normal(shape)) for shape in shapes]
 
@@ -93,13 +100,7 @@ def _positive(*shapes: tuple[int, ...]) -> Callable[[Rng], list[Any]]:
 
 
 def _ids(*shapes: tuple[int, ...]) -> Callable[[Rng], list[Any]]:
-    def make(rng: Rng) -> list[Any]:
-        found = [rng.integers(0, V, shape) for shape in shapes]
-        for ids in found:
-            ids.flat[-1] = ids.flat[0]  # an id that occurs twice
-        return found
-
-    return make
+    return lambda rng: [put(rng.integers(0, V, shape), [0, V - 1]) for shape in shapes]
 
 
 def _ids_or_floats(rng: Rng) -> list[Any]:
@@ -165,9 +166,18 @@ def in_domain(inputs: tuple) -> Iterator[tuple[tuple, str]]:
     yield changed(lambda v: 0.1 + 0.8 / (1 + np.exp(-v))), "inputs between 0 and 1"
 
 
-def inputs(signature: inspect.Signature, skip_first: bool, rng: Rng) -> Iterator[tuple]:
-    """Input tuples to try, the likeliest first."""
-    choices = [(_maker(name) or _anything)(rng) for name in _required(signature, skip_first)]
+def _with_special(guesses: list[Any], holder: Any, name: str) -> list[Any]:
+    """The guesses that are ids, with the first and the last id in them and with all that the code treats as special."""
+    ids = [value for value in guesses if isinstance(value, np.ndarray) and value.dtype.kind in "iu"]
+    return [put(value.copy(), [*special_ids(holder, name, V), 0, V - 1]) for value in ids]
+
+
+def inputs(signature: inspect.Signature, skip_first: bool, rng: Rng, holder: Any = None) -> Iterator[tuple]:
+    """Input tuples to try, the likeliest first; ids with those in them that ``holder``, whose forward it is, knows."""
+    choices = []
+    for name in _required(signature, skip_first):
+        guesses = (_maker(name) or _anything)(rng)
+        choices.append([*_with_special(guesses, holder, name), *guesses])
     if math.prod(map(len, choices)) <= FEW:
         yield from itertools.product(*choices)
         return

@@ -59,7 +59,7 @@ SIZES: dict[str, dict[str, int | float]] = {
     "MLP": {"hidden": 4 * C, "out_features": C, "dropout": 0.0},
     "Block": {"hidden": 4 * C, "dropout": 0.0},
 }
-PLAIN = {"hidden": C, "out_features": C, "dropout": 0.0}
+PLAIN: dict[str, int | float | None] = {"hidden": C, "out_features": C, "dropout": 0.0, "padding_idx": None}
 
 
 def reference(name: str) -> str:

@@ -51,7 +51,7 @@ def search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[tuple, 
     failed: tuple[CheckError, tuple] | None = None
     best: Tried | None = None
     accepted = 0
-    for inputs in guess.inputs(*_signature(item, subject), rng):
+    for inputs in guess.inputs(*_signature(item, subject), rng, subject):
         try:
             tried = _fitted(subject, _try(subject, inputs))
         except FinalError:
@@ -79,7 +79,7 @@ def others(item: Found, subject: Any, inputs: tuple, rng: np.random.Generator) -
     signature = _signature(item, subject)
     if not guess.unnamed(*signature):
         return
-    for guessed in itertools.islice(guess.inputs(*signature, rng), ACCEPTED):
+    for guessed in itertools.islice(guess.inputs(*signature, rng, subject), ACCEPTED):
         if np.shape(guessed[0]) != np.shape(inputs[0]):
             continue
         try:
