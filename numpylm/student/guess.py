@@ -166,18 +166,18 @@ def in_domain(inputs: tuple) -> Iterator[tuple[tuple, str]]:
     yield changed(lambda v: 0.1 + 0.8 / (1 + np.exp(-v))), "inputs between 0 and 1"
 
 
-def _with_special(guesses: list[Any], holder: Any, name: str) -> list[Any]:
-    """The guesses that are ids, with the first and the last id in them and with all that the code treats as special."""
-    ids = [value for value in guesses if isinstance(value, np.ndarray) and value.dtype.kind in "iu"]
-    return [put(value.copy(), [*special_ids(holder, name, V), 0, V - 1]) for value in ids]
+def _with_special(guesses: list[Any], holder: Any, name: str) -> Iterator[Any]:
+    """The guesses; before each that is ids, the same with the first, the last and all special ids of the code in it."""
+    for value in guesses:
+        if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+            yield put(value.copy(), [*special_ids(holder, name, V), 0, V - 1])
+        yield value
 
 
 def inputs(signature: inspect.Signature, skip_first: bool, rng: Rng, holder: Any = None) -> Iterator[tuple]:
     """Input tuples to try, the likeliest first; ids with those in them that ``holder``, whose forward it is, knows."""
-    choices = []
-    for name in _required(signature, skip_first):
-        guesses = (_maker(name) or _anything)(rng)
-        choices.append([*_with_special(guesses, holder, name), *guesses])
+    names = _required(signature, skip_first)
+    choices = [list(_with_special((_maker(name) or _anything)(rng), holder, name)) for name in names]
     if math.prod(map(len, choices)) <= FEW:
         yield from itertools.product(*choices)
         return
