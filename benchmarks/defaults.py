@@ -22,7 +22,7 @@ from queue import Queue
 
 from texts import REPORTED, TUNING, Text
 
-from numpylm.config import TrainConfig
+from numpylm.training.config import TrainConfig
 
 OLD = ["--config", "old.toml"]
 QUICK = ("prose 10 kB", "names (German words)", "verse (quatrains)")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from numpylm import GPT, GPTConfig
-from numpylm.tensor_files import need_safetensors
+from numpylm.files.safetensors_files import need_safetensors
 
 GPT2_124M = GPTConfig(50257, 1024, 12, 12, 768)
 

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from numpylm import GPT, AdamW, DataParallel, clip_grad_norm
-from numpylm.parallel import keep_memory
-from numpylm.remote import RemoteReplica
+from numpylm.training.parallel import keep_memory
+from numpylm.training.replica import RemoteReplica
 
 
 class NumpylmStep:

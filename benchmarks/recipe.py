@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from numpylm import CharTokenizer, GPTConfig, warmup_cosine
-from numpylm.config import make_config, read_config_file
-from numpylm.data import random_batch, sequential_batches
-from numpylm.prepare import load_documents, split
+from numpylm.text.data import random_batch, sequential_batches
+from numpylm.training.config import make_config, read_config_file
+from numpylm.training.prepare import load_documents, split
 
 RECIPE = Path(__file__).with_name("nanogpt_cpu.toml")
 

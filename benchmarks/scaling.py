@@ -102,7 +102,7 @@ def measure(point: Point, budget: float = 1.5) -> tuple[float, float]:
     from numpylm_step import NumpylmStep, resident
 
     from numpylm import GPT, GPTConfig
-    from numpylm.module import Blank
+    from numpylm.nn.module import Blank
 
     before = resident()
     rng = np.random.default_rng(0)
@@ -229,8 +229,8 @@ def main() -> None:
     if args.one:
         print(json.dumps(measure(Point(**json.loads(args.one)))))
         return
-    from numpylm.parallel import available_cores
-    from numpylm.profiling import matmul_peak
+    from numpylm.training.parallel import available_cores
+    from numpylm.training.profiling import matmul_peak
 
     peak = matmul_peak()
     print(f"{available_cores()} cores, NumPy {np.__version__}")

@@ -1,7 +1,7 @@
 """Texts of many kinds and sizes, each as a part to train on and a part to test on.
 
 They are made of what stands in the folder NUMPYLM_SHARED_DATA (default: ../shared/data), of Python's own library and of
-Vim's manual; what is absent is left out. The rules of `numpylm.choose` were tuned on the texts of `TUNING` alone, so
+Vim's manual; what is absent is left out. The rules of `numpylm.training.choose_settings` were tuned on the texts of `TUNING` alone, so
 that those of `REPORTED` say what the rules are worth.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numpylm.data import join_documents
+from numpylm.text.data import join_documents
 
 SHARED = Path(os.environ.get("NUMPYLM_SHARED_DATA", "../shared/data"))
 LIBRARY = Path(sysconfig.get_paths()["stdlib"])

@@ -17,8 +17,8 @@ from numpylm_step import NumpylmStep
 from torch_gpt import TorchStep
 
 from numpylm import GPT, GPTConfig
-from numpylm.parallel import available_cores, keep_memory
-from numpylm.profiling import matmul_peak
+from numpylm.training.parallel import available_cores, keep_memory
+from numpylm.training.profiling import matmul_peak
 
 SHAPES = {
     "V65 T64 L4 H4 C128 B12": (GPTConfig(65, 64, 4, 4, 128), 12),

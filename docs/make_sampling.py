@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from numpylm.checkpoint import load_model
-from numpylm.module import Array
-from numpylm.sampling import next_token_probabilities
-from numpylm.writing import prompt_ids
+from numpylm.files.checkpoint import load_model
+from numpylm.inference.generate_text import prompt_ids
+from numpylm.inference.sampling import next_token_probabilities
+from numpylm.nn.module import Array
 
 MODEL = Path(__file__).parents[1] / "data" / "storyteller"
 PROMPT = "Once upon a time, a clever squirrel called Poppy lived in a hollow oak."
@@ -68,7 +68,7 @@ at any temperature above 0.
   come back for good reasons, too: names, "the", the full stop. 1.3 is a lot, as the table shows.
 
 `numpylm generate --help` lists the flags; in Python they are arguments of `gpt.generate`. The options are defined in
-[generation.py](../numpylm/generation.py), and lesson 10 builds them one by one.
+[generation.py](../numpylm/inference/generation.py), and lesson 10 builds them one by one.
 
 ## Beyond the window
 

@@ -120,7 +120,7 @@ def zoo_code(animal: str, right: bool) -> str:
     It has a student's names (``my_softmax``, ``MyLinear``), so that what the notebook imports stays as it is. A
     class is a child of ours and shows forward and backward alone.
     """
-    from numpylm.zoo.fault import World, without_docstrings
+    from numpylm.check.mutants import World, without_docstrings
     from numpylm.zoo.keeper import get
 
     fault = get(animal)

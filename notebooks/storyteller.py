@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from numpylm.checkpoint import load_checkpoint
-from numpylm.files import write_atomically
+from numpylm.files.checkpoint import load_checkpoint
+from numpylm.system.whole_files import write_atomically
 
 TARGET = Path(__file__).parents[1] / "data" / "storyteller"
 

@@ -18,16 +18,17 @@ Dimensions, the same letters everywhere:
 """
 
 from numpylm._version import __version__
-from numpylm.attention import (
+from numpylm.check.gradcheck import gradcheck
+from numpylm.check.optimizer.adam import check_optimizer
+from numpylm.check.optimizer.clipping import check_clipping
+from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.nn.attention import (
     CausalSelfAttention,
     scaled_dot_product_attention,
     scaled_dot_product_attention_backward,
 )
-from numpylm.char_tokenizer import CharTokenizer
-from numpylm.checker.clipping import check_clipping
-from numpylm.checker.optimizers import check_optimizer
-from numpylm.diagnose import diagnose
-from numpylm.functional import (
+from numpylm.nn.blocks import MLP, Block
+from numpylm.nn.functional import (
     cross_entropy,
     cross_entropy_backward,
     gelu,
@@ -37,15 +38,14 @@ from numpylm.functional import (
     softmax,
     softmax_backward,
 )
-from numpylm.gpt import GPT, GPTConfig
-from numpylm.gradcheck import gradcheck
-from numpylm.layers import Dropout, Embedding, LayerNorm, Linear
-from numpylm.module import Module, Parameter
-from numpylm.optim import AdamW, clip_grad_norm, warmup_cosine
-from numpylm.parallel import DataParallel, keep_memory
-from numpylm.token_view import show_tokens
-from numpylm.tokenizer import Tokenizer
-from numpylm.transformer import MLP, Block
+from numpylm.nn.layers import Dropout, Embedding, LayerNorm, Linear
+from numpylm.nn.module import Module, Parameter
+from numpylm.nn.optim import AdamW, clip_grad_norm, warmup_cosine
+from numpylm.text.char_tokenizer import CharTokenizer
+from numpylm.text.token_view import show_tokens
+from numpylm.text.tokenizer import Tokenizer
+from numpylm.training.diagnose import diagnose
+from numpylm.training.parallel import DataParallel, keep_memory
 
 __all__ = [
     "GPT",

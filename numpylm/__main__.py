@@ -2,7 +2,7 @@
 
 import sys
 
-from numpylm.cli import main
+from numpylm.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -134,7 +134,7 @@ def worker_processes(parent: int) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             its_parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if its_parent == parent and b"numpylm.worker" in (folder / "cmdline").read_bytes():
+            if its_parent == parent and b"numpylm.system.worker" in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
     return found
 

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import texts
 from benchmarks.scaling import Point, fit, predicted
 from numpylm import GPT, GPTConfig
-from numpylm.profiling import count_flops
+from numpylm.training.profiling import count_flops
 
 
 def test_a_fit_finds_the_costs_that_made_the_values_and_none_below_zero():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from numpylm import CausalSelfAttention, LayerNorm, Linear, Module, Parameter, gradcheck
-from numpylm.checker.rows import fewer_rows
-from numpylm.checker.sizes import known_sizes
-from numpylm.checker.trial import Setup, Trial
-from numpylm.functional import softmax
+from numpylm.check.measure.trial import Setup, Trial
+from numpylm.check.numbers.sizes import known_sizes
+from numpylm.check.rerun.rows import fewer_rows
+from numpylm.nn.functional import softmax
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 5, 12))

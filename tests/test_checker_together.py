@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from numpylm import Linear, Module, Parameter, diagnose, gradcheck
-from numpylm.checker import products
-from numpylm.cli import main
+from numpylm.check.inner import products
+from numpylm.cli.main import main
 from tests.test_diagnose import IDS, TARGETS, model
 from tests.test_pinpoint import backward_of
 from tests.test_student import write  # noqa: F401  # a fixture

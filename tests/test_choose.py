@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from numpylm import Tokenizer
-from numpylm.checkpoint import load_checkpoint
-from numpylm.choose import choose, fit_to_text
-from numpylm.cli import main
-from numpylm.config import FINE_TUNING, TrainConfig, make_config
-from numpylm.prepare import make_tokenizer
-from numpylm.rehearsal import first_batch
-from numpylm.run import resume_config
-from numpylm.train import train
+from numpylm.cli.main import main
+from numpylm.files.checkpoint import load_checkpoint
+from numpylm.training.choose_settings import choose, fit_to_text
+from numpylm.training.config import FINE_TUNING, TrainConfig, make_config
+from numpylm.training.first_batch import first_batch
+from numpylm.training.prepare import make_tokenizer
+from numpylm.training.run import resume_config
+from numpylm.training.train import train
 
 TINY = {
     "vocab_size": 270,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from numpylm.cli import build_parser, main
-from numpylm.cli_parser import given, number, path, whole_number
+from numpylm.cli.main import build_parser, main
+from numpylm.cli.parser import given, number, path, whole_number
 
 
 def said(capsys, *argv):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, GPTConfig, Tokenizer
-from numpylm.checkpoint import load_checkpoint, save_checkpoint
+from numpylm.files.checkpoint import load_checkpoint, save_checkpoint
 from tests import tiny
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows' shell closes no descriptors")
@@ -136,7 +136,7 @@ def test_no_file_gets_the_descriptor_of_a_closed_stream(folder, tmp_path, stream
     """What a library prints to descriptor 1 or 2 would land in it."""
     program = """
 import os, sys
-from numpylm.console import standard_streams
+from numpylm.system.streams import standard_streams
 with standard_streams():
     file = open(sys.argv[1], "wb")
     os.write(1, b"lost"), os.write(2, b"lost")

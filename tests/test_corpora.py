@@ -11,7 +11,7 @@ from numpylm.corpora import CORPORA
 from numpylm.corpora.source import Corpus, Reader, Writer
 from numpylm.corpora.stories import tell
 from numpylm.corpora.story_words import CAST
-from numpylm.data import join_documents, split_documents
+from numpylm.text.data import join_documents, split_documents
 
 STORIES = CORPORA["stories"]
 DATA = Path(__file__).parents[1] / "data"

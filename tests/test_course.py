@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import numpylm
-from numpylm import attention, zoo
-from numpylm.cli import main
+from numpylm import zoo
+from numpylm.cli.main import main
 from numpylm.course.checking import sentence
 from numpylm.course.judge import judge
 from numpylm.course.lessons import LESSONS, find, lesson_of
-from numpylm.module import normal
+from numpylm.nn import attention
+from numpylm.nn.module import normal
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

@@ -9,11 +9,11 @@ import pytest
 
 import numpylm
 from numpylm import GPT, GPTConfig, LayerNorm, Linear
-from numpylm.cli import main
+from numpylm.check.student import check_file
+from numpylm.cli.main import main
 from numpylm.course import check, collect, progress, swap
 from numpylm.course.judge import differ, equal
 from numpylm.course.source import source_of
-from numpylm.student import check_file
 
 CONFIG = GPTConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12)
 
@@ -143,7 +143,7 @@ def test_source_of_brings_helpers_constants_and_earlier_exercises():
     exec(text, alone)
     assert alone["MyLayer"]().forward(np.array([-2.0, 2.0])).tolist() == [0.0, 1.0]
     assert "normalize = my_normalize" in text
-    assert "from numpylm.functional import relu" in text
+    assert "from numpylm.nn.functional import relu" in text
 
 
 # What a gelu needs from other cells: those cells, and what stands for ½ or for 0.044715 in it.

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from numpylm import Tokenizer
-from numpylm.baselines import bigram_loss, unigram_loss
-from numpylm.cleaning import clean
-from numpylm.data import (
+from numpylm.text.cleaning import clean
+from numpylm.text.data import (
     document_starts,
     encode_documents,
     fits_documents,
@@ -17,6 +16,7 @@ from numpylm.data import (
     split_documents,
     split_train_val,
 )
+from numpylm.training.baselines import bigram_loss, unigram_loss
 
 
 def write(path, text):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, AdamW, GPTConfig, diagnose
-from numpylm.cli import main
+from numpylm.cli.main import main
 
 V = 19
 RNG = np.random.default_rng(0)
@@ -131,7 +131,7 @@ def test_a_few_steps_need_not_learn_anything():
 
 
 def test_the_future_shining_through(monkeypatch):
-    monkeypatch.setattr("numpylm.attention.causal_mask", lambda T, S: np.ones((T, S), bool))
+    monkeypatch.setattr("numpylm.nn.attention.causal_mask", lambda T, S: np.ones((T, S), bool))
     result = diagnose(model(), IDS, TARGETS)
     assert result.findings[0].kind == "causal"
     assert "sees the future" in str(result)

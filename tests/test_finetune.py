@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from numpylm import GPT
-from numpylm.answers import encode_answers
-from numpylm.checkpoint import load_checkpoint, load_run, save_checkpoint
-from numpylm.cli import main
-from numpylm.config import FINE_TUNING, make_config
-from numpylm.data import random_batch, sequential_batches
-from numpylm.rehearsal import diagnose_run
-from numpylm.run import resume_config
-from numpylm.tokenizer import Tokenizer
-from numpylm.train import train
+from numpylm.cli.main import main
+from numpylm.files.checkpoint import load_checkpoint, load_run, save_checkpoint
+from numpylm.text.answers import encode_answers
+from numpylm.text.data import random_batch, sequential_batches
+from numpylm.text.tokenizer import Tokenizer
+from numpylm.training.config import FINE_TUNING, make_config
+from numpylm.training.first_batch import diagnose_run
+from numpylm.training.run import resume_config
+from numpylm.training.train import train
 
 TINY = {
     "vocab_size": 300,
@@ -125,7 +125,7 @@ def test_prompts_are_not_learnt(base, capsys, monkeypatch, block_size):
         seen.append(random_batch(*args, **kwargs))
         return seen[-1]
 
-    monkeypatch.setattr("numpylm.train.random_batch", recorded)
+    monkeypatch.setattr("numpylm.training.train.random_batch", recorded)
     folder = train(fine(loss_after="A:", block_size=block_size))
     assert "behind 'A:' are learnt" in capsys.readouterr().out
     tokenizer = Tokenizer.load(folder)
@@ -244,7 +244,7 @@ def test_loading_a_run_holds_nothing_twice(base):
 
 
 def test_a_resumed_run_takes_over_the_optimizers_arrays(base, monkeypatch):
-    import numpylm.run
+    import numpylm.training.run
 
     folder, read = train(fine(max_steps=2)), []
 
@@ -252,8 +252,8 @@ def test_a_resumed_run_takes_over_the_optimizers_arrays(base, monkeypatch):
         read.append(load_checkpoint(path))
         return read[0]
 
-    monkeypatch.setattr(numpylm.run, "load_checkpoint", reading)
-    run = numpylm.run.resumed_run(resume_config(folder, {}), folder)
+    monkeypatch.setattr(numpylm.training.run, "load_checkpoint", reading)
+    run = numpylm.training.run.resumed_run(resume_config(folder, {}), folder)
     assert all(m is read[0].optimizer[f"m.{i}"] for i, m in enumerate(run.optimizer.m))
     assert all(v is read[0].optimizer[f"v.{i}"] for i, v in enumerate(run.optimizer.v))
     assert all(p.data is read[0].model[name] for name, p in run.gpt.named_parameters())

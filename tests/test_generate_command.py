@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, CharTokenizer, GPTConfig, Tokenizer
-from numpylm.checkpoint import load_run, save_checkpoint
-from numpylm.cli import main
-from numpylm.commands.generate import RULE
-from numpylm.writing import generate_text, generate_texts
+from numpylm.cli.generate import RULE
+from numpylm.cli.main import main
+from numpylm.files.checkpoint import load_run, save_checkpoint
+from numpylm.inference.generate_text import generate_text, generate_texts
 
 
 def save(folder, tokenizer):
@@ -202,7 +202,7 @@ def test_mistakes_get_one_line_and_an_exit_code(letters, capsys, argv, code, mes
 def test_an_empty_prompt_needs_an_end_token_if_the_model_is_not_ours(letters, capsys, monkeypatch):
     gpt, tokenizer, _ = load_run(letters)
     assert main(["generate", letters, "--max-new-tokens", "3"]) == 0  # ours begins as its samples in training did
-    monkeypatch.setattr("numpylm.checkpoint.load_model", lambda source: (gpt, tokenizer, False))
+    monkeypatch.setattr("numpylm.files.checkpoint.load_model", lambda source: (gpt, tokenizer, False))
     assert main(["generate", "theirs", "--max-new-tokens", "3", "--prompt", "ab"]) == 0
     capsys.readouterr()
     assert main(["generate", "theirs", "--max-new-tokens", "3"]) == 1

@@ -5,20 +5,9 @@ import copy
 import numpy as np
 import pytest
 
-from numpylm import (
-    GPT,
-    Dropout,
-    Embedding,
-    GPTConfig,
-    LayerNorm,
-    Linear,
-    Module,
-    Parameter,
-    gradcheck,
-    selfcheck,
-    softmax,
-)
-from numpylm.cli import main
+from numpylm import GPT, Dropout, Embedding, GPTConfig, LayerNorm, Linear, Module, Parameter, gradcheck, softmax
+from numpylm.check import selfcheck
+from numpylm.cli.main import main
 
 X = np.random.default_rng(0).standard_normal((2, 5, 6))
 
@@ -37,7 +26,7 @@ def test_every_layer_block_and_the_whole_gpt_pass(seed):
 @pytest.mark.slow
 def test_every_parameter_of_a_whole_gpt_element_by_element(monkeypatch):
     """Not sampled: each of some thousand coordinates on its own, with repeated ids and ignored targets."""
-    monkeypatch.setattr("numpylm.checker.verdict.FULL_CHECK", 10**9)
+    monkeypatch.setattr("numpylm.check.measure.verdict.FULL_CHECK", 10**9)
     rng = np.random.default_rng(7)
     ids, targets = rng.integers(0, 7, (2, 5)), rng.integers(0, 7, (2, 5))
     ids[0, 1:4] = ids[1, 0]
@@ -232,6 +221,6 @@ def test_the_command_prints_the_table_and_succeeds(capsys):
 
 
 def test_the_command_fails_when_a_layer_is_wrong(monkeypatch, capsys):
-    monkeypatch.setattr("numpylm.selfcheck.LayerNorm", WrongGain)
+    monkeypatch.setattr("numpylm.check.selfcheck.LayerNorm", WrongGain)
     assert main(["gradcheck"]) == 1
     assert "WRONG" in capsys.readouterr().out

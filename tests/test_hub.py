@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from numpylm import GPT
-from numpylm.checkpoint import load_model, load_run
-from numpylm.hub import MODEL_FILES, model_folder
+from numpylm.files.checkpoint import load_model, load_run
+from numpylm.files.hub import MODEL_FILES, model_folder
 
 
 @pytest.fixture(autouse=True)

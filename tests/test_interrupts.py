@@ -8,11 +8,13 @@ import time
 
 import pytest
 
-from numpylm import evaluation, files, pretrained, run, train
-from numpylm.checkpoint import load_checkpoint
-from numpylm.cli import main
-from numpylm.interrupts import STOPPING, interruptible, stoppable
-from numpylm.run import resume_config
+from numpylm.cli.main import main
+from numpylm.files import pretrained
+from numpylm.files.checkpoint import load_checkpoint
+from numpylm.system import whole_files as files
+from numpylm.system.signals import STOPPING, interruptible, stoppable
+from numpylm.training import evaluation, run, train
+from numpylm.training.run import resume_config
 from tests import tiny
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals to other processes")

@@ -17,9 +17,9 @@ from numpylm import (
     Linear,
     gradcheck,
     scaled_dot_product_attention,
-    selfcheck,
 )
-from numpylm.attention import (
+from numpylm.check import selfcheck
+from numpylm.nn.attention import (
     causal_attention,
     causal_attention_backward,
     causal_mask,

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from numpylm import lock
-from numpylm.lock import InUse, locked
+from numpylm.system import lock
+from numpylm.system.lock import InUse, locked
 
 
 def start(*lines):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, GPTConfig, Linear, Module, Parameter
-from numpylm.module import named_parameters
+from numpylm.nn.module import named_parameters
 
 
 class Tied(Module):

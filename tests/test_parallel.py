@@ -11,10 +11,11 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from numpylm import GPT, DataParallel, GPTConfig, Linear, worker
-from numpylm.evaluation import evaluate
-from numpylm.lora import add_lora
-from numpylm.parallel import _loss_and_grad, replica, set_blas_threads
+from numpylm import GPT, DataParallel, GPTConfig, Linear
+from numpylm.nn.lora import add_lora
+from numpylm.system import worker
+from numpylm.training.evaluation import evaluate
+from numpylm.training.parallel import _loss_and_grad, replica, set_blas_threads
 
 
 def make(seed=0, dropout=0.0):
@@ -98,7 +99,7 @@ def test_nobody_works_on_after_an_interrupt(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("numpylm.parallel._add_grad", slowly)
+        patch.setattr("numpylm.training.parallel._add_grad", slowly)
         patch.setattr("concurrent.futures.Future.result", interrupted)
         with pytest.raises(KeyboardInterrupt):
             parallel.loss_and_grad(ids, ids)
@@ -184,7 +185,7 @@ def test_processes_that_die_change_no_bit(monkeypatch, capsys):
         parallel, masks = DataParallel(gpt, 3, processes=processes), np.random.default_rng(2)
         losses.append([parallel.loss_and_grad(ids, targets, masks)])
         with monkeypatch.context() as patch:
-            patch.setattr("numpylm.parallel._loss_and_grad", dies_halfway)
+            patch.setattr("numpylm.training.parallel._loss_and_grad", dies_halfway)
             losses[-1].append(parallel.loss_and_grad(ids, targets, masks))
         losses[-1].append(parallel.loss_and_grad(ids, targets, masks))
         grads.append([p.grad for p in gpt.parameters()])
@@ -323,8 +324,11 @@ def test_a_layer_that_assigns_its_gradient_is_summed_too():
 def test_a_question_that_a_process_cannot_read_is_an_error_and_not_its_end(processes):
     gpt, parallel = processes
     function = types.FunctionType(loss_of.__code__, globals(), "nowhere")
-    function.__module__, function.__qualname__ = "numpylm.parallel", "nowhere"
-    with mock.patch("numpylm.parallel.nowhere", function, create=True), pytest.raises(AttributeError, match="nowhere"):
+    function.__module__, function.__qualname__ = "numpylm.training.parallel", "nowhere"
+    with (
+        mock.patch("numpylm.training.parallel.nowhere", function, create=True),
+        pytest.raises(AttributeError, match="nowhere"),
+    ):
         parallel.replicas[1].run(function, np.ones((1, 2), int))
     ids = np.ones((2, 4), int)
     assert parallel.replicas[1].run(loss_of, ids) == pytest.approx(gpt.loss(ids, ids))

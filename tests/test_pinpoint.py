@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from numpylm import Module, Parameter, gradcheck
-from numpylm.checker import products
-from numpylm.checker.flow import Flow, relaid
-from numpylm.checker.lines import code_of
-from numpylm.checker.pinpoint import follow
-from numpylm.checker.trial import Setup, Trial
+from numpylm.check.inner import products
+from numpylm.check.inner.flow import Flow, relaid
+from numpylm.check.inner.lines import code_of
+from numpylm.check.inner.pinpoint import follow
+from numpylm.check.measure.trial import Setup, Trial
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 5, 6))

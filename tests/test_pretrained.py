@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, CharTokenizer, GPTConfig, Tokenizer
-from numpylm.cli import main
-from numpylm.gpt2_config import read_gpt2_config
-from numpylm.parallel import replica
+from numpylm.cli.main import main
+from numpylm.files.gpt2_config import read_gpt2_config
+from numpylm.training.parallel import replica
 
 CONFIG = {"model_type": "gpt2", "vocab_size": 261, "n_positions": 8, "n_layer": 2, "n_head": 2, "n_embd": 4}
 
@@ -166,7 +166,9 @@ def test_every_tensor_that_does_not_fit_is_listed_at_once(folder, numbers):
 
 def test_shapes_are_checked_before_anything_is_read(folder, numbers, monkeypatch):
     change(numbers, folder, lambda tensors: tensors.update({"more": np.zeros(3, np.float32)}))
-    monkeypatch.setattr("numpylm.tensor_files.StoredTensor.pieces", lambda self: pytest.fail("read a weight"))
+    monkeypatch.setattr(
+        "numpylm.files.safetensors_files.StoredTensor.pieces", lambda self: pytest.fail("read a weight")
+    )
     with pytest.raises(ValueError, match="unexpected: more"):
         GPT.from_pretrained(folder)
 
@@ -178,7 +180,7 @@ def test_a_config_far_too_large_for_the_files_asks_for_no_memory(folder):
 
 
 def test_a_head_of_its_own_is_refused(folder, numbers, monkeypatch):
-    monkeypatch.setattr("numpylm.tensor_files.PIECE", 64)
+    monkeypatch.setattr("numpylm.files.safetensors_files.PIECE", 64)
 
     def tied(tensors):
         tensors["lm_head.weight"] = tensors["transformer.wte.weight"].copy()

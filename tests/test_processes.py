@@ -8,9 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from numpylm import Tokenizer, chunks, processes, worker
-from numpylm.data import encode_documents
-from numpylm.processes import encode_in_processes
+from numpylm import Tokenizer
+from numpylm.system import worker
+from numpylm.text import encode_in_processes as processes
+from numpylm.text import pretokenize as chunks
+from numpylm.text.data import encode_documents
+from numpylm.text.encode_in_processes import encode_in_processes
 
 TEXT = "Don't  stop \n\n the  naïve 漢字 🙂 42 cats'  \t tails. " * 40
 

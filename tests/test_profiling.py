@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, GPTConfig
-from numpylm.cli import main
-from numpylm.lora import add_lora
-from numpylm.profiling import Stopwatch, count_flops, profile
+from numpylm.cli.main import main
+from numpylm.nn.lora import add_lora
+from numpylm.training.profiling import Stopwatch, count_flops, profile
 
 IDS = np.random.default_rng(0).integers(0, 50, (2, 9))
 

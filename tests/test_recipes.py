@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from numpylm.checkpoint import load_run
-from numpylm.config import make_config, read_config_file
-from numpylm.evaluation import source_nats
-from numpylm.generation import stream_text
-from numpylm.train import train
+from numpylm.files.checkpoint import load_run
+from numpylm.inference.generation import stream_text
+from numpylm.training.config import make_config, read_config_file
+from numpylm.training.evaluation import source_nats
+from numpylm.training.train import train
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, DataParallel, GPTConfig, gradcheck
-from numpylm.lora import add_lora
-from numpylm.selfcheck import GPTLoss
+from numpylm.check.selfcheck import GPTLoss
+from numpylm.nn.lora import add_lora
 
 IDS = np.random.default_rng(0).integers(0, 11, (2, 7))
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from numpylm.checker.report import Report
-from numpylm.checker.subject import Subject
-from numpylm.gradcheck import gradcheck
-from numpylm.student import check_found, choose
+from numpylm.check.gradcheck import gradcheck
+from numpylm.check.report import Report
+from numpylm.check.student import check_found, choose
+from numpylm.check.subject.subject import Subject
 
 FILES = sorted(path for path in (Path(__file__).parent / "students").glob("*.py") if path.stem != "my_helper")
 ITEMS = [(path, item.name) for path in FILES for item in choose(path)]
@@ -50,7 +50,7 @@ LAYERS = [(path, name) for path, name in ITEMS if found(path)[name].kind != "opt
 def test_gradients_that_are_wrong_by_a_fiftieth_are_found_in_each(path, name, monkeypatch):
     right = Subject.backward
     monkeypatch.setattr(Subject, "backward", lambda self, dout, cache: right(self, 1.02 * dout, cache))
-    monkeypatch.setattr("numpylm.student.check.gradcheck", partial(gradcheck, diagnose=False))
+    monkeypatch.setattr("numpylm.check.student.check.gradcheck", partial(gradcheck, diagnose=False))
     report = check(path, name)
     assert not report.ok, str(report)
     assert not report.unchecked, str(report)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm import LayerNorm, gradcheck
-from numpylm.checker import explain
+from numpylm.check import explain
 
 RNG = np.random.default_rng(0)
 X, W, B = RNG.standard_normal((2, 5, 6)), RNG.standard_normal((6, 4)), RNG.standard_normal(4)

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import numpylm.run
-import numpylm.train
-from numpylm.checkpoint import load_checkpoint
-from numpylm.cli import main
-from numpylm.config import make_config
-from numpylm.lock import InUse
-from numpylm.run import TrainingError, resume_config
-from numpylm.run_folder import LOCK, appearing, folder_to_resume, hold, reserve
-from numpylm.train import train
+import numpylm.training.run
+import numpylm.training.train
+from numpylm.cli.main import main
+from numpylm.files.checkpoint import load_checkpoint
+from numpylm.system.lock import InUse
+from numpylm.training.config import make_config
+from numpylm.training.run import TrainingError, resume_config
+from numpylm.training.run_folder import LOCK, appearing, folder_to_resume, hold, reserve
+from numpylm.training.train import train
 
 TINY = {
     "vocab_size": 300,
@@ -104,10 +104,10 @@ def test_the_lock_is_held_from_beginning_to_end(project, monkeypatch):
 
         return with_another
 
-    monkeypatch.setattr(numpylm.train, "evaluate_and_save", tried(numpylm.train.evaluate_and_save))
+    monkeypatch.setattr(numpylm.training.train, "evaluate_and_save", tried(numpylm.training.train.evaluate_and_save))
     run = train(tiny(), stop_at=2)
-    monkeypatch.setattr(numpylm.train, "load_documents", tried(numpylm.train.load_documents))
-    monkeypatch.setattr(numpylm.train, "load_tokenizer", tried(numpylm.train.load_tokenizer))
+    monkeypatch.setattr(numpylm.training.train, "load_documents", tried(numpylm.training.train.load_documents))
+    monkeypatch.setattr(numpylm.training.train, "load_tokenizer", tried(numpylm.training.train.load_tokenizer))
     resume(run)
     assert refused == ["evaluate_and_save"] * 2 + ["load_tokenizer", "load_documents", "evaluate_and_save"]
     assert not (run / LOCK).exists()
@@ -119,7 +119,7 @@ def test_a_training_that_ends_badly_gives_its_folder_back(project, ending, monke
         raise ending
 
     with monkeypatch.context() as patch:
-        patch.setattr(numpylm.train, "take_step", fail)
+        patch.setattr(numpylm.training.train, "take_step", fail)
         with pytest.raises(ending):
             train(tiny())
     assert sorted(path.name for path in Path("runs").iterdir()) == ["a"]
@@ -182,7 +182,7 @@ def test_many_commands_at_once_get_a_folder_each(project):
 
 def test_a_name_is_taken_while_its_text_is_being_read(project, monkeypatch, capsys):
     """Not only once its folder is there."""
-    make, made = numpylm.train.make_tokenizer, []
+    make, made = numpylm.training.train.make_tokenizer, []
 
     def meanwhile(config, *documents):
         if not made:
@@ -192,7 +192,7 @@ def test_a_name_is_taken_while_its_text_is_being_read(project, monkeypatch, caps
             made.append(train(tiny()))
         return make(config, *documents)
 
-    monkeypatch.setattr(numpylm.train, "make_tokenizer", meanwhile)
+    monkeypatch.setattr(numpylm.training.train, "make_tokenizer", meanwhile)
     assert train(tiny(out="x")) == Path("x")
     assert made == ["x", Path("runs/a")]
     assert sorted(path.name for path in project.iterdir()) == ["a.txt", "runs", "x"]
@@ -247,7 +247,7 @@ def test_what_is_cheap_to_check_is_checked_before_the_text_is_read(project, monk
         if "link" in flags:
             pytest.skip("this system makes no links")
     before = contents(project)
-    monkeypatch.setattr("numpylm.prepare.read_documents", lambda paths: pytest.fail("the text was read"))
+    monkeypatch.setattr("numpylm.training.prepare.read_documents", lambda paths: pytest.fail("the text was read"))
     assert message in refuse(capsys, *flags)
     assert contents(project) == before
 
@@ -261,7 +261,7 @@ def test_the_working_folder_is_no_place_for_a_run(project, monkeypatch, capsys):
 
 def test_a_model_to_begin_with_is_looked_at_before_the_text_is_read(project, monkeypatch, capsys):
     train(tiny(out="base"))
-    monkeypatch.setattr("numpylm.prepare.read_documents", lambda paths: pytest.fail("the text was read"))
+    monkeypatch.setattr("numpylm.training.prepare.read_documents", lambda paths: pytest.fail("the text was read"))
     capsys.readouterr()
     for flags, message in (
         (["--init-from", "./nowhere"], "no folder './nowhere'"),
@@ -291,10 +291,10 @@ def test_a_text_that_is_refused_leaves_no_folder(project, capsys, text, flags, m
 @pytest.mark.parametrize(
     ("place", "ending"),
     [
-        ("numpylm.train.make_tokenizer", SystemExit),
-        ("numpylm.data._encoded", KeyboardInterrupt),
-        ("numpylm.train.new_model", MemoryError),
-        ("numpylm.run.save_checkpoint", OSError(errno.ENOSPC, "disk full")),
+        ("numpylm.training.train.make_tokenizer", SystemExit),
+        ("numpylm.text.data._encoded", KeyboardInterrupt),
+        ("numpylm.training.train.new_model", MemoryError),
+        ("numpylm.training.run.save_checkpoint", OSError(errno.ENOSPC, "disk full")),
     ],
 )
 def test_whatever_ends_a_run_before_it_begins_leaves_no_folder(project, monkeypatch, place, ending):
@@ -421,7 +421,7 @@ def test_another_text_is_refused_and_nothing_changes(project, capsys, place):
 
 def test_a_checkpoint_of_an_older_version_knows_less_of_its_text(project):
     run = train(tiny(), stop_at=2)
-    state = numpylm.run.resumed_run(resume_config(run, {}), run)
+    state = numpylm.training.run.resumed_run(resume_config(run, {}), run)
     state.fingerprint = state.fingerprint.rpartition("-")[0]
     state.save("last.npz")
     assert steps(resume(run)) == 4
@@ -439,7 +439,7 @@ def test_a_fine_tuned_run_goes_on_without_the_model_that_it_began_with(project):
 def test_a_damaged_checkpoint_is_said_before_the_text_is_read(project, monkeypatch, capsys):
     run = train(tiny(), stop_at=2)
     (run / "last.npz").write_bytes(b"half")
-    monkeypatch.setattr("numpylm.prepare.read_documents", lambda paths: pytest.fail("the text was read"))
+    monkeypatch.setattr("numpylm.training.prepare.read_documents", lambda paths: pytest.fail("the text was read"))
     before = contents(run)
     capsys.readouterr()
     assert main(["train", "--resume", "runs/a"]) == 1

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from numpylm import run, train
-from numpylm.checkpoint import load_checkpoint
-from numpylm.cli import main
-from numpylm.run import TrainingError, resume_config
+from numpylm.cli.main import main
+from numpylm.files.checkpoint import load_checkpoint
+from numpylm.training import run, train
+from numpylm.training.run import TrainingError, resume_config
 from tests import tiny
 
 
@@ -163,7 +163,7 @@ def test_files_that_may_not_grow(tmp_path, steps, code):
     program = f"""
 import resource, sys
 from numpylm import train
-from numpylm.cli import main
+from numpylm.cli.main import main
 
 def limited(run, *given, take_step=train.take_step):
     if run.step in ({first}, {last}):

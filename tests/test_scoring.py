@@ -6,11 +6,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from numpylm import GPT, CharTokenizer, DataParallel, GPTConfig, Tokenizer, scoring
-from numpylm.checkpoint import save_checkpoint
-from numpylm.cli import main
-from numpylm.evaluation import evaluate
-from numpylm.scoring import common_prefix
+from numpylm import GPT, CharTokenizer, DataParallel, GPTConfig, Tokenizer
+from numpylm.cli.main import main
+from numpylm.files.checkpoint import save_checkpoint
+from numpylm.inference import scoring
+from numpylm.inference.scoring import common_prefix
+from numpylm.training.evaluation import evaluate
 
 RNG = np.random.default_rng(0)
 

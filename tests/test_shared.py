@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from numpylm import GPT, DataParallel, GPTConfig, shared
-from numpylm.remote import RemoteReplica
-from numpylm.shared import SharedArrays
+from numpylm import GPT, DataParallel, GPTConfig
+from numpylm.system import shared_memory as shared
+from numpylm.system.shared_memory import SharedArrays
+from numpylm.training.replica import RemoteReplica
 
 
 def full(size, folder):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from numpylm import train
-from numpylm.cli import main
-from numpylm.run import resume_config
-from numpylm.shell import command, first_words, quoted, shown
+from numpylm.cli.main import main
+from numpylm.system.shell import command, first_words, quoted, shown
+from numpylm.training import train
+from numpylm.training.run import resume_config
 from tests import tiny
 
 any_bytes = pytest.mark.skipif(sys.platform != "linux", reason="other systems' names of files are Unicode")

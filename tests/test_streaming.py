@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from numpylm.streaming import TextStream, printable, stream_text
+from numpylm.inference.streaming import TextStream, printable, stream_text
 
 TEXT = "naïve 漢字 🙂!"
 

@@ -6,8 +6,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from numpylm.cli import main
-from numpylm.student import check_file, fit
+from numpylm.check.student import check_file, fit
+from numpylm.cli.main import main
 from tests.test_student import write  # noqa: F401  # a fixture
 
 

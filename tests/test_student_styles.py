@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from numpylm.cli import main
-from numpylm.student import check_file, choose, compare
+from numpylm.check.student import check_file, choose, compare
+from numpylm.cli.main import main
 
 HEAD = "import numpy as np\nfrom numpylm import Parameter\n\nrows = lambda a: a.reshape(-1, a.shape[-1])\n\n"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from numpylm import CharTokenizer, Tokenizer
-from numpylm.cli import main
-from numpylm.data import read_documents
-from numpylm.text_files import find_texts, is_pipe, text_name
+from numpylm.cli.main import main
+from numpylm.text.data import read_documents
+from numpylm.text.text_files import find_texts, is_pipe, text_name
 
 FLAGS = "--block-size 8 --n-layer 1 --n-head 1 --n-embd 8 --max-steps 2 --eval-interval 2 --no-check-gradients"
 TRAIN = ["train", "--vocab-size", "260", "--batch-size", "2", "--sample-tokens", "0", *FLAGS.split()]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, CharTokenizer, GPTConfig
-from numpylm.checkpoint import load_run, save_checkpoint
-from numpylm.cli import main
-from numpylm.commands.generate import RULE
-from numpylm.data import read_documents
-from numpylm.text_input import typed_text, unescaped
+from numpylm.cli.generate import RULE
+from numpylm.cli.main import main
+from numpylm.files.checkpoint import load_run, save_checkpoint
+from numpylm.text.data import read_documents
+from numpylm.text.text_input import typed_text, unescaped
 
 TEXT = "Ünd\nso\tweiter, é."
 AS_BYTES = {

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from numpylm import CharTokenizer, Tokenizer, show_tokens
-from numpylm.cli import main
-from numpylm.token_view import RESET, SPECIAL, shared_characters, visible, wants_color
+from numpylm.cli.main import main
+from numpylm.text.token_view import RESET, SPECIAL, shared_characters, visible, wants_color
 
 TEXT = "the cat sat on the mat\n\n\tthe rat 漢 \x1b[2J<b>&"
 STYLE = r"\x1b\[[\d;]+m"

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpylm import CharTokenizer, Tokenizer
-from numpylm.bpe import LONG_WORD, apply_merges, learn_merges, merge_by_heap, merge_by_scanning
-from numpylm.char_tokenizer import load_tokenizer
-from numpylm.chunks import ASCII_PATTERN, BLOCK, GPT2_PATTERN, blocks, chunk_finder
-from numpylm.tokenizer_files import byte_letters
+from numpylm.text.bpe import LONG_WORD, apply_merges, learn_merges, merge_by_heap, merge_by_scanning
+from numpylm.text.char_tokenizer import load_tokenizer
+from numpylm.text.pretokenize import ASCII_PATTERN, BLOCK, GPT2_PATTERN, blocks, chunk_finder
+from numpylm.text.tokenizer_files import byte_letters
 
 TEXT = "the cat sat on the mat, the cat ate the rat. Émile a vu l'été; 漢字 漢字 🙂🙂\n\n  x = x + 1\n" * 3
 TRICKY = [
@@ -116,7 +116,7 @@ EDGES = "'sdmtlverST019 \t\n\x0b\x0c\r\x1c\x1f\x7f\x85\xa0_-é²½Ⅷ\u2003\u300
 def test_chunks_are_those_of_gpt2s_pattern_however_a_text_is_cut_into_pieces(text, size):
     expected = regex.findall(GPT2_PATTERN, text)
     assert list(chunk_finder(GPT2_PATTERN)(text)) == expected
-    with mock.patch("numpylm.chunks.PIECE", size):
+    with mock.patch("numpylm.text.pretokenize.PIECE", size):
         assert list(chunk_finder(GPT2_PATTERN)(text)) == expected
 
 

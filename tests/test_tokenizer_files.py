@@ -6,8 +6,8 @@ import json
 import pytest
 
 from numpylm import Tokenizer
-from numpylm.chunks import GPT2_PATTERN
-from numpylm.tokenizer_files import GPT2_PATTERN_SPELT_OUT
+from numpylm.text.pretokenize import GPT2_PATTERN
+from numpylm.text.tokenizer_files import GPT2_PATTERN_SPELT_OUT
 
 TEXT = "the cat sat on the mat, the cat ate the rat. Émile a vu l'été; we'll don't 12 123\n\n  x = x + 1\n" * 3
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, GPTConfig
-from numpylm.attention import merge_heads, split_heads
-from numpylm.trace import trace
+from numpylm.inference.trace import trace
+from numpylm.nn.attention import merge_heads, split_heads
 
 B, T, V, L, H, C = 2, 5, 11, 3, 2, 8
 

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpylm import GPT, DataParallel, GPTConfig, worker
-from numpylm.checkpoint import load_checkpoint, load_run, save_checkpoint
-from numpylm.cli import main
-from numpylm.config import TrainConfig, make_config
-from numpylm.parallel import _loss_and_grad
-from numpylm.run import RESUMABLE, TrainingError, resume_config
-from numpylm.train import save_after_loss, train
+from numpylm import GPT, DataParallel, GPTConfig
+from numpylm.cli.main import main
+from numpylm.files.checkpoint import load_checkpoint, load_run, save_checkpoint
+from numpylm.system import worker
+from numpylm.training.config import TrainConfig, make_config
+from numpylm.training.parallel import _loss_and_grad
+from numpylm.training.run import RESUMABLE, TrainingError, resume_config
+from numpylm.training.train import save_after_loss, train
 
 TINY = {
     "vocab_size": 300,
@@ -130,7 +131,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(text):
 
 def test_gradient_accumulation_is_one_large_batch(text):
     """Two batches of four must move the parameters as their eight sequences together do."""
-    from numpylm.data import random_batch
+    from numpylm.text.data import random_batch
 
     folder = train(tiny(text, grad_accum=2, max_steps=1, eval_interval=1, grad_clip=0.0, out="acc"))
     start = train(tiny(text, max_steps=1, out="start"), stop_at=0)
@@ -138,10 +139,10 @@ def test_gradient_accumulation_is_one_large_batch(text):
     gpt = checkpoint.build_model()
     rng = np.random.default_rng()
     rng.bit_generator.state = checkpoint.meta["batch_rng"]
-    from numpylm.char_tokenizer import load_tokenizer
-    from numpylm.data import split_train_val
-    from numpylm.optim import AdamW, warmup_cosine
-    from numpylm.prepare import Data, load_documents
+    from numpylm.nn.optim import AdamW, warmup_cosine
+    from numpylm.text.char_tokenizer import load_tokenizer
+    from numpylm.text.data import split_train_val
+    from numpylm.training.prepare import Data, load_documents
 
     config = tiny(text)
     docs = split_train_val(load_documents(config), 0.1, np.random.default_rng(config.seed))
@@ -180,7 +181,7 @@ def test_metrics_after_a_crash_are_cut_to_the_checkpoint(text):
 
 def test_tokens_on_disk_train_and_resume_as_tokens_in_memory(text, monkeypatch):
     inside = train(tiny(text, out="inside"))
-    monkeypatch.setattr("numpylm.data.IN_MEMORY", 500)
+    monkeypatch.setattr("numpylm.text.data.IN_MEMORY", 500)
     outside = train(tiny(text, out="outside"), stop_at=3)
     train(resume_config(outside, {}), resume=outside)
     for name, value in arrays(inside).items():
@@ -195,7 +196,7 @@ def test_an_existing_folder_is_never_overwritten(text):
 
 
 def test_divergence_names_step_and_parameter(text, monkeypatch):
-    from numpylm import layers
+    from numpylm.nn import layers
 
     class Breaks(layers.LayerNorm):
         calls = 0
@@ -207,7 +208,7 @@ def test_divergence_names_step_and_parameter(text, monkeypatch):
                 self.bias.grad[0] = np.nan
             return dx
 
-    monkeypatch.setattr("numpylm.gpt.LayerNorm", Breaks)
+    monkeypatch.setattr("numpylm.models.gpt.LayerNorm", Breaks)
     with pytest.raises(TrainingError, match=r"diverged at step \d.*the gradient of ln_f\.bias"):
         train(tiny(text))
     load_run("runs/numbers")
@@ -224,13 +225,13 @@ def test_overfitting_is_said(tmp_path, capsys):
 
 
 def test_a_wrong_gradient_stops_training_before_it_begins(text, monkeypatch):
-    from numpylm.layers import Linear
+    from numpylm.nn.layers import Linear
 
     class Wrong(Linear):
         def backward(self, dy, cache):
             return -super().backward(dy, cache)
 
-    monkeypatch.setattr("numpylm.selfcheck.Linear", Wrong)
+    monkeypatch.setattr("numpylm.check.selfcheck.Linear", Wrong)
     with pytest.raises(TrainingError, match="wrong sign"):
         train(tiny(text, check_gradients=True))
 
@@ -350,12 +351,12 @@ def test_generate_evaluate_and_tokenize(run, text, capsys):
 
 def test_evaluation_agrees_with_the_loss_that_training_reported(run, capsys, text):
     gpt, tokenizer, checkpoint = load_run(run)
-    from numpylm.data import split_train_val
-    from numpylm.evaluation import evaluate
-    from numpylm.prepare import load_documents
+    from numpylm.text.data import split_train_val
+    from numpylm.training.evaluation import evaluate
+    from numpylm.training.prepare import load_documents
 
     docs = split_train_val(load_documents(tiny(text)), 0.1, np.random.default_rng(1337))
-    from numpylm.data import encode_documents
+    from numpylm.text.data import encode_documents
 
     score = evaluate(gpt, encode_documents(docs[1], tokenizer))
     assert score.loss == pytest.approx(checkpoint.meta["best"], rel=1e-5)
@@ -430,7 +431,7 @@ def test_a_tokenizer_from_another_run_is_noticed(run, tmp_path):
 
 
 def test_writing_fails_without_touching_the_old_file(tmp_path):
-    from numpylm.files import write_atomically
+    from numpylm.system.whole_files import write_atomically
 
     def fail(file):
         file.write(b"half")
@@ -445,7 +446,7 @@ def test_writing_fails_without_touching_the_old_file(tmp_path):
 
 def test_a_file_that_is_open_elsewhere_is_replaced_a_moment_later(tmp_path, monkeypatch):
     """On Windows, `numpylm generate`, which reads best.npz, would end the training that writes it."""
-    from numpylm import files
+    from numpylm.system import whole_files as files
 
     refused, replace = [], Path.replace
 
@@ -484,7 +485,7 @@ def test_characters_that_only_the_validation_text_has_are_in_the_alphabet(text, 
 
 
 def test_python_m_numpylm_train_works():
-    out = subprocess.run([sys.executable, "-m", "numpylm.train", "--help"], capture_output=True, text=True)
+    out = subprocess.run([sys.executable, "-m", "numpylm.training.train", "--help"], capture_output=True, text=True)
     assert out.returncode == 0
     assert "--n-layer" in out.stdout
 
@@ -496,8 +497,8 @@ def test_importing_is_light():
 
 
 def test_processes_train_the_same_model_and_a_run_may_change_from_them_to_threads(text, monkeypatch):
-    monkeypatch.setattr("numpylm.train.WORTH_PROCESSES", 4)
-    monkeypatch.setattr("numpylm.train.default_workers", lambda: 2)
+    monkeypatch.setattr("numpylm.training.train.WORTH_PROCESSES", 4)
+    monkeypatch.setattr("numpylm.training.train.default_workers", lambda: 2)
     expected = arrays(train(tiny(text, dropout=0.2)))
     whole = train(tiny(text, dropout=0.2), processes=True)
     parts = train(tiny(text, dropout=0.2), processes=True, stop_at=4)  # the last two steps are not worth processes
@@ -523,8 +524,8 @@ calls: list[int] = []
 
 def test_a_worker_that_dies_is_survived_and_what_was_trained_is_saved_at_once(text, monkeypatch, capsys):
     """The run that goes on, and the one that is resumed from what was saved then, end with the bits of a third."""
-    monkeypatch.setattr("numpylm.train.WORTH_PROCESSES", 4)
-    monkeypatch.setattr("numpylm.train.default_workers", lambda: 2)
+    monkeypatch.setattr("numpylm.training.train.WORTH_PROCESSES", 4)
+    monkeypatch.setattr("numpylm.training.train.default_workers", lambda: 2)
     expected = arrays(train(tiny(text, dropout=0.2, eval_interval=3)))
     kept = Path("runs/kept")
 
@@ -533,8 +534,8 @@ def test_a_worker_that_dies_is_survived_and_what_was_trained_is_saved_at_once(te
         shutil.copytree(run.folder, kept)
 
     with monkeypatch.context() as patch:
-        patch.setattr("numpylm.parallel._loss_and_grad", dies_in_the_second_step)
-        patch.setattr("numpylm.train.save_after_loss", save)
+        patch.setattr("numpylm.training.parallel._loss_and_grad", dies_in_the_second_step)
+        patch.setattr("numpylm.training.train.save_after_loss", save)
         survived = train(tiny(text, dropout=0.2, eval_interval=3), processes=True)
     said = capsys.readouterr().out
     assert "a worker process ended with exit code 9; a thread goes on in its place, with the same result" in said
@@ -550,8 +551,8 @@ def test_no_process_is_started_unless_asked_for(text, monkeypatch):
     def refuse(*args):
         raise AssertionError("a process was asked for")
 
-    monkeypatch.setattr("numpylm.prepare.MANY", 0)
-    monkeypatch.setattr("numpylm.worker.Worker.__init__", refuse)
+    monkeypatch.setattr("numpylm.training.prepare.MANY", 0)
+    monkeypatch.setattr("numpylm.system.worker.Worker.__init__", refuse)
     train(tiny(text))
     with pytest.raises(AssertionError, match="a process was asked for"):
         train(tiny(text), processes=True)
@@ -565,7 +566,7 @@ def test_no_more_workers_are_made_than_a_batch_has_rows(text, monkeypatch):
             made.append(workers)
             super().__init__(gpt, workers, **options)
 
-    monkeypatch.setattr("numpylm.train.DataParallel", Watched)
-    monkeypatch.setattr("numpylm.train.default_workers", lambda: 64)
+    monkeypatch.setattr("numpylm.training.train.DataParallel", Watched)
+    monkeypatch.setattr("numpylm.training.train.default_workers", lambda: 64)
     train(tiny(text))
     assert made == [4]

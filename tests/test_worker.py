@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from numpylm.worker import Worker, WorkerError
+from numpylm.system.worker import Worker, WorkerError
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and open files as POSIX has them")
 
@@ -132,7 +132,7 @@ def gone(pid):
 def test_workers_end_when_their_process_is_killed():
     """One that waits, and one that works."""
     code = (
-        "import os, signal, threading, time\nfrom numpylm.worker import Worker\n"
+        "import os, signal, threading, time\nfrom numpylm.system.worker import Worker\n"
         "idle, busy = Worker(len, ((),)), Worker(len, ((),))\n"
         "print(idle.run(os.getpid), busy.run(os.getpid), flush=True)\n"
         "threading.Thread(target=busy.run, args=(time.sleep, 1)).start()\ntime.sleep(0.2)\n"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, CharTokenizer, GPTConfig, Tokenizer
-from numpylm.generation import generate
-from numpylm.writing import generate_text, generate_texts, prompt_ids
+from numpylm.inference.generate_text import generate_text, generate_texts, prompt_ids
+from numpylm.inference.generation import generate
 
 END = "<|endoftext|>"
 

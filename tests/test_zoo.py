@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpylm import selfcheck, zoo
-from numpylm.checker.report import KINDS
-from numpylm.cli import main
+from numpylm import zoo
+from numpylm.check import selfcheck
+from numpylm.check.mutants import World
+from numpylm.check.report import KINDS
+from numpylm.cli.main import main
 from numpylm.zoo import keeper
-from numpylm.zoo.fault import World
 
 ANIMALS = zoo.animals()
 DOCS = Path(__file__).parents[1] / "docs" / "zoo.md"

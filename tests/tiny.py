@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from numpylm.checkpoint import load_checkpoint
-from numpylm.config import TrainConfig, make_config
+from numpylm.files.checkpoint import load_checkpoint
+from numpylm.training.config import TrainConfig, make_config
 
 SETTINGS = {
     "vocab_size": 270,

@@ -428,7 +428,7 @@ for token in sorted(vocab.values(), key=len, reverse=True)[:8]:
 # %%
 import regex  # like re, but it knows \p{L}: a letter of any script
 
-from numpylm.chunks import GPT2_PATTERN
+from numpylm.text.pretokenize import GPT2_PATTERN
 
 print(GPT2_PATTERN, "\n")
 print(regex.findall(GPT2_PATTERN, "The fox's two tails weren't 10 cm long!  狐狸 🦊"))
@@ -443,7 +443,7 @@ print(regex.findall(GPT2_PATTERN, "The fox's two tails weren't 10 cm long!  狐�
 # ## 7 A tokenizer of 1,024 tokens
 #
 # `numpylm.Tokenizer` does what you did, with chunks, and fast: each *different* chunk is handled once however often it
-# occurs, and a merge updates the counts instead of counting anew (read `numpylm/bpe.py`). Encoding looks for the
+# occurs, and a merge updates the counts instead of counting anew (read `numpylm/text/bpe.py`). Encoding looks for the
 # earliest-learnt pair that is left, which gives the same tokens as your loop over all merges.
 
 # %%
@@ -498,7 +498,7 @@ for n in range(1, 5):
 
 # %% [markdown]
 # Each cut gives �, without an error: the fox appears when its last byte arrives. Programs that print a model's text while
-# it is being written hold such bytes back until the character is whole (`numpylm.generation.stream_text`). And note that a
+# it is being written hold such bytes back until the character is whole (`numpylm.inference.generation.stream_text`). And note that a
 # byte's id is not its value here: GPT-2's files write each byte as a visible letter, and the ids follow the order of those
 # letters. It does not matter which number a token has, as long as it always has the same.
 

@@ -14,8 +14,8 @@ import math
 import numpy as np
 
 from numpylm import Dropout, Linear, Module
-from numpylm.attention import causal_mask
 from numpylm.course import check, heatmap, storyteller, style, swap
+from numpylm.nn.attention import causal_mask
 
 plt = style()
 rng = np.random.default_rng(0)

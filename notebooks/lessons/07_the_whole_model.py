@@ -93,7 +93,7 @@ Embedding = check("Embedding", MyEmbedding)
 # come out, shuffled. "Dog bites man" would equal "man bites dog":
 
 # %%
-from numpylm.attention import scaled_dot_product_attention  # lesson 06's attention
+from numpylm.nn.attention import scaled_dot_product_attention  # lesson 06's attention
 
 q, k, v = rng.standard_normal((3, 1, 1, 4, 8))
 out, _ = scaled_dot_product_attention(q, k, v)

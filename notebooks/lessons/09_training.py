@@ -16,21 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from numpylm import (
-    GPTConfig,
-    Tokenizer,
-    baselines,
-    cross_entropy,
-    cross_entropy_backward,
-    diagnose,
-    gradcheck,
-    keep_memory,
-)
+from numpylm import GPTConfig, Tokenizer, cross_entropy, cross_entropy_backward, diagnose, gradcheck, keep_memory
 from numpylm.course import check, collect, stories, style
-from numpylm.data import document_starts, encode_documents, sequential_batches
-from numpylm.evaluation import source_nats
-from numpylm.generation import generate
-from numpylm.parallel import available_cores, replica, set_blas_threads
+from numpylm.inference.generation import generate
+from numpylm.text.data import document_starts, encode_documents, sequential_batches
+from numpylm.training import baselines
+from numpylm.training.evaluation import source_nats
+from numpylm.training.parallel import available_cores, replica, set_blas_threads
 
 mine = collect("my_gpt.py")  # everything that you have solved, written into one module
 my_gpt = importlib.import_module("my_gpt")  # as "import my_gpt"

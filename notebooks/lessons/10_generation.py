@@ -16,9 +16,9 @@ import time
 import numpy as np
 
 from numpylm import keep_memory, scaled_dot_product_attention
-from numpylm.attention import merge_heads, split_heads
 from numpylm.course import check, stories, storyteller, style
-from numpylm.parallel import set_blas_threads
+from numpylm.nn.attention import merge_heads, split_heads
+from numpylm.training.parallel import set_blas_threads
 
 keep_memory()  # large arrays reuse memory; without this the times below measure the system's memory, too
 set_blas_threads(1)  # these matrices are small: a second thread would only wait for the first
@@ -376,7 +376,7 @@ plt.show()
 # function:
 
 # %%
-from numpylm.generation import next_token_probabilities
+from numpylm.inference.generation import next_token_probabilities
 
 ours = next_token_probabilities(logits, temperature=1.3, top_k=50, top_p=0.9)
 yours = top_p(top_k(temperature_probabilities(logits, 1.3), 50), 0.9)

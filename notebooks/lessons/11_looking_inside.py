@@ -17,12 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from numpylm import GPT, AdamW, GPTConfig, clip_grad_norm, cross_entropy, keep_memory, scaled_dot_product_attention
-from numpylm.attention import causal_mask, split_heads
 from numpylm.corpora import CORPORA
 from numpylm.corpora.story_words import CAST
 from numpylm.course import check, heatmap, storyteller, style
-from numpylm.parallel import set_blas_threads
-from numpylm.trace import trace
+from numpylm.inference.trace import trace
+from numpylm.nn.attention import causal_mask, split_heads
+from numpylm.training.parallel import set_blas_threads
 
 keep_memory()  # large arrays reuse memory, which is faster
 set_blas_threads(1)  # these matrices are small: a second thread would only wait for the first

@@ -16,7 +16,7 @@ from tqdm import tqdm
 import numpylm
 from numpylm import AdamW, CharTokenizer, clip_grad_norm, gelu, gelu_backward
 from numpylm.course import check, heatmap, stories, style
-from numpylm.parallel import set_blas_threads
+from numpylm.training.parallel import set_blas_threads
 from numpylm.zoo import World, get
 
 plt = style()
@@ -40,7 +40,7 @@ from numpylm import (
     softmax,
     softmax_backward,
 )
-from numpylm.attention import (
+from numpylm.nn.attention import (
     KVCache,
     causal_attention,
     causal_attention_backward,
@@ -48,8 +48,8 @@ from numpylm.attention import (
     merge_heads,
     split_heads,
 )
-from numpylm.functional import IGNORE_INDEX, cross_entropy_backward
-from numpylm.module import Array, Cache, check_last_axis
+from numpylm.nn.functional import IGNORE_INDEX, cross_entropy_backward
+from numpylm.nn.module import Array, Cache, check_last_axis
 
 # %% [markdown]
 # ## 1 Eleven runs
@@ -611,7 +611,7 @@ print(f"validation loss of the right model after 150 steps: {runs['right'][1]:.3
 # The same from a notebook:
 
 # %%
-from numpylm.cli import main
+from numpylm.cli.main import main
 
 for option in ("--check", "--solve"):
     main(["gradcheck", "--zoo", "civet", option])

@@ -23,11 +23,11 @@ from IPython.display import HTML
 from tqdm import tqdm
 
 from numpylm import GPT, AdamW, GPTConfig, Tokenizer, clip_grad_norm, diagnose, keep_memory, warmup_cosine
-from numpylm.baselines import bigram_loss, uniform_loss, unigram_loss
-from numpylm.cleaning import clean
 from numpylm.course import check, stories, style
-from numpylm.data import encode_documents, random_batch, read_documents
-from numpylm.evaluation import evaluate
+from numpylm.text.cleaning import clean
+from numpylm.text.data import encode_documents, random_batch, read_documents
+from numpylm.training.baselines import bigram_loss, uniform_loss, unigram_loss
+from numpylm.training.evaluation import evaluate
 
 keep_memory()  # large arrays keep their memory from step to step, which saves time
 plt = style()

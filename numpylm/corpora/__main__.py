@@ -5,10 +5,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from numpylm.console import standard_streams
 from numpylm.corpora import CORPORA
-from numpylm.data import join_documents
-from numpylm.files import write_text
+from numpylm.system.streams import standard_streams
+from numpylm.system.whole_files import write_text
+from numpylm.text.data import join_documents
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from numpylm.course import progress
 from numpylm.course.lessons import LESSONS
 from numpylm.course.own_module import OwnModule
-from numpylm.files import write_text
-from numpylm.module import Module
-from numpylm.shell import shown
+from numpylm.nn.module import Module
+from numpylm.system.shell import shown
+from numpylm.system.whole_files import write_text
 
 
 def collect(path: str | Path = "my_gpt.py") -> int:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from numpylm.char_tokenizer import CharTokenizer
-from numpylm.checkpoint import load_run
 from numpylm.corpora import CORPORA
-from numpylm.gpt import GPT
-from numpylm.tokenizer import Tokenizer
+from numpylm.files.checkpoint import load_run
+from numpylm.models.gpt import GPT
+from numpylm.text.char_tokenizer import CharTokenizer
+from numpylm.text.tokenizer import Tokenizer
 
 
 def storyteller() -> tuple[GPT, Tokenizer | CharTokenizer]:

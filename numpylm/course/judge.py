@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.checker.evidence import Evidence
-from numpylm.checker.explain import detect
-from numpylm.checker.report import Report, plural
-from numpylm.checker.subject import describe
+from numpylm.check.explain import detect
+from numpylm.check.gradcheck import gradcheck
+from numpylm.check.measure.evidence import Evidence
+from numpylm.check.report import Report, plural
+from numpylm.check.student import Found, compare
+from numpylm.check.subject.subject import describe
 from numpylm.course.exercise import Exercise, Result, Test, Verdict
-from numpylm.gradcheck import gradcheck
-from numpylm.student import Found, compare
 
 Rng = np.random.Generator
 Cases = Callable[[Rng], Iterable[tuple]]

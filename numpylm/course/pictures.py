@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.module import Array
-from numpylm.parallel import keep_memory, set_blas_threads
+from numpylm.nn.module import Array
+from numpylm.training.parallel import keep_memory, set_blas_threads
 
 GREY = "#808080"  # the same distance from white and from black
 COLOURS = ("#3b82f6", "#e8871e", "#22a559", "#e15759", "#a16ae8", "#17a2b8")

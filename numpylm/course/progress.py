@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from numpylm.files import read_json, write_text
+from numpylm.system.whole_files import read_json, write_text
 
 VARIABLE = "NUMPYLM_COURSE_FILE"  # names another file than ~/.numpylm/course.json
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 import numpylm
-from numpylm.attention import causal_mask
 from numpylm.course import cells
 from numpylm.course.lessons import LESSONS
-from numpylm.functional import cross_entropy, cross_entropy_backward
-from numpylm.gpt import GPTConfig
-from numpylm.module import Module, Parameter
+from numpylm.models.gpt import GPTConfig
+from numpylm.nn.attention import causal_mask
+from numpylm.nn.functional import cross_entropy, cross_entropy_backward
+from numpylm.nn.module import Module, Parameter
 
 ALWAYS = (GPTConfig, Module, Parameter, cross_entropy, cross_entropy_backward, causal_mask)  # what lessons use besides
 PASSED: list[Any] = []  # the functions and classes of this session that have passed

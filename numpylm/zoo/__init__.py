@@ -5,7 +5,7 @@ asked for: the module's source is taken, a line replaced, and the result run as 
 animals cannot drift from the layers that they were made of.
 """
 
-from numpylm.zoo.fault import Fault, World
+from numpylm.check.mutants import Fault, World
 from numpylm.zoo.keeper import animals, check, get
 
 __all__ = ["Fault", "World", "animals", "check", "get"]

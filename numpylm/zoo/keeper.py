@@ -4,9 +4,9 @@ import difflib
 
 import numpy as np
 
-from numpylm.checker.report import KINDS, Report
-from numpylm.gradcheck import gradcheck
-from numpylm.zoo.fault import Fault, World, difference, without_docstrings
+from numpylm.check.gradcheck import gradcheck
+from numpylm.check.mutants import Fault, World, difference, without_docstrings
+from numpylm.check.report import KINDS, Report
 from numpylm.zoo.layers import FUNCTIONS, LAYERS
 from numpylm.zoo.model import MODEL
 from numpylm.zoo.steps import STEPS

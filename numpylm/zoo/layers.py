@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.zoo.fault import Fault, World
+from numpylm.check.mutants import Fault, World
 
 B, T, C, H, D, V = 2, 5, 12, 3, 4, 11  # no two axes alike, so that nothing fits by luck
 Case = tuple[Any, tuple, dict]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from numpylm.zoo.fault import Fault, World
+from numpylm.check.mutants import Fault, World
 from numpylm.zoo.layers import B, C, Case, H, Rng, T, V
 
 

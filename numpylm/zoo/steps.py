@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from numpylm.checker.clipping import check_clipping
-from numpylm.checker.optimizers import check_optimizer
-from numpylm.zoo.fault import Fault, World
+from numpylm.check.mutants import Fault, World
+from numpylm.check.optimizer.adam import check_optimizer
+from numpylm.check.optimizer.clipping import check_clipping
 from numpylm.zoo.layers import Case, Rng
 
 

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
-from numpylm.cli import COMMANDS, build_parser
+from numpylm.cli.main import COMMANDS, build_parser
 from tests.fuzz import mutations as m
 
 Rng = random.Random

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpylm.rehearsal
-import numpylm.selfcheck
-import numpylm.train
+import numpylm.check.selfcheck
+import numpylm.training.first_batch
+import numpylm.training.train
 import numpylm.zoo.keeper
-from numpylm.cli import main
-from numpylm.config import TrainConfig
+from numpylm.cli.main import main
+from numpylm.training.config import TrainConfig
 from tests.fuzz.cases import Case
 from tests.fuzz.sandbox import Sandbox
 
@@ -155,8 +155,8 @@ def fits(config: TrainConfig) -> bool:
 
 def limit_what_takes_long() -> None:
     """Trainings take one step, and large ones none; our own layers and the whole zoo are not checked each time."""
-    train = numpylm.train.train
-    diagnose_run, profile_run = numpylm.rehearsal.diagnose_run, numpylm.rehearsal.profile_run
+    train = numpylm.training.train.train
+    diagnose_run, profile_run = numpylm.training.first_batch.diagnose_run, numpylm.training.first_batch.profile_run
 
     def small_train(config: TrainConfig, resume: Any = None, **_: Any) -> Path:
         if not fits(config):
@@ -171,12 +171,15 @@ def limit_what_takes_long() -> None:
 
         return one
 
-    reports = numpylm.selfcheck.run
+    reports = numpylm.check.selfcheck.run
 
     def first(*args: Any) -> Any:
         yield next(iter(reports(*args)))
 
-    numpylm.train.train = small_train
-    numpylm.rehearsal.diagnose_run, numpylm.rehearsal.profile_run = small(diagnose_run), small(profile_run)
-    numpylm.selfcheck.run = first
+    numpylm.training.train.train = small_train
+    numpylm.training.first_batch.diagnose_run, numpylm.training.first_batch.profile_run = (
+        small(diagnose_run),
+        small(profile_run),
+    )
+    numpylm.check.selfcheck.run = first
     numpylm.zoo.keeper.table = lambda: "a table"

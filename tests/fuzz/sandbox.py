@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from numpylm import GPT, GPTConfig, Tokenizer
-from numpylm.config import TrainConfig
-from numpylm.train import train
+from numpylm.training.config import TrainConfig
+from numpylm.training.train import train
 
 STORY = (
     "Once there was a small boat. It sailed to the sea, and the sea was cold.\n\nThe end came at 7 o'clock — naïve.\n"

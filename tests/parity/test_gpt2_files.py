@@ -13,8 +13,8 @@ pytest.importorskip("safetensors", reason=REASON)
 from safetensors.torch import load_file, save_file, save_model  # noqa: E402
 
 from numpylm import GPT, GPTConfig, Tokenizer  # noqa: E402
-from numpylm.chunks import END_OF_TEXT  # noqa: E402
-from numpylm.gpt2_config import write_gpt2_config  # noqa: E402
+from numpylm.files.gpt2_config import write_gpt2_config  # noqa: E402
+from numpylm.text.pretokenize import END_OF_TEXT  # noqa: E402
 from tests.parity.nano_gpt import NanoGPT  # noqa: E402
 
 SHAPES = {  # vocab, positions, layers, heads, channels, more
@@ -226,7 +226,7 @@ def test_old_buffers_and_a_head_that_is_written_out(saved):
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16", "float64"])
 def test_other_kinds_of_numbers_become_ours_exactly(saved, kind, monkeypatch):
-    monkeypatch.setattr("numpylm.tensor_files.PIECE", 200)  # several pieces for each array
+    monkeypatch.setattr("numpylm.files.safetensors_files.PIECE", 200)  # several pieces for each array
     model, folder = saved
     model.to(getattr(torch, kind)).save_pretrained(folder)
     for dtype in (torch.float32, torch.float64):

@@ -19,7 +19,7 @@ transformers = pytest.importorskip("transformers", reason="pip install -e '.[par
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks  # noqa: E402
 
 from numpylm import Tokenizer  # noqa: E402
-from numpylm.chunks import END_OF_TEXT  # noqa: E402
+from numpylm.text.pretokenize import END_OF_TEXT  # noqa: E402
 from tests.parity.test_tokenizers import TEXTS  # noqa: E402
 
 # The checksums and the pattern in tiktoken_ext/openai_public.py.

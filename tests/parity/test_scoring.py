@@ -8,8 +8,8 @@ transformers = pytest.importorskip("transformers", reason="pip install -e '.[par
 import torch.nn.functional as F  # noqa: E402
 
 from numpylm import GPT, GPTConfig, Tokenizer  # noqa: E402
-from numpylm.cli import main  # noqa: E402
-from numpylm.evaluation import evaluate  # noqa: E402
+from numpylm.cli.main import main  # noqa: E402
+from numpylm.training.evaluation import evaluate  # noqa: E402
 
 SHAPES = [(300, 40, 2, 3, 24), (1000, 16, 3, 4, 20), (290, 128, 1, 2, 32)]  # vocab, window, layers, heads, channels
 

@@ -10,9 +10,9 @@ tiktoken = pytest.importorskip("tiktoken", reason="pip install -e '.[parity]' to
 tokenizers = pytest.importorskip("tokenizers", reason="pip install -e '.[parity]' to run the parity tests")
 
 from numpylm import Tokenizer  # noqa: E402
-from numpylm.chunks import END_OF_TEXT, GPT2_PATTERN  # noqa: E402
 from numpylm.corpora import CORPORA  # noqa: E402
-from numpylm.tokenizer_files import BYTE_OF_LETTER  # noqa: E402
+from numpylm.text.pretokenize import END_OF_TEXT, GPT2_PATTERN  # noqa: E402
+from numpylm.text.tokenizer_files import BYTE_OF_LETTER  # noqa: E402
 
 ENGLISH = "\n\n".join(CORPORA["stories"].documents(200_000))
 CHINESE = "天地玄黃，宇宙洪荒。日月盈昃，辰宿列張。寒來暑往，秋收冬藏。閏餘成歲，律呂調陽。" * 30

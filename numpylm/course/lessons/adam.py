@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from numpylm import optim
-from numpylm.checker.clipping import check_clipping
-from numpylm.checker.optimizers import check_optimizer
+from numpylm.check.optimizer.adam import check_optimizer
+from numpylm.check.optimizer.clipping import check_clipping
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import Rng, both, from_report, outputs
-from numpylm.module import Array, Parameter
+from numpylm.nn import optim
+from numpylm.nn.module import Array, Parameter
 
 
 def sgd_step(theta: Array, grad: Array, lr: float) -> Array:

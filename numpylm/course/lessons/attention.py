@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from numpylm import attention as A
-from numpylm import functional as F
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import Rng, both, drops, gradients, held_against, outputs
-from numpylm.module import Array
+from numpylm.nn import attention as A
+from numpylm.nn import functional as F
+from numpylm.nn.module import Array
 
 B, T, H, D = 2, 5, 3, 4
 

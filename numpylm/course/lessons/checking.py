@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from numpylm import functional as F
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import Rng, both, equal, outputs
-from numpylm.module import Array, Cache
+from numpylm.nn import functional as F
+from numpylm.nn.module import Array, Cache
 
 PASSES = 1e-6  # the worst relative error of a right backward
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from numpylm.attention import CausalSelfAttention, merge_heads, scaled_dot_product_attention, split_heads
 from numpylm.course.exercise import Exercise, Lesson
 from numpylm.course.judge import Rng, outputs
-from numpylm.module import Array
+from numpylm.nn.attention import CausalSelfAttention, merge_heads, scaled_dot_product_attention, split_heads
+from numpylm.nn.module import Array
 
 Past = tuple[Array, Array] | None  # keys and values (B, H, t, D) of the positions before
 

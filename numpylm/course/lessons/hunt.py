@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 import numpylm
-from numpylm.checker.subject import CheckError
-from numpylm.checker.trial import Conditions, Setup, Trial
+from numpylm.check.gradcheck import gradcheck
+from numpylm.check.measure.trial import Conditions, Setup, Trial
+from numpylm.check.mutants import Fault, World, without_docstrings
+from numpylm.check.subject.subject import CheckError
 from numpylm.course.exercise import Exercise, Lesson, Result, Test
 from numpylm.course.judge import Rng, differ, equal, from_report, gradients
-from numpylm.gradcheck import gradcheck
-from numpylm.zoo.fault import Fault, World, without_docstrings
 from numpylm.zoo.keeper import get
 
 HUNTED = (

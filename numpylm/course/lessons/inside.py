@@ -7,9 +7,9 @@ import numpy as np
 
 from numpylm.course.exercise import Exercise, Lesson, Result, Test
 from numpylm.course.judge import Rng, outputs
-from numpylm.gpt import GPT, GPTConfig
-from numpylm.module import Array, Cache
-from numpylm.trace import trace
+from numpylm.inference.trace import trace
+from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.nn.module import Array, Cache
 
 
 def logit_lens(gpt: GPT, hidden: Sequence[Array]) -> list[Array]:

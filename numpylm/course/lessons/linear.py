@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from numpylm import functional as F
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import Rng, both, gradients, held_against, outputs
-from numpylm.layers import Dropout, Linear
-from numpylm.module import Array
-from numpylm.transformer import MLP
+from numpylm.nn import functional as F
+from numpylm.nn.blocks import MLP
+from numpylm.nn.layers import Dropout, Linear
+from numpylm.nn.module import Array
 
 C, OUT = 4, 3
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpylm import functional as F
 from numpylm.course.exercise import Exercise, Lesson
 from numpylm.course.judge import Rng, gradients, outputs
-from numpylm.module import Array, Cache
+from numpylm.nn import functional as F
+from numpylm.nn.module import Array, Cache
 
 
 def bigram_probabilities(ids: Array, vocab_size: int) -> Array:

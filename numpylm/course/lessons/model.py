@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.gradcheck import gradcheck
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import Rng, both, drops, from_report, gradients, held_against, outputs
-from numpylm.gpt import GPT, GPTConfig
-from numpylm.gradcheck import gradcheck
-from numpylm.layers import Embedding
-from numpylm.transformer import Block
+from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.nn.blocks import Block
+from numpylm.nn.layers import Embedding
 
 CONFIG = GPTConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12)
 

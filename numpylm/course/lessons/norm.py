@@ -6,9 +6,9 @@ import numpy as np
 
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import Rng, both, gradients, held_against, outputs
-from numpylm.layers import LayerNorm
-from numpylm.module import Array, Cache, Module
-from numpylm.transformer import MLP
+from numpylm.nn.blocks import MLP
+from numpylm.nn.layers import LayerNorm
+from numpylm.nn.module import Array, Cache, Module
 
 EPS = 1e-5
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import Rng, outputs
-from numpylm.module import Array
+from numpylm.nn.module import Array
 
 
 def split_documents_train_val(

@@ -6,7 +6,7 @@ import numpy as np
 
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import both, gradients
-from numpylm.module import Array, Cache
+from numpylm.nn.module import Array, Cache
 
 
 def square(x: Array) -> tuple[Array, Cache]:

@@ -8,11 +8,11 @@ import numpy as np
 
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import Rng, outputs
-from numpylm.data import random_batch
-from numpylm.functional import cross_entropy, cross_entropy_backward
-from numpylm.gpt import GPT, GPTConfig
-from numpylm.module import Array, Parameter
-from numpylm.optim import clip_grad_norm
+from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.nn.functional import cross_entropy, cross_entropy_backward
+from numpylm.nn.module import Array, Parameter
+from numpylm.nn.optim import clip_grad_norm
+from numpylm.text.data import random_batch
 
 
 def get_batch(

@@ -1,0 +1,175 @@
+"""From a failing check to plain sentences: every detective is asked, the most convincing answer is said first."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from numpylm.check.inner.pinpoint import follow, pinpoint
+from numpylm.check.inner.recovered import recover
+from numpylm.check.inner.together import together
+from numpylm.check.inner.wiring import Causes, Check, inner_causes
+from numpylm.check.jacobian.dependence import dependence, linear
+from numpylm.check.measure.evidence import Evidence, cosine, gather
+from numpylm.check.measure.randomness import not_the_same_twice
+from numpylm.check.measure.trial import Conditions, Target, Trial
+from numpylm.check.numbers import small
+from numpylm.check.numbers.parts import detect
+from numpylm.check.numbers.shapes import unusable
+from numpylm.check.report import Cause, Report, Row, listing
+from numpylm.check.rerun.behaviour import behaviour
+from numpylm.check.rerun.experiments import Laboratory
+from numpylm.check.rerun.rows import fewer_rows
+from numpylm.check.subject.subject import CheckError
+
+VAGUE = 78  # what weighs less is a hint, no explanation
+
+
+def explain(report: Report, strict: Trial, check: Check) -> None:
+    """Fill in the hints of all failing rows of a report."""
+    failing = [row for row in report.rows if not row.ok]
+    broken = next((finding for finding in report.findings if finding.kind == "not-finite"), None)
+    if broken is not None:
+        for row in failing:
+            row.explain([broken])
+        return
+    trial = kind_trial(strict)
+    if not_the_same_twice(report, trial):
+        return
+    trial, note = fewer_rows(trial, [row.name for row in failing])
+    report.notes += [note] if note else []
+    targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
+    causes: Causes = {row.name: unusable(trial.subject.name, targets[row.name][1]) for row in failing}
+    with guarded(report):
+        behaviour(trial, strict, [name for name, found in causes.items() if not found], causes)
+    wrong = [name for name, found in causes.items() if not found]
+    root: Cause | None = None
+    passed: dict[str, np.ndarray] = {}
+    with guarded(report):
+        root, passed = inner_causes(trial, check, wrong, causes)
+    if root is None or root.kind == "wiring":
+        own = [name for name in wrong if root is None or "." not in name]  # not what belongs to an inner layer
+        with guarded(report):
+            formula(trial, {name: targets[name] for name in own}, causes, passed)
+    if root is not None and root.kind == "wiring":
+        root = sharper(root, causes)
+        causes = {name: [] for name in causes}
+    together(causes, trial)
+    right = [row.name for row in report.rows if row.ok]
+    for row in failing:
+        if not causes[row.name] and root is not None:
+            causes[row.name] = [root]
+        row.explain(causes[row.name])
+        if not causes[row.name]:
+            with guarded(report):
+                row.explain([unknown(trial, row, targets[row.name][1], right, mend_first(trial, row, causes))])
+
+
+@contextlib.contextmanager
+def guarded(report: Report) -> Iterator[None]:
+    """A search for causes that fails must not cost the verdict: the row stays wrong, with its number."""
+    try:
+        yield
+    except CheckError:  # the student's code stops under other conditions: nothing can be learnt from them
+        pass
+    except Exception as error:
+        note = (
+            f"the search for the cause stopped with {type(error).__name__}: {error}. That is a fault of the checker, "
+            "not yours; the verdicts stand."
+        )
+        if note not in report.notes:
+            report.notes.append(note)
+
+
+def kind_trial(strict: Trial) -> Trial:
+    """The same subject under the kindest conditions: what is still wrong there is wrong in its formula."""
+    trial = Trial(strict.setup, Conditions(initial=strict.conditions.initial))
+    if strict.seeded:
+        trial.seeded = True
+        trial.backward_once()
+    return trial
+
+
+def sharper(root: Cause, causes: Causes) -> Cause:
+    """A vague cause, with a sharper one that was found elsewhere said before it."""
+    best = max((cause for found in causes.values() for cause in found), key=lambda cause: cause.weight, default=root)
+    return root if best.weight <= root.weight else replace(best, text=f"{best.text} {root.text}", place=root.place)
+
+
+def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, passed: dict[str, np.ndarray]) -> None:
+    """The formula itself is wrong: look at the numbers, at the Jacobians, and at kinder conditions."""
+    gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
+    others = {name: e.n for name, e in gathered.items() if e.full}
+    for target in trial.targets:
+        if target.name not in wrong and np.shape(target.analytic) == target.values.shape:
+            others[target.name] = np.asarray(target.analytic)  # it passed, so it is the true one
+    for name, e in gathered.items():
+        e.others = others
+        e.known |= passed
+        near_miss = small.explain(trial, e)
+        if near_miss is not None:
+            causes[name].append(near_miss)
+            if near_miss.weight > VAGUE:
+                continue  # patterns are made for large errors: in a small one they see what is not there
+        causes[name] += detect(e)
+        try:
+            index = wrong[name][0]
+            found = linear(e, trial, index)
+            causes[name] += [found] if found else dependence(e, trial, index)
+        except CheckError:
+            pass
+    for cause in recover(trial, gathered):
+        causes[cause.place].append(cause)
+    point_out(trial, wrong, gathered, causes)
+    small.said_first(causes)
+    for names, cause in Laboratory(trial, list(wrong)).causes():
+        for name in names:
+            if cause.kind == "initial-values":  # the rarer coincidence: the transpose may be a symmetric one, scaled
+                causes[name] = [replace(c, weight=c.weight - 10) if c.kind == "transposed" else c for c in causes[name]]
+            what = gathered[name].what
+            causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
+
+
+def point_out(
+    trial: Trial, wrong: dict[str, tuple[int, Target]], gathered: dict[str, Evidence], causes: Causes
+) -> None:
+    """For what nobody could explain: the line in which it goes wrong."""
+    vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < VAGUE]
+    flow = follow(trial) if vague else None
+    if flow is None:
+        return
+    flow.trust([target for target in trial.targets if target.name not in wrong and target.parameter is not None])
+    for name in vague:
+        with contextlib.suppress(CheckError):
+            found = pinpoint(flow, wrong[name][1], wrong[name][0], gathered[name])
+            causes[name] += [found] if found is not None else []
+
+
+def mend_first(trial: Trial, row: Row, causes: Causes) -> str:
+    """An array whose fault is clear and from which this one may follow: never an input, which lies before all else."""
+    return next(
+        (
+            name
+            for name, found in causes.items()
+            if name not in trial.subject.input_names and name != row.name and any(c.weight > 75 for c in found)
+        ),
+        "",
+    )
+
+
+def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str) -> Cause:
+    """No pattern: what is right nevertheless, and the worst places with both numbers."""
+    a, values = np.asarray(target.analytic), target.values
+    e = gather(trial, target, {})
+    gap = np.nan_to_num(np.abs(a - e.n))
+    flat = np.argsort(gap, axis=None)[::-1][:2]
+    places = [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat if gap.flat[k] > 0]
+    said = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
+    fine = f" Right: {listing(right)}, and so all that these need." if right else ""
+    first = f" It may follow from what is said of {clear}: mend that first." if clear else ""
+    text = (
+        f"{e.what} is wrong, and fits no pattern that is known here (cosine with the truth "
+        f"{cosine(a, e.n):.3f}).{first}{fine} Worst: {said}."
+    )
+    return Cause("unknown", text, 10, row.name)

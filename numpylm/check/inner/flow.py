@@ -1,0 +1,245 @@
+"""Which of the student's variables in backward hold a true gradient, and between which lines the truth is lost."""
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import CodeType
+
+import numpy as np
+
+from numpylm.check.inner import lines
+from numpylm.check.inner.code import Line, lines_of
+from numpylm.check.inner.lines import Made, Value
+from numpylm.check.measure.evidence import FIT
+from numpylm.check.measure.trial import Target, Trial
+from numpylm.check.subject.subject import CheckError
+from numpylm.nn.module import Array
+
+DIRECTIONS = 2
+
+
+@dataclass
+class Cone:
+    """The lines between what is right and what is wrong."""
+
+    lines: set[int] = field(default_factory=set)
+    right: list[Value] = field(default_factory=list)  # what comes in, and is right
+    unknown: list[Value] = field(default_factory=list)
+    moment: int = 0  # when the last of its lines had been run
+
+
+class Flow:
+    """Forward and backward of a trial, variable by variable.
+
+    Attributes
+    ----------
+    made : list of Value
+        The variables of the forward.
+    given : list of Value
+        Those variables of the backward that hold what the forward made.
+    truth : dict
+        For each other variable of the backward that holds a true gradient, the variable of the forward.
+    trusted : dict
+        Variables of which a gradient is made that is right, and large enough to tell: the name of that gradient.
+    rest : list of Value
+        All other variables of the backward: wrong, or no gradient of anything that has a name.
+    """
+
+    def __init__(self, trial: Trial, forward: CodeType, backward: CodeType) -> None:
+        self.trial, self.code, self.backward_code = trial, forward, backward
+        self.output = Value("the output", np.asarray(trial.out, dtype=np.float64), [Made(1 << 30, 0, 0)])
+        self.made = self._made()
+        self.record = lines.record_backward(trial, backward)
+        self.source: dict[int, Line] = {}
+        for code in self.record.codes:
+            self.source |= lines_of(code)
+        self.given: list[Value] = []
+        self.rest: list[Value] = []
+        self.truth: dict[Value, Value] = {}
+        self.trusted: dict[Value, str] = {}
+        self.slopes: dict[Value, Array] = {}
+        for value in self.made:
+            with contextlib.suppress(CheckError):  # where forward refuses other values, nothing can be learnt
+                if lines.can_be_nudged(trial, value):
+                    self.slopes[value] = self._slopes(value)
+        for value in self.record.values:
+            self._sort_in(value)
+
+    def _made(self) -> list[Value]:
+        """The variables of the forward, each array once (and once more where it was changed in place)."""
+        found: dict[tuple[int, int], Value] = {}
+        for value in lines.record_forward(self.trial, self.code).values:
+            found.setdefault((id(value.live), value.moment), value)
+        return list(found.values())[: lines.MOST]
+
+    def _slopes(self, value: Value) -> Array:
+        return np.array(
+            [
+                lines.slope(self.trial, self.code, value, e.reshape(value.array.shape))
+                for e in _directions(value.array.size)
+            ]
+        )
+
+    def _sort_in(self, value: Value) -> None:
+        parameters = [parameter.data for _, parameter in self.trial.subject.parameters]
+        arrays = [*(made.array for made in self.made), *parameters]
+        if value.array.shape == np.shape(self.trial.dout) and np.array_equal(value.array, self.trial.dout):
+            self.truth[value] = self.output
+        elif value.array.dtype.kind in "biu" or any(np.array_equal(value.array, array) for array in arrays):
+            self.given.append(value)
+        elif (owner := self._gradient_of(value)) is not None:
+            self.truth[value] = owner
+        else:
+            self.rest.append(value)
+
+    def _gradient_of(self, value: Value) -> Value | None:
+        """The variable of the forward whose true gradient this is: with axes of the same order, else of another."""
+        if not np.any(value.array):
+            return None
+        for owner, slopes in sorted(self.slopes.items(), key=lambda item: not named_after(value.name, item[0].name)):
+            if owner.array.shape == value.array.shape and _fits(value.array, slopes):
+                return owner
+        for owner, slopes in self.slopes.items():
+            other = owner.array.size == value.array.size and owner.array.shape != value.array.shape
+            if other and any(_fits(view, slopes) for view in relaid(value.array, owner.array.shape)):
+                return owner
+        return None
+
+    def true_gradient(self, owner: Value) -> Array:
+        """The whole true gradient of a variable of the forward, measured once."""
+        memory = self.trial.__dict__.setdefault("inner", {})
+        if owner not in memory:
+            memory[owner] = lines.true_gradient(self.trial, self.code, owner)
+        return memory[owner]
+
+    def trust(self, right: list[Target]) -> None:
+        """Trust what right gradients of matrices are made of."""
+        for target in right:
+            cone = self.cone_of(target)
+            alone = all(self.source[n].statements == 1 for n in cone.lines if n in self.source)  # else: which one?
+            for value in cone.unknown if target.values.ndim > 1 and alone else ():
+                if value.array.size <= target.values.size:
+                    self.trusted.setdefault(value, target.name)
+
+    def label(self, value: Value) -> str:
+        """A variable that is right, and why one can say so."""
+        if value in self.truth:
+            return f"{self.called(value)} (the true gradient of {self.called(self.truth[value])})"
+        return f"{self.called(value)} (the gradient of {self.trusted[value]}, made of it, is right)"
+
+    def called(self, value: Value) -> str:
+        """The name of a variable, and where one name has several values one after the other, which of them it is."""
+        if value is self.output:
+            return value.name
+        values = self.made if value in self.made else self.record.values
+        same = [other for other in values if other.name == value.name and other.call == value.call]
+        if len({other.line for other in same}) < 2:
+            return value.name
+        if not value.moment:
+            return f"{value.name} as it comes in"
+        rounds = [other for other in same if other.line == value.line]
+        right = [other in self.truth or other in self.trusted for other in rounds]
+        which = f" in round {rounds.index(value) + 1}" if any(right) and not all(right) else ""
+        return f"{value.name} of line {value.line}{which}"
+
+    def in_formula(self, value: Value) -> str:
+        """The same, to stand beside a sign."""
+        called = self.called(value)
+        return f"({called})" if " " in called and value is not self.output else called
+
+    # ------------------------------------------------------------------------ from what is wrong back to what is right
+
+    def cone_of(self, goal: Value | Target) -> Cone:
+        """Everything that a wrong value, or a wrong gradient, is made of, back to what is right."""
+        cone, todo = Cone(), list(self._makers(goal))
+        seen: set[Made] = set()
+        while todo:
+            made, reads = todo.pop()
+            if made in seen:
+                continue
+            seen.add(made)
+            cone.moment = max(cone.moment, made.moment)
+            cone.lines.add(self.source[made.line].number if made.line in self.source else made.line)
+            todo += self._boxed(reads, made)
+            for value in self._read(reads, made):
+                if value in self.truth or value in self.trusted:
+                    cone.right += [value] if value not in cone.right else []
+                elif value not in self.given and value not in cone.unknown:
+                    cone.unknown.append(value)
+                    todo += self._makers(value)
+        cone.unknown.sort(key=lambda value: value.moment)
+        return cone
+
+    def _makers(self, goal: Value | Target) -> Iterator[tuple[Made, set[str]]]:
+        """Which lines made something, and the names that they read."""
+        if isinstance(goal, Value):
+            makers = goal.made
+        elif goal.parameter is not None:
+            makers = [made for name, made in self.record.changes if name == goal.name]
+        else:
+            makers = [self.record.returned]
+        for made in makers:
+            line = self.source.get(made.line, Line(made.line))
+            before = line.updates & {goal.name} if isinstance(goal, Value) and goal.changed else set()
+            yield made, self._returned(goal, line) if line.returned else line.reads | before
+
+    def _returned(self, goal: Value | Target, line: Line) -> set[str]:
+        """Which names the part of a return reads that belongs to an input."""
+        inputs = [target for target in self.trial.targets if target.parameter is None]
+        if len(line.returned) == len(inputs) and goal in inputs:
+            return line.returned[inputs.index(goal)]
+        return line.reads
+
+    def _boxed(self, names: set[str], made: Made) -> Iterator[tuple[Made, set[str]]]:
+        """The lines that put something into the lists and dicts that a line reads."""
+        for name in names:
+            if (made.call, name) in self.record.boxes:
+                for line in {line.number: line for line in self.source.values()}.values():
+                    if name in line.sets and line.number != made.line:
+                        yield Made(made.moment, line.number, made.call), line.reads - {name}
+
+    def _read(self, names: set[str], made: Made) -> Iterator[Value]:
+        """What these variables held when the line before a moment was run."""
+        for name in sorted(names):
+            own = [v for v in self.record.values if v.name == name and v.call == made.call and v.seen < made.moment]
+            if own:
+                twin = own[-1].twin
+                yield twin if twin is not None and twin in self.record.values else own[-1]
+
+
+def named_after(gradient: str, variable: str) -> bool:
+    """Whether a name is that of another with a d, as people call gradients. Decides only what is asked first."""
+    gradient, variable = (name.removeprefix("self.") for name in (gradient, variable))
+    return gradient in {f"{d}{variable}" for d in ("d", "d_", "grad_", "g_", "g")} | {f"{variable}_grad"}
+
+
+def _directions(size: int) -> Array:
+    return np.random.default_rng(size).standard_normal((DIRECTIONS, size)) / np.sqrt(size)
+
+
+def _fits(array: Array, slopes: Array) -> bool:
+    flat = array.reshape(-1)
+    return bool(np.abs(_directions(flat.size) @ flat - slopes).max() <= FIT * float(np.linalg.norm(flat)))
+
+
+def relaid(array: Array, shape: tuple[int, ...]) -> Iterator[Array]:
+    """An array with its axes in other orders, where neighbouring axes then only merge or split to make a shape."""
+    if array.ndim > 4:
+        return
+    for order in itertools.permutations(range(array.ndim)):
+        moved = np.transpose(array, order)
+        if merges(moved.shape, shape) or merges(shape, moved.shape):
+            yield moved.reshape(shape)
+
+
+def merges(fine: tuple[int, ...], coarse: tuple[int, ...]) -> bool:
+    """Whether the axes of ``coarse`` are products of neighbouring axes of ``fine``."""
+    rest = list(fine)
+    for length in coarse:
+        product = 1
+        while rest and product * rest[0] <= length:
+            product *= rest.pop(0)
+        if product != length:
+            return False
+    return not rest

@@ -1,0 +1,261 @@
+"""What the student's own lines make: every array that a local variable of forward or backward holds, as it is made.
+
+A trace function looks at the local variables between two lines. In the forward it can also add a small array to one
+of them, in place, at the moment when it has been made. So the true gradient of any variable is a difference of
+losses, like that of an input; and what backward holds can be compared with it, line by line.
+"""
+
+import copy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpylm.check.inner.code import Line, lines_of
+from numpylm.check.measure.trial import Trial
+from numpylm.nn.module import Array
+
+STEP = 1e-5  # of a difference along a variable: central, second order, so good to about 1e-9
+MOST = 90  # variables, counted anew in each round of a loop; more are not looked at
+
+
+class Made(NamedTuple):
+    """When and where an array was made or changed."""
+
+    moment: int  # how many lines had been begun
+    line: int
+    call: int  # the call of a function that the line belongs to: 0 for backward itself
+
+
+@dataclass(eq=False)
+class Value:
+    """What a local variable holds from one moment on."""
+
+    name: str
+    array: Array  # a copy
+    made: list[Made]
+    live: Any = field(default=None, repr=False)
+    written: Array | None = None  # what all lines together wrote into it: its value, had they added and not assigned
+    seen: int = 0  # the moment at which it had this name
+    call: int = 0
+    first: str = ""  # the name that it had first
+    twin: "Value | None" = field(default=None, repr=False)  # the same array under that name
+    changed: bool = False  # in place, after another line had read what the array held before
+
+    @property
+    def moment(self) -> int:
+        """When it stood as it is."""
+        return self.made[-1].moment
+
+    @property
+    def line(self) -> int:
+        return self.made[-1].line
+
+
+def code_of(trial: Trial, which: str) -> CodeType | None:
+    """The code of the student's ``forward`` or ``backward``."""
+    target: Any = trial.setup.target
+    if isinstance(target, (tuple, list)):
+        function = target[which == "backward"]
+    else:
+        function = getattr(target if isinstance(target, type) else type(trial.subject.layer), which, None)
+    return getattr(function, "__code__", None)
+
+
+@contextmanager
+def watching(code: CodeType, look: Callable[[int, FrameType, int], None], helpers: bool = False) -> Iterator[None]:
+    """Call ``look(moment, frame, call)`` before each line of a function, and before it returns.
+
+    With ``helpers`` also in functions of the same file that it calls, unless they belong to other layers.
+    """
+    moment, calls = -1, -1
+
+    def start(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal calls
+        own = frame.f_code is code
+        if not own and not (helpers and calls >= 0 and _helps(frame, code)):
+            return None
+        calls += 1
+        call = calls
+
+        def local(frame: FrameType, event: str, argument: Any) -> Any:
+            nonlocal moment
+            if event in ("line", "return"):
+                moment += 1
+                look(moment, frame, call)
+            return local
+
+        return local
+
+    before = sys.gettrace()
+    sys.settrace(start)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def _helps(frame: FrameType, code: CodeType) -> bool:
+    """Whether a call belongs to the same work: a plain function, or a method of the layer itself."""
+    if frame.f_code.co_filename != code.co_filename or frame.f_code.co_name.startswith("<") or frame.f_back is None:
+        return False
+    names = frame.f_code.co_varnames[:1]
+    owner = frame.f_locals.get(names[0]) if names else None
+    return not hasattr(owner, "backward") or owner in list(frame.f_back.f_locals.values())[:1]
+
+
+def variables(frame: FrameType) -> dict[str, Any]:
+    """Local variables, and what a layer keeps on itself: ``self.x``."""
+    found = dict(frame.f_locals)
+    own = getattr(found.get("self"), "__dict__", {})
+    return found | {f"self.{name}": value for name, value in own.items()}
+
+
+class Record:
+    """The values of all variables of one run, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self.changes: list[tuple[str, Made]] = []  # at which the gradient of a parameter changed
+        self.returned = Made(0, 0, 0)
+        self.codes: set[CodeType] = set()
+        self.boxes: set[tuple[int, str]] = set()  # (call, name) of lists and dicts, into which nobody looks
+        self._source: dict[CodeType, dict[int, Line]] = {}
+        self._readers: dict[tuple[int, str], set[int]] = {}  # lines that have read what a variable holds now
+        self._begun: dict[int, int] = {}  # the line that each call is in
+        self._within = 0  # the call that looked last
+        self._last: dict[tuple[int, str], Value] = {}
+
+    def look(self, moment: int, frame: FrameType, call: int) -> Made:
+        """Note what the line before this moment has made."""
+        maker = call if call in self._begun else self._within  # arguments were made by the line that calls
+        here = Made(moment, self._begun.get(maker, frame.f_code.co_firstlineno), maker)
+        for name, value in variables(frame).items():
+            if isinstance(value, (np.ndarray, np.floating)) and value.dtype.kind in "fbiu" and value.size:
+                self._note(name, value, here, call)
+            elif isinstance(value, (list, dict)):
+                self.boxes.add((call, name))
+        self._begun[call], self._within = frame.f_lineno, call
+        self.codes.add(frame.f_code)
+        if frame.f_code not in self._source:
+            self._source[frame.f_code] = lines_of(frame.f_code)
+        line = self._source[frame.f_code].get(frame.f_lineno)
+        for name in line.reads if line else ():
+            self._readers.setdefault((call, name), set()).add(frame.f_lineno)
+        if call == 0:
+            self.returned = Made(moment + 1, frame.f_lineno, 0)
+        return here
+
+    def _note(self, name: str, value: Any, here: Made, call: int) -> None:
+        last = self._last.get((call, name))
+        new = Value(name, np.array(value), [here], value, np.array(value), here.moment, call, name)
+        if last is not None and last.live is value:
+            if np.array_equal(last.array, value, equal_nan=value.dtype.kind == "f"):
+                return
+            new.changed = self._was_read(last, value, here)
+            new.first = last.first
+            if not new.changed:
+                self.values.remove(last)  # a place that is filled: what it held before is no value of its own
+                new.seen = last.seen
+                if np.any(last.array):  # np.zeros makes a place, not a value
+                    new.made = last.made + [here]
+                new.changed = last.changed
+            if last.written is not None and last.array.shape == value.shape:
+                new.written = last.written + np.where(value != last.array, value, np.zeros_like(value))
+        else:
+            twin = next((v for v in reversed(self.values) if v.live is value), None)
+            if twin is not None:  # another name for the same array
+                new.made, new.first, new.written = list(twin.made), twin.first, twin.written
+                new.twin = twin.twin or twin
+        self._last[call, name] = new
+        self._readers[call, name] = set()
+        self.values.append(new)
+
+    def _was_read(self, last: Value, value: Any, here: Made) -> bool:
+        """Whether numbers that are overwritten had been read before, by another line than the one that overwrites."""
+        overwrites = last.array.shape != np.shape(value) or bool(np.any((last.array != value) & (last.array != 0)))
+        return overwrites and bool(self._readers.get((last.call, last.name), set()) - {here.line})
+
+
+def record_forward(trial: Trial, code: CodeType) -> Record:
+    """All variables of the forward."""
+    record = Record()
+    inputs = [copy.deepcopy(value) for value in trial.inputs]
+    with watching(code, lambda moment, frame, call: record.look(moment, frame, call) and None):
+        trial.run(inputs)
+    return record
+
+
+def record_backward(trial: Trial, code: CodeType) -> Record:
+    """All variables of the backward and of what it calls, and where it adds to the gradients of parameters."""
+    record = Record()
+    known = {name: np.zeros(parameter.shape) for name, parameter in trial.subject.parameters}
+
+    def look(moment: int, frame: FrameType, call: int) -> None:
+        here = record.look(moment, frame, call)
+        for name, parameter in trial.subject.parameters:
+            if not np.array_equal(parameter.grad, known[name]):
+                known[name] = np.array(parameter.grad)
+                record.changes.append((name, here))
+
+    with watching(code, look, helpers=True):
+        trial.gradients(trial.dout)
+    return record
+
+
+def patched_gradients(trial: Trial, code: CodeType, patches: dict[int, tuple[str, Array]]) -> list:
+    """What backward gives if some of its variables are overwritten when they have been made: (moment: name, array)."""
+
+    def look(moment: int, frame: FrameType, call: int) -> None:
+        if moment in patches:
+            name, array = patches[moment]
+            held = variables(frame).get(name)
+            if held is not None and held.flags.writeable and held.shape == array.shape:
+                held[...] = array
+
+    with watching(code, look, helpers=True):
+        return trial.gradients(trial.dout)
+
+
+def nudged_loss(trial: Trial, code: CodeType, value: Value, nudge: Array) -> float:
+    """The loss if a small array is added to a variable of the forward when it has been made."""
+
+    def look(moment: int, frame: FrameType, call: int) -> None:
+        if moment == value.moment:
+            variables(frame)[value.name][...] += nudge
+
+    with watching(code, look):
+        out = trial.value()
+    return float(np.sum(out * trial.dout))
+
+
+def slope(trial: Trial, code: CodeType, value: Value, direction: Array) -> float:
+    """The true derivative of the loss along a direction of a variable of the forward."""
+    size = float(np.sqrt(np.mean(value.array**2))) or 1.0
+    h = STEP * min(1.0, size)
+    up, down = (nudged_loss(trial, code, value, sign * h * direction) for sign in (1, -1))
+    return (up - down) / (2 * h)
+
+
+def true_gradient(trial: Trial, code: CodeType, value: Value) -> Array:
+    """The true gradient of a variable of the forward, coordinate by coordinate."""
+    gradient = np.empty(value.array.shape)
+    for place in np.ndindex(gradient.shape):
+        one = np.zeros(gradient.shape)
+        one[place] = 1.0
+        gradient[place] = slope(trial, code, value, one)
+    return gradient
+
+
+def can_be_nudged(trial: Trial, value: Value) -> bool:
+    """Whether a variable is an array of the forward's own: not a parameter, not read-only."""
+    parameters = [parameter.data for _, parameter in trial.subject.parameters]
+    return (
+        value.array.dtype == np.float64
+        and value.live.flags.writeable
+        and not any(np.may_share_memory(value.live, array) for array in parameters)
+    )

@@ -1,0 +1,180 @@
+"""The line of the student's backward in which a gradient goes wrong, and what should stand there."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from numpylm.check.inner import lines, products
+from numpylm.check.inner.flow import Cone, Flow, merges
+from numpylm.check.inner.lines import Value
+from numpylm.check.inner.suspects import Suspect, first_wrong
+from numpylm.check.measure.evidence import FIT, Evidence, cosine
+from numpylm.check.measure.trial import Target, Trial
+from numpylm.check.numbers.parts import detect
+from numpylm.check.report import Cause, listing
+from numpylm.nn.module import Array
+
+LARGEST = 500_000  # numbers in a subject that is watched: each line copies what it makes
+SURE, VAGUE = 78, 66  # weights of a place without a formula: in up to three lines, or in more
+
+
+def follow(trial: Trial) -> Flow | None:
+    """Watch the student's own lines; None where there is no Python code to watch."""
+    forward, backward = (lines.code_of(trial, which) for which in ("forward", "backward"))
+    size = np.size(trial.out) + sum(target.values.size for target in trial.targets)
+    if forward is None or backward is None or size > LARGEST:
+        return None
+    flow = Flow(trial, forward, backward)
+    return flow if flow.source else None
+
+
+def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | None:
+    """Where one wrong gradient goes wrong."""
+    cone = flow.cone_of(target)
+    if not cone.lines:
+        return None
+    suspect = first_wrong(flow, cone, e, index)
+    if suspect is None:
+        return replace(_explained(flow, e, cone, None), place=e.name)
+    said: dict[Value, Cause] = flow.__dict__.setdefault("said", {})  # several gradients suffer from one fault
+    if suspect.value not in said:
+        said[suspect.value] = _explained(flow, e, flow.cone_of(suspect.value), suspect)
+    return replace(said[suspect.value], place=e.name)
+
+
+def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> Cause:
+    text, numbers = _place(flow, e, cone, suspect), tuple(sorted(cone.lines))
+    given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
+    weight = SURE if len(numbers) < 4 else VAGUE
+    if np.isnan(true).any():
+        return Cause("wiring", text, weight, lines=numbers)
+    found = _overwritten(suspect) or _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
+    if found is None:
+        return Cause("wiring", f"{text} (Cosine with the truth {cosine(given, true):.3f}.)", weight, lines=numbers)
+    return Cause(found.kind, f"{text} {found.text}", found.weight, lines=numbers)
+
+
+def _overwritten(suspect: Suspect | None) -> Cause | None:
+    """Parts that are assigned one over the other: added up they would be the true gradient."""
+    if suspect is None or len(suspect.value.made) < 2 or suspect.value.written is None:
+        return None
+    written = suspect.value.written
+    if written.shape != suspect.true.shape or not np.allclose(written, suspect.true, rtol=FIT, atol=FIT):
+        return None
+    text = (
+        "Each round overwrites (=) a part of what the rounds before put there; added up (+=), all that is written "
+        "there is the true gradient (cosine 1.000)."
+    )
+    return Cause("assigned", text, 90)
+
+
+def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
+    """Which line, and what is still right there."""
+    right = list(dict.fromkeys(flow.label(value) for value in cone.right))
+    before = f"{listing(right)} {'is' if len(right) == 1 else 'are'} still right, " if right else ""
+    if suspect is None:
+        after = f": {before}what comes out is not." if right else "."
+        return f"{e.what} goes wrong in backward, {_where(flow, cone)}{after}"
+    name, owner = flow.called(suspect.value), flow.called(suspect.owner)
+    return f"{e.layer}.backward goes wrong in {_where(flow, cone)}: {before}{name} is not the gradient of {owner}."
+
+
+def _where(flow: Flow, cone: Cone) -> str:
+    numbers = sorted(cone.lines)
+    said = [f"{n}, `{flow.source[n].text}`" if n in flow.source else str(n) for n in numbers]
+    if len(numbers) == 1:
+        return f"line {said[0]}"
+    if len(numbers) == 2:
+        return f"lines {said[0]} and {said[1]}"
+    return f"lines {listing(numbers, 8)}"
+
+
+def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
+    """What stands there, and what should stand there, as products of what is known."""
+    known = _known(flow, cone, given)
+    upstream = float(flow.trial.dout) if not np.ndim(flow.trial.dout) else None
+    wrong, right = products.explain(given, known, upstream), products.explain(true, known, upstream)
+    if right:
+        now = f" Here it is {wrong}." if wrong else ""
+        terms = (" - ", " + ")
+        more = any(sign in right for sign in terms) and not any(sign in wrong for sign in terms)
+        return Cause("missing-term" if more else "missing-factor", f"Right would be {right}.{now}", 84)
+    reads = _reads(flow, cone)
+    used = {flow.in_formula(v) for v in flow.rest if v.name in reads}  # what the lines use already is not missing
+    term = products.explain(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
+    if term:
+        said = f"There is a term too much: {term[1:]}." if term.startswith("-") else f"A term is missing: {term}."
+        return Cause("missing-term", said, 83)
+    return None
+
+
+def _reads(flow: Flow, cone: Cone) -> set[str]:
+    """The names that the lines of a cone read."""
+    return {name for number in cone.lines if number in flow.source for name in flow.source[number].reads}
+
+
+def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
+    """Arrays by the student's own names: first those that the lines read, then all others."""
+    reads = _reads(flow, cone)
+    held = {flow.in_formula(v): v for v in flow.record.values if v.array.size > 1 and v.seen <= cone.moment}
+    known: products.Known = {}
+    for name, value in sorted(held.items(), key=lambda item: (item[1].name not in reads, item[1] in flow.rest)):
+        same = value in flow.rest and value.array.shape == given.shape and np.array_equal(value.array, given)
+        if not same:
+            known[name] = value.array
+    known |= {f"{n}.data": p.data for n, p in flow.trial.subject.parameters if np.size(p.data) > 1 and n not in known}
+    for made in (made for made in flow.made if made.array.size > 1):
+        name = flow.in_formula(made)
+        other = name in known and not np.array_equal(known[name], made.array)
+        known[f"(forward's {made.name})" if other else name] = made.array
+    known |= _series(flow.made, 1) | _series(flow.record.values, -1) | _merged(known, np.shape(flow.trial.dout))
+    return known | _behind_softmax(flow, cone, known)
+
+
+def _merged(known: products.Known, shape: tuple[int, ...]) -> products.Known:
+    """Arrays that are the upstream gradient's shape once neighbouring axes are merged."""
+    return {
+        f"{name}.reshape{shape}": k.reshape(shape)
+        for name, k in known.items()
+        if k.ndim > len(shape) and k.size == np.prod(shape) and merges(k.shape, shape)
+    }
+
+
+def _behind_softmax(flow: Flow, cone: Cone, known: products.Known) -> products.Known:
+    """What softmax's backward makes of a right gradient of probabilities: rows that sum to 1."""
+    found: products.Known = {}
+    for value in (v for v in cone.right if v in flow.truth):
+        p = flow.truth[value].array
+        if p.shape == value.array.shape and p.ndim and p.shape[-1] > 1 and np.allclose(p.sum(-1), 1) and (p >= 0).all():
+            name, d = flow.in_formula(value), value.array
+            same = [n for n, k in known.items() if k.shape == p.shape and np.array_equal(k, p)]
+            own = flow.truth[value].name
+            p_name = own if own in same else [*same, flow.in_formula(flow.truth[value])][0]
+            found[f"({p_name} * ({name} - ({name} * {p_name}).sum(-1, keepdims=True)))"] = p * (
+                d - (d * p).sum(-1, keepdims=True)
+            )
+    return found
+
+
+def _series(values: list[Value], direction: int) -> products.Known:
+    """What a loop made in its rounds, side by side in the order of time, along axis 1."""
+    rounds: dict[str, list[Array]] = {}
+    for value in values:
+        rounds.setdefault(value.name, []).append(value.array)
+    return {
+        f"{name} of all rounds": np.stack(arrays[::direction], axis=1)
+        for name, arrays in rounds.items()
+        if len(arrays) > 2 and arrays[0].ndim == 2 and len({array.shape for array in arrays}) == 1
+    }
+
+
+def _pattern(flow: Flow, e: Evidence, cone: Cone, given: Array, true: Array, suspect: Suspect | None) -> Cause | None:
+    """One of the usual patterns, in a variable of the student's."""
+    known = {n: k for n, k in _known(flow, cone, given).items() if k.shape == given.shape and k.dtype.kind == "f"}
+    name = flow.called(suspect.owner) if suspect else e.name
+    inner = Evidence(e.layer, name, given, true, known=known, sizes=e.sizes, heads=e.heads)
+    best = max(detect(inner), key=lambda cause: cause.weight, default=None)
+    if best is None or given.size < 2 or (best.weight < 70 and best.kind != "unknown"):
+        return None
+    text = best.text.removeprefix(f"{e.layer}: ")
+    return Cause(best.kind, text[0].upper() + text[1:], max(SURE, min(best.weight, 84)))

@@ -1,0 +1,169 @@
+"""Gradients inside a layer that nobody handed out, had back from those of its weights.
+
+For y = x W the gradient of W is xᵀ d, where d is the gradient at y. With no more rows in x than columns, d follows
+from it: d = (xᵀ)⁺ dW. Likewise d = dx (Wᵀ)⁺ if x goes through W alone. So one can look at dK inside a student's
+attention without its cooperation, and add up the paths d Wᵀ by which x should get its gradient.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.measure.trial import Trial
+from numpylm.check.numbers.parts import detect
+from numpylm.check.report import Cause
+from numpylm.check.subject.returned_gradients import comparable
+from numpylm.nn.module import Array
+
+
+@dataclass(frozen=True)
+class Path:
+    """x goes through W, and what arrives behind it, truly, is ``d``."""
+
+    x: str
+    weight: str
+    d: Array  # (..., out)
+    back: Array  # d Wᵀ: what x should get from it
+
+
+def paths(trial: Trial, true: dict[str, Array]) -> list[Path]:
+    """All products of an input with a matrix whose gradient at the product can be had back."""
+    found = []
+    inputs = {t.name: t.values for t in trial.targets if t.parameter is None and t.values.ndim >= 2}
+    for weight, W in weights(trial, inputs).items():
+        for x, values in inputs.items():
+            rows = values.reshape(-1, values.shape[-1])
+            if x == weight or weight not in true or np.isnan(true[weight]).any():
+                continue
+            for transposed in (False, True):
+                matrix, grad = (W.T, true[weight].T) if transposed else (W, true[weight])
+                d = before(rows, matrix, grad)
+                if d is not None:
+                    back = (d @ matrix.T).reshape(values.shape)
+                    found.append(Path(x, weight, d.reshape(*values.shape[:-1], -1), back))
+                    break
+    return found
+
+
+def weights(trial: Trial, inputs: dict[str, Array]) -> dict[str, Array]:
+    """Matrices: parameters, and for function pairs inputs with two axes."""
+    return {
+        t.name: t.values for t in trial.targets if t.values.ndim == 2 and (t.parameter is not None or len(inputs) > 1)
+    }
+
+
+def before(rows: Array, W: Array, grad: Array) -> Array | None:
+    """d with rowsᵀ d = grad, if there is exactly one."""
+    if rows.shape[1] != W.shape[0] or len(rows) > rows.shape[1] or np.linalg.matrix_rank(rows) < len(rows):
+        return None
+    d = np.linalg.pinv(rows.T) @ grad
+    fits = np.abs(rows.T @ d - grad).max() <= 1e-7 * max(np.abs(grad).max(), 1e-300)
+    return d if fits else None
+
+
+def recover(trial: Trial, gathered: dict[str, Evidence]) -> Iterator[Cause]:
+    """What the gradients inside say about the wrong ones outside; ``place`` is the array that is explained."""
+    true = {name: e.n for name, e in gathered.items() if e.full}
+    true |= {
+        t.name: np.asarray(t.analytic)
+        for t in trial.targets
+        if t.name not in gathered and comparable(t.analytic, t.values.shape)
+    }
+    found = paths(trial, true)
+    for name, e in gathered.items():
+        if not e.full:
+            continue
+        yield from behind_weight(trial, e, found)
+        yield from before_weight(trial, e)
+        yield from lost_path(e, [path for path in found if path.x == name], set(gathered))
+
+
+def inner_known(trial: Trial, found: list[Path], skip: str) -> dict[str, Array]:
+    """What a student may have put in the place of the right thing."""
+    known = {f"the gradient at {path.x} @ {path.weight}": path.d for path in found if path.weight != skip}
+    dout = np.asarray(trial.dout)
+    for name, parameter in trial.subject.parameters:
+        W = parameter.data
+        if dout.ndim and W.ndim == 2 and W.shape[1] == dout.shape[-1]:
+            known[f"the upstream gradient @ {name}ᵀ"] = dout @ W.T
+    return known
+
+
+def behind_weight(trial: Trial, e: Evidence, found: list[Path]) -> Iterator[Cause]:
+    """The gradient of a matrix is wrong: look at what was multiplied with xᵀ."""
+    path = next((path for path in found if path.weight == e.name), None)
+    if path is None:
+        return
+    x = next(t.values for t in trial.targets if t.name == path.x)
+    rows = x.reshape(-1, x.shape[-1])
+    given = before(rows, np.empty((rows.shape[1], 1)), e.a if e.a.shape[0] == rows.shape[1] else e.a.T)
+    if given is None:
+        text = (
+            f"{e.what} is not {path.x}ᵀ times anything, and the true one is {path.x}ᵀ times the gradient at {path.x} @ "
+            f"{path.weight}: is it made with another array than {path.x}?"
+        )
+        yield Cause("missing-factor", text, 74, e.name)
+        return
+    inner = Evidence(
+        e.layer,
+        f"{path.x} @ {e.name}",
+        given.reshape(path.d.shape),
+        path.d,
+        known=e.known,
+        sizes=e.sizes,
+        heads=e.heads,
+    )
+    origin = f"(Recovered from the gradient of {e.name}, which is {path.x}ᵀ times it.)"
+    yield from _said(inner, inner_known(trial, found, e.name), e.name, origin)
+
+
+def before_weight(trial: Trial, e: Evidence) -> Iterator[Cause]:
+    """The gradient of an input is wrong, and all of it comes through one matrix: what was multiplied with Wᵀ?"""
+    matrices = weights(trial, {e.name: e.a, "": e.a})
+    for name, W in matrices.items():
+        if name == e.name or e.a.ndim < 2 or W.ndim != 2 or W.shape[0] != e.a.shape[-1] or W.shape[1] > W.shape[0]:
+            continue
+        if np.linalg.matrix_rank(W) < W.shape[1] or W.shape[1] == W.shape[0]:
+            continue  # a square matrix explains everything, and so nothing
+        inverse = np.linalg.pinv(W.T)
+        given, right = e.a @ inverse, e.n @ inverse
+        if not (e.equal(given @ W.T, e.a) and e.equal(right @ W.T, e.n)):
+            continue
+        inner = Evidence(e.layer, f"{e.name} @ {name}", given, right, known=e.known, sizes=e.sizes, heads=e.heads)
+        yield from _said(inner, {}, e.name, f"(Recovered from the gradient of {e.name}, which is it times {name}ᵀ.)")
+        return
+
+
+def _said(inner: Evidence, known: dict[str, Array], place: str, origin: str) -> Iterator[Cause]:
+    """The best explanation of an inner gradient."""
+    for name, k in known.items():
+        if k.shape == inner.a.shape and inner.equal(inner.a, k) and not inner.equal(inner.n, k):
+            text = (
+                f"{inner.what} is {name}, as it stands: something that the forward does behind {inner.name} has no "
+                f"backward here. {origin}"
+            )
+            yield Cause("wiring", text, 92, place)
+            return
+    best = max(detect(inner), key=lambda cause: cause.weight, default=None)
+    if best is not None and best.weight > 70:
+        yield Cause(best.kind, f"{best.text} {origin}", best.weight, place)
+
+
+def lost_path(e: Evidence, own: list[Path], wrong: set[str]) -> Iterator[Cause]:
+    """What an input should get through one of several matrices is missing, or comes twice."""
+    rest = e.n - e.a
+    for path in own:
+        if np.abs(path.back).max(initial=0) <= FIT * e.scale:
+            continue
+        through = f"{path.x} @ {path.weight}"
+        if e.equal(rest, path.back):
+            text = (
+                f"{e.what} lacks the path through {path.weight}: {e.name} is used in {through}, too, so (the gradient "
+                f"there) @ {path.weight}ᵀ must be added. Every use of an array adds to its gradient."
+            )
+            yield Cause("missing-term", text, 93, e.name)
+        elif e.equal(rest, -path.back) and not e.equal(e.n, path.back) and path.weight not in wrong:
+            text = f"{e.what} counts the path through {path.weight} ({through}) twice."
+            yield Cause("missing-term", text, 93, e.name)

@@ -1,0 +1,1 @@
+"""Which output depends on which input, forwards and backwards."""

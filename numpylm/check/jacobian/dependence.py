@@ -1,0 +1,222 @@
+"""Which output depends on which input, in the forward and according to the backward.
+
+The Jacobian J[o, i] = ∂out_o/∂x_i is measured from the forward. The backward has one, too: its row o is what it
+returns for an upstream gradient that is 1 at o and 0 elsewhere. Where the two have different *patterns*, the
+pattern tells what went wrong: a causal mask, an axis, a transposition.
+"""
+
+import numpy as np
+
+from numpylm.check.jacobian.routes import moved, partial, routed
+from numpylm.check.jacobian.window import along, window
+from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.measure.trial import Trial
+from numpylm.check.report import Cause
+from numpylm.nn.module import Array
+
+LARGEST = 500  # outputs; each costs one backward
+INFLUENCE = {
+    False: "as in softmax, where every output depends on every input of its row",
+    True: "as in attention, or in a loop over time, where what comes back from later steps must be added",
+}
+
+
+def backward_jacobian(trial: Trial, index: int) -> Array | None:
+    """What backward says about ∂out/∂(target number ``index``): (out.size, target.size)."""
+    size = np.size(trial.out)
+    if size > LARGEST:
+        return None
+    rows = []
+    for o in range(size):
+        one = np.zeros(size)
+        one[o] = 1.0
+        rows.append(
+            np.asarray(trial.gradients(one.reshape(np.shape(trial.out)) if np.ndim(trial.out) else 1.0)[index]).reshape(
+                -1
+            )
+        )
+    return np.stack(rows)
+
+
+def linear(e: Evidence, trial: Trial, index: int) -> Cause | None:
+    """Backward must be linear in the upstream gradient."""
+    u = np.asarray(trial.dout)
+    first = np.asarray(trial.gradients(trial.dout)[index])
+    doubled = np.asarray(trial.gradients(2 * trial.dout if u.ndim else 2 * float(u))[index])
+    if not np.any(first):
+        return None
+    if e.equal(doubled, first):
+        text = (
+            f"{e.what} stays the same when the upstream gradient is doubled: backward does not use it. By the chain "
+            "rule every gradient is multiplied by it, also where a loss is the last step and it is 1."
+        )
+        return Cause("upstream", text, 98, e.name)
+    negated = np.asarray(trial.gradients(-trial.dout)[index])
+    if not e.equal(doubled, 2 * first) or not e.equal(negated, -first):
+        text = (
+            f"{e.what} is not proportional to the upstream gradient (twice as much, or its opposite, gives something "
+            "else): does backward use the upstream gradient where it should use the input, or multiply by it twice?"
+        )
+        return Cause("upstream", text, 97, e.name)
+    return None
+
+
+def dependence(e: Evidence, trial: Trial, index: int) -> list[Cause]:
+    """Compare the two Jacobians of one array."""
+    if e.jacobian is None:
+        return []
+    given = backward_jacobian(trial, index)
+    if given is None:
+        return []
+    true = e.jacobian
+    looks = (
+        _transposed(e, true, given),
+        routed(e, trial, true, given),
+        moved(e, true, given),
+        partial(e, trial, true),
+    )
+    causes = [cause for cause in looks if cause]
+    out_shape = np.shape(trial.out)
+    if e.name not in trial.subject.input_names or not out_shape:
+        return causes
+    ink = FIT * float(np.abs(true).max(initial=0))
+    n, a = (np.abs(j) > ink for j in (true, given))
+    seen = (_causal(e, true, given, out_shape), window(e, n, a, out_shape), _axes(e, n, a, out_shape))
+    causes += [cause for cause in seen if cause]
+    if not causes and out_shape == e.a.shape:
+        causes += [cause for cause in (_elementwise(e, trial, n, true, given),) if cause]
+    return causes
+
+
+def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
+    """The backward multiplies by a matrix where it should multiply by its transpose."""
+    scale = max(float(np.abs(true).max(initial=0)), 1e-300)
+    if true.shape[0] == true.shape[1] and np.abs(given - true.T).max() <= FIT * scale < np.abs(true - true.T).max():
+        text = (
+            f"{e.what} is made with a matrix where its transpose is needed: the Jacobian that backward uses is the "
+            "true one transposed (cosine 1.000). For y = x W, dx = dy Wᵀ; for y = P v, dv = Pᵀ dy; "
+            "for a rotation, the rotation by the opposite angle."
+        )
+        return Cause("transposed", text, 92, e.name)
+    return None
+
+
+def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
+    """The forward looks back, and only back, along some axis; the backward does not, or not in the same way."""
+    ink = FIT * float(np.abs(n).max(initial=0))
+    for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
+        true, given = (along(np.abs(j) > ink, out_shape, e.a.shape, axis) for j in (n, a))  # (out, in) positions
+        if true.shape[0] != true.shape[1] or len(true) < 3 or (true != np.tri(len(true), dtype=bool)).any():
+            continue
+        later, lost = np.argwhere(np.triu(given, 1)), np.argwhere(true & ~given)
+        last = np.moveaxis((n - a).reshape(*out_shape, -1), axis, 0)[-1]  # the last position sees all, mask or not
+        if len(later) and np.abs(last).max() <= ink:
+            off = " by exactly one position" if (later[:, 1] - later[:, 0] == 1).all() else ""
+            text = (
+                f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "
+                f"cannot see (axis {axis}). The forward never looks ahead, the backward does{off}: the causal mask "
+                f"is {'off by one' if off else 'missing'} in backward."
+            )
+            return Cause("causal", text, 95 if off else 80, e.name)
+        if len(later):
+            text = (
+                f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "
+                f"cannot see (axis {axis}), and the last position, which sees all, is wrong as well. So it is not "
+                "the mask alone: is a matrix between positions used where its transpose is needed (dv = Pᵀ dy, dk = "
+                "dSᵀ q)?"
+            )
+            return Cause("transposed", text, 80, e.name)
+        if len(lost) and (lost[:, 0] == lost[:, 1]).any():
+            text = (
+                f"{e.what}: no gradient goes from output position {lost[0][0]} to position {lost[0][1]}, which it "
+                f"sees in the forward (axis {axis}), as if the causal mask in backward were off by one: the diagonal "
+                "belongs to what may be seen."
+            )
+            return Cause("causal", text, 85, e.name)
+    return None
+
+
+def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
+    """An axis along which one of the two mixes positions and the other does not."""
+    if len(out_shape) != e.a.ndim:
+        return None
+    for axis in range(e.a.ndim):
+        if out_shape[axis] != e.a.shape[axis] or out_shape[axis] < 2:
+            continue
+        off = ~np.eye(out_shape[axis], dtype=bool)
+        true, given = (bool((along(j, out_shape, e.a.shape, axis) & off).any()) for j in (n, a))
+        which = f"axis {axis}" + (", the batch" if axis == 0 and e.a.ndim > 2 else "")
+        if given and not true:
+            text = (
+                f"{e.what} mixes different places along {which}, which the forward keeps apart: a sum, mean or "
+                "product over the wrong axis in backward?"
+            )
+            return Cause("mixing", text, 91, e.name)
+        if true and not given:
+            text = (
+                f"{e.what} treats every place along {which} on its own, but in the forward they influence each other "
+                f"({INFLUENCE[axis < e.a.ndim - 1]}): the terms off the diagonal are missing."
+            )
+            upstream = e.known.get("the upstream gradient")
+            if upstream is not None and upstream.shape == e.a.shape and np.array_equal(upstream, e.a):
+                text += " It is the upstream gradient, passed on as it came: what forward does has no backward here."
+            return Cause("diagonal", text, 90, e.name)
+    return None
+
+
+def _elementwise(e: Evidence, trial: Trial, n: Array, true: Array, given: Array) -> Cause | None:
+    """An elementwise function with a wrong derivative: where, and is it something known?"""
+    if (n & ~np.eye(len(n), dtype=bool)).any():
+        return None
+    x = next((target.values.reshape(-1) for target in trial.targets if target.name == e.name), None)
+    slopes, right = np.diag(given), np.diag(true)
+    if x is None:
+        return None
+    out = np.asarray(trial.out).reshape(-1)
+    bad = np.abs(slopes - right) > FIT * max(1.0, float(np.abs(right).max()))
+    if not bad.any():
+        return None
+    i = int(np.argmax(np.abs(slopes - right)))
+    if "rng" in trial.subject.signature.parameters and (right == 0).any() and len(np.unique(right.round(9))) == 2:
+        let_through = int(((slopes != 0) & (right == 0)).sum())
+        lost = int(((slopes == 0) & (right != 0)).sum())
+        text = (
+            f"{e.what} does not go through the mask of its own forward: it passes at {let_through} places that the "
+            f"forward dropped, and is zero at {lost} that it kept. The cache must carry the mask; a new one is "
+            "another one."
+        )
+        if let_through or lost:
+            return Cause("dropout", text, 92, e.name)
+    text = (
+        f"{e.what}: the function is elementwise, and its derivative is wrong: at x = {x[i]:.4g} backward uses "
+        f"{slopes[i]:.6g}, the slope is {right[i]:.6g}."
+    )
+    with np.errstate(all="ignore"):
+        names = {"the output itself": out, "the input itself": x, "output / input": out / x, "1": np.ones_like(x)}
+    alike = [name for name, value in names.items() if np.allclose(slopes, value, rtol=1e-6, atol=1e-9)]
+    if alike == ["output / input"]:
+        text += (
+            " It equals output / input: for x g(x) the product rule has two terms, g + x g', and the second is missing."
+        )
+    elif alike:
+        text += f" It equals {alike[0]} everywhere."
+    elif not bad[x > 0].any():
+        text += " It is right wherever x > 0 and wrong only below."
+    elif not bad[x < 0].any():
+        text += " It is right wherever x < 0 and wrong only above."
+    elif np.allclose(_slope_at_output(trial, e.name, out), slopes, rtol=1e-5, atol=1e-7):
+        text += " It is the derivative taken at the output f(x) instead of at the input x."
+    else:
+        text += f" The error is largest there and {np.abs(slopes - right).min():.2g} at its smallest."
+    return Cause("slope", text, 84, e.name)
+
+
+def _slope_at_output(trial: Trial, name: str, out: Array) -> Array:
+    """f'(f(x)), by differences."""
+    target = next(target for target in trial.targets if target.name == name)
+    original = target.values.copy()
+    try:
+        target.values[...] = out.reshape(original.shape)
+        return np.array([trial.derivative(target.values, place)[place] for place in np.ndindex(original.shape)])
+    finally:
+        target.values[...] = original

@@ -1,0 +1,129 @@
+"""Where what one output sends back arrives: at another place than it should, or with another weight than 1."""
+
+import numpy as np
+
+from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.measure.trial import Trial
+from numpylm.check.numbers.sizes import named_inputs
+from numpylm.check.report import Cause, listing
+from numpylm.nn.module import Array
+
+LARGEST = 250_000  # entries of a Jacobian that are compared at all places of an axis
+
+
+def routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | None:
+    """What arrives from one place of the output is what should arrive from another."""
+    shape = np.shape(trial.out)
+    if len(shape) < 2:
+        return None
+    blocks = int(np.prod(shape[:-1]))
+    n, a = (j.reshape(blocks, -1) for j in (true, given))
+    if blocks > 64 or blocks < 2:
+        return None
+    ink = FIT * max(float(np.abs(n).max(initial=0)), 1e-300)
+    own = np.abs(a - n).max(axis=1) <= ink
+    other = np.array([np.abs(row).max() > ink and (np.abs(n - row).max(axis=1) <= ink).any() for row in a]) | own
+    if own.all() or not other.all():
+        return None
+    p = int(np.flatnonzero(~own)[0])
+    q = int(np.abs(n - a[p]).max(axis=1).argmin())
+    places = [[int(i) for i in np.unravel_index(k, shape[:-1])] for k in (p, q)]
+    text = (
+        f"{e.what} mixes up places: what comes from output {places[0]} is put where {places[1]} belongs (so for "
+        f"{int((~own).sum())} of {blocks} places). Was one of two arrays sorted or shuffled, and the other not?"
+    )
+    return Cause("permuted", text, 91, e.name)
+
+
+def moved(e: Evidence, true: Array, given: Array) -> Cause | None:
+    """What one output sends back lands at another index of one axis than it should."""
+    if true.size > LARGEST:
+        return None
+    ink = FIT * max(float(np.abs(true).max(initial=0)), 1e-300)
+    bad = np.flatnonzero(np.abs(true - given).max(axis=1) > ink)
+    for axis in range(e.a.ndim):
+        length = e.a.shape[axis]
+        if not 1 < length <= 32 or e.a.size // length < 2:
+            continue
+        n, a = (np.moveaxis(j[bad].reshape(len(bad), *e.a.shape), axis + 1, 1) for j in (true, given))
+        n, a = n.reshape(len(bad), length, -1), a.reshape(len(bad), length, -1)
+        gap = np.abs(a[:, :, None] - n[:, None]).max(axis=-1)  # (output, given at, belongs at)
+        gap -= np.eye(length) * ink / 2  # where several fit, nothing moved
+        full = np.abs(a).max(axis=-1) > ink
+        if not full.any() or (gap.min(axis=-1) > ink)[full].any():
+            continue
+        row, at = np.nonzero(full)
+        to = gap.argmin(axis=-1)[full]
+        once = len(np.unique(row * length + to)) == len(to)  # nothing is copied to several places
+        if once and (at != to).any():
+            return _say_moved(e, axis, at, to, lost=len(at) < int((np.abs(n).max(axis=-1) > ink).sum()))
+    return None
+
+
+def _say_moved(e: Evidence, axis: int, at: Array, to: Array, lost: bool) -> Cause:
+    shift, first = np.unique(to - at), int(np.flatnonzero(at != to)[0])
+    how = (
+        f"always by {abs(int(shift[0]))}" if len(shift) == 1 else f"index {at[first]} gets what belongs to {to[first]}"
+    )
+    rest = ", and some of it is lost at the end" if lost else ""
+    text = (
+        f"{e.what} has the right values at the wrong places along axis {axis} ({how}{rest}). An index, the direction "
+        "of a shift, or the order in which an axis was split, is another one in backward than in forward."
+    )
+    return Cause("permuted", text, 92 if len(shift) == 1 else 90, e.name)  # `routed` is sharper, unless it is a shift
+
+
+def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
+    """Contributions of some places of the output are not counted: a = Σ w_i n_i, with weights w that should be 1."""
+    shape = np.shape(trial.out)
+    u = np.asarray(trial.dout)
+    for axis in range(len(shape) - (len(shape) < 3)):  # the last axis, too, in (N, C, L)
+        count = shape[axis]
+        if not 1 < count <= 32 or count * 2 > e.a.size:
+            continue
+        parts = []
+        for i in range(count):
+            one = np.zeros(shape)
+            chosen = (slice(None),) * axis + (i,)
+            one[chosen] = u[chosen]
+            parts.append(one.reshape(-1) @ true)
+        basis = np.stack(parts, axis=-1)  # (a.size, count)
+        if np.linalg.matrix_rank(basis) < count:
+            continue
+        weights = np.linalg.lstsq(basis, e.a.reshape(-1), rcond=None)[0]
+        if not e.equal(e.a, (basis @ weights).reshape(e.a.shape)) or np.ptp(weights) < FIT:
+            continue
+        lost, kept = np.flatnonzero(np.abs(weights) < FIT), np.flatnonzero(np.abs(weights - 1) < FIT)
+        if len(lost) + len(kept) == count and len(lost) and len(kept):
+            text = (
+                f"{e.what} counts only what comes from index {listing(kept.tolist())} of axis {axis} of the output; "
+                f"what comes from {listing(lost.tolist())} is lost. Sum over that axis."
+            )
+        elif axis == len(shape) - 1:
+            continue  # each channel with its own weight: a gain, not places that are not counted
+        else:
+            said = ", ".join(f"{w:.4g}" for w in weights[:6]) + (", …" if count > 6 else "")
+            text = (
+                f"{e.what} does not count every place along axis {axis} of the output once: the weights are {said} "
+                "where all should be 1."
+            )
+            counted = _counts(trial, weights)
+            if counted:
+                return Cause("counting", f"{text} They are {counted}: divide by what was counted.", 93, e.name)
+        return Cause("partial", text, 87, e.name)
+    return None
+
+
+def _counts(trial: Trial, weights: Array) -> str:
+    """Whether weights are numbers of True in a mask, row by row, or shares of its row's length."""
+    for name, value in named_inputs(trial):
+        if isinstance(value, np.ndarray) and value.dtype == np.bool_ and value.shape[:1] == weights.shape:
+            count = value.reshape(len(value), -1).sum(axis=1)
+            length = value[0].size
+            for number, said in (
+                (count, f"the number of True in each row of {name}"),
+                (count / length, f"the share of True in each row of {name} (what was counted / {length})"),
+            ):
+                if np.allclose(weights, number, rtol=FIT):
+                    return said
+    return ""

@@ -1,0 +1,1 @@
+"""Running a layer, and measuring its gradients against differences of its forward."""

@@ -1,0 +1,175 @@
+"""What a layer does that it must not, and habits that are worth a note: state, writing into what is not its own."""
+
+import copy
+
+import numpy as np
+
+from numpylm.check.measure.randomness import why_not_the_same
+from numpylm.check.measure.trial import Trial
+from numpylm.check.report import Cause, listing
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.returned_gradients import same
+from numpylm.check.subject.survey import PlainParameter, Surveyed, constant_name
+from numpylm.check.subject.values import is_float
+
+_REASONS = (
+    ", for inputs that are finite: there is no gradient to check. Usual reasons: exp of a large number (subtract the "
+    "maximum first), a row in which everything is masked (-inf - -inf), a division by zero, the log of zero."
+)
+
+
+class Conduct:
+    """A layer under observation; ``findings`` are faults, ``notes`` are none.
+
+    What the layer changed is put back, and where it draws from NumPy's global generator, the trial is seeded.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.notes: list[str] = []
+        self.findings: list[Cause] = []
+        for why in dict.fromkeys(trial.constants.values()):
+            names = [name for name, reason in trial.constants.items() if reason == why]
+            self.notes.append(f"not checked: {listing(names)}. {why}.")
+        if isinstance(trial.setup.target, Surveyed):
+            self.notes += trial.setup.target.notes
+        self._writes_outside()
+        self._finite()
+        self._repeatable()
+        self._writes_cache()
+        self._reuses_output()
+        self._habits()
+
+    def _habits(self) -> None:
+        """What the check did not ask of a layer that is written in another way than ours."""
+        subject = self.trial.subject
+        parts = []
+        if subject.keeps_cache:
+            parts.append("keeps its cache on itself")
+        if subject.rate:
+            parts.append(f"takes the optimizer's step itself (what it changes at {subject.rate} = 1 was checked)")
+        if self._overwrites():
+            parts.append("overwrites its gradients")
+        if parts:
+            self.notes.append(f"{subject.name} {listing(parts)}: no fault here; see numpylm.nn.module.")
+
+    def _overwrites(self) -> bool:
+        """Whether a second backward replaces the gradient of an array instead of adding to it."""
+        beside = [p for _, p in self.trial.subject.parameters if isinstance(p, PlainParameter) and p.accumulates]
+        if not beside:
+            return False
+        self.trial.gradients(self.trial.dout)
+        once = [np.copy(parameter.grad) for parameter in beside]
+        cache = self.trial.run(copy.deepcopy(self.trial.inputs))[1]
+        self.trial.subject.backward(copy.deepcopy(self.trial.dout), cache)
+        return any(same(parameter.grad, first) and first.any() for parameter, first in zip(beside, once, strict=True))
+
+    def _finite(self) -> None:
+        """A forward that gives no numbers has no derivative."""
+        out = np.asarray(self.trial.out)
+        if not np.isfinite(out).all():
+            where = [int(i) for i in np.argwhere(~np.isfinite(out))[0]]
+            text = (
+                f"{self.trial.subject.name}.forward gives NaN or infinity, first at {where} of its output"
+                f"{self._bad_input() or _REASONS}"
+            )
+            self.findings.append(Cause("not-finite", text, 100, "forward"))
+
+    def _bad_input(self) -> str:
+        """The end of the sentence if the inputs are to blame."""
+        trial = self.trial
+        names = [*trial.subject.input_names, *(f"input {i}" for i in range(len(trial.given)))]
+        bad = [n for n, v in zip(names, trial.given, strict=False) if is_float(v) and np.isnan(v).any()]
+        return f", because its input {listing(bad)} holds NaN: check it with finite numbers." if bad else ""
+
+    def _repeatable(self) -> None:
+        """Without this, differences mean nothing: the same call must give the same output."""
+        trial = self.trial
+        if same(trial.value(), np.asarray(trial.out)):
+            return
+        trial.seeded = draws_globally(trial)
+        if not same(trial.value(), trial.value()):
+            raise CheckError(
+                f"{trial.subject.name}.forward gives another result each time it is called, with the same inputs: it "
+                "draws random numbers that nobody can repeat, or changes something on itself. Take the generator as "
+                "an argument, forward(x, rng=None), and draw from it."
+            )
+        trial.backward_once()
+        self.notes.append(
+            "forward draws from NumPy's global generator, which was reset before each call here; take the generator "
+            "as an argument, forward(x, rng=None), so that others can repeat what happens."
+            if trial.seeded
+            else "forward gives another result the first time it is called than later, with the same inputs: it "
+            "changes something on itself. What it gives later was checked."
+        )
+
+    def _reuses_output(self) -> None:
+        """Whether the next forward writes into the array that this one returned."""
+        trial, name = self.trial, self.trial.subject.name
+        out = trial.run(copy.deepcopy(trial.inputs))[0]
+        before = copy.copy(out)
+        trial.other_forward()
+        if same(out, before):
+            return
+        text = f"{name}.forward returns the same array each time, so a second forward changes the output of the first"
+        if trial.subject.keeps_cache:
+            self.notes.append(f"{text}. Copy what you keep of it.")
+        else:
+            text += ", which the next layer may have in its cache. Make a new array in each forward."
+            self.findings.append(Cause("reused-output", text, 96, "forward"))
+
+    def _writes_outside(self) -> None:
+        """Whether forward or backward change what is not theirs; undoes it."""
+        trial, name = self.trial, self.trial.subject.name
+        names = [*trial.subject.input_names, *(f"input {i}" for i in range(len(trial.inputs)))]
+        changed = [n for n, a, b in zip(names, trial.given, trial.inputs, strict=False) if not same(a, b)]
+        changed = [name for name in changed if not constant_name(name)]  # running means are meant to be changed
+        if changed:
+            for live, original in zip(trial.inputs, trial.given, strict=True):
+                if isinstance(live, np.ndarray):
+                    live[...] = original
+            text = (
+                f"{name} writes into its input {changed[0]}: whoever holds that array finds it changed. Make a new "
+                "array."
+            )
+            self.findings.append(Cause("writes-input", text, 98, changed[0]))
+        if not same(trial.given_dout, trial.dout):
+            trial.dout = trial.given_dout
+            text = (
+                f"{name}.backward writes into its upstream gradient: where a residual passes the same array on, the "
+                "other branch gets a changed one. Make a new array (g = dout * w, not dout *= w)."
+            )
+            self.findings.append(Cause("writes-upstream", text, 98, "dout"))
+        for (parameter_name, parameter), before in zip(trial.subject.parameters, trial.weights, strict=True):
+            if not same(parameter.data, before):
+                parameter.data[...] = before
+                text = (
+                    f"{name} changes the values of {parameter_name} in its forward or backward. Gradients of all "
+                    "sequences of a batch must belong to the same weights: leave updates to the optimizer."
+                )
+                self.findings.append(Cause("writes-weight", text, 99, parameter_name))
+
+    def _writes_cache(self) -> None:
+        """Whether a second backward on one cache gives another gradient than the first."""
+        trial = self.trial
+        if trial.subject.keeps_cache or any(finding.kind.startswith("writes") for finding in self.findings):
+            return
+        cache = trial.run([copy.deepcopy(value) for value in trial.inputs])[1]
+        first = trial.gradients(trial.dout, cache, reuse=True)
+        try:
+            second = trial.gradients(trial.dout, cache, reuse=True)
+        except CheckError:
+            self.notes.append(
+                f"{trial.subject.name}.backward uses its cache up (as pop does): a second backward on the same cache "
+                "stops."
+            )
+            return
+        if not same(first, second):
+            self.findings.append(why_not_the_same(trial))
+
+
+def draws_globally(trial: Trial) -> bool:
+    """Whether a forward moves NumPy's global generator on."""
+    before = np.random.get_state()  # noqa: NPY002
+    trial.value()
+    return not same(list(before), list(np.random.get_state()))  # noqa: NPY002

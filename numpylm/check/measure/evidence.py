@@ -1,0 +1,212 @@
+"""The numbers that a diagnosis starts from: one wrong gradient beside the true one, and everything known around it."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.measure.trial import Target, Trial
+from numpylm.check.numbers.sizes import factors_elsewhere, head_counts, known_sizes, named_inputs
+from numpylm.check.subject.subject import cache_names, is_float
+from numpylm.nn.module import Array
+
+FIT = 1e-5  # two gradients agree if they differ by no more than this share of the largest entry
+MEASURED = 700  # at most so many coordinates of a wrong gradient are differenced
+
+
+@dataclass(frozen=True)
+class Words:
+    """How sentences call what is compared: a gradient with the true one, or an output with ours."""
+
+    what: str = "the gradient of {}"
+    truth: str = "the true one"
+    truth_minus: str = "True minus given"
+    minus_truth: str = "given minus true"
+    maker: str = "backward"
+    cosine: str = "cosine with the truth"
+    reshaped: str = "with the reshaped truth"
+
+
+@dataclass
+class Evidence:
+    """One wrong gradient; or, with other ``words``, a wrong output.
+
+    Attributes
+    ----------
+    layer, name : str
+        Where it is.
+    a : array
+        The gradient that backward gives.
+    n : array, same shape
+        The true one, from differences; NaN where it was not measured.
+    jacobian : array (out.size, a.size) or None
+        ∂out/∂array from differences, where all of it was measured.
+    known : dict
+        Arrays that may take part in the explanation, by the name to call them.
+    sizes : dict
+        Numbers that may be a wrong factor, by name.
+    others : dict
+        The true gradients of the other arrays.
+    heads : tuple of int
+        Into how many heads the last axis may be split.
+    """
+
+    layer: str
+    name: str
+    a: Array
+    n: Array
+    jacobian: Array | None = None
+    known: dict[str, Array] = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
+    others: dict[str, Array] = field(default_factory=dict)
+    heads: tuple[int, ...] = ()
+    indices: dict[str, Array] = field(default_factory=dict)  # integer inputs
+    elsewhere: Callable[[], Iterator[tuple[float, dict[str, float]]]] | None = None  # factors at other sizes
+    part: str = ""  # which part of the array this is about, where it is not all of it
+    words: Words = Words()
+
+    @property
+    def what(self) -> str:
+        """How a sentence begins."""
+        return f"{self.layer}: {self.words.what.format(self.name)}{self.part}"
+
+    @property
+    def seen(self) -> Array:
+        return ~np.isnan(self.n)
+
+    @property
+    def full(self) -> bool:
+        return bool(self.seen.all())
+
+    @property
+    def scale(self) -> float:
+        both = max(np.nanmax(np.abs(self.n), initial=0), np.abs(self.a).max(initial=0))
+        return float(both) or 1.0
+
+    @property
+    def wrong(self) -> Array:
+        """Where the two differ (False where not measured)."""
+        return np.asarray(np.nan_to_num(np.abs(self.a - self.n)) > FIT * self.scale)
+
+    def equal(self, x: Array, y: Array) -> bool:
+        """Whether two arrays of this shape agree wherever the true gradient was measured, and are not all zero."""
+        gap = np.abs(x - y)[self.seen]
+        size = max(float(np.abs(x[self.seen]).max(initial=0)), float(np.abs(y[self.seen]).max(initial=0)))
+        return bool(size > 1e-9 * self.scale and gap.max(initial=0) <= FIT * size)
+
+
+def cosine(a: Array, b: Array) -> float:
+    """cos of the angle between two arrays, over the entries that both have."""
+    seen = ~(np.isnan(a) | np.isnan(b))
+    x, y = a[seen], b[seen]
+    norm = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(x @ y) / norm if norm else 0.0
+
+
+def gather(trial: Trial, target: Target, others: dict[str, Array]) -> Evidence:
+    """Measure the true gradient of one array as far as time allows, and collect what is known around it."""
+    memory = trial.__dict__.setdefault("measured", {})
+    if target.name not in memory:
+        memory[target.name] = measure(trial, target.values, trial.dout)
+    n, jacobian = memory[target.name]
+    return Evidence(
+        trial.subject.name,
+        target.name,
+        np.asarray(target.analytic, dtype=np.float64),
+        n,
+        jacobian,
+        known_arrays(trial),
+        known_sizes(trial),
+        others,
+        head_counts(trial.subject.layer, trial.setup.options),
+        {name: v for name, v in named_inputs(trial) if isinstance(v, np.ndarray) and v.dtype.kind in "iu"},
+        lambda: factors_elsewhere(trial, target.name),
+    )
+
+
+def measure(trial: Trial, values: Array, dout: Any) -> tuple[Array, Array | None]:
+    """The true gradient of ``values``, and the whole Jacobian if all coordinates could be measured."""
+    limit = affordable(trial)
+    u = np.asarray(dout, dtype=np.float64).reshape(-1)
+    n = np.full(values.shape, np.nan)
+    if values.size <= limit:
+        jacobian = np.empty((u.size, values.size))
+        for column, place in enumerate(np.ndindex(values.shape)):
+            jacobian[:, column] = derivative(trial, values, place).reshape(-1)
+        n[...] = (u @ jacobian).reshape(values.shape)
+        return n, jacobian
+    for place in _sample(values.shape, limit):
+        n[place] = float(derivative(trial, values, place).reshape(-1) @ u)
+    return n, None
+
+
+def affordable(trial: Trial) -> int:
+    """How many coordinates may be measured: fewer for larger subjects, and never depending on the clock."""
+    work = sum(target.values.size for target in trial.targets)
+    return int(np.clip(6e5 / work, 128, MEASURED)) if work < 1e5 else max(8, int(1.28e7 / work))
+
+
+def derivative(trial: Trial, values: Array, place: tuple) -> Array:
+    """As `Trial.derivative`, with finer steps where a kink lies near."""
+    first = trial.derivative(values, place)
+    finer = trial.derivative(values, place, 1e-5) if _rough(trial, values) else first
+    return finer
+
+
+def _rough(trial: Trial, values: Array) -> bool:
+    """Whether differences with a coarse and a fine step disagree anywhere along one direction (asked once)."""
+    memory = trial.__dict__.setdefault("rough", {})
+    if id(values) not in memory:
+        direction = np.random.default_rng(0).standard_normal(values.shape)
+        direction /= np.linalg.norm(direction) or 1.0
+        coarse, fine = (trial.derivative(values, direction, h) for h in (1e-3, 1e-5))
+        memory[id(values)] = bool(np.abs(coarse - fine).max(initial=0) > 1e-6 * (np.abs(fine).max(initial=0) + 1e-9))
+    return memory[id(values)]
+
+
+def _sample(shape: tuple[int, ...], limit: int) -> Iterator[tuple]:
+    """Whole rows along the last axis where they fit, else single coordinates."""
+    rng = np.random.default_rng(0)
+    if len(shape) > 1 and shape[-1] <= limit // 4:
+        rows = list(np.ndindex(shape[:-1]))
+        chosen = rng.choice(len(rows), min(len(rows), limit // shape[-1]), replace=False)
+        for row in sorted(chosen):
+            for column in range(shape[-1]):
+                yield (*rows[row], column)
+        return
+    for flat in rng.choice(math.prod(shape), limit, replace=False):
+        yield tuple(int(i) for i in np.unravel_index(flat, shape))
+
+
+def known_arrays(trial: Trial) -> dict[str, Array]:
+    """Inputs, parameters, the output, the upstream gradient, and what is often made of an input."""
+    known = {name: value for name, value in named_inputs(trial) if is_float(value) and value.size > 1}
+    for name, x in list(known.items()):
+        if x.ndim > 1 and x.shape[-1] > 2:
+            centred = x - x.mean(-1, keepdims=True)
+            std = centred.std(-1, keepdims=True)
+            if (std > 1e-12).all():
+                known[f"{name} normalised over its last axis"] = centred / std
+                known[f"the standard deviation of {name} over its last axis"] = std
+    for name, value in cache_arrays(trial).items():
+        if not any(value is k or (value.shape == k.shape and np.array_equal(value, k)) for k in known.values()):
+            known[name] = value
+    known |= {name: parameter.data for name, parameter in trial.subject.parameters if parameter.data.size > 1}
+    if np.ndim(trial.out):
+        known["the output"] = np.asarray(trial.out, dtype=np.float64)
+        known["the upstream gradient"] = np.asarray(trial.dout)
+    return known
+
+
+def cache_arrays(trial: Trial) -> dict[str, Array]:
+    """The floating-point arrays in the cache, as the student calls them (or by their place)."""
+    cache = trial.cache
+    parts = list(cache) if isinstance(cache, (tuple, list)) else [cache]
+    if isinstance(cache, dict):
+        return {str(name): v for name, v in cache.items() if is_float(v) and v.size > 1}
+    names = cache_names(trial.subject._forward)
+    if len(names) != len(parts):
+        names = [f"cache[{i}]" for i in range(len(parts))]
+    return {name: v for name, v in zip(names, parts, strict=True) if is_float(v) and v.size > 1}

@@ -1,0 +1,286 @@
+"""Running a layer under chosen conditions: its analytic gradients, and differences of its forward."""
+
+import contextlib
+import copy
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.measure.padding import constant_rows, padding_ids, without
+from numpylm.check.subject.paths import everything
+from numpylm.check.subject.returned_gradients import as_gradient, difference, name_inputs
+from numpylm.check.subject.subject import Subject, is_float
+from numpylm.check.subject.survey import PlainParameter, Survey, Surveyed
+from numpylm.nn.module import Array, Cache, Parameter
+
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # a coordinate that fails with one step gets the next
+Place = Any  # an index tuple, or an array: a direction of length 1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is checked: a layer or pair with its inputs, and the seed of everything random."""
+
+    target: Any
+    inputs: tuple
+    options: dict
+    seed: int = 0
+    lift: bool = False  # whether float64 takes the place of float32
+
+    @classmethod
+    def make(cls, target: Any, inputs: tuple, options: dict, seed: int) -> "Setup":
+        """Floating-point inputs and options become float64 copies; all others are passed on as they are.
+
+        Of a layer it is found out, by trying, which of its arrays are weights.
+        """
+        arrays = any(isinstance(value, (np.ndarray, list)) for value in inputs)
+        if not arrays and isinstance(target, (tuple, list)):  # gelu(1.5): then plain numbers are what is meant
+            inputs = tuple(np.array(value) if isinstance(value, float) else value for value in inputs)
+        options = {name: as_float64(value) for name, value in options.items()}
+        setup = cls(target, tuple(map(as_float64, inputs)), options, seed)
+        return setup if isinstance(target, (tuple, list, type, Surveyed)) else setup.surveyed()
+
+    def surveyed(self) -> "Setup":
+        """The same check of a layer whose weights are known."""
+
+        def run(layer: Any) -> tuple[Subject, Any, Cache]:
+            runner = Runner(self.replace(target=layer), Conditions())
+            runner.seeded = True
+            return runner.subject, *runner.run(copy.deepcopy(runner.inputs))
+
+        survey = Survey(run, self.target, sum(map(is_float, self.inputs)))
+        layer, slots = self.target, survey.slots()
+        if any(value is None for value in everything(layer)):  # as self.W = None, until forward sees how wide x is
+            warm, late = survey.late()
+            layer, slots = (warm, slots + late) if late else (layer, slots)
+        return self.replace(target=Surveyed(layer, tuple(slots), tuple(survey.notes)))
+
+    def replace(self, **changes: Any) -> "Setup":
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a trial does. The plain one is kind: gradients start at zero, backward follows its own forward."""
+
+    initial: bool = False  # parameters keep the values that they came with, instead of random ones
+    dropout: bool = True
+    ones: bool = False  # an upstream gradient of ones
+    disturb: bool = False  # another forward, on other values, before the backward
+    dirty: bool = False  # gradients start at random values, as after an earlier backward
+
+
+@dataclass
+class Target:
+    """One array that is differentiated: its live values, and what backward says its gradient is."""
+
+    name: str
+    values: Array
+    analytic: Any
+    parameter: Parameter | None = None
+
+
+class Runner:
+    """A fresh copy of a subject, whose forward gives the same each time, also where it draws random numbers."""
+
+    def __init__(self, setup: Setup, conditions: Conditions) -> None:
+        self.setup, self.conditions = setup, conditions
+        self.subject = Subject(setup.target)
+        if setup.lift:
+            self.subject.lift()
+        self.inputs = [copy.deepcopy(value) for value in setup.inputs]
+        self.seeded = False  # whether NumPy's global generator must be reset before each forward
+
+    def run(self, inputs: list, stream: int = 2) -> tuple[Any, Cache]:
+        """Forward, with the same dropout masks each time (others for another ``stream``)."""
+        options = self.setup.options
+        if "rng" in self.subject.signature.parameters and "rng" not in options and self.conditions.dropout:
+            options = options | {"rng": np.random.default_rng([self.setup.seed, stream])}
+        if stream == 2:
+            self.subject.rewind()
+        if not self.seeded:
+            return self.subject.forward(*inputs, **options)
+        before = np.random.get_state()  # noqa: NPY002
+        np.random.seed((self.setup.seed + stream) % 2**32)  # noqa: NPY002
+        try:
+            return self.subject.forward(*inputs, **options)
+        finally:
+            np.random.set_state(before)  # noqa: NPY002
+
+    def value(self) -> Array:
+        """A copy of the output as the inputs and parameters now stand: the layer may fill the same array again."""
+        out, _ = self.run([copy.deepcopy(value) for value in self.inputs])
+        return np.array(out)
+
+
+class Trial(Runner):
+    """A fresh copy of the subject under some conditions.
+
+    Attributes
+    ----------
+    subject : Subject
+    inputs : list
+    out, dout : arrays of the same shape
+        The output, and the upstream gradient u; the loss is Σ u · out.
+    targets : list of Target
+        Inputs first, then parameters.
+    constants : dict
+        Floating-point inputs that backward does not differentiate, and how it says so.
+    constant_rows : dict
+        For tables by their id: rows for padding, which are not trained. No difference is taken along them.
+    """
+
+    def __init__(self, setup: Setup, conditions: Conditions | None = None) -> None:
+        super().__init__(setup, conditions or Conditions())
+        self.constants: dict[str, str] = {}
+        self.constant_rows: dict[int, list[int]] = {}
+        self.shrunk = False  # whether the last difference needed a finer step to stay within the domain
+        self.starts: list[Array] = []  # the gradients before the backward
+        rng = np.random.default_rng(setup.seed)
+        for _, parameter in self.subject.parameters:
+            values = random_values(parameter, rng)
+            parameter.data = as_float64(parameter.data) if self.conditions.initial else values
+            dirty = rng.standard_normal(parameter.shape)  # drawn in any case: the values must not depend on it
+            plain = isinstance(parameter, PlainParameter)  # many write dW = …, and that is their right
+            self.starts.append(dirty if self.conditions.dirty and not plain else np.zeros(parameter.shape))
+        self.backward_once()
+
+    def backward_once(self) -> None:
+        """Forward and backward, from the beginning."""
+        rng = np.random.default_rng([self.setup.seed, 1])
+        for (_, parameter), start in zip(self.subject.parameters, self.starts, strict=True):
+            parameter.grad = np.copy(start)
+        self.given = copy.deepcopy(self.inputs)  # the inputs as they were
+        self.weights = [np.copy(parameter.data) for _, parameter in self.subject.parameters]
+        out, self.cache = self.run(self.inputs)
+        self.out = np.array(out) if isinstance(out, np.ndarray) else out
+        self.dout = self.upstream(rng)
+        if self.conditions.disturb:
+            self.other_forward()
+        self.given_dout = copy.deepcopy(self.dout)
+        self.targets = self._name_inputs(self.subject.backward(self.dout, self.cache))
+        for (name, parameter), start in zip(self.subject.parameters, self.starts, strict=True):
+            missing = isinstance(parameter, PlainParameter) and parameter.missing
+            added = None if missing else difference(as_gradient(parameter.grad), start)
+            self.targets.append(Target(name, parameter.data, added, parameter))
+        self._find_constant_rows()
+
+    def _find_constant_rows(self) -> None:
+        """Rows for padding that backward leaves out, or whose gradient it sets to zero."""
+        pads = list(padding_ids(self.subject.layer, self.subject._forward))
+        for target in self.targets if pads else []:
+            now = None if target.parameter is None else target.parameter.grad
+            rows = constant_rows([target.analytic, now], pads, self.given)
+            if rows and np.shape(target.analytic) == target.values.shape:
+                target.analytic = np.array(target.analytic)
+                target.analytic[rows] = 0
+                self.constant_rows[id(target.values)] = rows
+
+    def upstream(self, rng: np.random.Generator) -> Any:
+        """The upstream gradient: random, so that no symmetry hides a fault."""
+        if self.conditions.ones:
+            return np.ones(np.shape(self.out)) if np.ndim(self.out) else 1.0
+        return rng.standard_normal(np.shape(self.out)) if np.ndim(self.out) else 0.5 + float(rng.random())
+
+    def other_forward(self) -> None:
+        """Run the forward on other values; what it leaves on the layer must not matter."""
+        with contextlib.suppress(ValueError):  # if it does not accept these values, nothing can be learnt from them
+            self.run([other_values(value) for value in self.given], stream=4)
+
+    def gradients(self, dout: Any, again: Cache = None, reuse: bool = False) -> list:
+        """Analytic gradients of all targets for another upstream gradient (or on a cache that was used before)."""
+        for _, parameter in self.subject.parameters:
+            parameter.grad = np.zeros(parameter.shape)
+        cache = again if reuse else self.run([copy.deepcopy(value) for value in self.inputs])[1]
+        found = [target.analytic for target in self._name_inputs(self.subject.backward(copy.deepcopy(dout), cache))]
+        return found + [np.copy(parameter.grad) for _, parameter in self.subject.parameters]
+
+    def _name_inputs(self, returned: list) -> list[Target]:
+        """Which of the returned gradients belongs to which floating-point input."""
+        grads = self.subject.take_returned(returned)
+        loss, names = not np.ndim(self.out), self.subject.input_names
+        named, self.constants = name_inputs(self.subject.name, names, self.inputs, grads, loss)
+        return [Target(*entry) for entry in named]
+
+    def derivative(self, values: Array, place: Place, h: float = STEPS[0]) -> Array:
+        """d out / ds along a coordinate or a direction of ``values``: out's shape, fourth order.
+
+            [8 (out(h) - out(-h)) - (out(2h) - out(-2h))] / 12h
+
+        Where the two central differences in it disagree (a kink within 2h), it is done again with a finer step.
+        """
+        step, self.shrunk = self.step(values, place, h), False
+        result = self._difference(values, place, step)
+        if np.isfinite(result).all() or not np.isfinite(self.out).all():
+            return result
+        self.shrunk = True
+        for _ in range(12):  # the step leaves the domain, as log's does near 0
+            step /= 10
+            finer = self._difference(values, place, step)
+            if np.isfinite(finer).all():
+                last = self._difference(values, place, step / 100)  # well inside
+                return last if np.isfinite(last).all() else finer
+        return result
+
+    @staticmethod
+    def step(values: Array, place: Place, h: float) -> float:
+        """How far a step of relative size ``h`` goes: small beside the array, and not lost beside a large number."""
+        step = h * scale_of(values)
+        return step if isinstance(place, np.ndarray) else max(step, h * abs(float(values[place])))
+
+    def _difference(self, values: Array, place: Place, step: float) -> Array:
+        original = values.copy()
+        rows = self.constant_rows.get(id(values), [])
+        if isinstance(place, np.ndarray):
+            place = without(place, rows) if rows else place
+        elif rows and place[0] in rows:
+            return np.zeros(np.shape(self.out))
+
+        def at(steps: int) -> Array:
+            if isinstance(place, np.ndarray):
+                values[...] = original + (steps * step) * place
+            else:
+                values[place] = original[place] + steps * step
+            return self.value()
+
+        try:
+            with np.errstate(all="ignore"):
+                near, far = at(1) - at(-1), at(2) - at(-2)
+                return np.asarray((8 * near - far) / (12 * step))
+        finally:
+            values[...] = original
+
+    def slope(self, values: Array, place: Place, h: float = STEPS[0]) -> float:
+        """dL/ds with L = Σ u · out, along a coordinate or direction."""
+        return float(np.sum(self.derivative(values, place, h) * self.dout))
+
+
+def scale_of(values: Array) -> float:
+    """How large a step is small: the root mean square of the values, at most 1 (and 1 for nothing but zeros)."""
+    size = float(np.sqrt(np.mean(values * values))) if values.size else 0.0
+    return min(1.0, size) if size > 1e-12 else 1.0
+
+
+def random_values(parameter: Parameter, rng: np.random.Generator) -> Array:
+    """O(1) values: matrices keep the size of what passes through them, vectors are N(0, 1)."""
+    scale = 1.0 if np.ndim(parameter.data) < 2 else parameter.shape[0] ** -0.5
+    return np.asarray(scale * rng.standard_normal(parameter.shape))
+
+
+def other_values(value: Any) -> Any:
+    """The same numbers in another order, a little smaller: as legal as the first ones, but different."""
+    if is_float(value):
+        return 0.9 * np.flip(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+        return np.flip(value).copy()
+    return copy.deepcopy(value)
+
+
+def as_float64(value: Any) -> Any:
+    """Arrays (and lists) of floating-point numbers as float64 copies; everything else as it is."""
+    if isinstance(value, (np.ndarray, np.floating, list)) and not isinstance(value, float):
+        array = np.asarray(value)
+        return array.astype(np.float64) if array.dtype.kind == "f" else value
+    return value

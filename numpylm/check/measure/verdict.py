@@ -1,0 +1,208 @@
+"""Right or wrong: each array's analytic gradient against differences of the forward."""
+
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.measure.conduct import Conduct
+from numpylm.check.measure.rounding import Precision, erratic, lifted, precision_of
+from numpylm.check.measure.trial import STEPS, Conditions, Place, Setup, Target, Trial, scale_of
+from numpylm.check.report import Row, listing
+from numpylm.check.subject.returned_gradients import comparable
+from numpylm.check.subject.subject import Subject
+from numpylm.nn.module import Array
+
+TOLERANCE = 1e-6  # worst relative error that passes; a right backward is typically below 1e-9
+FULL_CHECK = 40  # arrays up to this size are checked element by element
+SAMPLED = 12  # larger ones at so many random coordinates, and along one random direction
+ROUNDING = 1e7 * 1e-16  # share of the output, so that an error of 1e-6 is safely none of rounding
+TINY = 1e-250  # where output and gradient are zero: 0 / TINY is 0, 0 / 0 is not
+
+
+class Check:
+    """The verdict on each array."""
+
+    def __init__(self, setup: Setup, rng: np.random.Generator, tolerance: float) -> None:
+        self.rng = rng
+        self.tolerance = tolerance
+        self.rounded: dict[str, dict[str, str]] = {}  # where rounding happens -> arrays whose errors it explains
+        self.trial = Trial(setup, Conditions(disturb=not Subject(setup.target).keeps_cache, dirty=True))
+        conduct = Conduct(self.trial)
+        self.notes, self.findings = conduct.notes, conduct.findings
+        self.precision = precision_of(self.trial)
+        if self.precision.where in ("forward", "cache") and not any(f.kind == "not-finite" for f in self.findings):
+            self._lift()
+
+    def _lift(self) -> None:
+        """Check in float64 what computes in float32, if that can be done: rounding hides small faults."""
+        found = lifted(self.trial, self.precision)
+        if found is None:
+            return
+        low = self.precision.dtype.__name__
+        self.trial, self.precision = found
+        self.notes.append(
+            f"{self.trial.subject.name} computes in {low} although its inputs are float64. It was checked with float64 "
+            f"in the place of {low}, without rounding."
+        )
+
+    def row(self, target: Target) -> Row:
+        """Check one array."""
+        name, values = target.name, target.values
+        if not comparable(target.analytic, values.shape):
+            return Row(name, values.shape, np.inf, False)
+        places, n = self._measured(target)
+        a = np.array([at(target.analytic, place) for place in places])
+        floor, noise = self._floors(values, n)
+        error, precision = relative_error(a, n, floor), self.precision
+        if precision.where != "forward":
+            self._measure_finer(values, places, a, n, error, floor, noise)
+            if (error > self.tolerance).any() and erratic(self.trial, values):
+                precision = Precision(np.float32, "forward")
+        if precision.where == "forward" and (error > self.tolerance).any():
+            n = np.array([self._steady_slope(values, place, noise, precision) for place in places])
+            error = relative_error(a, n, floor)
+        if not self._rounding(target, a, n, noise, error, precision):
+            for i in np.flatnonzero(error > self.tolerance):
+                if self._kink(values, places[i], a[i], floor, precision):
+                    error[i], n[i] = 0.0, a[i]
+        worst = float(error.max(initial=0)) if len(error) or not values.size else np.inf
+        ok = worst <= self.tolerance or self._rounding(target, a, n, noise, error, precision)
+        return Row(name, values.shape, worst, ok)
+
+    def _measure_finer(
+        self, values: Array, places: list[Place], a: Array, n: Array, error: Array, floor: float, noise: float
+    ) -> None:
+        """Measure with finer steps where the gradients disagree; ``n`` and ``error`` are changed in place."""
+        for i in np.flatnonzero(error > self.tolerance):
+            for step in finer_steps(values, places[i]):
+                least = max(floor, noise * STEPS[0] / step)  # rounding grows as the step shrinks
+                slope = self.trial.slope(values, places[i], step)
+                closer = relative_error(a[i], slope, least)
+                if closer < error[i]:
+                    error[i], n[i] = closer, slope
+
+    def _steady_slope(self, values: Array, place: Place, noise: float, precision: Precision) -> float:
+        """The slope over a step that confirms the next longer one: a kink makes them differ, and so does rounding."""
+        steps = np.array(precision.steps)
+        slopes = np.array([self.trial.slope(values, place, step) for step in steps])
+        rounding = noise * precision.eps / ROUNDING * STEPS[0] / steps[1:]  # it grows as the step shrinks
+        return float(slopes[1 + np.argmin(np.abs(np.diff(slopes)) + rounding)])
+
+    def _measured(self, target: Target) -> tuple[list[Place], Array]:
+        """Places within the domain of the forward, and the true derivative there."""
+        places = self._places(target.values)
+        n = np.array([self._slope(target.values, place) for place in places])
+        inside = np.isfinite(n)
+        if not all(ok or isinstance(place, np.ndarray) for ok, place in zip(inside, places, strict=True)):
+            self.notes.append(f"{target.name} was not checked where forward gives NaN for the slightest change of it.")
+        return [place for place, ok in zip(places, inside, strict=True) if ok], n[inside]
+
+    def _slope(self, values: Array, place: Place) -> float:
+        """The true derivative; NaN where there is none, and along a direction that leaves the domain."""
+        slope = self.trial.slope(values, place)
+        return np.nan if self.trial.shrunk and isinstance(place, np.ndarray) else slope
+
+    def _floors(self, values: Array, n: Array) -> tuple[float, float]:
+        """Below which size a gradient counts as zero, and what of that is rounding in the differences."""
+        size = float(np.linalg.norm(self.trial.value() * self.trial.dout))
+        noise = ROUNDING * size / (STEPS[0] * scale_of(values))
+        return max(1e-4 * np.abs(n).max(initial=0), noise, TINY), noise
+
+    def _rounding(self, target: Target, a: Array, n: Array, noise: float, error: Array, precision: Precision) -> bool:
+        """Whether float32 inside the layer, and nothing else, explains the errors; remembered for a note."""
+        worst = float(error.max(initial=0))
+        if worst <= self.tolerance:
+            return False
+        where = precision.excuses(a, n, noise, np.asarray(target.analytic))
+        if not where:
+            return False
+        self.rounded.setdefault(where, {})[target.name] = f"{target.name} (to {worst:.0e})"
+        return True
+
+    def all_notes(self) -> list[str]:
+        """What is worth knowing, but no fault; complete once all rows were checked."""
+        name, dtype = self.trial.subject.name, self.precision.dtype if self.precision.where else np.float32
+        said = {
+            "forward": f"{name}.forward computes in {dtype.__name__} although its inputs are float64",
+            "cache": f"{name}.forward keeps {dtype.__name__} arrays in its cache although its inputs are float64",
+            "layer": f"{name} holds {dtype.__name__} arrays",
+            "backward": f"{name}.backward computes in float32 although its inputs are float64",
+        }
+        advice = (
+            "That is rounding, not a fault. Keep the dtype of the input (Python floats and math.sqrt do; arrays made "
+            "with dtype=np.float32 and astype do not)."
+        )
+        rounding = [
+            f"{said[where]}, so it could be checked only roughly: {listing(names.values(), 8)}. {advice}"
+            for where, names in self.rounded.items()
+        ]
+        prints = [f"{name} prints while it runs; that was not shown."] if self.trial.subject.muted.used else []
+        return [*self.notes, *self._padding(), *rounding, *prints]
+
+    def _padding(self) -> list[str]:
+        """What is said of rows for padding that are not trained, although the output depends on them."""
+        found, rows = [], self.trial.constant_rows
+        self.trial.constant_rows = {}
+        for target, row in ((t, row) for t in self.trial.targets for row in rows.get(id(t.values), [])):
+            along = np.zeros(target.values.shape)
+            along[row] = 1.0
+            if self.trial.slope(target.values, along):
+                found.append(
+                    f"row {row} of {target.name} is padding and gets no gradient, although the output depends on it: "
+                    "it was taken for a constant, as in torch.nn.Embedding."
+                )
+        self.trial.constant_rows = rows
+        return found
+
+    def _kink(self, values: Array, place: Place, a: float, floor: float, precision: Precision) -> bool:
+        """Whether the point lies on a kink and backward chose a slope between those on either side."""
+        trial, exact = self.trial, precision.where != "forward"
+        if not exact and precision.dtype is np.float16:
+            return False  # too rough to tell
+        h, least, slack = (1e-7, 1e-2, 1e-5) if exact else (1e-3, 5e-2, 1e-3)  # rounding forbids shorter steps
+        original = values.copy()
+        outs = []
+        for step in (-h, 0, h):
+            if isinstance(place, np.ndarray):
+                values[...] = original + step * place
+            else:
+                values[place] = original[place] + step
+            outs.append(trial.value())
+        values[...] = original
+        left, right = ((outs[i + 1] - outs[i]) * trial.dout / h for i in (0, 1))
+        jump = np.abs(right - left)
+        if float(jump.max(initial=0)) < least * max(floor, float(np.abs(right).max(initial=0))):
+            return False
+        slack *= float(np.abs(left).sum() + np.abs(right).sum()) + floor
+        inside = np.minimum(left, right).sum() - slack <= a <= np.maximum(left, right).sum() + slack
+        if inside and exact and not any("kink" in note for note in self.notes):
+            self.notes.append(
+                f"some inputs lie exactly on a kink of {trial.subject.name} (as 0 does for ReLU), where the slope on "
+                "the left differs from that on the right. Anything between them is a valid choice, and backward "
+                "chose so."
+            )
+        return bool(inside)
+
+    def _places(self, values: Array) -> list[Place]:
+        """Coordinates, and for larger arrays one random direction of length 1."""
+        if values.size <= FULL_CHECK:
+            return list(np.ndindex(values.shape))
+        flat = self.rng.choice(values.size, SAMPLED, replace=False)
+        coordinates = list(zip(*(axis.tolist() for axis in np.unravel_index(flat, values.shape)), strict=True))
+        direction = self.rng.standard_normal(values.shape)
+        return [direction / np.linalg.norm(direction), *coordinates]
+
+
+def at(gradient: Array, place: Place) -> float:
+    """A gradient's component at a coordinate or along a direction."""
+    return float(np.vdot(gradient, place)) if isinstance(place, np.ndarray) else float(gradient[place])
+
+
+def finer_steps(values: Array, place: Place) -> list[float]:
+    """Steps for a place where the first one fails: finer, and for a number near 0, small beside that number."""
+    size = 0.0 if isinstance(place, np.ndarray) else abs(float(values[place])) / scale_of(values)
+    return [*STEPS[1:], *([STEPS[0] * size] if 0 < size < 1e-2 else [])]
+
+
+def relative_error(a: Any, n: Any, floor: float) -> Any:
+    return np.abs(a - n) / np.maximum(np.maximum(np.abs(a), np.abs(n)), floor)

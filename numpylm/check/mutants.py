@@ -1,0 +1,163 @@
+"""One fault: what is changed, what it is called, and how the changed code is made and run."""
+
+import ast
+import builtins
+import difflib
+import importlib
+import inspect
+import linecache
+import re
+import textwrap
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MODULES = ("functional", "layers", "attention", "transformer", "gpt", "optim")  # in reading order
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A small change that makes a right layer wrong.
+
+    Attributes
+    ----------
+    animal : str
+        What it is called in the game, where the name would give the bug away.
+    name : str
+    module : str
+        Which of our modules is changed.
+    owner : str
+        The class or function that is shown: where the change is.
+    old, new : str
+        The lines, without indentation, and what stands there instead. A line of three dots parts two changes.
+    wrong : str
+        What is wrong, in one line.
+    hides : str
+        Why it is not noticed.
+    kind : str
+        What the checker must say first: a key of `numpylm.check.report.KINDS` (or of the optimizer's).
+    place : str
+        The parameter, input or inner layer that the checker must name.
+    build : callable
+        ``build(world, rng) -> (subject, inputs, options)``: what is put through the checker.
+    """
+
+    animal: str
+    name: str
+    module: str
+    owner: str
+    old: str
+    new: str
+    wrong: str
+    hides: str
+    kind: str
+    place: str
+    build: Callable[["World", np.random.Generator], tuple[Any, tuple, dict]]
+
+
+class World:
+    """Our modules once more, with some faults in them; those that import a faulty one get the faulty one.
+
+    Attribute access finds a name in any of the modules: ``World(fault).Block``.
+    """
+
+    def __init__(self, *faults: Fault) -> None:
+        self.modules: dict[str, types.ModuleType] = {}
+        self.sources: dict[str, str] = {}
+        label = "-".join(fault.name for fault in faults)
+        changed = False
+        for name in MODULES:
+            real = importlib.import_module(f"numpylm.{name}")
+            self.sources[name] = inspect.getsource(real)
+            for fault in faults:
+                if fault.module == name:
+                    self.sources[name] = change(self.sources[name], fault)
+                    changed = True
+            self.modules[name] = self._run(name, self.sources[name], label) if changed else real
+
+    def _run(self, name: str, source: str, label: str) -> types.ModuleType:
+        """Execute a module's source; its imports of our modules find those of this world."""
+        filename = f"<zoo: {label}: {name}.py>"
+        linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+        module = types.ModuleType(f"numpylm.{name}")
+        module.__dict__["__builtins__"] = vars(builtins) | {"__import__": self._import}
+        exec(compile(source, filename, "exec"), module.__dict__)
+        return module
+
+    def _import(self, name: str, *args: Any) -> Any:
+        own = self.modules.get(name.removeprefix("numpylm."))
+        if name == "numpylm" and len(args) > 2 and args[2]:  # from numpylm import functional
+            real = builtins.__import__(name, *args)
+            return types.SimpleNamespace(**{part: self.modules.get(part, getattr(real, part)) for part in args[2]})
+        return own if own is not None and name.startswith("numpylm.") else builtins.__import__(name, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        for module in self.modules.values():
+            if name in vars(module):
+                return vars(module)[name]
+        raise AttributeError(f"no module of this world defines {name}")
+
+    def source(self, owner: str) -> str:
+        """The source of one class or function of this world."""
+        for text in self.sources.values():
+            if found := definition(text, owner):
+                return found
+        raise KeyError(owner)
+
+
+def change(source: str, fault: Fault) -> str:
+    """A module's source with a fault in it."""
+    for old, new in zip(fault.old.split("\n...\n"), fault.new.split("\n...\n"), strict=True):
+        source = _change(source, fault, old, new)
+    return source
+
+
+def _change(source: str, fault: Fault, old: str, new: str) -> str:
+    start, end = span(source, fault.owner)
+    inside = source[start:end]
+    pattern = r"\n".join(r"[ ]*" + re.escape(line) for line in old.splitlines())
+    places = list(re.finditer(rf"^{pattern}$", inside, re.MULTILINE)) or list(re.finditer(re.escape(old), inside))
+    if len(places) != 1:
+        raise ValueError(
+            f"zoo: {fault.name} expects its line exactly once in {fault.owner} of {fault.module}.py, found it "
+            f"{len(places)} times: {old!r}"
+        )
+    place = places[0]
+    there = place.group()
+    indent = there[: len(there) - len(there.lstrip())]
+    if indent:
+        new = textwrap.indent(new, indent)
+    return source[: start + place.start()] + new + source[start + place.end() :]
+
+
+def span(source: str, owner: str) -> tuple[int, int]:
+    """Where a top-level class or function begins and ends."""
+    lines = source.splitlines(keepends=True)
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == owner:
+            start, end = node.lineno - 1, node.end_lineno or len(lines)
+            return sum(map(len, lines[:start])), sum(map(len, lines[:end]))
+    raise KeyError(f"no class or function {owner} in this module")
+
+
+def definition(source: str, owner: str) -> str | None:
+    """The text of a class or function, or None."""
+    try:
+        start, end = span(source, owner)
+    except KeyError:
+        return None
+    return source[start:end].rstrip() + "\n"
+
+
+def without_docstrings(code: str) -> str:
+    """Code with its docstrings cut down to nothing: they would give the answer away."""
+    return re.sub(r'^([ ]+)(?:r?""").*?"""\n', "", code, flags=re.MULTILINE | re.DOTALL)
+
+
+def difference(right: str, wrong: str) -> str:
+    """The changed lines, with - and +."""
+    lines = difflib.unified_diff(right.splitlines(), wrong.splitlines(), lineterm="", n=2)
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))

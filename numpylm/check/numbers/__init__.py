@@ -1,0 +1,1 @@
+"""What a wrong gradient's numbers look like beside the true ones."""

@@ -1,0 +1,234 @@
+"""What a wrong gradient looks like beside the true one: sign, factor, order. One function for each pattern."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from numpylm.check.measure.evidence import FIT, Evidence, cosine
+from numpylm.check.numbers.sizes import name_factor
+from numpylm.check.report import Cause
+from numpylm.nn.module import Array
+
+NO_FACTOR = 1e-3  # nobody forgets a factor so near to 1: a small error of another kind looks like one
+Detective = Callable[[Evidence], Cause | None]
+
+
+def factor(e: Evidence) -> Cause | None:
+    """a = c n: the wrong sign, or a constant too much or too little."""
+    a, n = e.a[e.seen], e.n[e.seen]
+    c = float(a @ n) / float(n @ n) if np.any(n) else 0.0
+    if not c or not e.equal(e.a, c * e.n) or abs(c - 1) < NO_FACTOR:
+        return None
+    if abs(c + 1) < FIT:
+        text = f"{e.what} has the wrong sign: it is -1 times {e.words.truth} (cosine {cosine(e.a, e.n):.3f})."
+        return Cause("sign", text, 95, e.name)
+    names, moves = _confirmed(c, e)
+    if moves and not names and e.a.size <= 2:
+        return None  # any number is some multiple of another
+    text = f"{e.what} is {c:.6g} times {e.words.truth} everywhere"
+    if names:
+        perhaps = "" if e.elsewhere is not None else "perhaps "
+        text += f": {perhaps}{' or '.join(names[:2])}"
+    elif moves:
+        text += " (with other numbers another multiple): a single number, made of the data, is missing or too much"
+    elif e.elsewhere is not None:
+        text += ", a constant that is none of the sizes"
+    return Cause("factor", f"{text} (cosine {cosine(e.a, e.n):.3f}).", 90 if names else 89, e.name)
+
+
+def _confirmed(c: float, e: Evidence) -> tuple[list[str], bool]:
+    """What a factor may be that is so at other sizes, too; and whether it is another one there."""
+    names, moves = name_factor(c, e.sizes), False
+    for other, sizes in e.elsewhere() if e.elsewhere is not None else ():
+        there = name_factor(other, sizes, ones=True)
+        names = [name for name in names if name in there]
+        moves |= abs(other - c) > 1e-5 * abs(c)
+    return names, moves
+
+
+def swapped(e: Evidence) -> Cause | None:
+    """a is the true gradient of something else."""
+    for name, other in e.others.items():
+        if name != e.name and other.shape == e.a.shape and e.equal(e.a, other) and not e.equal(e.n, other):
+            text = (
+                f"{e.what} is the true gradient of {name} (cosine {cosine(e.a, other):.3f}): are two results "
+                "exchanged, or is the same one used twice?"
+            )
+            return Cause("swapped", text, 96, e.name)
+    return None
+
+
+def never_written(e: Evidence) -> Cause | None:
+    """a is zero."""
+    if np.any(e.a):
+        return None
+    text = f"{e.what} is zero: it received no gradient, backward never adds to it (or only zeros)."
+    return Cause("never-written", text, 97, e.name)
+
+
+def _sigmoid(k: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-k)))
+
+
+FORMS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("{}", lambda k: k),
+    ("(1 - {})", lambda k: 1 - k),
+    ("(1 + {})", lambda k: 1 + k),
+    ("{}²", lambda k: k * k),
+    ("(1 - {}²)", lambda k: 1 - k * k),
+    ("{} (1 - {})", lambda k: k * (1 - k)),
+    ("exp({})", lambda k: np.exp(np.minimum(k, 700))),
+    ("sigmoid({})", lambda k: _sigmoid(k)),
+    ("the slope of the sigmoid at {}", lambda k: _sigmoid(k) * (1 - _sigmoid(k))),
+    ("the slope of tanh at {}", lambda k: 1 - np.tanh(k) ** 2),
+)
+
+
+def missing_factor(e: Evidence) -> Cause | None:
+    """n = a f(K) or a = n f(K) with an array K that is known and a simple function f."""
+    for form, function in FORMS:
+        for name, k in e.known.items():
+            K = _broadcast(k, e.a.shape)
+            if K is None or np.ptp(K) == 0:
+                continue
+            with np.errstate(all="ignore"):
+                f = function(K)
+            if not np.isfinite(f).all() or np.ptp(f) == 0:
+                continue
+            said = form.replace("{}", name)
+            if e.equal(e.a * f, e.n):
+                text = f"{e.what} lacks a factor: multiplied elementwise by {said} it is the true one (cosine 1.000)."
+                return Cause("missing-factor", text, 88, e.name)
+            if e.equal(e.a, e.n * f):
+                text = f"{e.what} has a factor too much: it is the true one multiplied elementwise by {said}."
+                return Cause("missing-factor", text, 88, e.name)
+    return None
+
+
+def _broadcast(k: Array, shape: tuple[int, ...]) -> Array | None:
+    """k stretched to a shape, if it fits it without gaining axes of its own."""
+    try:
+        return np.broadcast_to(k, shape) if k.ndim <= len(shape) else None
+    except ValueError:
+        return None
+
+
+def views(e: Evidence) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Shapes in which the array may be meant: its own, and with the last axis split into heads."""
+    yield e.a.shape, ""
+    if e.a.ndim >= 2:
+        for heads in e.heads:
+            if e.a.shape[-1] % heads == 0 and 1 < heads < e.a.shape[-1] and e.a.ndim < 4:
+                size = e.a.shape[-1] // heads
+                yield (*e.a.shape[:-1], heads, size), f" with its last axis split into {heads} heads of {size}"
+
+
+def _orders(ndim: int) -> list[tuple[int, ...]]:
+    """Orders of the axes; with four or more the first axis (the batch) stays."""
+    if ndim < 4:
+        return list(itertools.permutations(range(ndim)))
+    return [(0, *rest) for rest in itertools.permutations(range(1, ndim))]
+
+
+def transposed(e: Evidence) -> Cause | None:
+    """The axes of a are in another order than those of n."""
+    if e.a.ndim < 2:
+        return None
+    for shape, split in views(e):
+        a, n = e.a.reshape(shape), e.n.reshape(shape)
+        for order in _orders(len(shape)):
+            moved = np.transpose(a, order)
+            if order == tuple(range(len(shape))) or moved.shape != shape:
+                continue
+            if e.equal(moved.reshape(e.a.shape), e.n) and not e.equal(e.a, e.n):
+                axes = [i for i, axis in enumerate(order) if i != axis]
+                which = "last two axes" if axes == [len(shape) - 2, len(shape) - 1] else f"axes {axes}"
+                like = f"{e.what}{split} equals {e.words.truth} transposed over its {which}"
+                text = f"{like}: cosine {cosine(moved, n):.3f}."
+                return Cause("transposed", text, 93, e.name)
+    return None
+
+
+def reshaped(e: Evidence) -> Cause | None:
+    """n was put into another order of axes and then reshaped, where it should have been transposed back."""
+    if e.a.ndim < 2 or not e.full:
+        return None
+    for shape, split in views(e):
+        n = e.n.reshape(shape)
+        orders = _orders(len(shape))
+        for order, target in itertools.product(orders, orders):
+            if order == target:
+                continue
+            wrong = np.transpose(n, order).reshape([shape[i] for i in target])
+            wrong = np.transpose(wrong, np.argsort(target)).reshape(e.a.shape)
+            if e.equal(e.a, wrong) and not e.equal(wrong, e.n):
+                was, became = (_layout(shape, axes, bool(split)) for axes in (order, target))
+                text = (
+                    f"{e.what}{split} has the right numbers in the wrong places: laid out as {was} they were reshaped "
+                    f"to {became}, where they must be transposed (swapaxes). reshape never moves a number in memory. "
+                    f"({e.words.cosine.capitalize()} {cosine(e.a, e.n):.3f}, {e.words.reshaped} 1.000.)"
+                )
+                return Cause("reshaped", text, 92, e.name)
+    return None
+
+
+def _layout(shape: tuple[int, ...], axes: tuple[int, ...], split: bool) -> str:
+    """The axes by their letters where they have some: ``(B, H, D, T)``."""
+    letters = {(3, False): "BTC", (4, True): "BTHD", (4, False): "BHTD"}.get((len(shape), split))
+    names = [letters[i] if letters else str(shape[i]) for i in axes]
+    return f"({', '.join(names)})"
+
+
+def permuted(e: Evidence) -> Cause | None:
+    """Whole slices of a are those of n in another order."""
+    for shape, split in views(e):
+        a, n = e.a.reshape(shape), e.n.reshape(shape)
+        for axis in range(len(shape)):
+            order = _slice_order(np.moveaxis(a, axis, 0), np.moveaxis(n, axis, 0), e.scale) if shape[axis] > 1 else None
+            if order is None:
+                continue
+            called = "heads" if split and axis == len(shape) - 2 else f"slices along axis {axis}"
+            text = f"{e.what}{split} has its {called} in the wrong order: {_describe_order(order)}."
+            return Cause("permuted", text, 91, e.name)
+    return None
+
+
+def _describe_order(order: list[int]) -> str:
+    """In blocks, if the slices moved in blocks."""
+    count = len(order)
+    for size in (count // k for k in range(2, count) if count % k == 0):
+        starts = order[::size]
+        if all(order[i] == starts[i // size] + i % size and starts[i // size] % size == 0 for i in range(count)):
+            break
+    else:
+        size = 1
+    blocks = f", in blocks of {size}" if size > 1 else ""
+    places = [start // size for start in order[::size]]
+    return f"what stands at {list(range(len(places)))}{blocks} belongs at {places}"
+
+
+def _slice_order(a: Array, n: Array, scale: float) -> list[int] | None:
+    """Where each slice of a belongs, if a's slices are n's in another order."""
+    if len(a) > 64 or np.isnan(n).any():
+        return None
+    a, n = a.reshape(len(a), -1), n.reshape(len(n), -1)
+    if a.shape[1] < 2 and len(a) < 4:
+        return None  # single numbers: luck
+    gap = np.abs(a[:, None] - n[None]).max(axis=-1)  # (slices of a, slices of n)
+    order = gap.argmin(axis=1)
+    alike = gap[np.arange(len(a)), order] <= FIT * scale
+    if not alike.all() or sorted(order) != list(range(len(a))) or (order == np.arange(len(a))).all():
+        return None
+    return [int(i) for i in order]
+
+
+PATTERNS: tuple[Detective, ...] = (
+    never_written,
+    swapped,
+    factor,
+    missing_factor,
+    transposed,
+    reshaped,
+    permuted,
+)

@@ -1,0 +1,248 @@
+"""What is left when the wrong gradient is subtracted from the true one: a term that is missing, or places that are."""
+
+import numpy as np
+
+from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.numbers.patterns import Detective
+from numpylm.check.report import Cause, listing, plural
+from numpylm.nn.module import Array
+
+
+def missing_term(e: Evidence) -> Cause | None:
+    """n - a is a known array, or in each row a constant, or a multiple of a known row."""
+    rest = e.n - e.a
+    small = float(np.nanmax(np.abs(rest), initial=0)) < 1e-3 * e.scale
+
+    def cause(term: str, weight: float = 84) -> Cause:
+        stop = "" if term.endswith("?") else "."
+        text = f"{e.what} has a term missing or wrong. {e.words.truth_minus} is {term}{stop}"
+        return Cause("missing-term", text, weight - (10 if small else 0), e.name)
+
+    for name, k in e.known.items():
+        if k.shape == e.a.shape and e.equal(rest, k):
+            residual = ": a residual connection whose gradient was dropped?" if "upstream" in name else ""
+            return cause(f"exactly {name}{residual}", 89)
+        if k.shape == e.a.shape and e.equal(rest, -k):
+            text = f"{e.what} has a term too much: {e.words.minus_truth} is exactly {name}."
+            return Cause("missing-term", text, 89, e.name)
+    for name, k in e.others.items():
+        if name != e.name and k.shape == e.a.shape and e.equal(rest, k):
+            return cause(f"exactly the gradient of {name}")
+    if e.a.ndim < 2 or e.a.shape[-1] < 3:
+        return None
+    if e.equal(rest, np.full(e.a.shape, rest.mean())):
+        return cause(f"the same number everywhere, {float(rest.mean()):.6g}")
+    mean = np.broadcast_to(e.a.mean(-1, keepdims=True), e.a.shape)
+    if e.equal(rest, -mean):
+        return cause("minus its own mean over the last axis: the mean must be subtracted")
+    for axis in range(e.a.ndim - 1, -1, -1):
+        if e.a.shape[axis] > 2 and e.equal(rest, np.broadcast_to(rest.mean(axis, keepdims=True), e.a.shape)):
+            return cause(
+                f"the same number everywhere along axis {axis}: a sum or mean over that axis is missing (or wrong)"
+            )
+    rows = {name: k for name, k in e.known.items() if k.shape == e.a.shape}
+    last = e.a.ndim - 1
+    groups = {
+        "in each row": (last,),
+        "in each channel": tuple(range(last)),
+        "along axis 1": (1,),
+        "everywhere": tuple(range(e.a.ndim)),
+    }
+    for where, axes in groups.items():
+        if np.prod([e.a.shape[axis] for axis in axes]) < 3 or max(axes) > last:
+            continue
+        for name, k in rows.items():
+            if e.equal(rest, _multiple(rest, k, axes)):
+                return cause(f"some multiple of {name} {where}", 85)
+    if e.a.shape[-1] > 4:
+        for name, k in rows.items():
+            if e.equal(rest, _project(rest, [k, np.ones_like(k)])):
+                return cause(
+                    f"in each row a constant and a multiple of {name}: two sums over the row are missing or wrong"
+                )
+    return None
+
+
+def _multiple(rest: Array, k: Array, axes: tuple[int, ...]) -> Array:
+    """k times the number, one for each place outside ``axes``, that brings it nearest to ``rest``."""
+    norm = (k * k).sum(axes, keepdims=True)
+    return k * (rest * k).sum(axes, keepdims=True) / np.where(norm > 0, norm, 1)
+
+
+def _project(rest: Array, basis: list[Array]) -> Array:
+    """Each row of ``rest`` replaced by its least-squares fit with the rows of the basis."""
+    b = np.stack(basis, axis=-1)  # (..., C, K)
+    gram = np.swapaxes(b, -1, -2) @ b
+    ridge = 1e-14 * np.trace(gram, axis1=-2, axis2=-1)[..., None, None] + 1e-300
+    weights = np.linalg.solve(gram + ridge * np.eye(len(basis)), np.swapaxes(b, -1, -2) @ rest[..., None])
+    return (b @ weights)[..., 0]
+
+
+def rows_of_ids(e: Evidence) -> Cause | None:
+    """Wrong only in the rows of a table that the ids use, or only where an id occurs more than once."""
+    if e.a.ndim != 2:
+        return None
+    bad_rows = np.asarray(e.wrong.any(axis=1))
+    for name, ids in e.indices.items():
+        used = ids[(ids >= 0) & (ids < len(e.a))]
+        if not used.size or used.size != ids.size:
+            continue
+        count = np.bincount(used.reshape(-1), minlength=len(e.a))
+        once, often, never = count == 1, count > 1, count == 0
+        idle = np.asarray((np.abs(np.nan_to_num(e.n)) < 1e-9 * e.scale).all(axis=1) & e.seen.all(axis=1))
+        if bad_rows.any() and (idle & ~never)[bad_rows].all():
+            rows = listing(np.flatnonzero(bad_rows).tolist())
+            text = (
+                f"{e.what} is right but for {plural(int(bad_rows.sum()), 'row')} ({rows}) of those that {name} "
+                "names: it is not zero there although the output does not depend on them (padding?). What forward "
+                "hides, backward must hide, too."
+            )
+            return Cause("mask", text, 97, e.name)
+        lost = often & (~idle | e.a.any(axis=1))  # every repeated id loses something, if += is what is wrong
+        if lost.any() and bad_rows[lost].all() and not bad_rows[~often].any():
+            rows = listing(np.flatnonzero(bad_rows).tolist())
+            text = (
+                f"{e.what} is wrong only in rows of ids that occur more than once in {name} (rows {rows}); where an "
+                "id occurs once it is right. Each use of a row adds to its gradient: grad[ids] += d keeps only one "
+                "of several equal ids, np.add.at(grad, ids, d) keeps all."
+            )
+            return Cause("repeated-ids", text, 97, e.name)
+        unnamed = np.nan_to_num(e.n[never])
+        other = any(np.abs(e.a - row).max(axis=1).min() <= FIT * e.scale for row in unnamed if np.any(row))
+        two_uses = np.abs(unnamed).max(initial=0) > FIT * e.scale and not other  # `other`: an index that is off
+        if two_uses and bad_rows[once | often].any() and not bad_rows[never].any():
+            text = (
+                f"{e.what} is right in the rows of ids that do not occur in {name}, and wrong in those that do. It "
+                "is used in two ways, as a look-up table and as a matrix, and its gradient is the sum of both: the "
+                "look-up's part is missing or wrong."
+            )
+            return Cause("shared", text, 96, e.name)
+        if two_uses and not np.any(e.a[never]) and bad_rows[never].any():
+            text = (
+                f"{e.what} is zero in the rows of ids that do not occur in {name}, where the true one is not. It is "
+                "used in two ways, as a look-up table and as a matrix (the output layer), and its gradient is the "
+                "sum of both: the matrix's part is missing."
+            )
+            return Cause("shared", text, 96, e.name)
+    return None
+
+
+def masked(e: Evidence) -> Cause | None:
+    """Something arrives where the true gradient is exactly zero; all else is right."""
+    zero = e.seen & (np.abs(np.nan_to_num(e.n)) < 1e-9 * e.scale)
+    if not e.wrong.any() or (e.wrong & ~zero).any() or not np.any(e.n[e.seen]):
+        return None
+    for name, index in e.indices.items():
+        if index.shape == e.a.shape[: index.ndim] and (index < 0).any():
+            rows = e.wrong.reshape(*index.shape, -1).any(axis=-1)
+            if not (rows & (index >= 0)).any():
+                text = (
+                    f"{e.what} is not zero at places where {name} is {index.min()} "
+                    f"({plural(int(rows.sum()), 'place')}): the forward ignores them, so no gradient may come from "
+                    "there."
+                )
+                return Cause("mask", text, 94, e.name)
+    where = tuple(int(i) for i in np.argwhere(e.wrong)[0])
+    text = (
+        f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where the output does not depend on it at "
+        f"all (first at {list(where)}: {e.a[where]:.4g}), and right everywhere else: what the forward selects (by a "
+        "mask, a maximum, an index) the backward does not?"
+    )
+    return Cause("mask", text, 83, e.name)
+
+
+def indexed(e: Evidence) -> Cause | None:
+    """Wrong exactly at the entries that an integer input picks from the last axis."""
+    for name, index in e.indices.items():
+        if e.a.ndim != index.ndim + 1 or index.shape != e.a.shape[:-1] or not e.full:
+            continue
+        picked = index[..., None] == np.arange(e.a.shape[-1])
+        if e.wrong.any() and not (e.wrong & ~picked).any():
+            gaps = (e.n - e.a)[e.wrong]
+            much = f"; true minus given is {gaps[0]:.6g} at all of them" if np.ptp(gaps) < FIT * e.scale else ""
+            text = (
+                f"{e.what} is wrong only at the entries that {name} picks, one in each row{much}: the term that "
+                "belongs to the right answer (the one-hot vector) is missing or wrong."
+            )
+            return Cause("missing-term", text, 94, e.name)
+    return None
+
+
+def partly_zero(e: Evidence) -> Cause | None:
+    """Nothing arrives at whole slices; all else is right."""
+    zero = e.a == 0
+    if not e.wrong.any() or (e.wrong & ~zero).any():
+        return None
+    for axis in range(e.a.ndim):
+        rest = tuple(i for i in range(e.a.ndim) if i != axis)
+        lost = e.wrong.any(axis=rest)
+        dead = zero.all(axis=rest)
+        if lost.any() and (lost <= dead).all() and e.a.shape[axis] > 1:
+            text = (
+                f"{e.what} is zero at {listing(np.flatnonzero(lost).tolist())} along axis {axis}, where "
+                f"{e.words.truth} is not, and right everywhere else: a part that {e.words.maker} forgets."
+            )
+            return Cause("partial", text, 82, e.name)
+    return None
+
+
+def one_of_many(e: Evidence) -> Cause | None:
+    """n is the sum of a known array over its first axis, a is one of its parts."""
+    for name, k in e.known.items():
+        if k.shape[1:] != e.a.shape or not 1 < len(k) <= 64 or not e.equal(e.n, k.sum(0)):
+            continue
+        for i, part in enumerate(k):
+            if e.equal(e.a, part):
+                text = (
+                    f"{e.what} is only entry {i} of {name} along axis 0, of {len(k)} that there are: what was "
+                    "broadcast over that axis in the forward must be summed over it."
+                )
+                return Cause("partial", text, 93, e.name)
+    return None
+
+
+def unbalanced(e: Evidence) -> Cause | None:
+    """The true gradient sums to zero along an axis, the given one does not."""
+    if not e.full:
+        return None
+    for axis in range(e.a.ndim - 1, -1, -1):
+        true, given = np.abs(e.n.sum(axis)).max(initial=0), np.abs(e.a.sum(axis)).max(initial=0)
+        if e.a.shape[axis] > 2 and true <= FIT * e.scale and given > 1e-3 * e.scale:
+            text = (
+                f"{e.what} does not sum to zero along axis {axis}, and must: the output stays the same when one "
+                "number is added to everything along that axis (as softmax does). Either the term that subtracts a "
+                "sum or mean is missing or wrong, or rows and columns of such an array are exchanged behind it."
+            )
+            return Cause("missing-term", text, 76, e.name)
+    return None
+
+
+def misplaced(e: Evidence) -> Cause | None:
+    """The right numbers, at the wrong places along an axis.
+
+    Right sums would not do: those of gradients behind a softmax or a norm are zero whatever else is wrong.
+    """
+    if not e.full or not e.wrong.any():
+        return None
+    for axis in range(e.a.ndim):
+        if e.a.shape[axis] < 2 or e.a.size == e.a.shape[axis]:
+            continue
+        if np.abs(np.sort(e.a, axis) - np.sort(e.n, axis)).max() <= FIT * e.scale:
+            text = (
+                f"{e.what} has the right numbers along axis {axis}, but not at the right places: what belongs to one "
+                "index of that axis lands at another. Is an index (of a maximum, an id, a shift) lost or off?"
+            )
+            return Cause("permuted", text, 77, e.name)
+    return None
+
+
+TERMS: tuple[Detective, ...] = (
+    rows_of_ids,
+    one_of_many,
+    masked,
+    indexed,
+    partly_zero,
+    missing_term,
+    unbalanced,
+    misplaced,
+)

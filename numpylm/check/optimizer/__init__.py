@@ -1,0 +1,1 @@
+"""Checking optimizers and clipping."""

@@ -1,0 +1,183 @@
+"""Is an optimizer's step right, and if not, which line differs? And if that cannot be told: this, and no verdict.
+
+An optimizer has no gradient to difference. But only so many ways to step are known to be right, and only so many
+mistakes are usual, and each can be simulated: the optimizer under check takes a few steps on random gradients, and the
+way that it follows to the last digit says what it is. One that follows none of them is wrong only if its name leaves no
+doubt what it should be.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.optimizer.methods import Path, Way
+from numpylm.check.optimizer.steps import HOW, NotChecked, walk_with
+from numpylm.check.optimizer.ways import Search, distance
+from numpylm.check.report import Cause, Report, Row, listing
+from numpylm.check.subject.subject import CheckError
+from numpylm.nn.module import Array
+
+N_STEPS = 5
+SHAPES = {"matrix": (3, 4), "vector": (5,)}
+PLACES = {"matrix": [0], "vector": [1, 2]}  # which of the parameters they are
+CERTAIN = ("sgd", "adam", "adamw")  # under these names any path that is not known is wrong
+KNOWN = (
+    "Known are SGD (also with momentum, Nesterov's or dampened), Adagrad, RMSProp, Adadelta, Adam, AdamW, AMSGrad, "
+    "Adamax, NAdam and Lion. Under the plain name of SGD, Momentum, Adam or AdamW it gets a verdict in any case."
+)
+
+
+def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
+    """Compare an optimizer with those that are known to be right, and name the line that differs.
+
+    Parameters
+    ----------
+    factory : class or function
+        ``factory(parameters, lr=…, betas=…, eps=…, weight_decay=…)`` (also ``beta1=``, ``beta2=``, ``epsilon=``,
+        ``wd=``, ``momentum=``, ``mu=``, ``rho=``) makes an optimizer whose ``step()`` moves every ``parameter.data``
+        along ``parameter.grad``. Settings of other names, or written into the code, are found by trying.
+        Weight decay on vectors (biases, gains) is a choice, and both are accepted.
+
+    Returns
+    -------
+    report : Report
+        A row for a matrix and for a vector: the largest relative distance from the nearest right path. Where the
+        algorithm is not known for certain there are no rows, and ``report.unchecked`` says why.
+    """
+    start = time.perf_counter()
+    title = getattr(factory, "__name__", "optimizer")
+    report = Report(title, [])
+    rng = np.random.default_rng(seed)
+    shapes = [SHAPES["matrix"], SHAPES["vector"], SHAPES["vector"]]
+    starts = [1 + rng.random(shape) for shape in shapes]
+    gradients = [[rng.standard_normal(shape) * 0.1 ** rng.random(shape) for shape in shapes] for _ in range(N_STEPS)]
+    try:
+        judge(report, Search(walk_with(factory, title, starts, gradients), starts, gradients))
+    except CheckError as error:
+        report.findings.append(Cause("error", str(error), 100, title))
+    except NotChecked as why:
+        report.unchecked = str(why)
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def judge(report: Report, search: Search) -> None:
+    """The verdict on an optimizer: rows and their causes.
+
+    Raises
+    ------
+    NotChecked
+        If there is none.
+    """
+    walk, title = search.walk, report.title
+    claim = walk.claim
+    if walk.writes:
+        text = (
+            f"{title}.step changes the gradients: whoever looks at them afterwards (their norm, a second optimizer) is "
+            "misled."
+        )
+        report.findings = [Cause("writes-upstream", text, 60, "grad")]
+    if text := not_finite(search, known=claim.family in ("adam", "adamw")):
+        blame(report, search, Cause("not-finite", f"{title}: {text}", 97))
+    elif (way := search.followed()) is not None:
+        add_rows(report, search, search.path(way))
+        report.notes += notes_on(search, way, title)
+    elif still := [name for name, places in PLACES.items() if set(places) & set(search.idle())]:
+        if not walk.likely and len(search.idle()) == len(search.starts):
+            raise NotChecked(f"{title} has a step, but moves no parameter: it seems to be no optimizer. {HOW}")
+        what = f"the {still[0]} does" if len(still) == 1 else f"the {still[0]} and the {still[1]} do"
+        blame(report, search, Cause("step", f"{title}: {what} not move at all.", 95))
+    elif (wrong := search.fault()) is not None:
+        text = f"{title}: {wrong.said}. Its path over {N_STEPS} steps is exactly that of this variant."
+        add_rows(report, search, wrong.right, Cause(wrong.kind, text, 97))
+    elif (way := search.another()) is not None:
+        text = f"{title}: over {N_STEPS} steps its path is exactly that of {way.said}"
+        if not claim.plain or claim.family == "other":
+            raise NotChecked(f"{text}. Whether it should be, its name does not say for certain. {KNOWN}")
+        blame(report, search, Cause("moments", f"{text}, which is another optimizer.", 95))
+    elif claim.plain and claim.family in CERTAIN and not walk.settings.unknown and (near := search.nearest()):
+        add_rows(report, search, search.path(near), near=near)
+    else:
+        raise NotChecked(unknown_path(search, title))
+
+
+def blame(report: Report, search: Search, cause: Cause) -> None:
+    """Rows with the distance from the nearest right path, and one cause for them; without such a path, the cause."""
+    near = search.nearest()
+    if near is None:
+        report.findings.append(cause)
+    else:
+        add_rows(report, search, search.path(near), cause)
+
+
+def notes_on(search: Search, way: Way, title: str) -> list[str]:
+    """What is worth knowing of a right optimizer."""
+    notes = [f"over {N_STEPS} steps its path is exactly that of {way.said}."]
+    notes = notes if way.said.lower() != title.lower() else []
+    return notes + (["it computes in float32, so it was checked only roughly."] if search.walk.rough else [])
+
+
+def unknown_path(search: Search, title: str) -> str:
+    """Why there is no verdict, and how to get one."""
+    unknown = search.walk.settings.unknown
+    said = f"over {N_STEPS} steps {title} follows no path that is known here, so it may be right or wrong."
+    if unknown:
+        said += f" It takes {listing(unknown)}: switched off by default (None, 0 or False), that is no hindrance."
+    return f"{said} {KNOWN}"
+
+
+def add_rows(report: Report, search: Search, right: Path, cause: Cause | None = None, near: Way | None = None) -> None:
+    """A row for the matrix, one for the vectors: the distance from a right path, and its cause or where it begins."""
+    for name, places in PLACES.items():
+        gap = float(distance(search.walk.path, right)[places].max())
+        row = Row(name, SHAPES[name], gap, gap <= search.limit)
+        report.rows.append(row)
+        if not row.ok and cause is not None:
+            row.explain([Cause(cause.kind, cause.text, cause.weight, name)])
+        elif not row.ok and near is not None:
+            row.explain([first_difference(report.title, search, near, name)])
+
+
+def first_difference(title: str, search: Search, near: Way, name: str) -> Cause:
+    """The first number that differs from the nearest right path."""
+    path, right = search.walk.path, search.path(near)
+    i = max(PLACES[name], key=lambda i: distance(path, right)[i])
+    far = [np.abs(x[i] - y[i]).max() > search.limit * np.abs(y[i]).max() for x, y in zip(path, right, strict=True)]
+    step = far.index(True)
+    place = tuple(int(k) for k in np.argwhere(np.abs(path[step][i] - right[step][i]) > 0)[0])
+    before = search.starts[i][place] if not step else path[step - 1][i][place]
+    text = (
+        f"{title}: the {name} takes no path that is known here; the nearest right one is that of {near.said}. It "
+        f"first differs in step {step + 1}, at {list(place)}: from {before:.6g} it goes to "
+        f"{path[step][i][place]:.6g}, the right step leads to {right[step][i][place]:.6g}."
+    )
+    return Cause("unknown", text, 10, name)
+
+
+def not_finite(search: Search, known: bool) -> str:
+    """In which step parameters stop being numbers; for an Adam (``known``) also what that points to. "" if never."""
+    for step, (values, grads) in enumerate(zip(search.walk.path, search.gradients, strict=True), 1):
+        bad = [~np.isfinite(x) for x in values]
+        if not any(b.any() for b in bad):
+            continue
+        what = "nan" if any(np.isnan(x).any() for x in values) else "infinite"
+        said = f"the parameters become {what} in step {step}"
+        return said + (_why_not_finite(step, bad, grads) if known else ".")
+    return ""
+
+
+def _why_not_finite(step: int, bad: list[Array], grads: list[Array]) -> str:
+    """The usual reasons why Adam's numbers are none."""
+    if step == 1 and all(np.array_equal(b, g < 0) for b, g in zip(bad, grads, strict=True)):
+        return ", exactly where the gradient is negative: a root of a negative number. v must be fed with g²."
+    if step == 1 and all(b.all() for b in bad):
+        return (
+            ", all of them: 0/0, or a root of a negative number. Is t counted before it is used? (For t = 0, 1 - βᵗ is "
+            "0.) Is v fed with g²?"
+        )
+    return (
+        ": a root of a negative number (is v fed with g²?), or a division by 0 (is t counted before it is used?). And "
+        "is it βᵗ, a power (beta**t)? 1 - β t is negative before long."
+    )

@@ -1,0 +1,162 @@
+"""Is clipping what it should be? As for optimizers: right ways are tried, then known wrong ones.
+
+There is more than one right way: by the common norm of all gradients, by the norm of each array, number by number.
+The name says which is meant; where it says nothing, all are right.
+"""
+
+import inspect
+import math
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.optimizer.handed_gradients import VALUES, Clipped, Grads, clipped
+from numpylm.check.optimizer.steps import NotChecked
+from numpylm.check.report import Cause, Report, Row
+from numpylm.check.subject.subject import CheckError
+
+CLOSE = 1e-5  # of the largest gradient: many add 1e-6 to the norm
+Clip = Callable[[Grads, float], Grads]
+SEVERAL = (
+    "each",
+    "per_",
+    "layer",
+    "tensor",
+    "local",
+    "individual",
+    "separate",
+)  # in a name: every array by its own norm
+
+
+def _norm(grads: Grads) -> float:
+    return math.sqrt(sum(float((g * g).sum()) for g in grads))
+
+
+WAYS: dict[str, tuple[Clip, str]] = {
+    "common": (lambda gs, c: [g * min(1.0, c / _norm(gs)) for g in gs], ""),
+    "own": (lambda gs, c: [g * min(1.0, c / np.linalg.norm(g)) for g in gs], "each array is clipped by its own norm, which changes the direction of the step; one norm over all arrays keeps it"),
+    "value": (lambda gs, c: [np.clip(g, -c, c) for g in gs], "each number is cut off at ± the limit, which changes the direction of the step; clipping by norm scales all of them together"),
+}  # fmt: skip
+UNCHANGED = (lambda gs, c: gs, "never-written", "the gradients are not changed: multiply them in place (p.grad *= …), not a copy")  # fmt: skip
+NORM_FAULTS: list[tuple[Clip, str, str]] = [
+    (lambda gs, c: [g * (c / _norm(gs)) for g in gs], "factor", "gradients are always scaled to the limit: small ones are blown up, only larger ones should be scaled down"),
+    (lambda gs, c: [g * min(1.0, c / _norm(gs) ** 2) for g in gs], "factor", "the root is missing: the gradients are divided by their squared norm"),
+    (lambda gs, c: [g * min(1.0, c / sum(float(np.abs(h).sum()) for h in gs)) for g in gs], "factor", "the norm is a sum of absolute values (L1) where the root of the sum of squares (L2) is meant"),
+    (lambda gs, c: [g * min(1.0, c / sum(float(np.linalg.norm(h)) for h in gs)) for g in gs], "factor", "the norms of the arrays are added; their squares must be added, and the root taken of the sum"),
+    (lambda gs, c: [g * min(1.0, c / (abs(VALUES) * _norm(gs))) for g in gs], "swapped", "the norm is that of something else: of the parameters (p.data). That of the gradients (p.grad) is meant"),
+]  # fmt: skip
+
+
+def meant_by(name: str, limit: str) -> tuple[str, ...]:
+    """Which ways are right for a function of that name, and with that name of its limit."""
+    name, limit = name.lower(), limit.lower()
+    if any(word in name for word in SEVERAL):
+        return ("own", "value")
+    if re.search(r"grad\w{0,6}_?norm|global|total", name):
+        return ("common",)
+    if "value" in name or "value" in limit:
+        return ("value",)
+    return ("common", "own") if "norm" in name or "norm" in limit else ("common", "own", "value")
+
+
+def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
+    """Compare ``function(parameters, max_norm)`` with clipping by the common L2 norm (Pascanu et al. 2013), or by value.
+
+    It changes every ``.grad`` in place, or takes arrays and returns new ones. What else it returns, if anything, is the
+    norm *before* clipping. What is meant the name says: ``clip_grad_norm`` by the common norm, ``clip_grad_value`` by
+    value. Where the name leaves it open every way is right, and one that is not known gets no verdict.
+    """
+    start = time.perf_counter()
+    title = getattr(function, "__name__", "clipping")
+    report = Report(title, [])
+    rng = np.random.default_rng(seed)
+    grads = [rng.standard_normal(shape) for shape in ((4, 3), (5,), (2, 2))]
+    limits = {"above the limit": 1 / 3, "below the limit": 2.0}  # in norms
+    try:
+        _judge(report, function, grads, {name: share * _norm(grads) for name, share in limits.items()})
+    except CheckError as error:
+        report.findings = [Cause("error", str(error), 100, title)]
+    except NotChecked as why:
+        report.unchecked = str(why)
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: dict[str, float]) -> None:
+    """Rows and their causes, and what is worth knowing of the returned norm; raises NotChecked if there is no verdict."""
+    title = report.title
+    got = clipped(function, title, grads, limits)
+    meant = meant_by(title, [*inspect.signature(function).parameters, "", ""][1])
+
+    def is_(way: Clip) -> bool:
+        return all(_gap(call.after, way(call.before, limits[name])) <= CLOSE for name, call in got.items())
+
+    way = next((name for name in meant if is_(WAYS[name][0])), "")
+    for name, call in got.items():
+        gap = _gap(call.after, WAYS[way or meant[0]][0](call.before, limits[name]))
+        report.rows.append(Row(name, (sum(g.size for g in call.before),), gap, gap <= CLOSE))
+    about, other = _returned(title, got, limits)
+    if way:
+        report.notes += [f"{WAYS[way][1]}."] if way != "common" else []
+        report.findings += [Cause("factor", about, 60, "returned norm")] if about and meant == ("common",) else []
+        report.notes += [about] if about and meant != ("common",) else []
+        return
+    kind, said = _fault(title, meant, is_, other)
+    if kind == "never-written" and len(meant) > 1:
+        tiny = clipped(function, title, grads, {"": 1e-6 * _norm(grads)})[""]
+        said = said if _gap(tiny.after, tiny.before) <= CLOSE else ""  # its limit is one for something else
+    if not said and len(meant) > 1:
+        report.rows = []
+        raise NotChecked(
+            f"{title} clips in no way that is known here (by the common norm, by the norm of each array, by value), so it may be "
+            "right or wrong. Under the name clip_grad_norm or clip_grad_value it gets a verdict in any case."
+        )
+    for row in (row for row in report.rows if not row.ok):
+        call, limit = got[row.name], limits[row.name]
+        became = f"{row.name}, a norm of {_norm(call.before):.6g} with limit {limit:.6g} became {_norm(call.after):.6g}"
+        row.explain([Cause(kind or "unknown", f"{title}: {said or became}.", 95 if said else 10, row.name)])
+
+
+def _fault(title: str, meant: tuple[str, ...], is_: Callable[[Clip], bool], other: bool) -> tuple[str, str]:
+    """The usual fault that it has: kind and sentence; empty for none. ``other``: the norm returned is another one."""
+    unchanged, kind, said = UNCHANGED
+    if is_(unchanged):
+        return (
+            ("factor", "the norm is that of something else, so the limit is not seen to be passed")
+            if other
+            else (kind, said)
+        )
+    for name, (way, said) in WAYS.items():
+        if name not in meant and said and is_(way):
+            return "partial", said
+    for way, kind, said in NORM_FAULTS if "common" in meant and "l1" not in title.lower() else []:
+        if is_(way):
+            return kind, said
+    return "", ""
+
+
+def _returned(title: str, got: dict[str, Clipped], limits: dict[str, float]) -> tuple[str, bool]:
+    """What to say of a number that is not the norm before clipping; and whether it is no norm of these gradients at all."""
+    for name, call in got.items():
+        norm, value = _norm(call.before), call.returned
+        if not isinstance(value, (float, np.floating)) or abs(float(value) - norm) <= CLOSE * norm:
+            continue
+        after = abs(float(value) - limits[name]) < 1e-4 * norm
+        if not after and abs(float(value) - min(1.0, limits[name] / norm)) < 1e-4:
+            continue  # by how much it was scaled
+        text = (
+            f"{title} returns the norm {'after clipping' if after else 'of something else'}, {float(value):.6g}; the norm "
+            f"before, {norm:.6g}, is what tells how training goes."
+        )
+        return text, not after
+    return "", False
+
+
+def _gap(got: Grads, right: Grads) -> float:
+    if [np.shape(x) for x in got] != [np.shape(y) for y in right]:
+        return math.inf
+    gap = max(float(np.abs(x - y).max()) for x, y in zip(got, right, strict=True))
+    return gap / max(float(np.abs(y).max()) for y in right)

@@ -1,0 +1,1 @@
+"""Running the layer again under other conditions."""

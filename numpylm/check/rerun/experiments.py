@@ -1,0 +1,241 @@
+"""Run the layer again under kinder conditions, one at a time: what makes the gradient right tells what is wrong."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.measure.trial import Conditions, Setup, Target, Trial
+from numpylm.check.report import Cause
+from numpylm.check.subject.subject import CheckError, Subject
+
+CLOSE = 1e-4  # relative error that counts as right in an experiment: a real fault is far above
+CURED = 1e-2  # and it must be so much smaller than before: what only shrinks a small fault explains nothing
+PLACES = 6
+
+
+def errors(trial: Trial, names: list[str]) -> dict[str, float]:
+    """The worst relative error of some arrays at a few places; NaN where nothing could be learnt."""
+    places = PLACES if len(names) <= 6 else 1
+    return {target.name: _error(trial, target, places) for target in trial.targets if target.name in names}
+
+
+def _error(trial: Trial, target: Target, count: int) -> float:
+    a, values = target.analytic, target.values
+    if a is None or np.shape(a) != values.shape or not np.isfinite(a).all() or not values.size:
+        return np.inf
+    rng = np.random.default_rng([trial.setup.seed, 3])
+    direction = rng.standard_normal(values.shape)
+    direction /= np.linalg.norm(direction)
+    worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(a))), values.shape))
+    flat = rng.choice(values.size, min(values.size, count), replace=False)
+    places: list[Any] = [worst, *(tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat), direction]
+    given = np.array([np.vdot(a, p) if isinstance(p, np.ndarray) else a[p] for p in places])
+    true = np.array([trial.slope(values, p) for p in places])
+    scale = float(np.abs(true).max(initial=0))
+    loss = float(np.linalg.norm(np.asarray(trial.value()) * trial.dout))
+    if scale < 1e-9 * (loss + 1e-12):
+        return np.nan if float(np.abs(given).max(initial=0)) < 1e-6 * (loss + 1e-12) else np.inf
+    return float(np.abs(given - true).max() / scale)
+
+
+class Laboratory:
+    """Experiments on one subject whose plain trial is wrong in some arrays."""
+
+    def __init__(self, trial: Trial, wrong: list[str]) -> None:
+        self.trial = trial
+        self.wrong = wrong
+        self.before = errors(trial, wrong)
+
+    def right(self, setup: Setup | None = None, **conditions: Any) -> dict[str, float]:
+        """The errors of the arrays that are right under other conditions (none, if the layer refuses them)."""
+        try:
+            found = errors(self._run(setup, **conditions), self.wrong)
+        except CheckError:
+            return {}
+        return {name: error for name, error in found.items() if error < CLOSE}
+
+    def cured(self, setup: Setup | None = None, **conditions: Any) -> list[str]:
+        """Which of the wrong arrays become right under other conditions."""
+        found = self.right(setup, **conditions)
+        return [name for name, error in found.items() if not error > CURED * self.before[name]]
+
+    def _run(self, setup: Setup | None, **conditions: Any) -> Trial:
+        trial = Trial(setup or self.trial.setup, replace(self.trial.conditions, **conditions))
+        if self.trial.seeded:
+            trial.seeded = True
+            trial.backward_once()
+        return trial
+
+    def causes(self) -> Iterator[tuple[list[str], Cause]]:
+        """(names of the arrays that it explains, cause) for each experiment that cures something."""
+        for experiment in (
+            self._initial,
+            self._dropout,
+            self._ones,
+            self._ids,
+            self._ignored,
+            self._mask,
+            self._mirrored,
+        ):
+            yield from experiment()
+
+    def _initial(self) -> Iterator[tuple[list[str], Cause]]:
+        parameters = self.trial.subject.parameters
+        if not parameters or self.trial.conditions.initial:
+            return
+        if any(p.data.size == 1 and not np.any(_initial_values(self.trial, name)) for name, p in parameters):
+            return  # a gate that is shut at first: behind it everything is right, and it proves nothing
+        cured = self.cured(initial=True)
+        if cured:
+            special = [
+                name for name, p in self.trial.subject.parameters if np.ptp(_initial_values(self.trial, name)) == 0
+            ]
+            which = f" ({', '.join(special[:3])}, all equal at first)" if special else ""
+            text = (
+                f"{{what}} is right at the initial values of the parameters and wrong at random ones{which}: "
+                "something that should be multiplied by a parameter, or stand inside a sum with it, does not, and "
+                "nobody sees it while the parameter is 1 or 0."
+            )
+            yield cured, Cause("initial-values", text, 86)
+
+    def _dropout(self) -> Iterator[tuple[list[str], Cause]]:
+        yield from self._dropout_by_rng()
+        name = next((k for k, v in self.trial.setup.options.items() if "drop" in k and v), "")
+        if name:
+            cured = self.cured(self.trial.setup.replace(options=self.trial.setup.options | {name: 0.0}))
+            yield from self._say_dropout(cured)
+
+    def _dropout_by_rng(self) -> Iterator[tuple[list[str], Cause]]:
+        if "rng" in self.trial.subject.signature.parameters:
+            same = np.array_equal(
+                np.asarray(Trial(self.trial.setup, Conditions(dropout=False)).out), np.asarray(self.trial.out)
+            )
+            if not same:
+                yield from self._say_dropout(self.cured(dropout=False))
+
+    def _say_dropout(self, cured: list[str]) -> Iterator[tuple[list[str], Cause]]:
+        if cured:
+            text = (
+                "{what} is right without dropout and wrong with it: the backward must go through the very mask (and "
+                "the "
+                "division by 1 - p) of its own forward, and use what stood after dropout where the forward did."
+            )
+            yield cured, Cause("dropout", text, 88)
+
+    def _ones(self) -> Iterator[tuple[list[str], Cause]]:
+        cured = self.cured(ones=True)
+        if cured:
+            text = "{what} is right for an upstream gradient of ones and wrong for a random one: is it used everywhere?"
+            yield cured, Cause("upstream", text, 78)
+
+    def _changed(self, change: Callable[[np.ndarray], np.ndarray | None]) -> Setup | None:
+        """The setup with integer inputs changed, or None if nothing changes."""
+        inputs, any_change = [], False
+        for value in self.trial.setup.inputs:
+            new = change(value) if isinstance(value, np.ndarray) and value.dtype.kind in "iu" else None
+            any_change |= new is not None
+            inputs.append(value if new is None else new)
+        return self.trial.setup.replace(inputs=tuple(inputs)) if any_change else None
+
+    def _ids(self) -> Iterator[tuple[list[str], Cause]]:
+        def unique(ids: np.ndarray) -> np.ndarray | None:
+            found, first = np.unique(ids, return_index=True)
+            if ids.size == len(found) or (ids < 0).any():
+                return None
+            free = np.setdiff1d(np.arange(max(ids.size, ids.max() + 1)), found)
+            new = np.random.default_rng(0).permutation(free)[
+                : ids.size - len(found)
+            ]  # not sorted: another fault's cure
+            again = np.ones(ids.size, dtype=bool)
+            again[first] = False
+            changed = ids.flatten()
+            changed[again] = new  # each id stays where it occurs first: it may be a special one
+            return changed.reshape(ids.shape)
+
+        setup = self._changed(unique)
+        cured = self.cured(setup) if setup else []
+        if cured:
+            text = (
+                "{what} is right if no id occurs twice, and wrong if one does: every use of a row must add to its "
+                "gradient."
+            )
+            yield cured, Cause("repeated-ids", text, 92)
+
+    def _ignored(self) -> Iterator[tuple[list[str], Cause]]:
+        def counted(ids: np.ndarray) -> np.ndarray | None:
+            return np.maximum(ids, 0) if (ids < 0).any() else None
+
+        setup = self._changed(counted)
+        cured = self.cured(setup) if setup else []
+        if cured:
+            text = (
+                "{what} is right if every target is counted, and wrong if some are ignored: loss and gradient must "
+                "be divided "
+                "by the number of counted targets, and an ignored one must have gradient 0."
+            )
+            yield cured, Cause("counting", text, 92)
+
+    def _mask(self) -> Iterator[tuple[list[str], Cause]]:
+        def is_mask(value: Any) -> bool:
+            return isinstance(value, np.ndarray) and value.dtype == np.bool_ and not value.all()
+
+        setup = self.trial.setup
+        inputs = tuple(np.ones_like(v) if is_mask(v) else v for v in setup.inputs)
+        options = {k: np.ones_like(v) if is_mask(v) else v for k, v in setup.options.items()}
+        if any(map(is_mask, [*setup.inputs, *setup.options.values()])):
+            cured = self.cured(setup.replace(inputs=inputs, options=options))
+            if cured:
+                text = (
+                    "{what} is right if nothing is masked, and wrong with the mask: the backward must hide what the "
+                    "forward hides, and count (in a sum, a mean) what the forward counts."
+                )
+                yield cured, Cause("mask", text, 90)
+
+    def _mirrored(self) -> Iterator[tuple[list[str], Cause]]:
+        """Backward uses an array reversed along one axis, or untransposed: its gradient is that of such a forward."""
+        for target in self.trial.targets:
+            for said, mirrored in _mirror_images(target.values):
+                names = [
+                    name for name in self.wrong if name != target.name and self._is_that_of(name, target, mirrored)
+                ]
+                if names:
+                    text = (
+                        f"{{what}} is exactly that of a forward in which {target.name} is {said}: backward uses it in "
+                        "another orientation than forward."
+                    )
+                    yield names, Cause("transposed", text, 91)
+
+    def _is_that_of(self, name: str, other: Target, mirrored: np.ndarray) -> bool:
+        """Whether an array's given gradient is the true one with other values in another array."""
+        target = next(target for target in self.trial.targets if target.name == name)
+        if np.shape(target.analytic) != target.values.shape:
+            return False
+        rng, original = np.random.default_rng(7), other.values.copy()
+        for _ in range(2):
+            direction = np.asarray(rng.standard_normal(target.values.shape))
+            given = float(np.vdot(target.analytic, direction))
+            other.values[...] = mirrored
+            try:
+                slope = self.trial.slope(target.values, direction)
+            except CheckError:
+                return False
+            finally:
+                other.values[...] = original
+            if abs(slope - given) > 1e-7 * max(float(np.linalg.norm(target.analytic)), 1e-12):
+                return False
+        return True
+
+
+def _mirror_images(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """An array reversed along each axis, and transposed if it is square; only what is another array than before."""
+    if values.ndim == 2 and values.shape[0] == values.shape[1]:
+        yield "transposed", values.T.copy()
+    for axis in range(values.ndim) if values.ndim > 1 else ():
+        if values.shape[axis] > 1:
+            yield f"reversed along axis {axis}", np.flip(values, axis).copy()
+
+
+def _initial_values(trial: Trial, name: str) -> np.ndarray:
+    return np.asarray(dict(Subject(trial.setup.target).parameters)[name].data)

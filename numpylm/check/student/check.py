@@ -1,0 +1,69 @@
+"""Checking what a student's file holds, one thing after the other."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.gradcheck import gradcheck
+from numpylm.check.optimizer.adam import check_optimizer
+from numpylm.check.optimizer.clipping import check_clipping
+from numpylm.check.report import Cause, Report
+from numpylm.check.student.feed import prepare
+from numpylm.check.student.find import Found, choose, neighbours
+from numpylm.check.student.search import others, shapes
+from numpylm.check.subject.calls import CheckError, UncheckedError, call, describe
+
+
+def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
+    """Check everything in a file."""
+    for item in choose(path):
+        yield check_found(item, seed)
+
+
+def check_found(item: Found, seed: int = 0) -> Report:
+    """Check one thing from a file; whatever happens, there is a report, and the next thing's turn comes."""
+    with neighbours(item.path):
+        return _check(item, seed)
+
+
+def _check(item: Found, seed: int) -> Report:
+    try:
+        if item.kind in ("optimizer", "clipping"):
+            check = check_optimizer if item.kind == "optimizer" else check_clipping
+            report: Report = call(item.name, check, item.target, seed)
+            return report
+        subject, inputs, notes = prepare(item, seed)
+        report = gradcheck(subject, *inputs, rng=np.random.default_rng(seed))
+        if not report.ok and item.example is None:
+            report = _right_elsewhere(item, subject, inputs, seed) or report
+    except CheckError as error:
+        return stopped(item.name, error)
+    except Exception as error:
+        return stopped(item.name, checker_stopped(item.name, error))
+    report.title = item.name
+    report.notes += notes
+    return report
+
+
+def _right_elsewhere(item: Found, subject: Any, inputs: tuple, seed: int) -> Report | None:
+    """A report on other inputs under which all is right, where nothing but those guesses says what the inputs are."""
+    for other in others(item, subject, inputs, np.random.default_rng(seed)):
+        report = gradcheck(subject, *other, rng=np.random.default_rng(seed), diagnose=False)
+        if report.ok:
+            report.notes.append(f"the inputs had {shapes(other)}; with {shapes(inputs)}, the gradients would be wrong.")
+            return report
+    return None
+
+
+def checker_stopped(name: str, error: Exception) -> UncheckedError:
+    """The error for an error of ours: nothing is known of the student's code."""
+    return UncheckedError(f"{name}: the checker stopped, not your code. {describe(error)}")
+
+
+def stopped(title: str, error: CheckError) -> Report:
+    """A report that holds nothing but an error."""
+    if isinstance(error, UncheckedError):
+        return Report(title, [], unchecked=str(error))
+    return Report(title, [], [Cause("error", str(error), 100, title)])

@@ -1,0 +1,118 @@
+"""Does a student's forward give what ours gives, and if not, what is it?"""
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+
+from numpylm.check.measure.evidence import Evidence, Words, cosine
+from numpylm.check.numbers.parts import detect
+from numpylm.check.numbers.patterns import factor, permuted, reshaped, transposed
+from numpylm.check.numbers.terms import misplaced, missing_term, partly_zero
+from numpylm.check.report import Cause, Row, plural
+from numpylm.check.student.references import Builder, H
+from numpylm.check.student.variants import worlds
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.subject import Subject
+from numpylm.nn.module import Array
+
+OUTPUT = Words(
+    "the output",
+    "ours",
+    "Ours minus yours",
+    "yours minus ours",
+    "your forward",
+    "cosine with ours",
+    "with ours reshaped",
+)
+CLOSE = 1e-9  # two forwards are the same if they differ by no more than this share of the largest value
+
+
+def _zero(e: Evidence) -> Cause | None:
+    """All of an output is zero."""
+    return None if np.any(e.a) else Cause("forward", f"{e.what} is zero everywhere, ours is not.", 97)
+
+
+def _lets_through(e: Evidence) -> Cause | None:
+    """An output is right but for places where ours is zero."""
+    if not e.wrong.any() or (e.wrong & (e.n != 0)).any():
+        return None
+    where = tuple(int(i) for i in np.argwhere(e.wrong)[0])
+    text = (
+        f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where ours is (first at {list(where)}: "
+        f"{e.a[where]:.4g}), and the same everywhere else."
+    )
+    return Cause("forward", text, 83)
+
+
+LOOKS = (_zero, factor, transposed, reshaped, permuted, missing_term, partly_zero, misplaced, _lets_through)
+
+
+def run(subject: Subject, inputs: tuple) -> Array:
+    """The output, in float64."""
+    options = {"rng": np.random.default_rng(7)} if "rng" in subject.signature.parameters else {}
+    out, _ = subject.forward(*copy.deepcopy(inputs), **options)
+    return np.asarray(out, dtype=np.float64)
+
+
+def forward_row(
+    title: str, got: Array, ours: Subject, inputs: tuple, name: str, build: Builder, called: dict[str, str]
+) -> Row:
+    """The first row of the table. ``called`` says what the student calls each of our parameters."""
+    want = run(ours, inputs)
+    if got.shape != want.shape:
+        text = f"{title}: the output has shape {got.shape}, ours {want.shape}."
+        return Row("forward", got.shape, np.inf, False, text, [Cause("shape", text, 100, "forward")])
+    if not np.isfinite(got).all():
+        text = f"{title}: the output holds NaN or infinity, ours does not."
+        return Row("forward", got.shape, np.inf, False, text, [Cause("not-finite", text, 100, "forward")])
+    gap = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-300))
+    row = Row("forward", got.shape, gap, gap <= CLOSE)
+    if not row.ok:
+        known = next((said for said, other in _others(ours, inputs, build, called) if _same(other, got, want)), "")
+        text = f"{title}: the forward is that of {name} with {known}."
+        row.explain([Cause("forward", text, 95, "forward")] if known else _from_numbers(title, got, want))
+    return row
+
+
+def _same(other: Array, got: Array, want: Array) -> bool:
+    """Whether another forward is the student's, and not ours."""
+    near = other.shape == got.shape and bool(np.abs(other - got).max() <= CLOSE * np.abs(want).max())
+    return near and not np.array_equal(other, want)
+
+
+def _others(ours: Subject, inputs: tuple, build: Builder, called: dict[str, str]) -> Iterator[tuple[str, Array]]:
+    """Forwards that are not ours: known variants, and ours with the sign of one parameter turned."""
+    for said, world in worlds():
+        other = Subject(build(world))
+        if len(other.parameters) != len(ours.parameters):
+            continue
+        for (_, parameter), (_, value) in zip(other.parameters, ours.parameters, strict=True):
+            parameter.data = value.data
+        try:
+            yield said, run(other, inputs)
+        except CheckError:
+            continue
+    for name, mine in ours.parameters:
+        kept = mine.data
+        try:
+            mine.data = -kept
+            yield f"the sign of {called.get(name, name)} turned: -{name} where ours has +{name}", run(ours, inputs)
+        finally:
+            mine.data = kept
+
+
+def _from_numbers(title: str, got: Array, want: Array) -> list[Cause]:
+    """A pattern in the two outputs, or the place where they differ most."""
+    e = Evidence(title, "", got, want, heads=(H,), words=OUTPUT)
+    found = detect(e, LOOKS) if got.size > 1 else []  # a number alone is some multiple of any other
+    causes = [Cause("forward", cause.text, cause.weight, "forward") for cause in found]
+    if not causes:
+        worst = tuple(int(i) for i in np.unravel_index(int(np.abs(got - want).argmax()), got.shape))
+        where = f" (cosine {cosine(got, want):.4f}). Worst at {list(worst)}" if got.size > 1 else ""
+        text = (
+            f"{title}: the output differs{where}: yours {got[worst]:.6g}, ours {want[worst]:.6g}. Gradients below "
+            "belong to your forward, whatever it is."
+        )
+        causes.append(Cause("forward", text, 10, "forward"))
+    return causes

@@ -1,0 +1,181 @@
+"""What to feed a student's forward: guesses are tried until one is accepted and gives gradients of the right shapes."""
+
+import copy
+import inspect
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.measure.trial import Setup, Trial
+from numpylm.check.student import fit, guess
+from numpylm.check.student.find import Found
+from numpylm.check.subject.calls import CheckError, FinalError, UncheckedError
+from numpylm.check.subject.subject import Subject
+
+ACCEPTED = 100  # after so many guesses that the forward accepts, the best of them is taken
+OF_INPUTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, UnboundLocalError)
+GOOD, MISFIT, NOTHING, STOPS, NOT_FINITE = range(5)  # ranks of guessed inputs
+
+
+@dataclass
+class Tried:
+    """Inputs that a forward accepts, and how good they are: the lower the rank, the better."""
+
+    inputs: tuple
+    notes: list[str]
+    rank: int = GOOD
+    misfit: str = ""  # which gradient has another number of axes than its array
+    gradients: dict[str, tuple[int, ...]] | None = None  # the shapes of those that have not that of their array
+    error: CheckError | None = None  # of a backward that stops
+
+    @property
+    def badness(self) -> tuple[int, bool]:
+        return self.rank, bool(self.gradients)
+
+
+def search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[tuple, list[str]]:
+    """The first guessed inputs under which everything runs and the gradients have as many axes as their arrays.
+
+    cs231n's layernorm sums over axis 0, which is right for two axes only. Where no guess is that good, the best one
+    is taken: the report then says what is wrong.
+
+    Raises
+    ------
+    CheckError
+        If nothing runs; an `UncheckedError` if that may be because the guesses were wrong.
+    """
+    failed: tuple[CheckError, tuple] | None = None
+    best: Tried | None = None
+    accepted = 0
+    for inputs in guess.inputs(*_signature(item, subject), rng, subject):
+        try:
+            tried = _fitted(subject, _try(subject, inputs))
+        except FinalError:
+            raise
+        except CheckError as error:
+            failed = failed or (error, inputs)
+            continue
+        forgives = best is not None and best.misfit and max(map(np.ndim, tried.inputs), default=0) < 2  # needs no sum
+        if best is None or (tried.rank < best.rank and not forgives):
+            if best is not None and best.misfit:
+                tried.notes.append(f"the inputs had {shapes(tried.inputs)}; with {shapes(best.inputs)}, {best.misfit}.")
+            best = tried
+        accepted += 1
+        if tried.rank == GOOD or accepted == ACCEPTED:
+            break
+    if best is None:
+        raise unfed(_advice(item, failed), failed and failed[0])
+    if best.error is not None and guess.unnamed(*_signature(item, subject)):
+        raise unfed(_advice(item, (best.error, best.inputs)), best.error)
+    return best.inputs, best.notes
+
+
+def others(item: Found, subject: Any, inputs: tuple, rng: np.random.Generator) -> Iterator[tuple]:
+    """Other inputs with the same first one that fit as well, if the names of the others do not say what they are."""
+    signature = _signature(item, subject)
+    if not guess.unnamed(*signature):
+        return
+    for guessed in itertools.islice(guess.inputs(*signature, rng, subject), ACCEPTED):
+        if np.shape(guessed[0]) != np.shape(inputs[0]):
+            continue
+        try:
+            tried = _fitted(subject, _try(subject, guessed))
+        except CheckError:
+            continue
+        if tried.badness == (GOOD, False) and shapes(tried.inputs) != shapes(inputs):
+            yield tried.inputs
+
+
+def _signature(item: Found, subject: Any) -> tuple[inspect.Signature, bool]:
+    """The signature of a forward, and whether its first argument is a ctx."""
+    context = item.kind == "context"
+    return inspect.signature(item.target.forward if context else Subject(subject)._forward), context
+
+
+def shapes(inputs: tuple) -> str:
+    """``shape (2, 5, 12), (12,)``: those of the arrays among some inputs."""
+    return "shape " + ", ".join(str(np.shape(value)) for value in inputs if isinstance(value, np.ndarray))
+
+
+def _try(subject: Any, inputs: tuple) -> Tried:
+    """How good some inputs are, or others of a legal domain; CheckError if the forward does not take them."""
+    out, inputs, domain = _forward_in_domain(subject, inputs)
+    if out.dtype.kind != "f":
+        raise CheckError(f"the forward gives an array of {out.dtype}, not of floating-point numbers")
+    why = [f"forward gives NaN for normally distributed inputs, so it was checked with {domain}."] if domain else []
+    tried = Tried(inputs, why)
+    if not np.isfinite(out).all():
+        tried.rank = NOT_FINITE
+        return tried
+    try:
+        trial = Trial(Setup.make(subject, inputs, {}, 0))
+    except CheckError as error:
+        tried.rank, tried.error = STOPS, error
+        return tried
+    most = max(map(np.ndim, inputs), default=0)
+    given = [target for target in trial.targets if isinstance(target.analytic, np.ndarray)]
+    tried.gradients = {t.name: t.analytic.shape for t in given if t.analytic.shape != t.values.shape}
+    misfits = [target for target in given if target.analytic.ndim != target.values.ndim]
+    summed_well = any(t.analytic.ndim == t.values.ndim < most for t in given)
+    if misfits and not summed_well:  # where one sum is right for so many axes, the others are wrong
+        tried.rank, worst = MISFIT, misfits[-1]
+        tried.misfit = (
+            f"the gradient of {worst.name}, {worst.values.shape}, would have shape {np.shape(worst.analytic)}"
+        )
+    if not trial.targets:
+        tried.rank = NOTHING
+    return tried
+
+
+def _fitted(subject: Any, tried: Tried) -> Tried:
+    """The same, or where backward does better so, with arrays of the sizes that the code needs."""
+    for change in (fit.reshaped, fit.trimmed):
+        if tried.badness == (GOOD, False) or tried.rank == NOT_FINITE:
+            break
+        inputs = change(subject, tried.inputs, tried.gradients or {})
+        if shapes(inputs) != shapes(tried.inputs):
+            try:
+                other = _try(subject, inputs)
+            except CheckError:
+                continue
+            tried = min(tried, other, key=lambda one: one.badness)
+    return tried
+
+
+def _forward_in_domain(subject: Any, inputs: tuple) -> tuple[np.ndarray, tuple, str]:
+    """The output for some inputs; where it holds NaN, for others that a logarithm or a root can take."""
+    first = np.asarray(Subject(subject).forward(*copy.deepcopy(inputs))[0])
+    if first.dtype.kind == "f" and not np.isfinite(first).all():
+        for other, domain in guess.in_domain(inputs):
+            out = np.asarray(Subject(subject).forward(*copy.deepcopy(other))[0])
+            if np.isfinite(out).all():
+                return out, other, domain
+    return first, inputs, ""
+
+
+def unfed(text: str, error: CheckError | None) -> CheckError:
+    """The error for code that could not be fed; one against the code where no other input would mend it."""
+    cause = error and error.__cause__
+    lost = cause is not None and not isinstance(cause, OF_INPUTS)
+    if isinstance(cause, AttributeError):  # np.sofmax, self.wieght
+        lost = isinstance(cause.obj, ModuleType) or hasattr(cause.obj, "forward")
+    return CheckError(text) if lost else UncheckedError(text)
+
+
+def _advice(item: Found, failed: tuple[CheckError, tuple] | None) -> str:
+    """Why no inputs were found, the student's own error first, and how to say which to use."""
+    given = "the object and its inputs" if item.kind == "layer" else "the inputs"
+    example = f"add a function {item.name}_example(rng) to the file that returns {given} as a tuple."
+    if failed is None or not failed[1]:
+        return (
+            f"{item.name}: forward takes no positional argument, so there is nothing to feed it. To check it, {example}"
+        )
+    error, inputs = failed
+    return (
+        f"{error}\nThat was with inputs of {shapes(inputs)}, guessed from their names; no other guess did better. "
+        f"To say which to use, {example}"
+    )

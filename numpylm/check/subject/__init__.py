@@ -1,0 +1,1 @@
+"""What is checked: a layer, whoever wrote it, brought into one shape."""

@@ -1,0 +1,164 @@
+"""Where on a layer arrays live, and where their gradients may: attributes, lists, dicts, layers inside layers.
+
+A place is a path: ``("layers", 0, "W")`` is ``layer.layers[0].W``.
+"""
+
+import copy
+import io
+import threading
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.subject.calls import UncheckedError
+from numpylm.nn.module import Array, Parameter
+
+Path = tuple[Any, ...]
+DEAD_ENDS = (str, bytes, type, types.ModuleType, types.FunctionType, types.MethodType, np.random.Generator)
+LOCKS = (type(threading.Lock()), type(threading.RLock()))
+SHARED = (types.ModuleType, types.GeneratorType, io.IOBase, *LOCKS)  # what cannot be copied
+HOLDERS = ("params", "parameters", "_params", "value", "data")  # names that say nothing: W is enough
+GRADIENT_HOLDERS = ("grads", "gradients", "grad", "_grads", "dparams")
+
+
+def follow(root: Any, path: Path) -> Any:
+    """What stands at a path; None if it leads nowhere."""
+    for key in path:
+        if isinstance(root, dict):
+            root = root.get(key)
+        elif isinstance(root, (list, tuple)):
+            root = root[key] if isinstance(key, int) and key < len(root) else None
+        else:
+            root = getattr(root, key, None) if isinstance(key, str) else None
+    return root
+
+
+def put(root: Any, path: Path, value: Any) -> None:
+    """Set what stands at a path (in place where the holder is a tuple)."""
+    holder, key = follow(root, path[:-1]), path[-1]
+    if isinstance(holder, tuple):
+        holder[key][...] = value
+    elif isinstance(holder, (dict, list)):
+        holder[key] = value
+    elif holder is not None:
+        setattr(holder, key, value)
+
+
+def walk(root: Any) -> Iterator[tuple[Path, Any]]:
+    """Everything that a layer holds, in the order of its attributes, each object once (arrays: each path)."""
+    seen: set[int] = set()
+
+    def visit(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+        if isinstance(value, (np.ndarray, np.generic, np.random.Generator, np.random.RandomState)):
+            yield path, value
+            return
+        if value is None or isinstance(value, DEAD_ENDS) or id(value) in seen:
+            return
+        seen.add(id(value))
+        if isinstance(value, Parameter):
+            yield path, value
+            return
+        for key, item in _items(value):
+            yield from visit(item, (*path, key))
+
+    yield from visit(root, ())
+
+
+def _items(holder: Any) -> list[tuple[Any, Any]]:
+    """What a dict, a list or an object holds, by key."""
+    if isinstance(holder, dict):
+        return list(holder.items())
+    return list(enumerate(holder)) if isinstance(holder, (list, tuple)) else attributes(holder)
+
+
+def everything(root: Any) -> Iterator[Any]:
+    """All that can be reached from a layer, each object once."""
+    seen: set[int] = set()
+
+    def visit(value: Any) -> Iterator[Any]:
+        yield value
+        if id(value) not in seen and not isinstance(value, (np.ndarray, str, bytes, type, *SHARED)):
+            seen.add(id(value))
+            for _, item in _items(value):
+                yield from visit(item)
+
+    yield from visit(root)
+
+
+def copied(layer: Any) -> Any:
+    """A copy of a layer that has no array in common with it, but such things as modules and files, as ``self.xp = np``.
+
+    Raises
+    ------
+    UncheckedError
+        If something else on it cannot be copied either.
+    """
+    shared = {id(value): value for value in everything(layer) if isinstance(value, SHARED)}
+    try:
+        return copy.deepcopy(layer, shared)
+    except (TypeError, ValueError) as error:
+        raise UncheckedError(
+            f"{type(layer).__name__} cannot be copied, and only copies are run. {type(error).__name__}: {error}"
+        ) from error
+
+
+def attributes(thing: Any) -> list[tuple[str, Any]]:
+    """What an object holds: its own attributes, slots, and arrays that it has from its class."""
+    found = dict(getattr(thing, "__dict__", {}))
+    for kind in type(thing).__mro__[:-1]:
+        for name in getattr(kind, "__slots__", ()):
+            if isinstance(name, str) and hasattr(thing, name):
+                found.setdefault(name, getattr(thing, name))
+        for name, value in vars(kind).items():
+            if isinstance(value, (np.ndarray, Parameter)):
+                found.setdefault(name, value)
+    return list(found.items())
+
+
+def float_arrays(root: Any) -> dict[int, tuple[Array, list[Path]]]:
+    """Floating-point arrays on a layer by identity, each with all the paths that lead to it."""
+    found: dict[int, tuple[Array, list[Path]]] = {}
+    for path, value in walk(root):
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            found.setdefault(id(value), (value, []))[1].append(path)
+    return found
+
+
+def path_name(path: Path) -> str:
+    """How a student would call it: ``l1.W`` for ``self.l1.W``, ``W`` for ``self.params["W"]`` and ``self.W.value``."""
+    parts = [str(key) for key in path if key not in HOLDERS]
+    return ".".join(map(str, path)) if not parts or all(part.isdigit() for part in parts) else ".".join(parts)
+
+
+def gradient_names(key: Any) -> list[str]:
+    """What the gradient of ``W`` may be called: ``dW``, ``grad_W``, ``gradW``, ``W_grad`` …"""
+    if not isinstance(key, str):
+        return []
+    name = key.lstrip("_")
+    made = [f"d{name}", f"d_{name}", f"grad_{name}", f"grad{name}", f"{name}_grad", f"{name}grad", f"g{name}"]
+    made += [f"g_{name}", f"gradient_{name}", f"{name}_gradient", f"delta_{name}", f"grad{name[:1].upper()}{name[1:]}"]
+    if name in ("params", "parameters", "value", "data", "weights"):
+        made += [*GRADIENT_HOLDERS, "gradient"]
+    return made + ([f"_{other}" for other in made] if key != name else [])
+
+
+def gradient_paths(path: Path) -> list[Path]:
+    """All the places where the gradient of an array may be found, the likeliest first."""
+    head, leaf = path[:-1], path[-1]
+    found: list[Path] = [(*head, other) for other in gradient_names(leaf)]
+    for level, key in enumerate(head):
+        for other in gradient_names(key):
+            above, below = path[:level], path[level + 1 : -1]
+            found += [(*above, other, *below, last) for last in (leaf, *gradient_names(leaf))]
+    found += [(*head, holder, last) for holder in GRADIENT_HOLDERS for last in (leaf, *gradient_names(leaf))]
+    if len(head) and head[-1] in HOLDERS:
+        found += [(*head[:-1], other) for other in gradient_names(leaf)]
+    return found
+
+
+def same_name(key: Any, name: str) -> bool:
+    """Whether a dict key of returned gradients, ``W`` or ``dW``, means the array of that name."""
+    leaf = name.split(".")[-1]
+    return key in (name, leaf, *gradient_names(leaf), *gradient_names(name))

@@ -1,0 +1,247 @@
+"""What is checked, brought into one shape, whoever wrote it.
+
+A layer of ours, a pair of functions, a pair in the way of cs231n (``dx, dw, db = f_backward(dout, cache)``), a
+class in the way of torch.autograd.Function (``forward(ctx, x)``, ``backward(ctx, dout)``), and a layer that keeps
+its cache on itself (``out = forward(x)``, ``dx = backward(dout)``): all of them become a `Subject`.
+"""
+
+import ast
+import contextlib
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.subject.calls import LOW, CheckError, FinalError, Muted, call, describe, lifted
+from numpylm.check.subject.paths import copied, float_arrays, put, walk
+from numpylm.check.subject.survey import PlainParameter, Surveyed, bind, own_slots
+from numpylm.check.subject.values import RANDOM, Context, as_list, is_float, kind_of, positional, state_of
+from numpylm.nn.module import Array, Cache, Parameter
+
+__all__ = ["CheckError", "Subject", "cache_names", "describe", "is_float"]
+
+RATES = ("lr", "learning_rate", "rate", "eta", "step_size", "learningrate")
+
+
+class Subject:
+    """One copy of a layer or pair, ready to be run.
+
+    Attributes
+    ----------
+    name : str
+    layer : object or None
+        The copy, where it is an object.
+    parameters : list of (name, Parameter)
+    keeps_cache : bool
+        The layer keeps its cache on itself: ``backward(dout)``, or ``backward()`` of a loss.
+    rate : str
+        The name under which backward takes a learning rate, or "": such a backward changes the weights itself.
+    muted : Muted
+        Where its prints go.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self.name = ""
+        self.layer: Any = None
+        self._forward: Callable
+        self._functions: tuple[Callable, ...]  # the student's own
+        self._backward: Callable
+        self.parameters: list[tuple[str, Parameter]] = []
+        self.muted = Muted()
+        self.lifted: list[dict[str, Any]] = []  # namespaces in which float32 means float64 while the subject runs
+        if isinstance(target, (tuple, list)):
+            self._use_pair(target)
+        elif isinstance(target, type):
+            self._use_context_class(target)
+        else:
+            self._use_layer(target)
+        self.signature = inspect.signature(self._forward)
+        takes = positional(self._backward)
+        self.rate = next((name for name in takes if name.lower() in RATES), "")
+        self.takes = [name for name in takes if name != self.rate]
+        self.keeps_cache = self.layer is not None and len(self.takes) < 2
+        if self.layer is None and len(self.takes) < 2:
+            got = ", ".join(self.takes)
+            self._backward = self._refused(f"{self.name}: backward must take (dout, cache), it takes ({got})")
+        self.generators = [(g, state_of(g)) for _, g in walk(self.layer) if isinstance(g, RANDOM)]
+
+    @property
+    def plain(self) -> bool:
+        """Whether some weights are arrays of the student's, not `Parameter`."""
+        return any(isinstance(parameter, PlainParameter) for _, parameter in self.parameters)
+
+    def lift(self) -> None:
+        """Compute in float64 from now on, also where the code says float32, as far as that can be changed."""
+        own = [getattr(function, "__globals__", {}) for function in self._functions]
+        self.lifted = [vars(np), *own, getattr(self.layer, "__dict__", {})]
+        for array, paths in list(float_arrays(self.layer).values()):
+            for path in paths if array.dtype.type in LOW else ():
+                put(self.layer, path, array.astype(np.float64))
+
+    @staticmethod
+    def _refused(text: str) -> Callable:
+        """A backward that cannot be called; said when it is, so that it becomes a report."""
+
+        def backward(*_: Any) -> None:
+            raise FinalError(text)
+
+        return backward
+
+    def _use_pair(self, target: Any) -> None:
+        if len(target) != 2 or not all(callable(part) for part in target):
+            raise TypeError(
+                "gradcheck expects a layer, a pair (forward, backward) of functions, or a class with "
+                f"forward(ctx, …) and backward(ctx, …); got a {type(target).__name__} of {len(target)}"
+            )
+        self._forward, self._backward = self._functions = target
+        name = getattr(self._forward, "__name__", "function")
+        self.name = name.replace("_forward", "").removesuffix("_fwd") or name
+
+    def _use_layer(self, target: Any) -> None:
+        layer = target.layer if isinstance(target, Surveyed) else target
+        missing = [name for name in ("forward", "backward") if not callable(getattr(layer, name, None))]
+        if missing:
+            raise TypeError(
+                f"gradcheck needs forward and backward; {type(layer).__name__} has no {' and no '.join(missing)}"
+            )
+        self.layer = copied(layer)
+        self.name = type(layer).__name__
+        self._forward, self._backward = self._functions = self.layer.forward, self.layer.backward
+        slots = target.slots if isinstance(target, Surveyed) else tuple(own_slots(layer))
+        self.parameters = [(name, p) for name, p in bind(self.layer, slots) if not getattr(p, "frozen", False)]
+
+    def _use_context_class(self, target: type) -> None:
+        static = all(
+            isinstance(inspect.getattr_static(target, name, None), staticmethod) for name in ("forward", "backward")
+        )
+        if not static:
+            raise TypeError(
+                f"gradcheck got the class {target.__name__} itself: pass an object, {target.__name__}(…); only a "
+                "class with static forward(ctx, …) and backward(ctx, …) is checked as a class"
+            )
+        self.name = target.__name__
+
+        def forward(*inputs: Any, **options: Any) -> tuple[Any, Cache]:
+            context = Context()
+            return target.forward(context, *inputs, **options), context  # type: ignore[attr-defined]
+
+        def backward(dout: Any, context: Cache) -> Any:
+            return target.backward(context, dout)  # type: ignore[attr-defined]
+
+        signature = inspect.signature(target.forward)  # type: ignore[attr-defined]
+        forward.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
+        self._forward, self._backward = forward, backward
+        self._functions = target.forward, target.backward  # type: ignore[attr-defined]
+
+    def forward(self, *inputs: Any, **options: Any) -> tuple[Any, Cache]:
+        """(out, cache), whichever way the subject says it; several outputs become one long vector."""
+        result = self._call("forward", self._forward, *inputs, **options)
+        if self.keeps_cache:
+            return self._checked(getattr(self.layer, "output", None) if result is None else result), None
+        if isinstance(result, tuple) and len(result) == len(self.takes) > 2:
+            if not self._several_outputs():
+                return self._checked(result[0]), result[1:]  # y, x, w = f(x, w), and f_backward(dy, x, w)
+            outs = [np.asarray(self._checked(out)) for out in result[:-1]]
+            return np.concatenate([out.reshape(-1) for out in outs]), ([out.shape for out in outs], result[-1])
+        if not (isinstance(result, tuple) and len(result) == 2):
+            hint = ": is a return missing?" if result is None else ""
+            raise FinalError(f"{self.name}: forward must return the pair (out, cache), got {kind_of(result)}{hint}")
+        return self._checked(result[0]), result[1]
+
+    def _several_outputs(self) -> bool:
+        """Whether backward takes several upstream gradients, as ``lstm_step_backward(dnext_h, dnext_c, cache)``."""
+        return all(name.lower().startswith(("d", "grad", "g_")) for name in self.takes[:-1])
+
+    def _checked(self, out: Any) -> Any:
+        """An output, if it is one array or number."""
+        if not isinstance(out, (np.ndarray, float, int, np.number)):
+            raise FinalError(
+                f"{self.name}: the first thing that forward returns must be one array (or number), got {kind_of(out)}"
+                + (": is a return missing?" if out is None else "")
+            )
+        if np.iscomplexobj(out) or np.asarray(out).dtype.kind not in "fiub":
+            kind = "complex numbers" if np.iscomplexobj(out) else f"an array of {np.asarray(out).dtype}"
+            raise CheckError(f"{self.name}: forward gives {kind}; only real numbers can be checked")
+        return np.asarray(out) if self.keeps_cache else out
+
+    def backward(self, dout: Any, cache: Cache) -> list:
+        """The gradients that backward returns for the inputs, as a list."""
+        arguments: tuple = (dout, cache)[: len(self.takes)] if self.keeps_cache else (dout, cache)
+        if not self.keeps_cache and len(self.takes) > 2:
+            arguments = (*self._split(dout, cache[0]), cache[1]) if self._several_outputs() else (dout, *cache)
+        options = {self.rate: 1.0} if self.rate else {}
+        stepped = [p for _, p in self.parameters if isinstance(p, PlainParameter) and p.slot.source == "stepped"]
+        before = [(parameter.data, parameter.data.copy()) for parameter in stepped]
+        grads = self._call("backward", self._backward, *arguments, **options)
+        for parameter, (array, values) in zip(stepped, before, strict=True):
+            parameter.held = parameter.grad + (values - parameter.data)  # a step of -1 · gradient
+            array[...] = values
+            parameter.data = array
+        if grads is None and self.keeps_cache:
+            grads = getattr(self.layer, "dinputs", None)
+        found = as_list(grads, self.input_names)
+        return found if self.takes or not self.keeps_cache else [self._scaled(grad, dout) for grad in found]
+
+    def _scaled(self, grad: Any, dout: Any) -> Any:
+        """The gradient of a loss whose ``backward()`` takes no upstream gradient."""
+        if np.ndim(dout):
+            raise CheckError(
+                f"{self.name}: backward takes no upstream gradient, which only a loss (one number) can do; its "
+                f"forward gives an array of shape {np.shape(dout)}: write backward(self, dout)"
+            )
+        return None if grad is None else np.asarray(grad) * dout
+
+    @staticmethod
+    def _split(dout: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+        """One long upstream gradient as those of several outputs."""
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        return [part.reshape(shape) for part, shape in zip(np.split(dout, ends[:-1]), shapes, strict=True)]
+
+    def take_returned(self, grads: list) -> list:
+        """Hand the weights' gradients among those that backward returned to the weights; the others."""
+        taken = set()
+        for _, parameter in self.parameters:
+            if isinstance(parameter, PlainParameter) and parameter.slot.source == "returned":
+                slot = parameter.slot
+                taken.add(slot.position)
+                found = grads[slot.position] if slot.position < len(grads) else None
+                found = found.get(slot.key) if isinstance(found, dict) else found
+                parameter.held = found if found is None else np.asarray(found)
+        return [grad for i, grad in enumerate(grads) if i not in taken]
+
+    def rewind(self) -> None:
+        """Set the layer's own random generators to where they were at first."""
+        for generator, state in self.generators:
+            if isinstance(generator, np.random.Generator):
+                generator.bit_generator.state = state
+            else:
+                generator.set_state(state)
+
+    def _call(self, what: str, function: Callable, *args: Any, **options: Any) -> Any:
+        with lifted(self.lifted) if self.lifted else contextlib.nullcontext():
+            return call(f"{self.name}.{what}", function, *args, muted=self.muted, **options)
+
+    @property
+    def input_names(self) -> list[str]:
+        """The forward's own names for its positional arguments."""
+        return [
+            name
+            for name, parameter in self.signature.parameters.items()
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        ]
+
+
+def cache_names(forward: Callable) -> list[str]:
+    """What the student calls the parts of the cache: the names in ``return out, (x, mask, …)``; empty if unclear."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
+    except (OSError, TypeError, SyntaxError):
+        return []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
+            cache = node.value.elts[1]
+            parts = cache.elts if isinstance(cache, (ast.Tuple, ast.List)) else [cache]
+            return [ast.unparse(part) for part in parts]
+    return []

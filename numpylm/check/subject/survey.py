@@ -1,0 +1,264 @@
+"""Which arrays on a layer are weights, and where backward puts their gradients: found by trying.
+
+Students keep weights as they like: `Parameter`, ``W`` with ``dW`` beside it, dicts and lists of arrays, a class of
+their own, layers inside layers; or backward returns the gradients, or changes the weights itself. An array that the
+output depends on is a weight, unless its name says that it is a constant. A weight without a gradient is a fault.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.paths import (
+    Path,
+    copied,
+    float_arrays,
+    follow,
+    gradient_paths,
+    path_name,
+    put,
+    same_name,
+    walk,
+)
+from numpylm.nn.module import Array, Parameter
+
+CONSTANT = re.compile(
+    r"(^|_)(tril|triu|causal|pe|cos|sin|freqs?|inv_?freq|running|moving|buffers?|targets?|labels?|y_?true|lengths?|"
+    r"pos_?enc|sinusoids?|rope|angles?|alibi|const|constants?|noise)($|_|\d)|mask|one_?hot|positional_?enc",
+    re.IGNORECASE,
+)
+
+
+def constant_name(name: str) -> bool:
+    """Whether a name tells that nobody trains this: masks, tables of cosines, targets, running means."""
+    return bool(CONSTANT.search(name.split(".")[-1]))
+
+
+def mask_values(values: Array) -> bool:
+    """Whether an array holds zeros and one other number, ±1 or a very negative one: one-hot rows, a mask."""
+    distinct = np.unique(values)
+    if len(distinct) != 2 or 0 not in distinct:
+        return False
+    other = float(distinct[distinct != 0][0])
+    return abs(other) == 1 or other <= -1e3
+
+
+def constant_values(values: Array) -> bool:
+    """Whether numbers tell the same: a mask, or sines and cosines of 0, 1, 2 … times something."""
+    if values.ndim < 2 or values.shape[0] < 2:
+        return False
+    if mask_values(values):
+        return not (values.shape[0] == values.shape[-1] and np.array_equal(values, np.eye(len(values))))  # an initial W
+    return bool(np.ptp(values) and np.isin(values[0], (0, 1)).all() and np.abs(values).max() <= 1)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A weight of a layer: all paths that lead to it, and how its gradient comes.
+
+    ``source`` is "own" (a `Parameter` of ours), "beside" (at one of ``gradients``), "returned" (as number ``position``
+    of what backward returns, or under the dict key ``key`` there), "stepped" (backward takes the step itself) or
+    "missing".
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    source: str = "own"
+    gradients: tuple[Path, ...] = ()
+    position: int = 0
+    key: Any = None
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """A layer with what is known of its weights."""
+
+    layer: Any
+    slots: tuple[Slot, ...]
+    notes: tuple[str, ...] = ()
+
+
+class PlainParameter(Parameter):
+    """A weight that is not a `Parameter`, made to look like one. It lives on ``root``, a copy of the layer."""
+
+    def __init__(self, root: Any, slot: Slot) -> None:
+        self.root, self.slot = root, slot
+        self.held: Any = None  # a gradient that backward returned
+
+    @property
+    def data(self) -> Array:
+        return np.asarray(follow(self.root, self.slot.paths[0]))
+
+    @data.setter
+    def data(self, value: Array) -> None:
+        for path in self.slot.paths:
+            put(self.root, path, value)
+
+    def _place(self) -> Path | None:
+        return first_gradient(self.root, self.slot.gradients)
+
+    @property
+    def grad(self) -> Array:
+        place = self._place() if self.slot.source == "beside" else None
+        found = self.held if place is None else follow(self.root, place)
+        return np.zeros_like(self.data) if found is None else np.asarray(found)
+
+    @grad.setter
+    def grad(self, value: Array) -> None:
+        if self.slot.source == "beside":
+            place = self._place()
+            if place is not None:
+                put(self.root, place, value)
+        else:
+            self.held = None if self.slot.source == "missing" else value
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether its gradient stands somewhere, so that a second one could be added."""
+        return self.slot.source == "beside" and not self.missing
+
+    @property
+    def missing(self) -> bool:
+        """Whether backward left no gradient at all."""
+        if self.slot.source == "beside":
+            return self._place() is None
+        return self.held is None
+
+
+def first_gradient(root: Any, places: tuple[Path, ...]) -> Path | None:
+    """The first of some places where a gradient stands."""
+    for place in places:
+        found = follow(root, place)
+        if found is not None and not isinstance(found, dict) and not callable(found):
+            return place
+    return None
+
+
+def bind(root: Any, slots: tuple[Slot, ...]) -> list[tuple[str, Parameter]]:
+    """The parameters of a copy of a layer."""
+    return [
+        (slot.name, follow(root, slot.paths[0]) if slot.source == "own" else PlainParameter(root, slot))
+        for slot in slots
+    ]
+
+
+def own_slots(layer: Any) -> list[Slot]:
+    """All `Parameter` objects on a layer, wherever they are."""
+    return [Slot(".".join(map(str, path)), (path,)) for path, value in walk(layer) if isinstance(value, Parameter)]
+
+
+@dataclass
+class Survey:
+    """Trial runs on fresh copies of a layer. ``run`` makes a copy of a layer and calls its forward.
+
+    Every run starts from the same random state, so that a difference between two of them has one cause.
+    """
+
+    run: Any  # (prepared copy) -> (subject, out, cache)
+    layer: Any
+    n_floats: int  # so many of the inputs are differentiated
+    notes: list[str] = field(default_factory=list)
+
+    def slots(self) -> list[Slot]:
+        """All weights, in the order in which the layer holds them."""
+        order = {path: i for i, (path, _) in enumerate(walk(self.layer))}
+        found = own_slots(self.layer)
+        paths = [tuple(paths) for _, paths in float_arrays(self.layer).values()]
+        if paths:
+            found += self._plain(paths)
+        return sorted(found, key=lambda slot: order[slot.paths[0]])
+
+    def late(self) -> tuple[Any, list[Slot]]:
+        """The layer after a forward and a backward, and the weights with gradients beside them that it has since."""
+        before = {path for path, _ in walk(self.layer)}
+        warm = Survey(self.run, self._backward()[0].layer, self.n_floats)
+        out, found = warm._out(warm.layer), []
+        for _, paths in float_arrays(warm.layer).values():
+            places = warm._beside(warm.layer, tuple(paths)) if paths[0] not in before else ()
+            if places and warm._used(tuple(paths), out):
+                found.append(Slot(path_name(paths[0]), tuple(paths), "beside", places))
+        return warm.layer, found
+
+    def _plain(self, candidates: list[tuple[Path, ...]]) -> Iterator[Slot]:
+        out = self._out(self.layer)
+        repeatable = np.array_equal(out, self._out(self.layer), equal_nan=True)
+        used = {paths: self._used(paths, out) for paths in candidates}
+        candidates = [paths for paths in candidates if used[paths] is not None]  # not what forward writes itself
+        subject, grads, stepped = self._backward()
+        beside = {paths: self._beside(subject.layer, paths) for paths in candidates}
+        leftover = [p for p in candidates if not beside[p] and used[p] and repeatable]
+        returned = dict(self._returned(grads, leftover))
+        for paths in candidates:
+            name = path_name(paths[0])
+            if beside[paths]:
+                yield Slot(name, paths, "beside", beside[paths])
+            elif paths in returned:
+                yield Slot(name, paths, "returned", (), *returned[paths])
+            elif paths in leftover:
+                yield from self._without(name, paths, paths[0] in stepped)
+
+    def _without(self, name: str, paths: tuple[Path, ...], stepped: bool) -> Iterator[Slot]:
+        """An array that the output depends on and that gets no gradient."""
+        array = follow(self.layer, paths[0])
+        marked = [*getattr(self.layer, "constants", ()), *getattr(self.layer, "buffers", ())]
+        if stepped:
+            yield Slot(name, paths, "stepped")
+        elif constant_name(name) or constant_values(array) or name in marked:
+            self.notes.append(f"{name} was taken for a constant: the output depends on it, and it gets no gradient.")
+        elif array.ndim:
+            yield Slot(name, paths, "missing")
+
+    def _out(self, layer: Any) -> Array:
+        return np.array(self.run(layer)[1], dtype=np.float64)
+
+    def _used(self, paths: tuple[Path, ...], out: Array) -> bool | None:
+        """Whether the output depends on an array; None if the forward writes it."""
+        layer = copied(self.layer)
+        value = follow(layer, paths[0])
+        nudge = np.random.default_rng(0).standard_normal(value.shape)
+        changed = value * (1 + 1e-2 * nudge) + 1e-2 * nudge
+        for path in paths:
+            put(layer, path, changed)
+        try:
+            subject, other, _ = self.run(layer)
+        except CheckError:
+            return False
+        if not np.array_equal(follow(subject.layer, paths[0]), changed, equal_nan=True):
+            return None
+        return not np.array_equal(np.asarray(other, dtype=np.float64), out, equal_nan=True)
+
+    def _backward(self) -> tuple[Any, list, set[Path]]:
+        """A copy after one backward, what that returned, and which arrays it changed, given a learning rate."""
+        subject, out, cache = self.run(self.layer)
+        before = {path: np.copy(value) for path, value in walk(subject.layer) if isinstance(value, np.ndarray)}
+        dout = np.random.default_rng(1).standard_normal(np.shape(out)) if np.ndim(out) else 1.0
+        grads = subject.backward(dout, cache)
+        stepped = {path for path, value in before.items() if not np.array_equal(follow(subject.layer, path), value)}
+        return subject, grads, stepped if subject.rate else set()
+
+    @staticmethod
+    def _beside(layer: Any, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        """The places of an array's gradient, if after a backward there is one at any of them."""
+        everywhere = tuple(place for path in paths for place in gradient_paths(path) if place not in paths)
+        return () if first_gradient(layer, everywhere) is None else everywhere
+
+    def _returned(self, grads: list, leftover: list[tuple[Path, ...]]) -> Iterator[tuple]:
+        """Which of the surplus gradients that backward returned belongs to which array."""
+        rest = list(leftover)
+        surplus = list(enumerate(grads))[self.n_floats :]
+        for position, grad in surplus:
+            if isinstance(grad, dict):
+                for key in grad:
+                    paths = next((p for p in rest if same_name(key, path_name(p[0]))), None)
+                    if paths is not None:
+                        rest.remove(paths)
+                        yield paths, (position, key)
+            elif grad is not None and rest:
+                fits = [p for p in rest if np.shape(follow(self.layer, p[0])) == np.shape(grad)]
+                paths = (fits or rest)[0]
+                rest.remove(paths)
+                yield paths, (position, None)

@@ -1,0 +1,89 @@
+"""``numpylm evaluate``: score a trained model on text."""
+
+import argparse
+
+from numpylm.cli.parser import given
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Which model and which text."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        type=given,
+        help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
+    )
+    parser.add_argument("--data", nargs="+", type=given, required=True, help="text files or folders; -: standard input")
+    parser.add_argument(
+        "--documents", choices=("file", "lines"), help="what a document is (default: what it was when the run trained)"
+    )
+    parser.add_argument("--batch-size", type=int, help="windows at a time (default: what makes about 512 tokens)")
+    parser.add_argument("--block-size", type=int, help="tokens of a window (default: all that the model can read)")
+    parser.add_argument(
+        "--loss-after", default="", help=r"score only what stands behind this text in each document; \n is a line end"
+    )
+    parser.add_argument(
+        "--stride",
+        type=int,
+        help="tokens from one window to the next; what windows share is counted once, and no token but the first "
+        "window's has fewer than block size - stride before it (default: the block size)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """numpylm evaluate"""
+    import math
+
+    from numpylm.files.checkpoint import load_model
+    from numpylm.text.answers import answer_bytes, encode_answers
+    from numpylm.text.data import document_starts, encode_documents, fits_documents, read_documents
+    from numpylm.text.lines import cut_lines
+    from numpylm.text.text_files import find_texts
+    from numpylm.text.text_input import typed_text, unescaped
+    from numpylm.training.evaluation import evaluate, source_nats
+    from numpylm.training.parallel import DataParallel, keep_memory
+    from numpylm.training.prepare import text_bytes
+    from numpylm.training.run import saved_setting
+
+    if args.batch_size is not None and args.batch_size < 1:
+        raise ValueError("--batch-size must be at least 1")
+    keep_memory()
+    gpt, tokenizer, _ = load_model(args.source)
+    found = find_texts(args.data)
+    documents = read_documents(found.files)
+    in_lines = (args.documents or saved_setting(args.source, "documents")) == "lines"
+    if in_lines:
+        documents = cut_lines(documents)
+    mark, counted = unescaped(typed_text(args.loss_after, "--loss-after")), None
+    if mark:
+        tokens, counted = encode_answers(documents, tokenizer, mark)
+    else:
+        tokens = encode_documents(documents, tokenizer)
+    block_size = args.block_size or gpt.config.block_size
+    aligned = fits_documents(tokens, block_size, tokenizer.end_id)
+    starts = document_starts(tokens, tokenizer.end_id) if aligned else None
+    workers = DataParallel(gpt)
+    score = evaluate(
+        gpt, tokens, args.batch_size, starts, args.block_size, counted, args.stride, progress=True, workers=workers
+    )
+    n_bytes = text_bytes(documents, in_lines)
+    if mark:
+        n_bytes = answer_bytes(documents, mark)
+    for line in found.reasons():
+        print(f"left out        {line}")
+    files = f"{found.kinds()}, " if len(found.files) > 1 else ""
+    print(f"text            {files}{len(documents):,} documents, {n_bytes:,} bytes, {score.count:,} predicted tokens")
+    print(f"loss            {score.loss:.4f} nats per token")
+    print(f"perplexity      {score.perplexity:,.3f}")
+    print(f"bits per byte   {score.bits_per_byte(n_bytes):.4f}")
+    if not mark:
+        n_characters = sum(map(len, documents)) + in_lines * len(documents)  # of lines with their ends
+        print(f"per character   {score.loss * score.count / n_characters:.4f} nats")
+    print(f"accuracy        {score.accuracy:.1%} of next tokens")
+    if tokenizer.end_id is not None and not mark and (nats := source_nats(documents)) is not None:
+        floor = nats / score.count
+        print(
+            f"source          {floor:.4f} nats per token ({nats / math.log(2) / n_bytes:.4f} bits per byte); "
+            f"the model is {score.loss - floor:.4f} above"
+        )
+    return 0

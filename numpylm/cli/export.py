@@ -1,0 +1,34 @@
+"""``numpylm export``: hand a model on to transformers, and to everything that reads its files."""
+
+import argparse
+from pathlib import Path
+
+from numpylm.cli.parser import given
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """From where to where."""
+    parser.add_argument(
+        "source", type=given, help="run folder, checkpoint, folder with transformers' files, or a name: gpt2"
+    )
+    parser.add_argument("folder", type=Path, help="folder to write; LoRA adapters are merged into the weights")
+
+
+def run(args: argparse.Namespace) -> int:
+    """numpylm export"""
+    from numpylm.files.checkpoint import load_model
+    from numpylm.system.shell import shown
+    from numpylm.system.signals import stoppable
+    from numpylm.text.tokenizer import Tokenizer
+
+    gpt, tokenizer, _ = load_model(args.source)
+    with stoppable():
+        gpt.save_pretrained(args.folder, tokenizer)
+    name = repr(args.folder.as_posix())
+    print(f"{shown(args.folder)} holds the model as transformers has it. There:")
+    print(f"    AutoModelForCausalLM.from_pretrained({name})")
+    if isinstance(tokenizer, Tokenizer):
+        print(f"    AutoTokenizer.from_pretrained({name})")
+    else:
+        print("Its tokenizer has one token a character, which transformers cannot read; characters.json has it.")
+    return 0

@@ -1,0 +1,110 @@
+"""The ``numpylm`` command: train, generate, gradcheck, tokenize, evaluate, rank, export, course."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from numpylm.cli import course, evaluate, export, generate, gradcheck, rank, tokenize, train
+from numpylm.cli.parser import Parser
+from numpylm.system.shell import shown
+from numpylm.system.streams import ReaderLeft, standard_streams
+
+EXAMPLES = """examples:
+  numpylm train                                   the bundled stories, about two minutes
+  numpylm train --data my.txt                     your own text
+  numpylm train --resume runs/stories             go on with a run that was stopped
+  numpylm generate runs/stories --prompt "Once"   let a model write
+  numpylm evaluate runs/stories --data my.txt     loss, perplexity, bits per byte, accuracy
+  numpylm rank runs/stories --prompt "Once upon" --answers " a time" " the sea"
+  numpylm generate gpt2 --prompt "The sea"        GPT-2 itself (see README: GPT-2)
+  numpylm train --init-from gpt2 --data my.txt --freeze-below 10
+  numpylm gradcheck                               prove every gradient
+  numpylm gradcheck --file my_layers.py           find what is wrong in yours
+  numpylm gradcheck --zoo                         a game: find the bug
+  numpylm tokenize runs/stories "some text"       ids and pieces, in colour
+  numpylm course                                  the lessons, and how far you are"""
+
+LONGEST = 2000  # characters of a line
+
+COMMANDS = {
+    "train": (train, "train a model on text, after checking every gradient"),
+    "generate": (generate, "let a trained model write"),
+    "gradcheck": (gradcheck, "check the gradient of every layer, block and the whole model"),
+    "tokenize": (tokenize, "show how a text is cut into tokens"),
+    "course": (course, "the lessons and exercises in notebooks/, and what has passed on this machine"),
+    "evaluate": (evaluate, "score a trained model on text"),
+    "export": (export, "write a model's files for transformers"),
+    "rank": (rank, "compare answers to a prompt by their probability"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted.
+
+    What another signal stopped ends with SystemExit and 128 + its number.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of infinity and NaN: what comes of them is said
+    with standard_streams():
+        args = build_parser().parse_args(argv)
+        from numpylm.training.run import TrainingError
+
+        try:
+            code = args.command(args)
+            sys.stdout.flush()  # what cannot be written is found here, not at the end of the program
+            return code
+        except KeyboardInterrupt:
+            print("\nnumpylm: interrupted", file=sys.stderr)
+            return 130
+        except ReaderLeft:
+            return 0
+        except (ValueError, OSError, TrainingError, MemoryError, ModuleNotFoundError) as error:
+            if os.environ.get("NUMPYLM_DEBUG"):
+                raise
+            print(f"numpylm: error: {message(error, argv)}", file=sys.stderr)
+            return 1
+
+
+def message(error: Exception, argv: Sequence[str]) -> str:
+    """What an error says; line ends in names that were given, and all other control characters, are escaped."""
+    text = str(error) or type(error).__name__
+    for name in (part for word in argv for part in (word, word.partition("=")[2])):
+        text = text.replace(name, shown(name)) if "\n" in name else text
+    return "\n".join(shortened(shown(line)) for line in text.split("\n"))
+
+
+def shortened(line: str) -> str:
+    """A line without its middle, if it is too long to be read: a file may hold a number of a million digits."""
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
+
+
+def build_parser() -> Parser:
+    """All commands with their flags."""
+    parser = Parser(
+        prog="numpylm",
+        description="A Transformer language model in pure NumPy, every gradient written by hand and proven.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    from numpylm._version import __version__
+
+    parser.add_argument("--version", action="version", version=f"numpylm {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    for name, (module, text) in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_flags(sub)
+        sub.set_defaults(command=module.run, parser=sub)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

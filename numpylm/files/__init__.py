@@ -1,0 +1,1 @@
+"""Models on disk: checkpoints, transformers' folders, fetching by name."""

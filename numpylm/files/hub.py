@@ -1,0 +1,76 @@
+"""Where a pretrained model's files are: in a folder that you name, or fetched from huggingface.co by name."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from numpylm.system.find_model import did_you_mean
+from numpylm.system.optional_packages import needed
+
+TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "added_tokens.json", "pattern.txt", "characters.json")
+MODEL_FILES = (
+    "config.json",
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    "model.safetensors.index.json",
+    *TOKENIZER_FILES,
+)  # never *.bin: those are pickled, and unpickling runs whatever its author wrote
+
+NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)  # gpt2, openai-community/gpt2
+FILE_ENDINGS = (".safetensors", ".npz", ".bin", ".json", ".txt")
+
+
+def model_folder(name_or_folder: str | Path, files: Sequence[str] = MODEL_FILES) -> Path:
+    """The folder with a model's files.
+
+    Parameters
+    ----------
+    name_or_folder : str or path
+        A folder, which is used as it is, or a name on huggingface.co such as ``gpt2`` or ``openai-community/gpt2``.
+        What has been fetched once is kept in Hugging Face's cache and found there without a network.
+    files : sequence of str
+        Which files to fetch; patterns as in `fnmatch`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder and nothing could be fetched; says which files to put where.
+    ValueError
+        If it is a file.
+    """
+    folder = Path(name_or_folder)
+    if folder.is_dir() and str(name_or_folder):
+        return folder
+    if folder.exists() and str(name_or_folder):
+        raise ValueError(f"{folder} is a file: give the folder it is in")
+    if isinstance(name_or_folder, Path) or not _is_name(name_or_folder):
+        raise FileNotFoundError(
+            f"no folder {str(name_or_folder)!r}. Give a folder with {_wanted(files)}, or a name on huggingface.co "
+            f"such as gpt2{did_you_mean(name_or_folder, names=True)}"
+        )
+    return _fetch(name_or_folder, files)
+
+
+def _is_name(text: str) -> bool:
+    """Whether it may be a name on the hub, and is not a path to something that is missing."""
+    inside_a_folder = "/" in text and Path(text).parent.is_dir()
+    return bool(NAME.fullmatch(text)) and not inside_a_folder and not text.endswith(FILE_ENDINGS)
+
+
+def _fetch(name: str, files: Sequence[str]) -> Path:
+    try:
+        hub = needed("huggingface_hub", "gpt2", "fetching it")
+        return Path(hub.snapshot_download(name, allow_patterns=list(files)))
+    except Exception as error:  # of the hub, its HTTP library, the system: each has a family of its own
+        reason = " ".join((str(error).strip() or "no reason given").split("\n")[0].split())
+        raise FileNotFoundError(
+            f"there is no folder {name!r} here, and huggingface.co/{name} could not be fetched "
+            f"({type(error).__name__}: {reason[:300]}). By hand: download {_wanted(files)} from "
+            f"https://huggingface.co/{name}/tree/main into a folder, and give that folder instead of the name"
+            f"{did_you_mean(name, names=True)}"
+        ) from None
+
+
+def _wanted(files: Sequence[str]) -> str:
+    weights = "config.json, model.safetensors, " if "config.json" in files else ""
+    return weights + "vocab.json and merges.txt"

@@ -1,0 +1,162 @@
+"""Arrays in ``.safetensors`` files: what is in them, reading it piece by piece, and writing.
+
+Such a file is a header (for each name the kind of number, the shape and the place) and then the numbers. Nothing in
+it can run, unlike a pickled ``.bin``. The safetensors package checks that header and file fit.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpylm.nn.module import Array
+from numpylm.system.optional_packages import needed
+from numpylm.system.shell import shown
+from numpylm.system.whole_files import read_json, replacing
+
+ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
+FLOATING = ("F64", "F32", "F16", "BF16")
+PIECE = 8 << 20  # bytes of a file that are in memory at a time, beside the array that they go to
+
+
+def need_safetensors() -> Any:
+    """The safetensors package, or an error that says how to install it."""
+    return needed("safetensors", "gpt2", "reading and writing GPT-2's files")
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """An array in a file.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+        In the file.
+    shape : tuple of int
+    kind : str
+        The file's word for the kind of number: ``F32``, ``BF16``, ...
+    """
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+
+    def pieces(self) -> Iterator[tuple[slice, Array]]:
+        """The array in pieces of about `PIECE` bytes: (which part of the first axis, its values).
+
+        The file is opened anew for each piece: it is mapped into memory, and all that has been touched stays there,
+        and is counted, until it is closed. bfloat16, which NumPy does not have, comes as float32.
+        """
+        row = int(np.prod(self.shape[1:])) * 4
+        rows = max(1, PIECE // max(row, 1))
+        for start in range(0, self.shape[0], rows):
+            part = slice(start, min(start + rows, self.shape[0]))
+            if self.kind == "BF16":
+                yield part, self._bfloat16(part)
+            else:
+                with _opened(self.path) as file:
+                    values = file.get_slice(self.name)[part]
+                yield part, values
+
+    def _bfloat16(self, part: slice) -> Array:
+        """A bfloat16 is the upper half of a float32; the lower half is zero."""
+        with self.path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            start, _ = json.loads(file.read(length))[self.name]["data_offsets"]
+            row = int(np.prod(self.shape[1:]))
+            file.seek(8 + length + start + part.start * row * 2)
+            upper = np.fromfile(file, "<u2", (part.stop - part.start) * row)
+        return (upper.astype(np.uint32) << 16).view(np.float32).reshape(-1, *self.shape[1:])
+
+    def read_into(self, target: Array) -> None:
+        """Read the values into an array of the same shape, converted to its dtype."""
+        for part, values in self.pieces():
+            target[part] = values
+
+    def equals(self, other: Array) -> bool:
+        """Whether the values, in the other array's dtype, are the same; NaN equals NaN."""
+        return all(
+            np.array_equal(values.astype(other.dtype), other[part], equal_nan=True) for part, values in self.pieces()
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    safetensors = need_safetensors()
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file:
+            yield file
+    except safetensors.SafetensorError as error:
+        with path.open("rb") as raw:
+            pointer = raw.read(11) == b"version htt"
+        reason = shown(str(error))
+        cause = "is only Git LFS's pointer to the file" if pointer else f"is cut off or no safetensors file ({reason})"
+        raise ValueError(f"{path} {cause}: fetch it again") from None
+
+
+def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """What a folder's model files hold, by name; reads their headers only.
+
+    Either ``model.safetensors``, or several files that are named in ``model.safetensors.index.json``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no such file is there, or one of several is missing.
+    ValueError
+        If a file is cut off, or something else.
+    """
+    found: dict[str, StoredTensor] = {}
+    for path in _model_files(folder):
+        with _opened(path) as file:
+            for name in file.keys():  # noqa: SIM118, it is not a dict
+                view = file.get_slice(name)
+                if name in found:
+                    raise ValueError(f"{name} is both in {found[name].path} and in {path}")
+                found[name] = StoredTensor(path, name, tuple(view.get_shape()), view.get_dtype())
+    return found
+
+
+def _model_files(folder: Path) -> list[Path]:
+    if (folder / ONE_FILE).is_file():
+        return [folder / ONE_FILE]
+    if (folder / INDEX).is_file():
+        paths = [folder / name for name in shard_names(folder / INDEX)]
+        if missing := [path.name for path in paths if not path.is_file()]:
+            raise FileNotFoundError(f"{folder / INDEX} names files that are missing: {', '.join(missing)}")
+        return paths
+    others = sorted(path.name for path in folder.glob("*.safetensors"))
+    hint = f"; {others[0]} is there: if that is the model, rename it" if len(others) == 1 else ""
+    raise FileNotFoundError(f"no model in {folder}: {ONE_FILE} is missing{hint}")
+
+
+def shard_names(index: Path) -> list[str]:
+    """Names of the files that an index names, each once, all in the index's own folder."""
+    content = read_json(index)
+    names = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise ValueError(f"{index} should have a weight_map: name of a tensor -> name of a file")
+    shards = sorted(set(names.values()))
+    if outside := [name for name in shards if Path(name).name != name or "\\" in name or name in ("", "..")]:
+        raise ValueError(f"{index} names a file outside its folder: {outside[0]!r}")
+    return shards
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
+    """Write arrays, each contiguous, into one file, atomically.
+
+    From safetensors 0.8 on, their memory is not copied; versions before make a copy of all.
+
+    The metadata ``format: pt`` is what transformers asks for.
+    """
+    need_safetensors()
+    from safetensors.numpy import save_file
+
+    with replacing(path) as temporary:
+        save_file(dict(tensors), str(temporary), metadata={"format": "pt"})

@@ -1,0 +1,99 @@
+"""Writing a tokenizer so that transformers' AutoTokenizer, and whatever else reads its files, gives the same ids."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from numpylm.files.hub import TOKENIZER_FILES
+from numpylm.system.whole_files import write_text
+from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.pretokenize import END_OF_TEXT, GPT2_PATTERN
+from numpylm.text.tokenizer import Tokenizer
+from numpylm.text.tokenizer_files import letters, written_vocab
+
+OTHERS = ("tokenizer_config.json", "special_tokens_map.json")
+
+
+def export_tokenizer(tokenizer: TextTokenizer, folder: Path, max_length: int) -> None:
+    """Write a tokenizer's own files, and beside them ``tokenizer.json`` and ``tokenizer_config.json``.
+
+    Files of another tokenizer that was there before are deleted: somebody would read those instead. Of a tokenizer
+    other than `Tokenizer` (one by characters) only its own files are written, and transformers cannot read it.
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer or CharTokenizer
+    folder : Path
+    max_length : int
+        Longest text of the model that it belongs to, in tokens.
+    """
+    tokenizer.save(folder)
+    if isinstance(tokenizer, Tokenizer):
+        written = {"vocab.json", "merges.txt", "pattern.txt", "tokenizer.json", "tokenizer_config.json"}
+        write_text(folder / "tokenizer.json", json.dumps(_tokenizer_json(tokenizer), ensure_ascii=False))
+        write_text(
+            folder / "tokenizer_config.json", json.dumps(_tokenizer_config(tokenizer, max_length), indent=2) + "\n"
+        )
+    else:
+        written = {"characters.json"}
+    for name in {*TOKENIZER_FILES, *OTHERS} - written:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _added_tokens(tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return [{"id": i, "content": token, **plain} for token, i in sorted(tokenizer.special_tokens.items(), key=_id)]
+
+
+def _id(item: tuple[str, int]) -> int:
+    return item[1]
+
+
+def _tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    if tokenizer.pattern == GPT2_PATTERN:
+        chunks: dict[str, Any] = byte_level | {"use_regex": True}
+    else:  # the matches are the chunks, and what lies between two of them is dropped, as ours does
+        split = {"type": "Split", "pattern": {"Regex": tokenizer.pattern}, "behavior": "Removed", "invert": True}
+        chunks = {"type": "Sequence", "pretokenizers": [split, byte_level | {"use_regex": False}]}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": _added_tokens(tokenizer),
+        "normalizer": None,
+        "pre_tokenizer": chunks,
+        "post_processor": None,
+        "decoder": byte_level | {"use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": written_vocab(tokenizer.vocab, tokenizer.special_tokens),
+            "merges": [[letters(left), letters(right)] for left, right in tokenizer.merges],
+        },
+    }
+
+
+def _tokenizer_config(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
+    # GPT2Tokenizer has GPT-2's pattern built in; the general class takes all from tokenizer.json.
+    general = tokenizer.pattern != GPT2_PATTERN or tokenizer.end_id is None
+    end = None if tokenizer.end_id is None else END_OF_TEXT
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast" if general else "GPT2Tokenizer",
+        "model_max_length": max_length,
+        "bos_token": end,
+        "eos_token": end,
+        "unk_token": end,
+        "add_prefix_space": False,
+        "clean_up_tokenization_spaces": False,
+        "added_tokens_decoder": {
+            str(entry["id"]): {key: value for key, value in entry.items() if key != "id"}
+            for entry in _added_tokens(tokenizer)
+        },
+    }

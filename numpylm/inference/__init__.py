@@ -1,0 +1,1 @@
+"""Using a trained model: sampling, generation, scoring, and looking inside."""

@@ -1,0 +1,266 @@
+"""How likely does a model find a text: the log-probability of each token, and which of several answers is likeliest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpylm.models.gpt import GPT
+from numpylm.nn.functional import IGNORE_INDEX, softmax
+from numpylm.nn.module import Array
+from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.data import sequential_batches
+
+LOGITS = 1 << 24  # how many are held at a time: 64 MB in float32
+READ = 512  # tokens read at a time, if a window has not more: attention holds H T numbers for each of them
+
+
+# ---------------------------------------------------------------------------------------- each token's
+
+
+def log_prob(gpt: GPT, text: str | Sequence[int] | Array, tokenizer: TextTokenizer | None = None) -> Array:
+    """Log-probability of each token, given all before it, in nats.
+
+        log p(x_1 … x_T) = Σ_t log p(x_t | x_1 … x_{t-1})        (the chain rule)
+
+    so their sum is the log-probability of the whole text, and exp(-mean) its perplexity.
+
+    Parameters
+    ----------
+    gpt : GPT
+    text : str, or ints (T,)
+        A text is encoded, with the end-of-text token before it, if the vocabulary has one: a document begins,
+        and the text's first token, too, has something before it.
+    tokenizer : optional
+        For a text; default: ``gpt.tokenizer``.
+
+    Returns
+    -------
+    float64 array
+        One number for each token but the first id, T - 1 for T ids.
+
+    Raises
+    ------
+    ValueError
+        If there is no token, an id is outside [0, V), a text comes without a tokenizer, or the model's logits are
+        not finite.
+
+    Notes
+    -----
+    The model reads at most block_size tokens at a time. A longer text is read in windows that overlap by half, so
+    that each token after the first window has at least block_size // 2 before it, and is counted once.
+    """
+    ids = text_ids(gpt, text, tokenizer) if isinstance(text, str) else np.asarray(text)
+    check_ids(ids, gpt.config.vocab_size)
+    T = gpt.config.block_size
+    batches = sequential_batches(ids, windows_at_once(T), T, stride=T - T // 2)
+    values = np.concatenate([np.zeros(0), *(score(gpt, *batch)[0] for batch in batches)])
+    return check_finite(values)
+
+
+def windows_at_once(block_size: int) -> int:
+    """How many windows to read together: several short ones are quicker, long ones need much memory."""
+    return max(1, READ // block_size)
+
+
+def score(gpt: GPT, ids: Array, targets: Array) -> tuple[Array, Array]:
+    """log p of every counted target, and whether it was the likeliest token.
+
+    Parameters
+    ----------
+    ids, targets : int array (B, T)
+        A target of -100 is not counted.
+
+    Returns
+    -------
+    log_p : float64 array (N,)
+        In the order of the N counted targets.
+    hit : bool array (N,)
+    """
+    counted = targets != IGNORE_INDEX  # (B, T)
+    x, _ = gpt.hidden(ids, differentiable=False)  # (B, T, C)
+    return score_rows(gpt, x[counted], targets[counted])
+
+
+def score_rows(gpt: GPT, x: Array, targets: Array) -> tuple[Array, Array]:
+    """`score` for positions that have been read: x (N, C) and targets (N,).
+
+    Only one number of a row of V logits is wanted, and its sum. So rows are taken a piece at a time, and each piece's
+    logits are forgotten before the next: GPT-2's for 1,024 tokens would take 206 MB, and as much again for exp.
+    """
+    log_p, hit = np.empty(len(x)), np.empty(len(x), bool)
+    step = max(1, LOGITS // gpt.config.vocab_size)
+    for i in range(0, len(x), step):
+        piece = slice(i, i + step)
+        log_p[piece], hit[piece] = log_softmax_of(gpt.head(x[piece]), targets[piece])
+    return log_p, hit
+
+
+def log_softmax_of(z: Array, y: Array) -> tuple[Array, Array]:
+    """log p_y for each row of logits z (N, V), in float64, and whether y (N,) is its largest. Writes over z.
+
+    log p_y = z_y - log Σ_j exp z_j = (z_y - m) - log Σ_j exp(z_j - m),    m = max z
+    """
+    rows, likeliest = np.arange(len(y)), z.argmax(axis=-1)  # (N,)
+    z -= z[rows, likeliest][:, None]
+    z_y = z[rows, y].astype(np.float64)
+    np.exp(z, out=z)
+    return z_y - np.log(z.sum(axis=-1, dtype=np.float64)), likeliest == y
+
+
+# --------------------------------------------------------------------------------------------- answers
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An answer's place among others; see `rank`.
+
+    Attributes
+    ----------
+    answer : str
+    log_prob : float
+        log P(answer | prompt) in nats: the sum over its tokens.
+    count : int
+        How many tokens that are.
+    probability : float in [0, 1]
+        Among the answers that were given.
+    """
+
+    answer: str
+    log_prob: float
+    count: int
+    probability: float
+
+    @property
+    def per_token(self) -> float:
+        """Mean log-probability of the answer's tokens, in nats."""
+        return self.log_prob / self.count
+
+
+def rank(
+    gpt: GPT,
+    prompt: str,
+    answers: Sequence[str],
+    tokenizer: TextTokenizer | None = None,
+    per_token: bool = False,
+) -> list[Ranked]:
+    """Answers to a prompt, the likeliest first.
+
+        P(y | x) = Π_t p(y_t | x, y_1 … y_{t-1}),      P(y | x, it is one of them) = P(y | x) / Σ_y' P(y' | x)
+
+    The second is a softmax over the answers' log-probabilities. It takes them for different texts: where one answer
+    begins with another, the shorter one stands for every text that goes on from it.
+
+    Parameters
+    ----------
+    gpt : GPT
+    prompt : str
+        x, which begins a document: as in `log_prob`, the end-of-text token stands before it if there is one.
+    answers : sequence of str
+        Each goes on where the prompt ends, so it usually begins with a space: "The sky is", " blue".
+    tokenizer : optional
+        Default: ``gpt.tokenizer``.
+    per_token : bool
+        Compare means over an answer's tokens instead of sums. Each token multiplies by a probability below 1, so a
+        sum is against long answers; the mean is not, and Brown et al. 2020 (arXiv:2005.14165, section 2.4) compare
+        by it on most multiple-choice tasks. It favours answers whose later tokens follow from the first ones.
+
+    Returns
+    -------
+    list of Ranked
+        Equal ones in the order in which they were given.
+
+    Raises
+    ------
+    ValueError
+        If there is no answer, one is empty or given twice, one is too long for the window, or nothing stands before
+        the first token that is to be scored.
+
+    Notes
+    -----
+    Where does an answer begin? Tokens do not always end where the prompt does: GPT-2 merges a space with the word
+    after it, so "is " and "is blue" differ in more than what was added. Prompt + answer is encoded as one text, as
+    the model knows it, and scored from the first token at which any of these texts differs from another or from the
+    prompt. All answers are scored from the same place, or one would have to explain more than another.
+
+    The model reads what is common once. Its `KVCache` is then rewound to that length for each answer.
+    """
+    common, rest = split_answers(gpt, prompt, answers, tokenizer)
+    past = gpt.new_past()
+    x, _ = gpt.hidden(common[None], past=past)  # (1, S, C)
+    sums = []
+    for ids in rest:
+        for cache in past:
+            cache.length = len(common)  # what the answer before has left behind it is written over
+        states = [x[0, -1:]]
+        if len(ids) > 1:
+            states.append(gpt.hidden(ids[None, :-1], past=past)[0][0])  # (T - 1, C)
+        sums.append(score_rows(gpt, np.concatenate(states), ids)[0].sum())
+    log_p, counts = check_finite(np.array(sums)), np.array([len(ids) for ids in rest])
+    scores = log_p / counts if per_token else log_p
+    p, _ = softmax(scores)
+    order = np.argsort(-scores, kind="stable")
+    return [Ranked(answers[i], float(log_p[i]), int(counts[i]), float(p[i])) for i in order]
+
+
+def split_answers(
+    gpt: GPT, prompt: str, answers: Sequence[str], tokenizer: TextTokenizer | None
+) -> tuple[Array, list[Array]]:
+    """Ids that all of prompt + answer begin with, at most the prompt's, and what follows in each; see `rank`."""
+    if isinstance(answers, str):
+        raise ValueError(f"answers must be a list of texts, got one text: {answers!r}")
+    if not answers:
+        raise ValueError("there are no answers to rank")
+    if "" in answers:
+        raise ValueError("an answer is empty: each must have at least one character")
+    if twice := [answer for i, answer in enumerate(answers) if answer in answers[:i]]:
+        raise ValueError(f"the answer {twice[0]!r} is given twice")
+    whole = [text_ids(gpt, prompt + answer, tokenizer) for answer in answers]
+    n = common_prefix([text_ids(gpt, prompt, tokenizer), *whole])
+    if n == 0:
+        raise ValueError("no token stands before the answers: give a prompt, or a longer one")
+    for answer, ids in zip(answers, whole, strict=True):
+        check_ids(ids, gpt.config.vocab_size)
+        if len(ids) - 1 > gpt.config.block_size:
+            raise ValueError(
+                f"the prompt with the answer {answer!r} has {len(ids)} tokens; all but the last must fit into the "
+                f"model's window of {gpt.config.block_size}: shorten the prompt"
+            )
+    return whole[0][:n], [ids[n:] for ids in whole]
+
+
+def common_prefix(texts: Sequence[Array]) -> int:
+    """How many ids all of these begin with alike."""
+    n = min(map(len, texts))
+    same = np.logical_and.reduce([ids[:n] == texts[0][:n] for ids in texts])
+    return n if same.all() else int(same.argmin())
+
+
+# ----------------------------------------------------------------------------------------- in and out
+
+
+def text_ids(gpt: GPT, text: str, tokenizer: TextTokenizer | None) -> Array:
+    """Ids of a text, after the end-of-text token if there is one."""
+    tokenizer = tokenizer or gpt.tokenizer
+    if tokenizer is None:
+        raise ValueError("a text needs a tokenizer, and this model came without one: give tokenizer=..., or ids")
+    start = [] if tokenizer.end_id is None else [tokenizer.end_id]
+    return np.array(start + tokenizer.encode(text), np.int64)
+
+
+def check_ids(ids: Array, V: int) -> None:
+    """Raise ValueError unless ids are T >= 1 integers in [0, V)."""
+    if ids.size == 0:
+        raise ValueError("there is no token to begin with")
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise ValueError(f"expected a text or integer ids of shape (T,), got {ids.dtype} {ids.shape}")
+    if ids.min() < 0 or ids.max() >= V:
+        bad = ids[(ids < 0) | (ids >= V)][0]
+        raise ValueError(f"token id {bad} is outside this model's vocabulary of {V}")
+
+
+def check_finite(values: Array) -> Array:
+    """The values, if the model could make numbers of them."""
+    if np.isnan(values).any():
+        raise ValueError("the model's logits are not finite: has its training diverged?")
+    return values

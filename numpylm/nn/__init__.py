@@ -1,0 +1,1 @@
+"""The Transformer: parameters, operations, layers, attention, blocks, and the optimizer."""

@@ -1,0 +1,109 @@
+"""MLP and Block: attention moves information between positions, the MLP works on it at each one."""
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpylm.nn.attention import CausalSelfAttention, KVCache
+from numpylm.nn.functional import gelu, gelu_backward
+from numpylm.nn.layers import Dropout, LayerNorm, Linear
+from numpylm.nn.module import Array, Cache, Module
+
+
+class MLP(Module):
+    """Position-wise feed-forward network: y = gelu(x W₁ + b₁) W₂ + b₂ (Vaswani et al. 2017, equation 2).
+
+    GPT-2 has GELU where the paper has ReLU. The hidden layer is four times as wide as the model.
+
+    Attributes
+    ----------
+    c_fc : Linear (C, 4C)
+    c_proj : Linear (4C, C)
+    """
+
+    def __init__(
+        self,
+        n_embd: int,
+        bias: bool = True,
+        *,
+        gelu_approximate: str = "tanh",
+        proj_std: float = 0.02,
+        rng: np.random.Generator | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.gelu_approximate = gelu_approximate
+        self.c_fc = Linear(n_embd, 4 * n_embd, bias, rng=rng, dtype=dtype)
+        self.c_proj = Linear(4 * n_embd, n_embd, bias, std=proj_std, rng=rng, dtype=dtype)
+
+    def forward(self, x: Array) -> tuple[Array, Cache]:
+        """x (..., C) -> y (..., C)."""
+        hidden, c_fc_cache = self.c_fc.forward(x)  # (..., 4C)
+        active, gelu_cache = gelu(hidden, self.gelu_approximate)  # (..., 4C)
+        y, c_proj_cache = self.c_proj.forward(active)  # (..., C)
+        return y, (c_fc_cache, gelu_cache, c_proj_cache)
+
+    def backward(self, dy: Array, cache: Cache) -> Array:
+        """dy (..., C) -> dx (..., C): the forward's three steps, last first."""
+        c_fc_cache, gelu_cache, c_proj_cache = cache
+        dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., 4C)
+        dhidden = gelu_backward(dactive, gelu_cache)  # (..., 4C)
+        return self.c_fc.backward(dhidden, c_fc_cache)
+
+
+class Block(Module):
+    """One Transformer layer with the norms first ("pre-norm", as GPT-2; the 2017 paper has them last).
+
+        x = x + dropout(attn(ln_1(x)))
+        x = x + dropout(mlp(ln_2(x)))
+
+    Notes
+    -----
+    For y = x + f(x), dL/dx = dy + (∂f/∂x)ᵀ dy: the gradient splits, one part goes through f, the other passes
+    unchanged. So from the loss to the first layer there is always a path without any weights in it.
+    """
+
+    def __init__(
+        self,
+        n_embd: int,
+        n_head: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        *,
+        layer_norm_eps: float = 1e-5,
+        gelu_approximate: str = "tanh",
+        proj_std: float = 0.02,
+        rng: np.random.Generator | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        rng = rng or np.random.default_rng()
+        self.ln_1 = LayerNorm(n_embd, layer_norm_eps, bias, dtype=dtype)
+        self.attn = CausalSelfAttention(n_embd, n_head, dropout, bias, proj_std=proj_std, rng=rng, dtype=dtype)
+        self.ln_2 = LayerNorm(n_embd, layer_norm_eps, bias, dtype=dtype)
+        self.mlp = MLP(n_embd, bias, gelu_approximate=gelu_approximate, proj_std=proj_std, rng=rng, dtype=dtype)
+        self.drop = Dropout(dropout)
+
+    def forward(
+        self, x: Array, rng: np.random.Generator | None = None, past: KVCache | None = None
+    ) -> tuple[Array, Cache]:
+        """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given. For ``past`` see the attention."""
+        given = () if past is None else (past,)  # an attention of a student's own need not know of it
+        normed, ln_1_cache = self.ln_1.forward(x)
+        attended, attn_cache = self.attn.forward(normed, rng, *given)
+        attended, drop_1_cache = self.drop.forward(attended, rng)
+        x = x + attended
+
+        normed, ln_2_cache = self.ln_2.forward(x)
+        thought, mlp_cache = self.mlp.forward(normed)
+        thought, drop_2_cache = self.drop.forward(thought, rng)
+        x = x + thought
+        return x, (ln_1_cache, attn_cache, drop_1_cache, ln_2_cache, mlp_cache, drop_2_cache)
+
+    def backward(self, dx: Array, cache: Cache) -> Array:
+        """dx (B, T, C) at the output -> dx (B, T, C) at the input."""
+        ln_1_cache, attn_cache, drop_1_cache, ln_2_cache, mlp_cache, drop_2_cache = cache
+        dthought = self.drop.backward(dx, drop_2_cache)
+        dnormed = self.mlp.backward(dthought, mlp_cache)
+        dx = dx + self.ln_2.backward(dnormed, ln_2_cache)  # past the MLP + through it
+
+        dattended = self.drop.backward(dx, drop_1_cache)
+        dnormed = self.attn.backward(dattended, attn_cache)
+        return dx + self.ln_1.backward(dnormed, ln_1_cache)  # past the attention + through it

@@ -1,0 +1,197 @@
+"""LoRA: fine-tune a large matrix by learning a small change of it (Hu et al. 2021, arXiv:2106.09685).
+
+The trained weights of a model stay as they are. Beside each one, two thin matrices learn what must be added to
+it for the new task. They hold about a hundredth of the numbers, so gradients and Adam's memory are that small,
+too; and once training is over they are added to the weights, and the model is an ordinary one again.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numpylm.models.gpt import GPT
+from numpylm.nn.blocks import Block
+from numpylm.nn.layers import Linear
+from numpylm.nn.module import Array, Cache, Parameter, normal
+
+TARGETS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # the linear layers of a block
+
+
+class LoRALinear(Linear):
+    """A frozen linear layer and a trained change of rank r: y = x W + b + s (x A) B (Hu et al. 2021, equation 3).
+
+    Parameters
+    ----------
+    linear : Linear
+        Its weight and bias are taken over, not copied, and frozen.
+    rank : int
+        r, the width between A and B; the change s A B of W has at most this rank.
+    alpha : float, optional
+        s = alpha / rank (default: alpha = 2 rank). It keeps the size of the change when the rank is altered.
+    rng : numpy.random.Generator, optional
+
+    Attributes
+    ----------
+    weight : Parameter (in, out)
+    bias : Parameter (out,) or None
+    lora_A : Parameter (in, r)
+        Drawn from N(0, 1/in).
+    lora_B : Parameter (r, out)
+        Zeros at first: training begins with exactly the model that was loaded.
+
+    Notes
+    -----
+    With u = x A, the new branch is s u B, a linear layer after a linear layer:
+
+        dB = s uᵀ dy
+        du = s dy Bᵀ
+        dA = xᵀ du
+        dx = dy Wᵀ + du Aᵀ        (through the frozen layer, and through the new branch)
+
+    W gets no gradient: of the three large products of a linear layer's step, one is saved, and so are W's
+    gradient and its two running means.
+    """
+
+    def __init__(
+        self, linear: Linear, rank: int, alpha: float | None = None, *, rng: np.random.Generator | None = None
+    ) -> None:
+        n_in, n_out = linear.weight.shape
+        if not 1 <= rank <= min(n_in, n_out):
+            raise ValueError(f"rank must lie between 1 and {min(n_in, n_out)} for a {n_in}×{n_out} matrix, got {rank}")
+        rng = rng or np.random.default_rng()
+        self.weight, self.bias = linear.weight, linear.bias
+        for parameter in linear.parameters():
+            parameter.frozen = True
+        dtype = linear.weight.dtype
+        self.scale = (2.0 * rank if alpha is None else alpha) / rank
+        self.lora_A = normal(rng, (n_in, rank), 1 / math.sqrt(n_in), dtype)
+        self.lora_B = Parameter(np.zeros((rank, n_out), dtype))
+
+    def forward(self, x: Array) -> tuple[Array, Cache]:
+        """x (..., in) -> y (..., out)."""
+        y, _ = super().forward(x)  # (..., out), the frozen layer's
+        u = x.reshape(-1, x.shape[-1]) @ self.lora_A.data  # (N, r)
+        y += (self.scale * u @ self.lora_B.data).reshape(y.shape)
+        return y, (x, u)
+
+    def backward(self, dy: Array, cache: Cache) -> Array:
+        """dy (..., out) -> dx (..., in); adds to lora_A.grad and lora_B.grad."""
+        x, u = cache
+        dx = super().backward(dy, x)  # (..., in); W and b are frozen and get nothing
+        rows, dy2 = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])  # (N, in), (N, out)
+        self.lora_B.grad += self.scale * (u.T @ dy2)  # (r, out)
+        du = self.scale * (dy2 @ self.lora_B.data.T)  # (N, r)
+        self.lora_A.grad += rows.T @ du  # (in, r)
+        dx += (du @ self.lora_A.data.T).reshape(x.shape)
+        return dx
+
+    def merged_weight(self) -> Array:
+        """W + s A B, a new array (in, out)."""
+        change = self.lora_A.data @ self.lora_B.data  # (in, out)
+        change *= self.scale
+        change += self.weight.data
+        return change
+
+
+def add_lora(
+    gpt: GPT,
+    rank: int,
+    alpha: float | None = None,
+    below: int = 0,
+    targets: Sequence[str] = TARGETS,
+    rng: np.random.Generator | None = None,
+) -> None:
+    """Put adapters beside the linear layers of the blocks from number ``below`` on, and freeze all else, in place.
+
+    Parameters
+    ----------
+    gpt : GPT
+        Afterwards ``gpt.trainable_parameters()`` are the adapters, which is what the optimizer should get.
+    rank, alpha
+        As in `LoRALinear`.
+    below : int
+        Blocks with a smaller number get no adapter, and no gradient goes down to them.
+    targets : sequence of str
+        Which layers of a block: any of `TARGETS`. The paper adapts attention alone; all four learn more.
+
+    Raises
+    ------
+    ValueError
+        If there are adapters already, a target is unknown, or nothing would be trained.
+    """
+    if has_lora(gpt):
+        raise ValueError("this model has LoRA adapters already: merge them first (merge_lora)")
+    if unknown := [target for target in targets if target not in TARGETS]:
+        raise ValueError(f"unknown target {unknown[0]!r}; a block has {', '.join(TARGETS)}")
+    if not (targets and 0 <= below < len(gpt.h)):
+        raise ValueError(f"nothing would be trained: {len(gpt.h)} blocks, adapters from {below} on, {targets=}")
+    for parameter in gpt.parameters():
+        parameter.frozen = True
+    for block in gpt.h[below:]:
+        for target in targets:
+            _replace(block, target, LoRALinear(_layer(block, target), rank, alpha, rng=rng))
+
+
+def has_lora(gpt: GPT) -> bool:
+    """Whether any layer of this model has an adapter."""
+    return lora_settings(gpt) is not None
+
+
+def lora_settings(gpt: GPT) -> dict[str, Any] | None:
+    """What `add_lora` must be given to make the same adapters (but for their values); None if there are none."""
+    found = [
+        (number, target, layer)
+        for number, block in enumerate(gpt.h)
+        for target in TARGETS
+        if isinstance(layer := _layer(block, target), LoRALinear)
+    ]
+    if not found:
+        return None
+    below, _, layer = found[0]
+    rank = layer.lora_A.shape[1]
+    targets = [target for number, target, _ in found if number == below]
+    return {"rank": rank, "alpha": layer.scale * rank, "below": below, "targets": targets}
+
+
+def merge_lora(gpt: GPT) -> None:
+    """Add every adapter to its weight, in place: an ordinary model again, with the same output up to rounding.
+
+    Everything is trainable afterwards.
+    """
+    for block in gpt.h:
+        for target in TARGETS:
+            layer = _layer(block, target)
+            if isinstance(layer, LoRALinear):
+                layer.weight.data = layer.merged_weight()
+                _replace(block, target, _plain(layer))
+    for parameter in gpt.parameters():
+        parameter.frozen = False
+
+
+def merged(gpt: GPT) -> GPT:
+    """The same model without adapters, for export; ``gpt`` stays as it is. Unadapted weights are shared, not copied."""
+    shared: dict[int, Any] = {id(p): Parameter(p.data) for p in gpt.parameters()}
+    shared[id(gpt.tokenizer)] = gpt.tokenizer
+    plain = copy.deepcopy(gpt, shared)
+    merge_lora(plain)
+    return plain
+
+
+def _layer(block: Block, target: str) -> Linear:
+    """The layer of a block that is called ``target``: ``attn.c_attn``."""
+    part, name = target.split(".")
+    return getattr(getattr(block, part), name)
+
+
+def _replace(block: Block, target: str, layer: Linear) -> None:
+    part, name = target.split(".")
+    setattr(getattr(block, part), name, layer)
+
+
+def _plain(layer: LoRALinear) -> Linear:
+    linear = Linear.__new__(Linear)
+    linear.weight, linear.bias = layer.weight, layer.bias
+    return linear

@@ -1,0 +1,136 @@
+"""AdamW, gradient clipping and the learning-rate schedule."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from numpylm.nn.module import Array, Parameter
+from numpylm.nn.pieces import pieces
+
+PIECE = 2**15  # numbers of each of the four arrays that a step works on
+
+
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2).
+
+        m ← β₁ m + (1 - β₁) g           v ← β₂ v + (1 - β₂) g²
+        θ ← θ - lr λ θ                  (only parameters with two or more axes)
+        θ ← θ - lr m̂ / (√v̂ + ε),       m̂ = m / (1 - β₁ᵗ),  v̂ = v / (1 - β₂ᵗ)
+
+    The same arithmetic as ``torch.optim.AdamW``: ε stands outside the root, and decay is multiplied by the
+    learning rate of the step. Biases, gains and other vectors are not decayed.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter
+    lr : float
+        Step size; `step` can be given another one each time.
+    betas : (float, float)
+        How slowly m and v forget.
+    eps : float
+    weight_decay : float
+        λ.
+
+    Attributes
+    ----------
+    t : int
+        Steps taken.
+    m, v : list of arrays
+        Running means of the gradient and of its square, one for each parameter.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        weight_decay: float = 0.1,
+    ) -> None:
+        if not (lr >= 0 and eps > 0 and weight_decay >= 0 and all(0 <= beta < 1 for beta in betas)):
+            raise ValueError(
+                f"AdamW needs lr >= 0, eps > 0, weight_decay >= 0 and betas in [0, 1); "
+                f"got {lr=}, {eps=}, {weight_decay=}, {betas=}"
+            )
+        self.parameters = list(parameters)
+        self.lr = lr
+        self.betas = betas
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.t = 0
+        # np.zeros, unlike zeros_like, takes no memory until it is used: none if a saved state takes its place.
+        self.m = [np.zeros(p.shape, p.dtype) for p in self.parameters]
+        self.v = [np.zeros(p.shape, p.dtype) for p in self.parameters]
+
+    def step(self, lr: float | None = None) -> None:
+        """Move every parameter once, in place, along its ``.grad``, which is left as it is."""
+        lr = self.lr if lr is None else lr
+        self.t += 1
+        beta1, beta2 = self.betas
+        correction1 = 1 - beta1**self.t
+        correction2 = math.sqrt(1 - beta2**self.t)
+        for p, p_m, p_v in zip(self.parameters, self.m, self.v, strict=True):
+            for theta, g, m, v in pieces(p.data, p.grad, p_m, p_v, size=PIECE):
+                m *= beta1
+                m += (1 - beta1) * g
+                v *= beta2
+                v += (1 - beta2) * (g * g)
+                if theta.ndim >= 2:
+                    theta *= 1 - lr * self.weight_decay
+                denominator = np.sqrt(v)
+                denominator /= correction2
+                denominator += self.eps
+                theta -= (lr / correction1) * (m / denominator)
+
+    def state_dict(self) -> dict[str, Array]:
+        """t, m and v as arrays, by name; live, not copies."""
+        state = {"t": np.array(self.t)}
+        state |= {f"m.{i}": m for i, m in enumerate(self.m)}
+        return state | {f"v.{i}": v for i, v in enumerate(self.v)}
+
+    def load_state_dict(self, state: Mapping[str, Array], assign: bool = False) -> None:
+        """Take over a `state_dict` of an optimizer with the same parameters in the same order.
+
+        With ``assign`` the given arrays become m and v, without a copy where their dtype is right: for arrays that
+        nobody else uses.
+        """
+        shapes = {key: np.shape(value) for key, value in self.state_dict().items()}
+        given = {key: np.shape(value) for key, value in state.items()}
+        if wrong := sorted({key for key, _ in shapes.items() ^ given.items()}):
+            raise ValueError(f"this optimizer state belongs to other parameters: {', '.join(wrong[:5])} do not fit")
+        self.t = int(state["t"])
+        if assign:
+            self.m = [np.asarray(state[f"m.{i}"], m.dtype) for i, m in enumerate(self.m)]
+            self.v = [np.asarray(state[f"v.{i}"], v.dtype) for i, v in enumerate(self.v)]
+            return
+        for i, (m, v) in enumerate(zip(self.m, self.v, strict=True)):
+            m[...] = state[f"m.{i}"]
+            v[...] = state[f"v.{i}"]
+
+
+def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
+    """Scale all gradients together so that their common L2 norm is at most ``max_norm``; return the norm before.
+
+    With one factor for all, the direction of the step stays (Pascanu et al. 2013, arXiv:1211.5063, algorithm
+    1). A norm that is not finite is returned as it is and nothing is scaled: infinity times zero would be NaN.
+    """
+    norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in parameters))
+    if math.isfinite(norm) and norm > max_norm:
+        for p in parameters:
+            p.grad *= max_norm / (norm + 1e-6)
+    return norm
+
+
+def warmup_cosine(step: int, warmup_steps: int, max_steps: int, max_lr: float, min_lr: float) -> float:
+    """Learning rate at a step: a straight line up to ``max_lr``, then half a cosine down to ``min_lr``.
+
+    The first step (0) already moves; from ``max_steps`` on it stays at ``min_lr`` (Loshchilov & Hutter 2017,
+    arXiv:1608.03983, equation 5, without restarts).
+    """
+    if step < warmup_steps:
+        return max_lr * (step + 1) / (warmup_steps + 1)
+    if step >= max_steps:
+        return min_lr
+    progress = (step - warmup_steps) / max(1, max_steps - warmup_steps)
+    return min_lr + 0.5 * (1 + math.cos(math.pi * progress)) * (max_lr - min_lr)

@@ -1,0 +1,1 @@
+"""The machine around: files, locks, streams, signals, the shell, other processes."""

@@ -1,0 +1,139 @@
+"""One token a character: small vocabularies for small experiments; and loading either kind of tokenizer."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+from tqdm import tqdm
+
+from numpylm.system.json_fields import brief, typed
+from numpylm.system.whole_files import read_json, write_text
+from numpylm.text.pretokenize import END_OF_TEXT, special_regex, utf8
+from numpylm.text.tokenizer import Tokenizer
+
+
+class TextTokenizer(Protocol):
+    """What the rest of numpylm needs of a tokenizer."""
+
+    special_tokens: dict[str, int]
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def end_id(self) -> int | None: ...
+    def encode(self, text: str, allow_special: bool = False, progress: bool = False) -> list[int]: ...
+    def decode(self, ids: Iterable[int], errors: str = "replace") -> str: ...
+    def token_bytes(self, token: int) -> bytes: ...
+    def save(self, directory: str | Path) -> None: ...
+
+
+class CharTokenizer:
+    """One token a character, for character-level models. The same interface as `Tokenizer`.
+
+    Parameters
+    ----------
+    characters : str
+        Their ids are their positions.
+    special_tokens : sequence of str
+        They follow the characters.
+    """
+
+    def __init__(self, characters: str, special_tokens: Sequence[str] = ()) -> None:
+        self.characters = characters
+        self.special_tokens = {token: len(characters) + n for n, token in enumerate(special_tokens)}
+        self._specials = special_regex(self.special_tokens)
+        self._ids = {character: i for i, character in enumerate(characters)}
+        self._tokens = [*characters, *special_tokens]
+
+    @classmethod
+    def train(
+        cls,
+        text: str | Iterable[str],
+        vocab_size: int | None = None,
+        special_tokens: Sequence[str] = (),
+        pattern: str | None = None,
+        progress: bool = False,
+    ) -> Self:
+        """Collect the characters that occur, in Unicode order; with ``vocab_size``, only the commonest."""
+        special = special_regex(dict.fromkeys(special_tokens, 0))
+        counts: Counter[str] = Counter()
+        for document in tqdm([text] if isinstance(text, str) else text, disable=not progress, leave=False):
+            counts.update(special.sub("", document) if special else document)
+        if not counts:
+            raise ValueError("cannot train a tokenizer on empty text")
+        room = None if vocab_size is None else vocab_size - len(special_tokens)
+        if room is not None and room < 1:
+            raise ValueError(f"vocab_size must be above the {len(special_tokens)} special tokens, got {vocab_size}")
+        kept = sorted(counts, key=lambda c: (-counts[c], c))[:room]
+        return cls("".join(sorted(kept)), tuple(special_tokens))
+
+    @property
+    def vocab_size(self) -> int:
+        """Characters and special tokens."""
+        return len(self._tokens)
+
+    @property
+    def end_id(self) -> int | None:
+        """Id of <|endoftext|>, if this vocabulary has it."""
+        return self.special_tokens.get(END_OF_TEXT)
+
+    def encode(self, text: str, allow_special: bool = False, progress: bool = False) -> list[int]:
+        """Ids of a text; raises ValueError for a character that the vocabulary does not have."""
+        try:
+            if allow_special and self._specials:
+                parts = self._specials.split(text)
+                return [
+                    i
+                    for n, part in enumerate(parts)
+                    for i in ([self.special_tokens[part]] if n % 2 else map(self._ids.__getitem__, part))
+                ]
+            return list(map(self._ids.__getitem__, text))
+        except KeyError as error:
+            character = error.args[0]
+            raise ValueError(
+                f"the character {character!r} (U+{ord(character):04X}, first at position {text.index(character)}) "
+                f"is not among the {len(self.characters)} that this tokenizer was trained on"
+            ) from None
+
+    def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
+        """Text of ids. (``errors`` is there for the common interface; characters cannot be cut.)"""
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors=errors)
+
+    def token_bytes(self, token: int) -> bytes:
+        """The UTF-8 bytes of one token; raises ValueError for an id outside the vocabulary."""
+        if not 0 <= token < len(self._tokens):
+            raise ValueError(f"token id {token} is outside this vocabulary of {self.vocab_size}")
+        return self._tokens[token].encode("utf-8")
+
+    def save(self, directory: str | Path) -> None:
+        """Write ``characters.json``."""
+        state = {"characters": self.characters, "special_tokens": list(self.special_tokens)}
+        write_text(Path(directory) / "characters.json", json.dumps(state, ensure_ascii=False))
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Read ``characters.json``; raises ValueError if it does not hold what `save` writes."""
+        path = Path(directory) / "characters.json"
+        state = read_json(path)
+        try:
+            if not isinstance(state, dict):
+                raise ValueError(f"it holds {brief(state)}")
+            characters, special = typed(state, "characters", str), typed(state, "special_tokens", list)
+            tokens = [*characters, *special]
+            if odd := [token for token in tokens if type(token) is not str or not token]:
+                raise ValueError(f"{brief(odd[0])} is no token")
+            if len(set(tokens)) < len(tokens):
+                raise ValueError("a token is there twice")
+            utf8("".join(tokens))
+        except ValueError as error:
+            raise ValueError(f"{path} is not a character tokenizer: {error}") from None
+        return cls(characters, special)
+
+
+def load_tokenizer(directory: str | Path) -> Tokenizer | CharTokenizer:
+    """Load whichever tokenizer a folder holds."""
+    if (Path(directory) / "characters.json").exists():
+        return CharTokenizer.load(directory)
+    return Tokenizer.load(directory)

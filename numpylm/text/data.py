@@ -1,0 +1,291 @@
+"""From files to batches: reading, splitting, and arrays of tokens.
+
+A document is a text that stands for itself (a file, a story, an article). In a token array each document is
+followed, and the first one preceded, by the end-of-text token, if the tokenizer has one:
+
+    <|endoftext|> document <|endoftext|> document <|endoftext|>
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import DTypeLike
+from tqdm import tqdm
+
+from numpylm.nn.functional import IGNORE_INDEX
+from numpylm.nn.module import Array
+from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.encode_in_processes import encode_in_processes
+from numpylm.text.pretokenize import END_OF_TEXT
+from numpylm.text.text_files import find_texts, shortened
+from numpylm.text.text_input import read_document
+from numpylm.text.tokenizer import Tokenizer
+
+IN_MEMORY = 32_000_000  # bytes of tokens above which they are kept on disk and mapped
+LONG = 4_000_000  # characters of one document above which tokenizing it has a progress bar of its own
+
+
+# ------------------------------------------------------------------------------------------- documents
+
+
+def read_documents(paths: Iterable[str | Path]) -> list[str]:
+    """Read files and folders as a list of documents.
+
+    Each file is one document, or several with a line ``<|endoftext|>`` between them. `find_texts` says which files
+    a folder stands for.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a path does not exist, a file is not text, or there is no text in all of it.
+    """
+    files = find_texts(paths).files
+    documents = [document for file in files for document in split_documents(read_document(file))]
+    if not documents:
+        raise ValueError(f"there is no text in {shortened(files)}")
+    return documents
+
+
+def split_documents(text: str) -> list[str]:
+    """Cut a text at its ``<|endoftext|>`` marks; white space around a mark belongs to nobody."""
+    if END_OF_TEXT not in text:
+        return [text] if text.strip() else []
+    return [part.strip() for part in text.split(END_OF_TEXT) if part.strip()]
+
+
+def join_documents(documents: Iterable[str]) -> str:
+    """The text of a file that `split_documents` cuts into these documents."""
+    return "".join(f"{document}\n{END_OF_TEXT}\n" for document in documents)
+
+
+# --------------------------------------------------------------------------------------------- splitting
+
+
+def split_train_val(
+    documents: list[str], val_fraction: float, rng: np.random.Generator, max_val: int | None = None
+) -> tuple[list[str], list[str]]:
+    """Divide documents into training and validation texts that have nothing in common.
+
+    Whole documents are drawn at random until validation has ``val_fraction`` of all characters (``max_val``
+    characters at most, so that evaluation stays quick however long the text is); equal
+    documents stay together, or the model would be tested on what it has learnt by heart. A single document
+    is cut in two: its beginning trains, its end validates.
+
+    Raises
+    ------
+    ValueError
+        If either side would be empty.
+    """
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"val_fraction must lie between 0 and 1, got {val_fraction}")
+    distinct = list(dict.fromkeys(documents))
+    if len(distinct) == 1:
+        text = documents[0]
+        cut = max(int(len(text) * (1 - val_fraction)), len(text) - (max_val or len(text)))
+        if not (text[:cut].strip() and text[cut:].strip()):
+            raise ValueError(f"a text of {len(text)} characters is too short to be divided for validation")
+        return [text[:cut]], [text[cut:]]
+    wanted = val_fraction * sum(map(len, documents))
+    wanted = min(wanted, max_val or wanted)
+    times = dict.fromkeys(distinct, 0)
+    for document in documents:
+        times[document] += 1
+    val: set[str] = set()
+    size = 0.0
+    for i in rng.permutation(len(distinct)):
+        length = len(distinct[i]) * times[distinct[i]]
+        if val and (size + length / 2 > wanted or len(val) == len(distinct) - 1):
+            break
+        val.add(distinct[i])
+        size += length
+    train = [document for document in documents if document not in val]
+    return train, [document for document in documents if document in val]
+
+
+# ----------------------------------------------------------------------------------------------- tokens
+
+
+def encode_documents(
+    documents: Sequence[str],
+    tokenizer: TextTokenizer,
+    folder: Path | None = None,
+    progress: bool = False,
+    in_memory: int | None = None,
+    processes: int = 1,
+) -> Array:
+    """Tokens of documents in one array, uint16 (or uint32 for large vocabularies), with end marks.
+
+    With more than one of ``processes``, those are started and share the work: see `numpylm.text.encode_in_processes`.
+
+    Beyond ``in_memory`` bytes (default: `IN_MEMORY`) they are written to a temporary file in ``folder`` and mapped:
+    training then reads from disk only what a batch needs. The file has no name that another process could open it by,
+    and is gone with the array, however the process ends. (On Windows it has a name, and cannot be written meanwhile.)
+    """
+    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    in_memory = IN_MEMORY if in_memory is None else in_memory
+    end = [] if tokenizer.end_id is None else [tokenizer.end_id]
+    pieces = [np.array(end, dtype)]
+    size = 0
+    with ExitStack() as opened:
+        file = None
+        for ids, last in _encoded(documents, tokenizer, dtype, processes, progress):
+            pieces += [ids, np.array(end if last else [], dtype)]
+            size += ids.nbytes
+            if folder is not None and size > in_memory:
+                file = file or opened.enter_context(tempfile.TemporaryFile(dir=folder))
+                file.write(np.concatenate(pieces).data)
+                pieces, size = [], 0
+        if file is None:
+            return np.concatenate(pieces)
+        if pieces:
+            file.write(np.concatenate(pieces).data)
+        file.flush()
+        return np.memmap(file, dtype, mode="r")  # holds the file open
+
+
+def _encoded(
+    documents: Sequence[str], tokenizer: TextTokenizer, dtype: DTypeLike, processes: int, progress: bool
+) -> Iterator[tuple[Array, bool]]:
+    """The ids of documents in order, in pieces: (ids, whether the document ends with them)."""
+    with tqdm(desc="tokenizing", total=len(documents), unit=" docs", disable=not progress, leave=False) as bar:
+        if processes > 1 and isinstance(tokenizer, Tokenizer):
+            for ids, last in encode_in_processes(tokenizer, documents, processes, dtype):
+                yield ids, last
+                bar.update(last)
+            return
+        for document in documents:
+            yield np.array(tokenizer.encode(document, progress=progress and len(document) > LONG), dtype), True
+            bar.update()
+
+
+# ---------------------------------------------------------------------------------------------- batches
+
+
+def document_starts(tokens: Array, end_id: int | None) -> Array:
+    """Where windows begin if each begins with a document: positions of the end marks before documents."""
+    if end_id is None:
+        return np.zeros(0, np.intp)
+    return np.flatnonzero(tokens == end_id)[:-1]
+
+
+def fits_documents(tokens: Array, block_size: int, end_id: int | None) -> bool:
+    """Whether documents are many and short enough that windows should begin with them.
+
+    A window that begins in the middle of a document hides from the model what came before. If at least nine
+    documents in ten fit into a window, beginning with one costs nothing and hides nothing.
+    """
+    starts = document_starts(tokens, end_id)
+    return len(starts) > 1 and float(np.quantile(np.diff(np.append(starts, len(tokens) - 1)), 0.9)) <= block_size
+
+
+def check_length(tokens: Array, block_size: int) -> None:
+    """Raise a ValueError if windows that begin anywhere do not fit into a text."""
+    if len(tokens) <= block_size:
+        raise ValueError(
+            f"the text has {len(tokens)} tokens, a window needs block_size + 1 = {block_size + 1}: "
+            f"use a longer text or a smaller block_size"
+        )
+
+
+def random_batch(
+    tokens: Array,
+    batch_size: int,
+    block_size: int,
+    rng: np.random.Generator,
+    starts: Array | None = None,
+    counted: Array | None = None,
+) -> tuple[Array, Array]:
+    """Random windows: ids (B, T) and targets (B, T), where each target is the token after its id.
+
+    Parameters
+    ----------
+    tokens : int array (N,)
+    batch_size, block_size : int
+        B and T.
+    rng : numpy.random.Generator
+    starts : int array, optional
+        Where windows may begin (see `document_starts`); anywhere if not given. What a window lacks at the
+        end of the array is filled with targets of -100, which are not counted.
+    counted : bool array (N,), optional
+        Which tokens are to be learnt; the others are targets of -100, too.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than T + 1 tokens.
+    """
+    if starts is None:
+        check_length(tokens, block_size)
+        begin = rng.integers(0, len(tokens) - block_size, batch_size)
+        if counted is not None:  # a window in which nothing counts would be a step for nothing
+            last = rng.choice(np.flatnonzero(counted[1:]) + 1, batch_size)
+            begin = np.clip(last - rng.integers(1, block_size + 1, batch_size), 0, len(tokens) - block_size - 1)
+    else:
+        begin = rng.choice(starts, batch_size)
+    return _windows(tokens, begin, begin, np.minimum(begin + block_size, len(tokens) - 1), block_size, counted)
+
+
+def sequential_batches(
+    tokens: Array,
+    batch_size: int,
+    block_size: int,
+    starts: Array | None = None,
+    counted: Array | None = None,
+    stride: int | None = None,
+) -> Iterator[tuple[Array, Array]]:
+    """Batches of windows in order, in which each token but the first is a counted target exactly once.
+
+    With ``starts``, a document that does not fit into what is left of a window opens the next one, so that
+    the model always sees documents from their beginning; longer ones go on from window to window. For
+    ``counted`` see `random_batch`.
+
+    With ``stride``, a window that goes on where another ended reads that one's last block_size - stride tokens
+    again, uncounted. Each token it counts then has more than so many before it, and the whole costs
+    block_size / stride times as much.
+
+    Raises
+    ------
+    ValueError
+        If stride is not 1 to block_size.
+    """
+    if stride is not None and not 1 <= stride <= block_size:
+        raise ValueError(f"stride must be 1 to {block_size}, the length of a window, got {stride}")
+    windows: list[tuple[int, int, int]] = []  # where each begins, after which position it counts, its last target
+    position, last = 0, len(tokens) - 1
+    while position < last:
+        begin = max(0, position - (block_size - (stride or block_size)))
+        begin = _last_start(starts, begin, position, begin)  # nothing of an earlier document is read again
+        stop = min(begin + block_size, last)
+        if stop < last:
+            stop = _last_start(starts, position + 1, stop, stop)
+        windows.append((begin, position, stop))
+        position = stop
+    for i in range(0, len(windows), batch_size):
+        begin, after, end = np.array(windows[i : i + batch_size]).T
+        yield _windows(tokens, begin, after, end, block_size, counted)
+
+
+def _last_start(starts: Array | None, low: int, high: int, default: int) -> int:
+    """The last of ``starts`` in [low, high]; ``default`` if there is none."""
+    if starts is not None:
+        inside = starts[np.searchsorted(starts, low) : np.searchsorted(starts, high, side="right")]
+        if len(inside):
+            return int(inside[-1])
+    return default
+
+
+def _windows(
+    tokens: Array, begin: Array, after: Array, end: Array, block_size: int, counted: Array | None = None
+) -> tuple[Array, Array]:
+    """Windows [begin, end) as ids, their targets [after + 1, end], padded to one width with uncounted targets."""
+    width = int(min(block_size, (end - begin).max()))
+    places = begin[:, None] + np.arange(width + 1)  # (B, T + 1)
+    inside = (places[:, 1:] > after[:, None]) & (places[:, 1:] <= end[:, None])  # (B, T)
+    places = np.minimum(places, len(tokens) - 1)
+    rows = np.asarray(tokens[places], np.int64)
+    if counted is not None:
+        inside &= counted[places[:, 1:]]
+    return rows[:, :-1], np.where(inside, rows[:, 1:], IGNORE_INDEX)

@@ -1,0 +1,125 @@
+"""Tokenizing long texts in several processes: the ids of one, in the time of one divided by the cores.
+
+Python runs one thread at a time, so threads would not help here. A text is cut where the pattern begins a new chunk
+in any case (`numpylm.text.pretokenize.blocks`), so its blocks can be encoded by whoever is free, and put together in order.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from queue import SimpleQueue
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpylm.nn.module import Array
+from numpylm.system.worker import Worker, WorkerError, say
+from numpylm.text.pretokenize import blocks
+from numpylm.text.tokenizer import Tokenizer
+
+AHEAD = 4  # blocks of a million characters for each process that wait or are done: what memory holds
+
+
+def encode_in_processes(
+    tokenizer: Tokenizer, documents: Iterable[str], processes: int, dtype: DTypeLike = np.uint32
+) -> Iterator[tuple[Array, bool]]:
+    """Yield the ids of documents in order, in pieces: (ids, whether the document ends with them).
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+    documents : iterable of str
+    processes : int
+        New ones, which end with the generator. Where one ends before, or none can start, this process does the work,
+        and a line says so.
+    dtype : dtype
+        Of the ids.
+
+    Raises
+    ------
+    ValueError
+        For text that `Tokenizer.encode` refuses.
+    """
+    encoders = Encoders(tokenizer, processes, dtype)
+    with ThreadPoolExecutor(processes) as pool:  # threads that wait for processes
+        waiting: deque = deque()
+        try:
+            for block, last in _with_ends(documents, tokenizer.pattern):
+                waiting.append((pool.submit(encoders.encode, block), last))
+                if len(waiting) >= AHEAD * processes:
+                    future, ended = waiting.popleft()
+                    yield future.result(), ended
+            for future, ended in waiting:
+                yield future.result(), ended
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            encoders.end()
+
+
+def _with_ends(documents: Iterable[str], pattern: str) -> Iterator[tuple[str, bool]]:
+    """All blocks of all documents, each with whether it is its document's last."""
+    for document in documents:
+        parts = blocks(document, pattern)
+        part = next(parts)
+        for following in parts:
+            yield part, False
+            part = following
+        yield part, True
+
+
+class Encoders:
+    """Worker processes with a tokenizer each. Where one ends, or none can start, this process does its work."""
+
+    def __init__(self, tokenizer: Tokenizer, count: int, dtype: DTypeLike) -> None:
+        self.here = partial(_encode, tokenizer, dtype)
+        self.ended = threading.Event()
+        given = (tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens, tokenizer.pattern)
+        try:
+            self.workers = [Worker(_begin, (given, dtype)) for _ in range(count)]
+        except WorkerError as error:
+            say(f"one process tokenizes: {error}")
+            self.workers = []
+        self.idle: SimpleQueue[Callable[[str], Array]] = SimpleQueue()
+        for worker in self.workers:
+            self.idle.put(partial(worker.run, _encode_there))
+        for _ in range(count - len(self.workers)):
+            self.idle.put(self.here)
+
+    def encode(self, text: str) -> Array:
+        """The ids of a text, from the first encoder that is free."""
+        encode = self.idle.get()
+        try:
+            return encode(text)
+        except WorkerError as error:
+            if self.ended.is_set():
+                raise
+            say(f"{error}; a thread goes on in its place")
+            encode = self.here
+            return encode(text)
+        finally:
+            self.idle.put(encode)
+
+    def end(self) -> None:
+        """End all processes at once."""
+        self.ended.set()
+        for worker in self.workers:
+            worker.end()
+
+
+def _encode(tokenizer: Tokenizer, dtype: DTypeLike, text: str) -> Array:
+    return np.array(tokenizer.encode(text), dtype)
+
+
+# ----------------------------------------------------------------------------------- the other process
+
+_there: dict[str, Callable[[str], Array]] = {}  # this process's encoder, with a memory for chunks of its own
+
+
+def _begin(given: tuple, dtype: DTypeLike) -> None:
+    _there["encode"] = partial(_encode, Tokenizer(*given), dtype)
+
+
+def _encode_there(text: str) -> Array:
+    return _there["encode"](text)

@@ -1,0 +1,68 @@
+"""Text from outside: bytes of files and pipes, and words typed at the command line.
+
+All of it is read by the same rules, so that the same text gives the same tokens in training and in a prompt: UTF-8
+whatever the system's code page, ``\n`` at the ends of lines, no byte-order mark. Unicode is not normalised: é typed as
+one code point and as e with an accent are two texts, unless training was told to ``--clean unicode``.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from numpylm.system.whole_files import UTF_16_MARKS, decode_text
+
+STDIN = "-"  # stands for standard input where a file is expected
+ESCAPES = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
+
+
+def outside_text(data: bytes, name: object) -> str:
+    """Text of bytes as `decode_text` reads them; what holds NUL characters is no text.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are not text: says why, and what to do.
+    """
+    if data.startswith(UTF_16_MARKS) or b"\0" not in data:
+        text = decode_text(data, name)
+        if "\0" not in text:
+            return text
+    raise ValueError(
+        f"{name} is not a text file: byte {data.index(0)} is NUL, so it is a binary file, or UTF-16 without a "
+        f"byte-order mark. Save it as UTF-8 and try again"
+    )
+
+
+def read_document(path: str | Path) -> str:
+    """The text of a file or a pipe, or of standard input if the path is ``-``."""
+    return read_stdin() if str(path) == STDIN else outside_text(Path(path).read_bytes(), path)
+
+
+def read_stdin() -> str:
+    """All of standard input. From a pipe or a file it is UTF-8; a terminal knows its own encoding."""
+    if sys.stdin.isatty() or not hasattr(sys.stdin, "buffer"):
+        return typed_text(sys.stdin.read(), "what was typed")
+    return outside_text(sys.stdin.buffer.read(), "standard input")
+
+
+def typed_text(text: str, name: str) -> str:
+    """A text that was typed, or given as an argument, as the same bytes in a file would be read.
+
+    Python hands on bytes that are not UTF-8 as lone surrogates ("surrogateescape"); they are named as in a file.
+    """
+    return outside_text(text.encode("utf-8", "surrogateescape"), name)
+
+
+def mistaken_escape(option: str, text: str) -> str:
+    r"""A note if a text holds ``\n``, which may have been meant as a line end."""
+    if r"\n" not in text:
+        return ""
+    return (
+        rf"note: \n in {option} is a backslash and an n; a line end is typed as $'\n' in bash and zsh, "
+        "as `n in PowerShell\n"
+    )
+
+
+def unescaped(text: str) -> str:
+    r"""A typed text in which ``\n``, ``\t`` and ``\\`` stand for a line end, a tab and one backslash."""
+    return re.sub(r"\\[nt\\]", lambda match: ESCAPES[match.group()], text)

@@ -1,0 +1,265 @@
+"""Text to tokens and back: byte-level BPE as in GPT-2, and a character tokenizer for small experiments.
+
+Byte-level (Radford et al. 2019, section 2.2): text becomes UTF-8 bytes, so the alphabet has 256 letters and
+every text in every language can be written in it. A pattern first cuts the text into chunks (a word with its
+leading space, a number, a run of punctuation); merges are learnt and applied inside chunks only.
+
+    "Once upon"  ->  "Once", " upon"  ->  bytes 4f 6e 63 65, 20 75 70 6f 6e  ->  merges  ->  ids
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Self
+
+from tqdm import tqdm
+
+from numpylm.system.whole_files import write_text
+from numpylm.text.bpe import Pair, apply_merges, learn_merges
+from numpylm.text.pretokenize import END_OF_TEXT, GPT2_PATTERN, blocks, chunk_finder, count_chunks, special_regex, utf8
+from numpylm.text.tokenizer_files import LETTER_OF_BYTE, letters, read_parts, written_vocab
+
+CACHED_CHUNKS = 1 << 18  # how many distinct chunks the encoder remembers: about 50 MB at the most
+
+
+def count_merges(vocab_size: int, specials: int = 1) -> int:
+    """How many merges a vocabulary holds beside the bytes and special tokens; a ValueError if these do not fit."""
+    if vocab_size < 256 + specials:
+        raise ValueError(
+            f"vocab_size must be at least {256 + specials}: 256 bytes and {specials} special "
+            f"tokens come before the first merge; got {vocab_size}"
+        )
+    return vocab_size - 256 - specials
+
+
+class Tokenizer:
+    """Byte-level BPE, in GPT-2's format.
+
+    Make one with `Tokenizer.train` or `Tokenizer.load`.
+
+    Parameters
+    ----------
+    vocab : dict of bytes -> int
+        Ids of all ordinary tokens: the 256 single bytes and one token for each merge.
+    merges : list of (bytes, bytes)
+        In the order in which they were learnt, which is the order in which they are applied.
+    special_tokens : dict of str -> int
+        Tokens that no text can produce, unless the caller allows it.
+    pattern : str
+        Regular expression (of the ``regex`` package) whose matches are the chunks.
+
+    Examples
+    --------
+    >>> tok = Tokenizer.train("low lower lowest low low", vocab_size=260)
+    >>> [tok.decode([i]) for i in tok.encode("lowest")]
+    ['low', 'e', 's', 't']
+    >>> tok.decode(tok.encode("naïve 漢字 🙂"))
+    'naïve 漢字 🙂'
+    """
+
+    def __init__(
+        self,
+        vocab: dict[bytes, int],
+        merges: Sequence[tuple[bytes, bytes]],
+        special_tokens: dict[str, int],
+        pattern: str = GPT2_PATTERN,
+    ) -> None:
+        self.vocab = vocab
+        self.merges = list(merges)
+        self.special_tokens = special_tokens
+        self.pattern = pattern
+        self._find_chunks = chunk_finder(pattern)
+        self._specials = special_regex(special_tokens)
+        self._bytes = {i: token for token, i in vocab.items()}
+        self._bytes |= {i: token.encode("utf-8") for token, i in special_tokens.items()}
+        self._encode_chunk = _ChunkCache(vocab, self.merges).__getitem__
+
+    @classmethod
+    def train(
+        cls,
+        text: str | Iterable[str],
+        vocab_size: int,
+        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        pattern: str = GPT2_PATTERN,
+        progress: bool = False,
+        whole_characters: int = 0,
+    ) -> Self:
+        """Learn a vocabulary from text.
+
+        Parameters
+        ----------
+        text : str or iterable of str
+            One text, or several documents. A special token inside them separates, and is not learnt from.
+        vocab_size : int
+            256 bytes + merges + special tokens. A short text may give fewer: a pair must occur twice.
+        special_tokens : sequence of str
+            They get the last ids.
+        pattern : str
+        progress : bool
+            Show bars for counting and for learning.
+        whole_characters : int
+            Characters of several bytes that occur at least so often become tokens before anything else is merged,
+            the most frequent first. 0: no character comes first, as in GPT-2's vocabulary, where a character that
+            occurs less often than the last merge is written in several tokens, and a model may write half of one.
+
+        Raises
+        ------
+        ValueError
+            If vocab_size leaves no room for the bytes and special tokens, or the text is empty.
+        """
+        specials = list(dict.fromkeys(special_tokens))
+        if "" in specials:
+            raise ValueError("a special token must not be empty")
+        n_merges = count_merges(vocab_size, len(specials))
+        counts = count_chunks([text] if isinstance(text, str) else text, pattern, specials, progress)
+        if not counts:
+            raise ValueError("cannot train a tokenizer on empty text")
+        vocab = {bytes([byte]): i for i, byte in enumerate(sorted(range(256), key=LETTER_OF_BYTE.__getitem__))}
+        tokens = list(vocab)
+        id_of_byte = [vocab[bytes([byte])] for byte in range(256)]
+        words = {tuple(id_of_byte[byte] for byte in utf8(chunk)): n for chunk, n in counts.items()}
+        learnt: list[Pair] = []
+        if whole_characters:
+            learnt = character_merges(counts, whole_characters, id_of_byte)[:n_merges]
+            ranks = {pair: rank for rank, pair in enumerate(learnt)}
+            made = range(256, 256 + len(learnt))
+            words = {tuple(apply_merges(word, ranks, made)): n for word, n in words.items()}
+        learnt += learn_merges(words, 256 + len(learnt), n_merges - len(learnt), progress)
+        merges = []
+        for left, right in learnt:
+            merges.append((tokens[left], tokens[right]))
+            tokens.append(tokens[left] + tokens[right])
+            vocab[tokens[-1]] = len(tokens) - 1
+        return cls(vocab, merges, {token: len(tokens) + n for n, token in enumerate(specials)}, pattern)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids: bytes, merges and special tokens."""
+        return len(self.vocab) + len(self.special_tokens)
+
+    @property
+    def end_id(self) -> int | None:
+        """Id of <|endoftext|>, which separates documents, if this vocabulary has it."""
+        return self.special_tokens.get(END_OF_TEXT)
+
+    def encode(self, text: str, allow_special: bool = False, progress: bool = False) -> list[int]:
+        """Ids of a text.
+
+        Parameters
+        ----------
+        text : str
+        allow_special : bool
+            Whether "<|endoftext|>" in the text becomes that token. Leave it off for text from outside, or
+            whoever wrote it can end your documents for you.
+        progress : bool
+            Show a bar, in millions of characters.
+
+        Raises
+        ------
+        ValueError
+            If the text holds a lone surrogate (half a character), which UTF-8 cannot express.
+        """
+        if allow_special and self._specials:
+            parts = self._specials.split(text)  # ordinary, special, ordinary, ...
+            return [
+                i
+                for n, part in enumerate(parts)
+                for i in ([self.special_tokens[part]] if n % 2 else self._encode_ordinary(part, progress))
+            ]
+        return self._encode_ordinary(text, progress)
+
+    def _encode_ordinary(self, text: str, progress: bool) -> list[int]:
+        parts = tqdm(blocks(text, self.pattern), "tokenizing", unit=" M", disable=not progress, leave=False)
+        try:
+            # Almost every chunk has been seen before: what counts is the split and one look-up for each.
+            chunks = chain.from_iterable(map(self._find_chunks, parts))
+            return list(chain.from_iterable(map(self._encode_chunk, chunks)))
+        except UnicodeEncodeError:
+            utf8(text)  # raises the same complaint with the position in the whole text
+            raise
+
+    def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
+        """Text of ids. Bytes that are not UTF-8 (a character cut in half) become U+FFFD, unless ``errors``
+        says otherwise: see ``bytes.decode``."""
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors=errors)
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of one token; raises ValueError for an id outside the vocabulary."""
+        try:
+            return self._bytes[token]
+        except KeyError:
+            raise ValueError(f"token id {token} is outside this vocabulary of {self.vocab_size}") from None
+
+    def save(self, directory: str | Path) -> None:
+        """Write GPT-2's two files, ``vocab.json`` and ``merges.txt``, which other tokenizers read too.
+
+        A pattern other than GPT-2's has no place in them and goes to ``pattern.txt``.
+        """
+        directory = Path(directory)
+        vocab = written_vocab(self.vocab, self.special_tokens)
+        write_text(directory / "vocab.json", json.dumps(vocab, ensure_ascii=False))
+        lines = ["#version: 0.2", *(f"{letters(a)} {letters(b)}" for a, b in self.merges)]
+        write_text(directory / "merges.txt", "\n".join(lines) + "\n")
+        if self.pattern != GPT2_PATTERN:
+            write_text(directory / "pattern.txt", self.pattern)
+        else:
+            (directory / "pattern.txt").unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Read ``vocab.json`` and ``merges.txt``, ours or GPT-2's own; without them, transformers' ``tokenizer.json``.
+
+        What is in the vocabulary and is neither a byte nor made by a merge is a special token. A tokenizer.json
+        must hold byte-level BPE, as GPT-2's does. transformers finds special tokens in every text, and may put
+        some around it; `encode` does the first only when it is allowed to, and never the second.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If a file is missing or does not hold what it should; says which and where.
+        """
+        return cls(*read_parts(Path(directory)))
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path) -> Self:
+        """Load from a folder, or by a name on huggingface.co such as ``gpt2``: see `numpylm.files.hub.model_folder`."""
+        from numpylm.files.hub import TOKENIZER_FILES, model_folder
+
+        return cls.load(model_folder(name_or_folder, TOKENIZER_FILES))
+
+
+def character_merges(counts: Mapping[str, int], at_least: int, id_of_byte: Sequence[int] = range(256)) -> list[Pair]:
+    """The merges that make tokens of all characters of several bytes that occur at least so often in these chunks.
+
+    They are what `learn_merges` learns where each character is a word of its own.
+    """
+    characters: Counter[str] = Counter()
+    for chunk, n in counts.items():
+        if not chunk.isascii():
+            for character in chunk:
+                characters[character] += n
+    words = {
+        tuple(id_of_byte[byte] for byte in utf8(character)): n
+        for character, n in characters.items()
+        if n >= max(at_least, 2) and not character.isascii()
+    }
+    return learn_merges(words, 256, 4 * len(words))  # a character has four bytes at the most
+
+
+class _ChunkCache(dict):
+    """chunk -> its ids; a chunk that is not there yet is tokenized and remembered."""
+
+    def __init__(self, vocab: dict[bytes, int], merges: Sequence[tuple[bytes, bytes]]) -> None:
+        self.id_of_byte = [vocab[bytes([byte])] for byte in range(256)]
+        self.ranks = {(vocab[a], vocab[b]): rank for rank, (a, b) in enumerate(merges)}
+        self.made = [vocab[a + b] for a, b in merges]
+
+    def __missing__(self, chunk: str) -> list[int]:
+        ids = apply_merges(map(self.id_of_byte.__getitem__, chunk.encode("utf-8")), self.ranks, self.made)
+        if len(self) >= CACHED_CHUNKS:
+            self.clear()
+        if len(chunk) <= 64:  # longer ones hardly ever come back
+            self[chunk] = ids
+        return ids

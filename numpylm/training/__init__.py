@@ -1,0 +1,1 @@
+"""Training a model: settings, data, the loop, evaluation, workers, diagnosis."""

@@ -1,0 +1,41 @@
+"""What flows through a model in one forward: how large it is after each part, and how many units are dead."""
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+
+from numpylm.check.inner.sublayers import children
+from numpylm.nn.module import Array
+
+DEAD = ": dead"  # ends the name under which a share of dead units is kept
+
+
+def activations(gpt: Any, ids: Array) -> dict[str, float]:
+    """The standard deviation of what each part gives, and the share of dead units of each MLP (``h.0: dead``)."""
+    model = copy.deepcopy(gpt)
+    found: dict[str, float] = {}
+
+    def watch(name: str, layer: Any, inner: bool) -> None:
+        forward = layer.forward
+
+        def watched(*args: Any, **options: Any) -> Any:
+            result = forward(*args, **options)
+            out = np.asarray(result[0] if isinstance(result, tuple) else result)
+            if inner:
+                flat = out.reshape(-1, out.shape[-1])
+                found[name] = float((flat < -3).all(axis=0).mean())  # GELU and ReLU are flat there, for every token
+            else:
+                found[name] = float(out.std()) if np.isfinite(out).all() else math.inf
+            return result
+
+        layer.forward = watched
+
+    for name, layer in children(model):
+        watch(name, layer, False)
+        mlp = getattr(layer, "mlp", None)
+        if mlp is not None and hasattr(getattr(mlp, "c_fc", None), "forward"):
+            watch(f"{name}{DEAD}", mlp.c_fc, True)
+    model.forward(ids)
+    return found

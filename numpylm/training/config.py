@@ -1,0 +1,209 @@
+"""The settings of a training run: one frozen dataclass, filled from defaults, a TOML file and flags."""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from numpylm.models.gpt import GPTConfig
+from numpylm.system.json_fields import brief
+from numpylm.system.whole_files import read_text
+from numpylm.text.cleaning import CLEANING, step_names
+from numpylm.text.tokenizer import count_merges
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+ALLOWED = {"documents": ("file", "lines"), "tokenizer": ("bpe", "char"), "dtype": ("float32", "float64")}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of `numpylm.training.train.train`; each is also a flag and a TOML key.
+
+    The defaults train on the bundled stories, in about two minutes on two cores. `numpylm.training.choose_settings` has others for a
+    text of one's own.
+    """
+
+    data: tuple[str, ...] = _setting((), "text files or folders, - for standard input; none: the bundled stories")
+    out: str = _setting("", "run folder to make; default: runs/NAME, numbered if that exists")
+    documents: str = _setting("file", "what is one document: file (marks may part a file into several) or lines")
+    clean: tuple[str, ...] = _setting((), f"cleaning steps: {', '.join(CLEANING)}, or all")
+    val_fraction: float = _setting(0.1, "share of the text held out for validation")
+    max_val_mb: float = _setting(1.0, "and at most so many million characters of it")
+    stories_mb: float = _setting(4.0, "megabytes of stories to make, if no data is given")
+
+    init_from: str = _setting("", "fine-tune this: a run folder, a folder with GPT-2's files, or a name such as gpt2")
+    freeze_below: int = _setting(0, "with init_from: leave embeddings and so many blocks from below as they are")
+    lora_rank: int = _setting(0, "with init_from: train LoRA adapters of this rank instead of the weights; 0: none")
+    lora_alpha: float = _setting(0.0, "scale of the adapters, alpha / rank; 0: twice the rank")
+    loss_after: str = _setting(
+        "", r"learn only what stands behind this text in each document: answers, not prompts (flag: \n ends a line)"
+    )
+
+    tokenizer: str = _setting("bpe", "bpe (byte-level) or char (one token a character)")
+    vocab_size: int = _setting(1024, "tokens of a bpe vocabulary")
+    whole_characters: int = _setting(0, "bpe: characters that occur so often are tokens in any case; 0: none")
+
+    block_size: int = _setting(256, "longest context, in tokens")
+    n_layer: int = _setting(2, "Transformer blocks")
+    n_head: int = _setting(4, "attention heads in each block; divides n_embd")
+    n_embd: int = _setting(128, "channels")
+    dropout: float = _setting(0.0, "probability of dropout while training")
+    bias: bool = _setting(True, "biases in linear layers and norms")
+    dtype: str = _setting("float32", "float32 or float64")
+
+    recompute: bool = _setting(
+        False, "compute blocks again in the backward: a third more time, a fraction of the memory"
+    )
+    batch_size: int = _setting(8, "sequences in a batch")
+    grad_accum: int = _setting(1, "batches whose gradients are added up for one step")
+    max_steps: int = _setting(1400, "optimizer steps")
+    learning_rate: float = _setting(6e-3, "highest learning rate")
+    min_lr: float = _setting(2e-4, "learning rate at the end of the cosine")
+    warmup_steps: int = _setting(50, "steps until the highest learning rate")
+    weight_decay: float = _setting(0.1, "AdamW's decay of matrices")
+    beta1: float = _setting(0.9, "AdamW: memory of the gradient")
+    beta2: float = _setting(0.95, "AdamW: memory of its square")
+    grad_clip: float = _setting(1.0, "largest norm of the gradient; 0: no clipping")
+
+    eval_interval: int = _setting(200, "steps between evaluations and checkpoints")
+    patience: int = _setting(0, "stop after so many evaluations without a lower validation loss; 0: never")
+    sample_tokens: int = _setting(40, "tokens of the sample shown at each evaluation; 0: none")
+    seed: int = _setting(1337, "seed of everything random")
+    check_gradients: bool = _setting(True, "check every layer's gradient before training")
+
+    def __post_init__(self) -> None:
+        for name in ("stories_mb", "max_val_mb", "batch_size", "grad_accum", "max_steps", "eval_interval"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in (
+            "learning_rate",
+            "min_lr",
+            "warmup_steps",
+            "weight_decay",
+            "grad_clip",
+            "sample_tokens",
+            "seed",
+            "patience",
+            "freeze_below",
+            "lora_rank",
+            "lora_alpha",
+            "whole_characters",
+        ):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        for setting in fields(self):
+            if isinstance(getattr(self, setting.name), float) and not math.isfinite(getattr(self, setting.name)):
+                raise ValueError(f"{setting.name} must be a finite number, got {getattr(self, setting.name)}")
+        if self.lora_alpha and not self.lora_rank:
+            raise ValueError("lora_alpha scales LoRA adapters: it needs a lora_rank")
+        if (self.freeze_below or self.lora_rank) and not self.init_from:
+            raise ValueError("freeze_below and lora_rank are for fine-tuning: say with init_from what to begin with")
+        if self.min_lr > self.learning_rate:
+            raise ValueError(f"min_lr ({self.min_lr}) must not be above learning_rate ({self.learning_rate})")
+        for name, allowed in ALLOWED.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
+        if not 0 < self.val_fraction < 1:
+            raise ValueError(f"val_fraction must lie between 0 and 1, got {self.val_fraction}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        step_names(self.clean)
+        if not self.init_from:
+            self._check_model()
+
+    def _check_model(self) -> None:
+        self.shape(self.vocab_size)
+        if self.tokenizer == "bpe":
+            count_merges(self.vocab_size)
+
+    def shape(self, vocab_size: int) -> GPTConfig:
+        """The shape of a new model; a ValueError if there is no such model."""
+        return GPTConfig(vocab_size, self.block_size, self.n_layer, self.n_head, self.n_embd, self.dropout, self.bias)
+
+
+LARGEST = 10**15  # more than any setting means
+KINDS: dict[str, type] = {f.name: type(f.default) for f in fields(TrainConfig)}
+
+
+# Other defaults for fine-tuning, which starts near its goal: small, few steps, and an end before it forgets.
+FINE_TUNING: dict[str, Any] = {
+    "max_steps": 200,
+    "batch_size": 4,
+    "learning_rate": 1e-4,
+    "min_lr": 1e-5,
+    "warmup_steps": 10,
+    "weight_decay": 0.01,
+    "eval_interval": 20,
+    "patience": 3,
+    "max_val_mb": 0.03,
+}
+BROUGHT_ALONG = ("n_layer", "n_head", "n_embd", "bias", "vocab_size", "tokenizer")  # by the model of init_from
+LORA = FINE_TUNING | {"learning_rate": 5e-4, "min_lr": 5e-5}
+
+
+def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
+    """A config from several mappings; later ones win over earlier ones, and over the defaults.
+
+    With ``init_from`` the defaults are those of `FINE_TUNING`, with ``lora_rank`` those of `LORA`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown key (names the nearest known one) or a value of the wrong kind.
+    """
+    values: dict[str, Any] = {}
+    for layer in layers:
+        values |= {check_key(key): _convert(key, value) for key, value in layer.items()}
+    if values.get("init_from"):
+        values = (LORA if values.get("lora_rank") else FINE_TUNING) | values
+    return TrainConfig(**values)
+
+
+def read_config_file(path: str | Path) -> dict[str, Any]:
+    """Settings from a TOML file, as a flat table."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no such config file: {path}")
+    try:
+        return tomllib.loads(read_text(Path(path)))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from None
+
+
+def refuse_shape(values: Mapping[str, Any]) -> None:
+    """With ``init_from``, settings of the model's shape or the tokenizer are refused: the model brings them along."""
+    if values.get("init_from") and (given := [name for name in values if name in BROUGHT_ALONG]):
+        raise ValueError(f"{given[0]} cannot be set: {values['init_from']} brings its own; leave it out")
+
+
+def check_key(key: str) -> str:
+    """``key`` itself if it is a setting; else a ValueError that names the nearest one."""
+    if key in KINDS:
+        return key
+    near = difflib.get_close_matches(key, KINDS, 1, 0.5)
+    raise ValueError(
+        f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(KINDS)}")
+    )
+
+
+def _convert(key: str, value: Any) -> Any:
+    kind = KINDS[key]
+    if kind is tuple:
+        items = [value] if isinstance(value, str) else value
+        if isinstance(items, (list, tuple)) and all(isinstance(item, str) for item in items):
+            return tuple(items)
+    elif type(value) is int and abs(value) >= LARGEST:
+        raise ValueError(f"{key} must be below {LARGEST:.0e}, got {brief(value)}")
+    elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    elif kind is not float and type(value) is kind:
+        return value
+    expected = "a string or a list of strings" if kind is tuple else f"a value of type {kind.__name__}"
+    raise ValueError(f"{key} must be {expected}, got {brief(value)}")

@@ -1,0 +1,72 @@
+"""What `numpylm.diagnose` gives back, and how it is printed."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpylm.check.report import Cause, paragraph
+from numpylm.nn.module import Parameter
+
+
+@dataclass
+class Part:
+    """One part of the model: the norms of its weights and gradients at the start, and what flows through it."""
+
+    name: str
+    weight: float
+    gradient: float
+    update: float  # |change| / |weight| of its matrices, median over the last ten steps
+    activation: float  # standard deviation of its output; NaN if it has none
+
+
+@dataclass
+class Diagnosis:
+    """Result of `diagnose`. ``print(diagnosis)`` shows it; ``diagnosis.ok`` is True if nothing is wrong."""
+
+    title: str
+    parts: list[Part]
+    losses: list[float]
+    vocab_size: int
+    findings: list[Cause] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+    def __str__(self) -> str:
+        lines = [f"{self.title}  ({self.seconds:.1f} s)"]
+        if self.losses:
+            lines.append(
+                f"  loss at the start {self.losses[0]:.4f} nats per token; guessing is ln V = "
+                f"{math.log(self.vocab_size):.4f}"
+            )
+            lines.append(f"  the same batch after {len(self.losses) - 1} steps: {self.losses[-1]:.4f}")
+        width = max([len(part.name) for part in self.parts] + [4])
+        lines.append(
+            f"  {'part':{width}}  {'|weights|':>9}  {'|gradient|':>10}  {'update/weight':>13}  {'output std':>10}"
+        )
+        for part in self.parts:
+            update = "-" if math.isnan(part.update) else f"{part.update:.1e}"  # a norm has no matrix
+            flow = "" if math.isnan(part.activation) else f"{part.activation:10.3g}"
+            lines.append(f"  {part.name:{width}}  {part.weight:9.3g}  {part.gradient:10.3g}  {update:>13}  {flow}")
+        for finding in self.findings:
+            lines += paragraph(finding.text, 2)
+        if self.ok:
+            lines.append("  Nothing unusual.")
+        return "\n".join(lines)
+
+
+def trained(gpt: Any) -> list[tuple[str, Parameter]]:
+    """Names and parameters that training moves: all but frozen ones."""
+    return [(name, p) for name, p in gpt.named_parameters() if not getattr(p, "frozen", False)]
+
+
+def part_of(name: str) -> str:
+    """``h.3.attn.c_attn.weight`` belongs to ``h.3``, ``wte.weight`` to ``wte``."""
+    words = name.split(".")
+    return ".".join(words[:2]) if len(words) > 2 and words[1].isdigit() else words[0]
+
+
+def total_norm(values: dict[str, float], names: list[str]) -> float:
+    return math.sqrt(sum(values[name] ** 2 for name in names))

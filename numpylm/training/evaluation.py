@@ -1,0 +1,113 @@
+"""How good is a model on a text: loss, perplexity, accuracy, and what the text's own source would score."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from numpylm.corpora import CORPORA
+from numpylm.inference.scoring import score, windows_at_once
+from numpylm.models.gpt import GPT
+from numpylm.nn.module import Array
+from numpylm.text.data import sequential_batches
+from numpylm.training.parallel import DataParallel
+
+
+@dataclass(frozen=True)
+class Score:
+    """A model's score on an array of tokens.
+
+    Attributes
+    ----------
+    loss : float
+        Mean nats per token.
+    accuracy : float in [0, 1]
+        How often the likeliest token was the right one.
+    count : int
+        Tokens that were predicted: all but the first.
+    """
+
+    loss: float
+    accuracy: float
+    count: int
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): as uncertain as a fair choice among so many tokens."""
+        return math.exp(min(self.loss, 700.0))
+
+    def bits_per_byte(self, n_bytes: int) -> float:
+        """Loss of the whole text in bits, divided by its bytes: comparable between tokenizers."""
+        return self.loss * self.count / math.log(2) / n_bytes
+
+
+def evaluate(
+    gpt: GPT,
+    tokens: Array,
+    batch_size: int | None = None,
+    starts: Array | None = None,
+    block_size: int | None = None,
+    counted: Array | None = None,
+    stride: int | None = None,
+    progress: bool = False,
+    workers: DataParallel | None = None,
+    between: Callable[[], object] | None = None,
+) -> Score:
+    """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them.
+
+    Parameters
+    ----------
+    gpt : GPT
+    tokens : int array (N,)
+    batch_size : int, optional
+        Windows that are read at a time: a matter of speed and memory alone. Default: about 512 tokens.
+    starts, counted, stride : optional
+        As in `sequential_batches`.
+    progress : bool
+        Show a bar, if it takes more than a second.
+    block_size : int, optional
+        The length of a window, if not the longest that the model can read.
+    workers : DataParallel, optional
+        The model's, which then share the windows: the same score up to rounding, sooner.
+    between : callable, optional
+        Called after each few batches; what it raises ends the evaluation.
+
+    Raises
+    ------
+    ValueError
+        If block_size is more than the model can read, or there is nothing to predict, or the workers are not its.
+    """
+    if workers and workers.gpt is not gpt:
+        raise ValueError("these workers are another model's: evaluate needs those of the model itself")
+    longest = gpt.config.block_size
+    T = longest if block_size is None else block_size
+    if not 1 <= T <= longest:
+        raise ValueError(f"block_size must be 1 to {longest}, what the model can read, got {T}")
+    nats, hits, count = 0.0, 0, 0
+    size = batch_size or windows_at_once(T)
+    batches = -(-len(tokens) // ((stride or T) * size))  # about, where windows begin with documents
+    windows = sequential_batches(tokens, size, T, starts, counted, stride)
+    scores = workers.map(score, windows) if workers else (score(gpt, *batch) for batch in windows)
+    for log_p, hit in tqdm(scores, "evaluating", batches, leave=False, delay=1, unit=" batches", disable=not progress):
+        nats -= float(log_p.sum())
+        hits += int(hit.sum())
+        count += len(log_p)
+        if between:
+            between()
+    if not count:
+        raise ValueError("there is nothing to predict: the text has fewer than two tokens, or none that is counted")
+    return Score(nats / count, hits / count, count)
+
+
+def source_nats(documents: Sequence[str]) -> float | None:
+    """-log of the probability of all documents under the source that made them, in nats; None if unknown."""
+    for corpus in CORPORA.values():
+        total = 0.0
+        for document in documents:
+            total += corpus.nats(document)
+            if math.isinf(total):
+                break
+        else:
+            return total
+    return None

@@ -1,0 +1,57 @@
+"""Before a run: the first batch of it, diagnosed or timed. Nothing is written."""
+
+import tempfile
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from numpylm.models.gpt import GPT
+from numpylm.nn.module import Array
+from numpylm.nn.optim import AdamW
+from numpylm.system.signals import stoppable
+from numpylm.text.data import random_batch
+from numpylm.training.config import TrainConfig
+from numpylm.training.diagnose import Diagnosis, diagnose
+from numpylm.training.parallel import DataParallel, keep_memory
+from numpylm.training.prepare import Data
+from numpylm.training.profiling import Profile, profile
+from numpylm.training.train import begin
+
+
+def first_batch(config: TrainConfig, given: Collection[str] | None) -> tuple[TrainConfig, GPT, Array, Array]:
+    """The config with the model's shape, the model, and ids and targets (B, T) of a first step."""
+    config, gpt, tokenizer, train_docs, val_docs = begin(config, given)
+    with stoppable(), tempfile.TemporaryDirectory() as folder:
+        data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder), processes=True)
+        rng = np.random.default_rng(config.seed)
+        ids, targets = random_batch(data.train, config.batch_size, config.block_size, rng, data.starts, data.counted)
+        del data  # Windows cannot remove files that are mapped
+    return config, gpt, ids, targets
+
+
+def diagnose_run(
+    config: TrainConfig, progress: Callable[[str], None] | None = None, given: Collection[str] | None = None
+) -> Diagnosis:
+    """What `numpylm.diagnose` says about the first batch of a run that is not begun; ``given`` as in `train`."""
+    config, gpt, ids, targets = first_batch(config, given)
+    return diagnose(
+        gpt,
+        ids,
+        targets,
+        lr=config.learning_rate,
+        rng=np.random.default_rng(config.seed) if config.dropout else None,
+        optimizer=partial(AdamW, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay),
+        fresh=not config.init_from,
+        progress=progress,
+    )
+
+
+def profile_run(config: TrainConfig, given: Collection[str] | None = None) -> tuple[int, Profile]:
+    """How many workers share a batch of this run, and what one of them spends its time on, on one core."""
+    keep_memory()
+    config, gpt, ids, targets = first_batch(config, given)
+    workers = min(len(DataParallel(gpt).replicas), len(ids))
+    rows = -(-len(ids) // workers)
+    return workers, profile(gpt, ids[:rows], targets[:rows], config.learning_rate)

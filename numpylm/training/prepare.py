@@ -1,0 +1,174 @@
+"""What a run trains on: texts, a tokenizer, arrays of tokens, and the losses that they make possible."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from numpylm.corpora import CORPORA
+from numpylm.nn.module import Array
+from numpylm.text.answers import answer_bytes, encode_answers, say_repeated
+from numpylm.text.char_tokenizer import CharTokenizer
+from numpylm.text.cleaning import clean
+from numpylm.text.data import (
+    check_length,
+    document_starts,
+    encode_documents,
+    fits_documents,
+    read_documents,
+    split_train_val,
+)
+from numpylm.text.lines import cut_lines
+from numpylm.text.pretokenize import END_OF_TEXT
+from numpylm.text.text_files import find_texts, is_pipe, shortened
+from numpylm.text.tokenizer import Tokenizer
+from numpylm.training import baselines
+from numpylm.training.config import TrainConfig
+from numpylm.training.evaluation import source_nats
+from numpylm.training.parallel import available_cores
+
+MANY = 30_000_000  # characters above which several processes tokenize
+
+
+def load_documents(config: TrainConfig) -> list[str]:
+    """Read (or make) the texts and clean them, saying what was done."""
+    if config.data:
+        found = find_texts(config.data)
+        for pipe in filter(is_pipe, found.files):
+            name = shortened([pipe])
+            print(f"note        a pipe ({name}) is read once: to resume this run, give the same text again with --data")
+        documents = read_documents(found.files)
+        source, left_out = f"{shortened(config.data)}: ", found.reasons()
+        if len(found.files) > 1:
+            source += f"{found.kinds()}, "
+    else:
+        documents = CORPORA["stories"].documents(int(config.stories_mb * 1e6))
+        source, left_out = "bundled stories: ", []
+    documents, report = clean(documents, config.clean)
+    for entry in report:
+        print(f"cleaning    {entry}")
+    size = sum(len(document.encode("utf-8", "surrogatepass")) for document in documents)
+    print(f"text        {source}{len(documents):,} documents, {size / 1e6:.2f} MB")
+    for line in left_out:
+        print(f"left out    {line}")
+    return documents
+
+
+def as_documents(config: TrainConfig, documents: list[str]) -> list[str]:
+    """The texts as they are, or each of their lines, as the config says."""
+    return cut_lines(documents) if config.documents == "lines" else documents
+
+
+def text_bytes(documents: Sequence[str], in_lines: bool) -> int:
+    """Bytes of UTF-8, without end marks; but those of lines stand for line ends, and are counted."""
+    return sum(len(document.encode("utf-8")) for document in documents) + in_lines * len(documents)
+
+
+def split(config: TrainConfig, documents: list[str]) -> tuple[list[str], list[str]]:
+    """Divide documents into training and validation, the same way for the same config."""
+    rng = np.random.default_rng(config.seed)
+    return split_train_val(documents, config.val_fraction, rng, int(config.max_val_mb * 1e6))
+
+
+def make_tokenizer(config: TrainConfig, train_docs: list[str], val_docs: list[str]) -> Tokenizer | CharTokenizer:
+    """Train the kind of tokenizer that the config asks for, on the training text.
+
+    Characters are those of the whole text: one that occurs only in the validation text has an id, too, and nothing
+    is learnt about it.
+    """
+    if config.tokenizer == "char":
+        special = (END_OF_TEXT,) if len(train_docs) > 1 else ()
+        rare = "".join(sorted(set().union(*val_docs) - set().union(*train_docs)))
+        if rare:
+            print(f"tokenizer   {len(rare)} characters occur in the validation text only, and get ids: {rare[:20]!r}")
+        return CharTokenizer.train(train_docs + val_docs, special_tokens=special)
+    tokenizer = Tokenizer.train(train_docs, config.vocab_size, progress=True, whole_characters=config.whole_characters)
+    if tokenizer.vocab_size < config.vocab_size:
+        print(f"tokenizer   only {tokenizer.vocab_size} tokens, not {config.vocab_size}: no more pairs occur twice")
+    return tokenizer
+
+
+@dataclass
+class Data:
+    """Tokens to train and to validate on."""
+
+    train: Array
+    val: Array
+    val_bytes: int  # of UTF-8, without end marks; of the answers alone, if only they count
+    starts: Array | None  # where windows begin, if with documents
+    val_starts: Array | None
+    counted: Array | None  # which tokens are learnt (bool); None: all
+    val_counted: Array | None
+    floor: float | None  # nats per token of the source itself on the validation text, if the source is known
+
+    @classmethod
+    def encode(
+        cls,
+        train_docs: list[str],
+        val_docs: list[str],
+        tokenizer: Tokenizer | CharTokenizer,
+        config: TrainConfig,
+        folder: Path,
+        processes: bool = False,
+    ) -> "Data":
+        """Turn documents into tokens; large arrays go to temporary files in ``folder``.
+
+        With ``processes``, one for each core tokenizes long texts.
+        """
+        counted = val_counted = None
+        mark = config.loss_after
+        if mark:
+            say_repeated(train_docs, mark)
+            train, counted = encode_answers(train_docs, tokenizer, mark)
+            val, val_counted = encode_answers(val_docs, tokenizer, mark)
+        else:
+            many = available_cores() if processes and sum(map(len, train_docs)) > MANY else 1
+            train = encode_documents(train_docs, tokenizer, folder, progress=True, processes=many)
+            val = encode_documents(val_docs, tokenizer, folder, progress=True)
+        for name, tokens in (("training", train), ("validation", val)):
+            if len(tokens) < 2:
+                raise ValueError(f"the {name} text has only {len(tokens)} tokens")
+        aligned = fits_documents(train, config.block_size, tokenizer.end_id)
+        starts = document_starts(train, tokenizer.end_id) if aligned else None
+        if starts is None:
+            check_length(train, config.block_size)
+        if starts is not None and counted is not None:
+            seen = np.concatenate([[0], np.cumsum(counted)])  # how many count before each token
+            starts = starts[seen[np.minimum(starts + config.block_size + 1, len(train))] > seen[starts + 1]]
+        nats = source_nats(val_docs) if tokenizer.end_id is not None and not mark else None
+        return cls(
+            train,
+            val,
+            answer_bytes(val_docs, mark) if mark else text_bytes(val_docs, config.documents == "lines"),
+            starts,
+            document_starts(val, tokenizer.end_id) if aligned else None,
+            counted,
+            val_counted,
+            None if nats is None else nats / (len(val) - 1),
+        )
+
+    @property
+    def val_count(self) -> int:
+        """How many tokens of the validation text are predicted."""
+        return len(self.val) - 1 if self.val_counted is None else int(self.val_counted[1:].sum())
+
+    def fingerprint(self) -> str:
+        """Changes when the tokens do. (Runs of older versions lack the last part.)"""
+        train, val = (hashlib.sha256(tokens.view(np.uint8).data).hexdigest()[:16] for tokens in (self.train, self.val))
+        return f"{train}-{len(self.val)}-{val}"
+
+
+def reference_losses(data: Data, vocab_size: int) -> dict[str, float]:
+    """The losses that a learner needs to judge a run, by what they mean."""
+    if data.counted is not None:
+        return {"guessing, ln V": baselines.uniform_loss(vocab_size)}  # the others know nothing of answers
+    losses = {
+        "guessing, ln V": baselines.uniform_loss(vocab_size),
+        "unigram model": baselines.unigram_loss(data.train, data.val, vocab_size),
+        "bigram model": baselines.bigram_loss(data.train, data.val, vocab_size),
+    }
+    if data.floor is not None:
+        losses["entropy of the source: nobody can do better"] = data.floor
+    return losses

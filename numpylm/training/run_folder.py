@@ -1,0 +1,149 @@
+"""Where runs live: a folder for a new one, which no other process takes; the folder to resume; paths to texts."""
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from numpylm.system.find_model import CHECKPOINTS, RUNS
+from numpylm.system.lock import InUse, locked
+from numpylm.system.shell import quoted, shown
+from numpylm.system.whole_files import rename, sync_folder
+from numpylm.text.text_files import is_pipe, text_name
+from numpylm.training.config import TrainConfig
+
+LOCK = ".lock"  # in a run folder, while a process trains in it
+
+
+# ---------------------------------------------------------------------------------------- a new folder
+
+
+def reserve(config: TrainConfig, held: ExitStack) -> Path:
+    """The name of a new run folder: ``out``, or the first of runs/NAME, runs/NAME-2, ... that is free.
+
+    Until ``held`` is closed, no other process gets that name.
+
+    Raises
+    ------
+    FileExistsError, InUse
+        If ``out`` exists and is not empty, or another process is about to make it.
+    ValueError, OSError
+        If it can never become a run folder.
+    """
+    for folder in _candidates(config):
+        if not _is_free(folder):
+            continue
+        _check_place(folder)
+        missing = [parent for parent in folder.parents if not parent.exists()]
+        held.callback(_remove_if_empty, missing)
+        try:
+            held.enter_context(locked(folder.with_name(f".{folder.name}{LOCK}"), shown(folder)))
+        except InUse:
+            if config.out:
+                raise
+            continue
+        if _is_free(folder):
+            return folder
+        held.close()  # another process has made it just now
+    name = quoted(Path(config.out))
+    raise FileExistsError(f"{name} exists: choose another --out, or go on with --resume {name}")
+
+
+def _candidates(config: TrainConfig) -> Iterator[Path]:
+    if config.out:
+        yield Path(config.out)
+        return
+    base = RUNS / (text_name(config.data[0]) if config.data else "stories")
+    names = itertools.chain([base.name], (f"{base.name}-{n}" for n in itertools.count(2)))
+    yield from (base.with_name(name) for name in names if not os.path.lexists(base.with_name(name)))
+
+
+def _is_free(folder: Path) -> bool:
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _check_place(folder: Path) -> None:
+    """Complain of a place where no folder can be made, or none that replaces what is there, even if that is empty."""
+    if files := [parent for parent in folder.parents if parent.is_file()]:
+        raise ValueError(f"{shown(folder)} cannot be made, {shown(files[0])} is a file: choose another --out")
+    if folder.is_symlink() or os.path.ismount(folder) or (folder.exists() and folder.samefile(Path.cwd())):
+        raise ValueError(
+            f"{shown(folder)} is a link, a drive or the working folder, which a new run folder cannot replace: give "
+            f"--out a name in it, such as {quoted(folder / 'run')}"
+        )
+
+
+def _remove_if_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """Make a folder all at once: ``with appearing(folder) as draft:`` fill ``draft``.
+
+    At the end it is renamed; after an error it is deleted. ``folder`` is free and reserved (`reserve`).
+    """
+    draft = folder.with_name(f".{folder.name}.draft")
+    if draft.exists():
+        shutil.rmtree(draft)  # left by a process that was killed
+    draft.mkdir()
+    try:
+        yield draft
+        if folder.exists():
+            folder.rmdir()  # it is empty; Windows does not rename onto folders
+        rename(draft, folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
+
+
+# ------------------------------------------------------------------------------------ a folder that is there
+
+
+def hold(folder: Path) -> AbstractContextManager[None]:
+    """The lock on a run folder, for as long as a process trains in it; see `locked`."""
+    return locked(folder / LOCK, shown(folder))
+
+
+def folder_to_resume(path: str | Path) -> Path:
+    """The run folder that is meant by itself or by a file in it, such as ``last.npz``.
+
+    Raises
+    ------
+    ValueError
+        For ``best.npz``: a run goes on from its last checkpoint.
+    """
+    path = Path(path)
+    folder = path.parent
+    if not (path.is_file() and (folder / "config.json").is_file()):
+        return path
+    if path.suffix == ".npz" and path.name != CHECKPOINTS[-1]:
+        raise ValueError(
+            f"a run goes on from its last checkpoint, not from {shown(path)}: --resume {quoted(folder)}; to begin a "
+            f"new run with that model: --init-from {quoted(path)}"
+        )
+    return folder
+
+
+def written_path(path: str, folder: Path) -> str:
+    """A path as config.json keeps it.
+
+    It is relative to the run folder if both lie in the working folder: that is a project, which may be moved as a
+    whole. Else it is absolute.
+    """
+    if is_pipe(path):
+        return path
+    target, start, project = Path(path).resolve(), folder.resolve(), Path.cwd().resolve()
+    if target.is_relative_to(project) and start.is_relative_to(project):
+        return Path(os.path.relpath(target, start)).as_posix()
+    return str(target)
+
+
+def read_path(written: str, folder: Path) -> str:
+    """The absolute path that `written_path` wrote into the config.json of ``folder``."""
+    return written if is_pipe(written) else os.path.normpath(folder.resolve() / written)

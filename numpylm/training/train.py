@@ -1,0 +1,385 @@
+"""Training: from text to a model that tells stories. Read `whole_job` first; it has everything in order."""
+
+import copy
+import math
+import sys
+import time
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from numpylm.check import selfcheck
+from numpylm.inference.generate_text import readable
+from numpylm.inference.generation import printable, stream_text
+from numpylm.models.gpt import GPT
+from numpylm.nn.optim import clip_grad_norm, warmup_cosine
+from numpylm.system.shell import command, first_words, shown
+from numpylm.system.signals import Interrupt, Interrupted, interruptible, stoppable
+from numpylm.system.streams import lasting_output
+from numpylm.system.whole_files import write_text
+from numpylm.text.char_tokenizer import CharTokenizer, load_tokenizer
+from numpylm.text.data import random_batch
+from numpylm.text.tokenizer import Tokenizer
+from numpylm.training.choose_settings import fit_to_text
+from numpylm.training.config import TrainConfig
+from numpylm.training.evaluation import Score, evaluate
+from numpylm.training.finetune import load_start
+from numpylm.training.loss_curve import Curve, loss_curve
+from numpylm.training.parallel import DataParallel, default_workers, keep_memory
+from numpylm.training.prepare import Data, as_documents, load_documents, make_tokenizer, reference_losses, split
+from numpylm.training.run import Mean, Run, TrainingError, new_model, new_run, read_config, resumed_run, write_resumed
+from numpylm.training.run_folder import folder_to_resume, hold, reserve
+from numpylm.training.saving import optional, save_at_end, save_or_say
+
+WORTH_PROCESSES = 50  # steps; for fewer, starting processes takes longer than they save
+LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
+
+Prepared = tuple[Run, Data, Tokenizer | CharTokenizer, list[str]]  # and the documents to validate on
+
+
+def train(
+    config: TrainConfig,
+    resume: str | Path | None = None,
+    stop_at: int | None = None,
+    processes: bool = False,
+    given: Collection[str] | None = None,
+) -> Path:
+    """Train a model and return its run folder.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    resume : path, optional
+        A run folder to go on with, or its ``last.npz``; ``config`` is then what `resume_config` returned for it.
+    stop_at : int, optional
+        Stop after this many steps in all, as Ctrl-C would (the schedule still aims at ``max_steps``).
+    processes : bool
+        Whether processes instead of threads share each batch (see `DataParallel`), and tokenize a long text.
+        `numpylm train` asks for them.
+
+    given : collection of str, optional
+        Names of the settings that are wanted as ``config`` has them; the others are chosen to fit the text, see
+        `numpylm.training.choose_settings`. Default: all are wanted.
+
+    Raises
+    ------
+    TrainingError
+        If a gradient check fails, or the loss is no longer a number.
+    ValueError, OSError
+        If settings, data or files are not usable; `numpylm.system.lock.InUse` if another process trains in the run folder.
+    KeyboardInterrupt, SystemExit
+        After Ctrl-C, or another signal that asks for an end, when everything has been saved.
+    """
+    with lasting_output():
+        keep_memory()
+        if config.check_gradients:
+            check_gradients()
+        with stoppable(), ExitStack() as held:
+            return whole_job(config, resume, stop_at, processes, given, held)
+
+
+def whole_job(
+    config: TrainConfig,
+    resume: str | Path | None,
+    stop_at: int | None,
+    processes: bool,
+    given: Collection[str] | None,
+    held: ExitStack,
+) -> Path:
+    """All that `train` does once the gradients are known to be right; the run is locked until ``held`` is closed."""
+    if resume is None:
+        run, data, tokenizer, val_docs = start_run(config, held, processes, given)
+    else:
+        run, data, tokenizer, val_docs = take_up(config, folder_to_resume(resume), held, processes)
+    with optional(run, "description of the data"):
+        describe(run, data, tokenizer)
+    with interruptible() as interrupt:
+        training_loop(run, data, tokenizer, interrupt, stop_at, processes)
+        report_end(run, first_words(val_docs[0]))
+    interrupt.stop()
+    return run.folder
+
+
+# ------------------------------------------------------------------------------------------ preparation
+
+
+def check_gradients() -> None:
+    """Check every layer; refuse to go on if one is wrong."""
+    start = time.perf_counter()
+    reports = list(tqdm(selfcheck.run(), "checking gradients", unit=" layers", leave=False))
+    if not all(report.ok for report in reports):
+        raise TrainingError(
+            f"a gradient check failed, so training would not mean anything:\n{selfcheck.summary(reports)}"
+        )
+    rows = sum(len(report.rows) for report in reports)
+    worst = max(row.max_rel_error for report in reports for row in report.rows)
+    print(
+        f"gradients   {len(reports)} layers and {rows} arrays checked in {time.perf_counter() - start:.1f} s: "
+        f"all right, worst relative error {worst:.0e}"
+    )
+
+
+def start_run(
+    config: TrainConfig, held: ExitStack, processes: bool = False, given: Collection[str] | None = None
+) -> Prepared:
+    """A new run, in a folder that is locked until ``held`` is closed.
+
+    The folder is reserved first, so that a taken name is said at once, and made last: after whatever is refused, none
+    is left.
+    """
+    with ExitStack() as reserved:
+        folder = reserve(config, reserved)
+        config, gpt, tokenizer, train_docs, val_docs = begin(config, given)
+        data = Data.encode(train_docs, val_docs, tokenizer, config, folder.parent, processes)
+        run = new_run(config, folder, gpt, tokenizer, data)
+        held.enter_context(hold(folder))
+    return run, data, tokenizer, val_docs
+
+
+def take_up(config: TrainConfig, folder: Path, held: ExitStack, processes: bool = False) -> Prepared:
+    """The run of a folder, which is locked until ``held`` is closed. Nothing is written before the text fits."""
+    read_config(folder)  # a folder that is no run stays as it is
+    held.enter_context(hold(folder))
+    tokenizer = load_tokenizer(folder)
+    run = resumed_run(config, folder)
+    train_docs, val_docs = split(config, as_documents(config, load_documents(config)))
+    data = Data.encode(train_docs, val_docs, tokenizer, config, folder, processes)
+    run.check_data(data)
+    write_resumed(run)
+    return run, data, tokenizer, val_docs
+
+
+def begin(
+    config: TrainConfig, given: Collection[str] | None = None
+) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer, list[str], list[str]]:
+    """The config with the model's shape, a model, its tokenizer, and documents to train and to validate on.
+
+    Model and tokenizer are new, or those of ``init_from``, which is looked at before the text is read. For ``given``
+    see `train`.
+    """
+    start = load_start(config) if config.init_from else None
+    documents = load_documents(config)
+    if given is not None:
+        config = fit_to_text(config, documents, given)
+    train_docs, val_docs = split(config, as_documents(config, documents))
+    if start:
+        return *start, train_docs, val_docs
+    tokenizer = make_tokenizer(config, train_docs, val_docs)
+    return config, new_model(config, tokenizer.vocab_size), tokenizer, train_docs, val_docs
+
+
+def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None:
+    """Say what is trained on what, and which losses mean what."""
+    V = tokenizer.vocab_size
+    per_token = data.val_bytes / data.val_count
+    windows = "windows begin " + ("anywhere" if data.starts is None else "with documents")
+    print(
+        f"tokens      {len(data.train):,} to train on, {len(data.val):,} to validate; {V:,} different ones, "
+        f"{per_token:.2f} bytes each{'' if data.counted is None else ' in the answers'}\n            {windows}"
+    )
+    c = run.gpt.config
+    print(
+        f"model       {run.gpt.num_parameters():,} parameters: {c.n_layer} blocks, {c.n_head} heads, "
+        f"{c.n_embd} channels, {c.block_size} tokens of context"
+    )
+    if run.config.init_from:
+        trained = sum(p.size for p in run.gpt.trainable_parameters())
+        print(f"fine-tuning {run.config.init_from}: {trained:,} numbers are trained")
+    if data.counted is not None:
+        print(
+            f"answers     {int(data.counted.sum()):,} tokens behind {run.config.loss_after!r} are learnt, and no others"
+        )
+    print("loss        on the validation text, in nats per token (perplexity, bits per byte):")
+    for name, loss in reference_losses(data, V).items():
+        print(f"  {loss:7.4f}   {name}  ({math.exp(loss):,.2f}, {loss / math.log(2) / per_token:.3f})")
+
+
+# ------------------------------------------------------------------------------------------- training
+
+
+def training_loop(
+    run: Run,
+    data: Data,
+    tokenizer: Tokenizer | CharTokenizer,
+    interrupt: Interrupt,
+    stop_at: int | None,
+    processes: bool,
+) -> None:
+    """Take steps until the last one; evaluate and save on the way."""
+    c = run.config
+    last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
+    long = last - run.step >= WORTH_PROCESSES
+    count = min(default_workers(), c.batch_size)  # more would have nothing to do
+    workers = DataParallel(run.gpt, count, processes=processes and long, on_loss=partial(save_after_loss, run))
+    if run.evaluation_due:
+        evaluate_and_save(run, data, tokenizer, workers, interrupt)
+    start, tokens = time.perf_counter(), 0
+    with tqdm(total=c.max_steps, initial=run.step, desc="training", unit=" steps", dynamic_ncols=True) as bar:
+        while run.step < last and not interrupt.is_set() and not run.stale:
+            step = take_step(run, data, workers)
+            run.since_log.add(step.loss)
+            run.since_eval.add(step.loss)
+            tokens += step.tokens
+            bar.update()
+            rate = tokens / (time.perf_counter() - start)
+            bar.set_postfix_str(f"loss {run.since_log.value:.4f}, {rate:,.0f} tokens/s", refresh=False)
+            if run.step % LOG_INTERVAL == 0:
+                loss, run.since_log = run.since_log.value, Mean()
+                with optional(run, "metrics.jsonl"):
+                    run.log({"step": run.step, "train_loss": loss, "lr": step.lr, "grad_norm": step.grad_norm})
+            if run.evaluation_due:
+                evaluate_and_save(run, data, tokenizer, workers, interrupt)
+    save_at_end(run)
+    if run.stale and run.step < c.max_steps:
+        print(
+            f"stopped early: {c.patience} evaluations without a lower validation loss than that of step {run.best_step}"
+        )
+
+
+def save_after_loss(run: Run, line: str) -> None:
+    """Save when a worker process has been killed, since this process may be the next; then say what happened."""
+    if run.saved != (run.step, run.evaluated):
+        save_or_say(run)
+    resume = command("numpylm", "train", "--resume", run.folder)
+    tqdm.write(f"note: {line}. If this process is killed, too: {resume}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer step did: mean loss in nats per token, how many were counted, norm before clipping."""
+
+    loss: float
+    tokens: int
+    lr: float
+    grad_norm: float
+
+
+def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
+    """Add up the gradients of ``grad_accum`` batches, clip, and move every parameter once.
+
+    Until then the run is as the last step left it, its generators included, and can be saved so.
+    """
+    c = run.config
+    batch_rng, dropout_rng = copy.deepcopy((run.batch_rng, run.dropout_rng))
+    run.gpt.zero_grad()
+    batches = [
+        random_batch(data.train, c.batch_size, c.block_size, batch_rng, data.starts, data.counted)
+        for _ in range(c.grad_accum)
+    ]
+    count = sum(int((targets >= 0).sum()) for _, targets in batches)
+    masks_rng = dropout_rng if c.dropout else None
+    loss = sum(workers.loss_and_grad(ids, targets, masks_rng, count) for ids, targets in batches)
+    norm = clip_grad_norm(run.optimizer.parameters, c.grad_clip or math.inf)
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise TrainingError(divergence(run))
+    lr = warmup_cosine(run.step, c.warmup_steps, c.max_steps, c.learning_rate, c.min_lr)
+    run.optimizer.step(lr)
+    run.step += 1
+    run.batch_rng, run.dropout_rng = batch_rng, dropout_rng
+    return Step(loss, count, lr, norm)
+
+
+def divergence(run: Run) -> str:
+    """Which numbers broke, and what to do about it."""
+    named = list(run.gpt.named_parameters())
+    broken = [f"the parameter {name}" for name, p in named if not np.isfinite(p.data).all()]
+    broken += [f"the gradient of {name}" for name, p in named if not p.frozen and not np.isfinite(p.grad).all()]
+    return (
+        f"training diverged at step {run.step + 1}: the loss or gradient is not a number any more; the first "
+        f"place is {broken[0] if broken else 'the loss itself'}. Try a smaller --learning-rate, more "
+        f"--warmup-steps, or --grad-clip 1; {shown(run.folder)} still holds step {run.saved[0]}"
+    )
+
+
+def evaluate_and_save(
+    run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, workers: DataParallel, interrupt: Interrupt
+) -> None:
+    """Validate, show a sample, log, write checkpoints, and draw; a resumed run begins with it if it is interrupted."""
+    c = run.config
+    given = (run.gpt, data.val, None, data.val_starts, c.block_size, data.val_counted)
+    try:
+        score = evaluate(*given, progress=True, workers=workers, between=interrupt.check)
+    except Interrupted:
+        return
+    train_loss, run.since_eval = run.since_eval.value, Mean()
+    run.evaluated, run.val_loss = run.step, score.loss
+    bits = score.bits_per_byte(data.val_bytes)
+    above = "" if data.floor is None else f" ({score.loss - data.floor:.4f} above the source)"
+    trained = "" if math.isnan(train_loss) else f"; training loss {train_loss:.4f}"
+    tqdm.write(
+        f"step {run.step:5}  validation loss {score.loss:.4f}{above}, perplexity {score.perplexity:,.2f}, "
+        f"{bits:.3f} bits per byte{trained}"
+    )
+    if run.step and c.sample_tokens and run.step < c.max_steps:
+        with optional(run, "sample"):
+            tqdm.write("            " + sample(run.gpt, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
+    with optional(run, "metrics.jsonl"):
+        run.log(
+            {"step": run.step, "val_loss": score.loss, "val_bits_per_byte": bits, "val_accuracy": score.accuracy}
+            | ({} if data.floor is None else {"above_source": score.loss - data.floor})
+        )
+    warn_of_overfitting(run, score, train_loss)
+    save_or_say(run)
+    with optional(run, "loss.svg"):
+        draw(run, data, tokenizer.vocab_size)
+
+
+def warn_of_overfitting(run: Run, score: Score, train_loss: float) -> None:
+    """Say so, once, when the validation loss has been rising while the training loss is far below it."""
+    rising = score.loss > run.best + 0.02
+    if rising and train_loss < score.loss - 0.05 and not run.warned:
+        run.warned = True
+        tqdm.write(
+            f"  overfitting: validation loss was lowest at step {run.best_step} ({run.best:.4f}); the model now "
+            f"learns its text by heart. best.npz keeps that step; more text, --dropout 0.2 or a smaller model help"
+        )
+
+
+def sample(gpt: GPT, tokenizer: Tokenizer | CharTokenizer, count: int, seed: int) -> str:
+    """A beginning of a text, the same random numbers for the same seed."""
+    start = tokenizer.end_id if tokenizer.end_id is not None else 0
+    stop = () if tokenizer.end_id is None else (start,)
+    ids = gpt.generate([start], count, rng=np.random.default_rng(seed), stop_ids=stop)
+    return printable("".join(stream_text((i for i in ids if i not in stop), readable(tokenizer))))
+
+
+def draw(run: Run, data: Data, vocab_size: int) -> None:
+    """Write loss.svg."""
+    losses = reference_losses(data, vocab_size)
+    names = {"guessing, ln V": "ln V", "unigram model": "unigram", "bigram model": "bigram"}
+    lines = [(short, losses[name]) for name, short in names.items() if name in losses]
+    if data.floor is not None:
+        lines.append(("source entropy", data.floor))
+
+    def curve(label: str, key: str) -> Curve:
+        entries = [entry for entry in run.metrics if key in entry]
+        return label, [entry["step"] for entry in entries], [entry[key] for entry in entries]
+
+    curves = [curve("training", "train_loss"), curve("validation", "val_loss")]
+    write_text(run.folder / "loss.svg", loss_curve(f"{shown(run.folder.name)}: loss", curves, lines))
+
+
+def report_end(run: Run, prompt: str) -> None:
+    """Say where everything is and what to type next."""
+    folder, c = run.folder, run.config
+    name = shown(folder)
+    if not run.finished:
+        print(f"\nStopped at step {run.step} of {c.max_steps}; everything is saved in {name}. To go on:")
+        print("    " + command("numpylm", "train", "--resume", folder))
+        return
+    print(f"\nDone. {name} holds the model (best at step {run.best_step}: {run.best:.4f} nats per token) and loss.svg.")
+    print("Next, let it write:")
+    print("    " + command("numpylm", "generate", folder))
+    if prompt:
+        print("    " + command("numpylm", "generate", folder, "--prompt", prompt, "--temperature", "0.8"))
+
+
+if __name__ == "__main__":
+    from numpylm.cli.main import main
+
+    sys.exit(main(["train", *sys.argv[1:]]))
