@@ -21,6 +21,9 @@ from numpylm._version import __version__
 from numpylm.check.gradcheck import gradcheck
 from numpylm.check.optimizer.adam import check_optimizer
 from numpylm.check.optimizer.clipping import check_clipping
+from numpylm.files.pretrained import from_pretrained, save_pretrained, tokenizer_from_pretrained
+from numpylm.inference.generation import generate, generate_batch
+from numpylm.inference.scoring import log_prob, rank
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.nn.attention import (
     CausalSelfAttention,
@@ -46,6 +49,16 @@ from numpylm.text.token_view import show_tokens
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.diagnose import diagnose
 from numpylm.training.parallel import DataParallel, keep_memory
+
+# A model's own file holds the model and no more. What one does with a trained model stands in rooms further down; here
+# it becomes methods, so that gpt.generate(...) and GPT.from_pretrained(...) work.
+GPT.generate = generate
+GPT.generate_batch = generate_batch
+GPT.log_prob = log_prob
+GPT.rank = rank
+GPT.from_pretrained = classmethod(from_pretrained)
+GPT.save_pretrained = save_pretrained
+Tokenizer.from_pretrained = classmethod(tokenizer_from_pretrained)
 
 __all__ = [
     "GPT",

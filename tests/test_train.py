@@ -484,8 +484,8 @@ def test_characters_that_only_the_validation_text_has_are_in_the_alphabet(text, 
     assert "the character 'x' (U+0078, first at position 1)" in capsys.readouterr().err
 
 
-def test_python_m_numpylm_train_works():
-    out = subprocess.run([sys.executable, "-m", "numpylm.training.train", "--help"], capture_output=True, text=True)
+def test_python_m_numpylm_works():
+    out = subprocess.run([sys.executable, "-m", "numpylm", "train", "--help"], capture_output=True, text=True)
     assert out.returncode == 0
     assert "--n-layer" in out.stdout
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-MODULES = ("functional", "layers", "attention", "transformer", "gpt", "optim")  # in reading order
+# in reading order
+MODULES = ("nn.functional", "nn.layers", "nn.attention", "nn.blocks", "models.gpt", "nn.optim")
 
 
 @dataclass(frozen=True)
@@ -69,29 +70,27 @@ class World:
         self.sources: dict[str, str] = {}
         label = "-".join(fault.name for fault in faults)
         changed = False
-        for name in MODULES:
-            real = importlib.import_module(f"numpylm.{name}")
+        for path in MODULES:
+            name = path.rpartition(".")[2]
+            real = importlib.import_module(f"numpylm.{path}")
             self.sources[name] = inspect.getsource(real)
             for fault in faults:
                 if fault.module == name:
                     self.sources[name] = change(self.sources[name], fault)
                     changed = True
-            self.modules[name] = self._run(name, self.sources[name], label) if changed else real
+            self.modules[path] = self._run(path, self.sources[name], label) if changed else real
 
-    def _run(self, name: str, source: str, label: str) -> types.ModuleType:
+    def _run(self, path: str, source: str, label: str) -> types.ModuleType:
         """Execute a module's source; its imports of our modules find those of this world."""
-        filename = f"<zoo: {label}: {name}.py>"
+        filename = f"<zoo: {label}: {path.rpartition('.')[2]}.py>"
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-        module = types.ModuleType(f"numpylm.{name}")
+        module = types.ModuleType(f"numpylm.{path}")
         module.__dict__["__builtins__"] = vars(builtins) | {"__import__": self._import}
         exec(compile(source, filename, "exec"), module.__dict__)
         return module
 
     def _import(self, name: str, *args: Any) -> Any:
         own = self.modules.get(name.removeprefix("numpylm."))
-        if name == "numpylm" and len(args) > 2 and args[2]:  # from numpylm import functional
-            real = builtins.__import__(name, *args)
-            return types.SimpleNamespace(**{part: self.modules.get(part, getattr(real, part)) for part in args[2]})
         return own if own is not None and name.startswith("numpylm.") else builtins.__import__(name, *args)
 
     def __getattr__(self, name: str) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from numpylm.files.checkpoint import check_size, load_run
 from numpylm.files.gpt2_config import gpt2_settings, read_gpt2_config, write_gpt2_config
 from numpylm.files.gpt2_tensors import HEAD, PREFIX, own_names, transposed
-from numpylm.files.hub import model_folder
+from numpylm.files.hub import TOKENIZER_FILES, model_folder
 from numpylm.files.safetensors_files import (
     FLOATING,
     INDEX,
@@ -39,12 +39,38 @@ GENERATION = "generation_config.json"  # transformers prefers its end-of-text id
 SHOWN = 40  # problems that one message lists
 
 
-def load_pretrained(name_or_folder: str | Path, dtype: DTypeLike = np.float32) -> GPT:
-    """Build a GPT from files; see `GPT.from_pretrained`.
+def from_pretrained(cls: type[GPT], name_or_folder: str | Path, dtype: DTypeLike = np.float32) -> GPT:
+    """A trained model: GPT-2 from transformers' files, or one that ``numpylm train`` made.
 
-    Everything that can be wrong with the files is found from their headers, before a weight is read. Weights go
-    into the model's own arrays piece by piece: loading takes little more memory than the model.
+    Parameters
+    ----------
+    name_or_folder : str or path
+        A folder with ``config.json`` and ``model.safetensors`` (or several such files and their index); a name
+        such as ``gpt2``, which is fetched from huggingface.co; or a run folder (its best checkpoint, else its
+        last) or one checkpoint of ours, whose LoRA adapters are merged into the weights. The tokenizer's files,
+        if they are there as well, become ``gpt.tokenizer``. Names with the prefixes of wrappers (torch.compile,
+        DataParallel), a tied head that is written without the embedding, and matrices that are (out, in), as in
+        nanoGPT's and minGPT's models, are read as well.
+    dtype : dtype
+        Of the model: float32 or float64, whatever the files have.
+
+    Returns
+    -------
+    GPT
+        In evaluation it computes what transformers does. Its ``config.dropout``, one rate for all, is the files'
+        resid_pdrop.
+
+    Raises
+    ------
+    FileNotFoundError
+        If files are missing; says which, and where to get them.
+    ValueError
+        If they are damaged or of another model; says what does not fit, all of it at once.
+    ModuleNotFoundError
+        Without the extra ``[gpt2]``, which transformers' files need.
     """
+    # Everything that can be wrong with the files is found from their headers, before a weight is read. Weights go into
+    # the model's own arrays piece by piece: loading takes little more memory than the model.
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     if is_run(name_or_folder):
@@ -60,7 +86,7 @@ def load_pretrained(name_or_folder: str | Path, dtype: DTypeLike = np.float32) -
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
     check_head(stored, folder)
-    gpt = GPT(replace(config, bias=any(name.endswith(".bias") for name in stored)), Blank(), dtype)
+    gpt = cls(replace(config, bias=any(name.endswith(".bias") for name in stored)), Blank(), dtype)
     turned = transposed(stored, {name: parameter.shape for name, parameter in gpt.named_parameters()})
     check_tensors(gpt, stored, turned, folder)
     gpt.tokenizer = tokenizer_in(folder)
@@ -129,10 +155,25 @@ def check_tokenizer(gpt: GPT, tokenizer: TextTokenizer | None) -> None:
         )
 
 
-def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | None = None) -> None:
-    """Write a model for transformers; see `GPT.save_pretrained`.
+def tokenizer_from_pretrained(cls: type[Tokenizer], name_or_folder: str | Path) -> Tokenizer:
+    """Load a tokenizer from a folder, or by a name on huggingface.co such as ``gpt2``: see `model_folder`."""
+    return cls.load(model_folder(name_or_folder, TOKENIZER_FILES))
 
-    Each file is written as a whole: the weights first, which need most of the disk, and config.json last.
+
+def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | None = None) -> None:
+    """Write ``config.json`` and ``model.safetensors``, which transformers loads as GPT2LMHeadModel.
+
+    With a tokenizer (the one given, else ``gpt.tokenizer``) its files too, for AutoTokenizer; of a CharTokenizer
+    only its own file, which transformers cannot read. Without one, the end-of-text id is left open. A model
+    without biases is written with biases of zero, and has them when it is loaded again.
+
+    Each file is written as a whole, the weights first and config.json last, so it is safe to save into the folder
+    that the model came from.
+
+    Raises
+    ------
+    ValueError
+        If the tokenizer has more tokens than the model, or the folder is a run's.
     """
     folder = Path(folder)
     tokenizer = gpt.tokenizer if tokenizer is None else tokenizer

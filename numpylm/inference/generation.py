@@ -29,16 +29,32 @@ def generate(
     model: LanguageModel,
     ids: Iterable[int],
     max_new_tokens: int,
-    block_size: int,
+    block_size: int | None = None,
     *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float = 1.0,
     rng: np.random.Generator | None = None,
     stop_ids: Collection[int] = (),
-    **options: Any,
 ) -> Iterator[int]:
-    """Yield new tokens one at a time, each conditioned on those before it that are in the window.
+    """Yield up to ``max_new_tokens`` ids that continue ``ids``, one at a time. A method of `numpylm.GPT`.
 
-    Generation ends after ``max_new_tokens``, or after a token in ``stop_ids`` (which is yielded). ``options``
-    are those of `next_token_probabilities`.
+    Generation ends after ``max_new_tokens``, or after a token in ``stop_ids`` (which is yielded).
+
+    Parameters
+    ----------
+    model : GPT, or any model with ``logits, cache = model.forward(ids)``
+    ids : ints
+        The prompt, at least one.
+    max_new_tokens : int
+    block_size : int, optional
+        Tokens of the window that the model reads. Default: ``model.config.block_size``.
+    temperature, top_k, top_p, min_p, repetition_penalty
+        As in `numpylm.inference.sampling.next_token_probabilities`.
+    rng : numpy.random.Generator, optional
+    stop_ids : collection of int
 
     Notes
     -----
@@ -47,7 +63,15 @@ def generate(
     is another input, so everything that was computed for it is void. Halving makes that rare: half of the
     window is read again after every block_size / 2 tokens, and a token always sees that many before it.
     """
+    block_size = window_length(model, block_size)
     text = window_of(ids, block_size)
+    options: dict[str, Any] = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+    }
     check_sampling(**options)
     rng = rng or np.random.default_rng()
 
@@ -59,13 +83,17 @@ def generate_batch(
     model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
-    block_size: int,
+    block_size: int | None = None,
     *,
     rng: np.random.Generator | None = None,
     stop_ids: Collection[int] = (),
     **options: Any,
 ) -> list[list[int]]:
-    """The new tokens of several texts that are written side by side: what `stream_batch` yields, text by text."""
+    """Continue several prompts at once: as `generate` for each, in little more time than one. A method of `GPT`.
+
+    The options are those of `generate`. A token costs one pass over all weights, and a batch shares that pass. Prompts
+    of different lengths are padded at their left. Text i draws from ``rng.spawn(len(prompts))[i]``.
+    """
     new: list[list[int]] = [[] for _ in prompts]
     for tokens in stream_batch(model, prompts, max_new_tokens, block_size, rng=rng, stop_ids=stop_ids, **options):
         for text, token in zip(new, tokens, strict=True):
@@ -78,7 +106,7 @@ def stream_batch(
     model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
-    block_size: int,
+    block_size: int | None = None,
     *,
     rng: np.random.Generator | None = None,
     stop_ids: Collection[int] = (),
@@ -89,6 +117,7 @@ def stream_batch(
     Text i draws from ``rng.spawn(len(prompts))[i]``, so it is the
     text that `generate` writes with that generator. The batch goes on until all texts have ended.
     """
+    block_size = window_length(model, block_size)
     texts = [window_of(ids, block_size) for ids in prompts]
     check_sampling(**options)
     rngs = (rng or np.random.default_rng()).spawn(len(texts))
@@ -113,6 +142,11 @@ def _write(
         ended = [over or text[-1] in stop_ids for over, text in zip(ended, texts, strict=True)]
         if all(ended):
             return
+
+
+def window_length(model: Any, block_size: int | None) -> int:
+    """How many tokens the model reads at a time: ``block_size`` if given, else what its config says."""
+    return model.config.block_size if block_size is None else block_size
 
 
 def window_of(ids: Iterable[int], block_size: int) -> list[int]:

@@ -6,14 +6,14 @@ The architecture is GPT-2's (Radford et al. 2019, section 2.3), and so are the n
 import copy
 import inspect
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpylm.models import uses
 from numpylm.nn.attention import KVCache
 from numpylm.nn.blocks import Block
 from numpylm.nn.functional import cross_entropy
@@ -273,13 +273,14 @@ class GPT(Module):
         self.backward(dlogits, cache)
         return loss
 
-    generate = uses.generate
-    generate_batch = uses.generate_batch
-    log_prob = uses.log_prob
-    rank = uses.rank
-    from_pretrained = classmethod(uses.from_pretrained)
-    save_pretrained = uses.save_pretrained
-    tokenizer: Any = None  # the one that came with the model, for whoever gives it text instead of ids
+    # What one does with a trained model stands apart from it. numpylm/__init__.py makes these methods of it.
+    generate: ClassVar[Callable[..., Iterator[int]]]
+    generate_batch: ClassVar[Callable[..., list[list[int]]]]
+    log_prob: ClassVar[Callable[..., Array]]
+    rank: ClassVar[Callable[..., list]]
+    from_pretrained: ClassVar[Any]  # a classmethod
+    save_pretrained: ClassVar[Callable[..., None]]
+    tokenizer: Any = None  # the one that came with the model's files
 
     def _cache_of(self, block: Block, kept: Cache) -> Cache:
         """A block's cache: what was kept, or what its forward makes once more (see ``recompute``)."""

@@ -8,16 +8,24 @@ too; and once training is over they are added to the weights, and the model is a
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from numpylm.models.gpt import GPT
 from numpylm.nn.blocks import Block
 from numpylm.nn.layers import Linear
 from numpylm.nn.module import Array, Cache, Parameter, normal
 
 TARGETS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # the linear layers of a block
+
+
+class Decoder(Protocol):
+    """A model that adapters can be added to, such as `numpylm.GPT`: its blocks are in the list ``h``."""
+
+    h: list[Block]
+    tokenizer: Any
+
+    def parameters(self) -> list[Parameter]: ...
 
 
 class LoRALinear(Linear):
@@ -97,7 +105,7 @@ class LoRALinear(Linear):
 
 
 def add_lora(
-    gpt: GPT,
+    gpt: Decoder,
     rank: int,
     alpha: float | None = None,
     below: int = 0,
@@ -135,12 +143,12 @@ def add_lora(
             _replace(block, target, LoRALinear(_layer(block, target), rank, alpha, rng=rng))
 
 
-def has_lora(gpt: GPT) -> bool:
+def has_lora(gpt: Decoder) -> bool:
     """Whether any layer of this model has an adapter."""
     return lora_settings(gpt) is not None
 
 
-def lora_settings(gpt: GPT) -> dict[str, Any] | None:
+def lora_settings(gpt: Decoder) -> dict[str, Any] | None:
     """What `add_lora` must be given to make the same adapters (but for their values); None if there are none."""
     found = [
         (number, target, layer)
@@ -156,7 +164,7 @@ def lora_settings(gpt: GPT) -> dict[str, Any] | None:
     return {"rank": rank, "alpha": layer.scale * rank, "below": below, "targets": targets}
 
 
-def merge_lora(gpt: GPT) -> None:
+def merge_lora(gpt: Decoder) -> None:
     """Add every adapter to its weight, in place: an ordinary model again, with the same output up to rounding.
 
     Everything is trainable afterwards.
@@ -171,7 +179,7 @@ def merge_lora(gpt: GPT) -> None:
         parameter.frozen = False
 
 
-def merged(gpt: GPT) -> GPT:
+def merged(gpt: Decoder) -> Any:
     """The same model without adapters, for export; ``gpt`` stays as it is. Unadapted weights are shared, not copied."""
     shared: dict[int, Any] = {id(p): Parameter(p.data) for p in gpt.parameters()}
     shared[id(gpt.tokenizer)] = gpt.tokenizer

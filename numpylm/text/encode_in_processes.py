@@ -1,7 +1,8 @@
 """Tokenizing long texts in several processes: the ids of one, in the time of one divided by the cores.
 
 Python runs one thread at a time, so threads would not help here. A text is cut where the pattern begins a new chunk
-in any case (`numpylm.text.pretokenize.blocks`), so its blocks can be encoded by whoever is free, and put together in order.
+in any case (`numpylm.text.pretokenize.blocks`), so any process can encode
+any block, and the results are put together in order.
 """
 
 import threading

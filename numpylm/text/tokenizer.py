@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
 from tqdm import tqdm
 
@@ -222,12 +222,8 @@ class Tokenizer:
         """
         return cls(*read_parts(Path(directory)))
 
-    @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path) -> Self:
-        """Load from a folder, or by a name on huggingface.co such as ``gpt2``: see `numpylm.files.hub.model_folder`."""
-        from numpylm.files.hub import TOKENIZER_FILES, model_folder
-
-        return cls.load(model_folder(name_or_folder, TOKENIZER_FILES))
+    # By a name such as "gpt2". numpylm/__init__.py makes this method: fetching belongs to numpylm/files.
+    from_pretrained: ClassVar[Any]  # a classmethod
 
 
 def character_merges(counts: Mapping[str, int], at_least: int, id_of_byte: Sequence[int] = range(256)) -> list[Pair]:

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import sys
 import time
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -377,9 +376,3 @@ def report_end(run: Run, prompt: str) -> None:
     print("    " + command("numpylm", "generate", folder))
     if prompt:
         print("    " + command("numpylm", "generate", folder, "--prompt", prompt, "--temperature", "0.8"))
-
-
-if __name__ == "__main__":
-    from numpylm.cli.main import main
-
-    sys.exit(main(["train", *sys.argv[1:]]))

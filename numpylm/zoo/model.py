@@ -27,7 +27,7 @@ MODEL = (
     Fault(
         "howler",
         "mlp-forgets-gelu",
-        "transformer",
+        "blocks",
         "MLP",
         "dhidden = gelu_backward(dactive, gelu_cache)  # (..., 4C)",
         "dhidden = dactive  # (..., 4C)",
@@ -40,7 +40,7 @@ MODEL = (
     Fault(
         "gibbon",
         "mlp-upper-layer-twice",
-        "transformer",
+        "blocks",
         "MLP",
         "dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., 4C)",
         "dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., 4C)\ndactive = self.c_proj.backward(dy, c_proj_cache)  # (..., 4C)",
@@ -53,7 +53,7 @@ MODEL = (
     Fault(
         "loris",
         "block-drops-the-residual",
-        "transformer",
+        "blocks",
         "Block",
         "return dx + self.ln_1.backward(dnormed, ln_1_cache)  # past the attention + through it",
         "return self.ln_1.backward(dnormed, ln_1_cache)",
@@ -66,7 +66,7 @@ MODEL = (
     Fault(
         "galago",
         "block-drops-the-inner-residual",
-        "transformer",
+        "blocks",
         "Block",
         "dx = dx + self.ln_2.backward(dnormed, ln_2_cache)  # past the MLP + through it",
         "dx = self.ln_2.backward(dnormed, ln_2_cache)",
@@ -79,7 +79,7 @@ MODEL = (
     Fault(
         "colobus",
         "block-residual-twice",
-        "transformer",
+        "blocks",
         "Block",
         "return dx + self.ln_1.backward(dnormed, ln_1_cache)  # past the attention + through it",
         "return dx + dattended + self.ln_1.backward(dnormed, ln_1_cache)",
@@ -92,7 +92,7 @@ MODEL = (
     Fault(
         "oryx",
         "block-post-norm-backward",
-        "transformer",
+        "blocks",
         "Block",
         "dnormed = self.mlp.backward(dthought, mlp_cache)\ndx = dx + self.ln_2.backward(dnormed, ln_2_cache)  # past the MLP + through it",
         "dnormed = self.ln_2.backward(dthought, ln_2_cache)\ndx = dx + self.mlp.backward(dnormed, mlp_cache)",
@@ -105,7 +105,7 @@ MODEL = (
     Fault(
         "kudu",
         "block-one-mask-for-two",
-        "transformer",
+        "blocks",
         "Block",
         "dattended = self.drop.backward(dx, drop_1_cache)",
         "dattended = self.drop.backward(dx, drop_2_cache)",
@@ -118,7 +118,7 @@ MODEL = (
     Fault(
         "eland",
         "block-norms-swap-caches",
-        "transformer",
+        "blocks",
         "Block",
         "return dx + self.ln_1.backward(dnormed, ln_1_cache)  # past the attention + through it",
         "return dx + self.ln_1.backward(dnormed, ln_2_cache)",
@@ -131,7 +131,7 @@ MODEL = (
     Fault(
         "dikdik",
         "block-forgets-dropout-backward",
-        "transformer",
+        "blocks",
         "Block",
         "dthought = self.drop.backward(dx, drop_2_cache)",
         "dthought = dx",
@@ -144,7 +144,7 @@ MODEL = (
     Fault(
         "bongo",
         "block-skips-a-norm",
-        "transformer",
+        "blocks",
         "Block",
         "dx = dx + self.ln_2.backward(dnormed, ln_2_cache)  # past the MLP + through it",
         "dx = dx + dnormed",

@@ -63,12 +63,12 @@ CHANGES: tuple[_Change, ...] = (
     ("attention", "causal_mask", "return np.tri(T, S, S - T, dtype=bool)", "return np.tri(T, S, S - T - 1, dtype=bool)", "a causal mask off by one: no position sees itself"),
     ("attention", "merge_heads", "return x.swapaxes(1, 2).reshape(B, T, H * D)", "return x.reshape(B, T, H * D)", "heads merged by reshape without swapping them back"),
     ("attention", "split_heads", "return x.reshape(B, T, n_head, C // n_head).swapaxes(1, 2)  # (B, T, H, D) -> (B, H, T, D)", "return x.reshape(B, n_head, T, C // n_head)", "heads split by reshape alone, which mixes positions"),
-    ("transformer", "MLP", _ACTIVE, "active, gelu_cache = gelu(hidden, \"none\")", "the exact GELU; GPT-2 has the tanh form"),
-    ("transformer", "MLP", _ACTIVE, "active, gelu_cache = np.maximum(hidden, 0), None", "ReLU (the 2017 paper) instead of GELU"),
-    ("transformer", "Block", "normed, ln_2_cache = self.ln_2.forward(x)", "normed, ln_2_cache = x, None", "no norm before the MLP"),
-    ("transformer", "Block", _PRE_NORM, _POST_NORM, "the norms after the residual sums (post-norm, the 2017 paper), where GPT-2 has them first"),
-    ("transformer", "Block", "x = x + attended", "x = attended", "no residual around the attention"),
-    ("transformer", "Block", "x = x + thought", "x = thought", "no residual around the MLP"),
+    ("blocks", "MLP", _ACTIVE, "active, gelu_cache = gelu(hidden, \"none\")", "the exact GELU; GPT-2 has the tanh form"),
+    ("blocks", "MLP", _ACTIVE, "active, gelu_cache = np.maximum(hidden, 0), None", "ReLU (the 2017 paper) instead of GELU"),
+    ("blocks", "Block", "normed, ln_2_cache = self.ln_2.forward(x)", "normed, ln_2_cache = x, None", "no norm before the MLP"),
+    ("blocks", "Block", _PRE_NORM, _POST_NORM, "the norms after the residual sums (post-norm, the 2017 paper), where GPT-2 has them first"),
+    ("blocks", "Block", "x = x + attended", "x = attended", "no residual around the attention"),
+    ("blocks", "Block", "x = x + thought", "x = thought", "no residual around the MLP"),
 )  # fmt: skip
 
 
