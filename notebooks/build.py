@@ -118,7 +118,7 @@ def zoo_code(animal: str, right: bool) -> str:
     """An animal's code, the faulty one or ours, without docstrings, which would help too much.
 
     It has a student's names (``my_softmax``, ``MyLinear``), so that what the notebook imports stays as it is. A
-    class is a child of ours and shows forward and backward alone.
+    class is a child of ours and shows forward and backward alone, and the method with the bug.
     """
     from numpylm.check.mutants import World, without_docstrings
     from numpylm.zoo.keeper import get
@@ -126,17 +126,33 @@ def zoo_code(animal: str, right: bool) -> str:
     fault = get(animal)
     world = World() if right else World(fault)
     names = dict.fromkeys((fault.owner.removesuffix("_backward"), fault.owner))
-    return "\n\n\n".join(_student_named(without_docstrings(world.source(name))) for name in names) + "\n"
+    shown = {name: shown_methods(World().source(name), World(fault).source(name)) for name in names}
+    codes = [_student_named(without_docstrings(world.source(name)), shown[name]) for name in names]
+    return "\n\n\n".join(codes) + "\n"
 
 
-def _student_named(code: str) -> str:
+def shown_methods(right: str, wrong: str) -> list[str]:
+    """Which methods of a class a riddle shows: forward and backward, and the pair of the one that has the bug."""
+
+    def methods(code: str) -> dict[str, str]:
+        (node,) = ast.parse(code).body
+        inside = node.body if isinstance(node, ast.ClassDef) else []
+        return {m.name: ast.unparse(m) for m in inside if isinstance(m, ast.FunctionDef)}
+
+    ours, theirs = methods(right), methods(wrong)
+    changed = [name for name in ours if ours[name] != theirs[name]]
+    pairs = [(name.removesuffix("_backward"), name) for name in changed if name.endswith("_backward")]
+    return ["forward", "backward", *(name for pair in pairs for name in pair)]
+
+
+def _student_named(code: str, shown: list[str]) -> str:
     """A function or class of ours as a student's."""
     (node,) = ast.parse(code).body
     if isinstance(node, ast.FunctionDef):
         return code.replace(f"def {node.name}(", f"def my_{node.name}(", 1).rstrip()
     assert isinstance(node, ast.ClassDef)
     lines = code.splitlines()
-    methods = [m for m in node.body if isinstance(m, ast.FunctionDef) and m.name in ("forward", "backward")]
+    methods = [m for m in node.body if isinstance(m, ast.FunctionDef) and m.name in shown]
     parts = ["\n".join(lines[m.lineno - 1 : m.end_lineno]) for m in methods]
     return f"class My{node.name}({node.name}):\n" + "\n\n".join(parts)
 

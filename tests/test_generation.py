@@ -237,7 +237,7 @@ class Counted:
 
     def __init__(self, gpt):
         self.gpt, self.shapes = gpt, []
-        self.new_past, self.can_read = gpt.new_past, gpt.can_read
+        self.h, self.new_past = gpt.h, gpt.new_past
 
     def read(self, ids, past):
         self.shapes.append(ids.shape)

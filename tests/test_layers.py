@@ -19,14 +19,8 @@ from numpylm import (
     scaled_dot_product_attention,
 )
 from numpylm.check import selfcheck
-from numpylm.nn.attention import (
-    causal_attention,
-    causal_attention_backward,
-    causal_mask,
-    merge_heads,
-    scaled_dot_product_attention_backward,
-    split_heads,
-)
+from numpylm.nn.attention import causal_mask, merge_heads, scaled_dot_product_attention_backward, split_heads
+from numpylm.nn.fast_attention import causal_attention, causal_attention_backward
 
 
 def rng(seed=0):

@@ -8,7 +8,9 @@
 # hide). **Time:** two hours. **You will write:** ten lines, if you find the right ones.
 
 # %%
+import copy
 import math
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -40,15 +42,11 @@ from numpylm import (
     softmax,
     softmax_backward,
 )
-from numpylm.nn.attention import (
-    KVCache,
-    causal_attention,
-    causal_attention_backward,
-    causal_mask,
-    merge_heads,
-    split_heads,
-)
-from numpylm.nn.functional import IGNORE_INDEX, cross_entropy_backward
+from numpylm.models.gpt import BlockInput
+from numpylm.nn.attention import AttentionCache, SelfAttentionCache, causal_mask, merge_heads, split_heads
+from numpylm.nn.blocks import BlockCache
+from numpylm.nn.fast_attention import KVCache
+from numpylm.nn.functional import IGNORE_INDEX, cross_entropy_backward, dropout, dropout_backward
 from numpylm.nn.module import Array, Cache, check_last_axis
 
 # %% [markdown]
@@ -227,7 +225,11 @@ for name, part in parts.items():
 # | --- | --- |
 # | `Array`, `Cache` | names of types, for the reader only |
 # | `past`, `KVCache` | keys and values of earlier calls, for writing text (lesson 10); while training it is None |
-# | `self.hidden(…)` | in the GPT: all of the forward but its last line, the output layer; inherited, and right |
+# | `attend`, `attend_backward` | in the attention layer: `scaled_dot_product_attention` and its backward |
+# | `…Cache` | a tuple whose parts have names: what a forward leaves for its backward |
+# | `dropout`, `dropout_backward` | the operation behind the layer `Dropout`; its cache is the mask |
+# | `self.embed(…)`, `self.head(…)` | in the GPT: what comes before the blocks, and the output layer; inherited, and right |
+# | `recompute`, `BlockInput` | a way to save memory, off here: blocks are computed again in the backward |
 # | `frozen` | whether training leaves a parameter as it is; here none is |
 # | `IGNORE_INDEX` | -100, the target that means: do not count |
 # | `count=` | how many targets the mean is over, if not those that are counted here (a batch in parts) |
@@ -435,7 +437,7 @@ LayerNorm = check("hunt_kea", MyLayerNorm)
 # "the gradient of x is right if backward follows its forward directly, and wrong if another forward runs in between:
 # something is kept on the layer (self.…) that belongs into the cache."
 # @hint The line
-# The first one of `backward` does not use its `cache`.
+# `backward` does not use its `cache`.
 # @end
 
 # %% zoo="ocelot" exercise="hunt_ocelot"
@@ -445,8 +447,8 @@ Dropout = check("hunt_ocelot", MyDropout)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The mask is kept on the layer; a layer used twice has one mask left. Right is `mask = cache`. (The line with `self.mask` in
-# forward is then of no use, and can go.)
+# The mask is kept on the layer; a layer used twice has one mask left. Right is `dropout_backward(dy, cache)`. (`self.mask`
+# in forward is then of no use, and can go.)
 #
 # Used once, it is right. A check that runs forward, backward, forward, backward never notices. So the checker runs
 # *another* forward between the two.

@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 # in reading order
-MODULES = ("nn.functional", "nn.layers", "nn.attention", "nn.blocks", "models.gpt", "nn.optim")
+MODULES = (
+    "nn.functional",
+    "nn.layers",
+    "nn.attention",
+    "nn.fast_attention",
+    "nn.blocks",
+    "models.gpt",
+    "nn.optim",
+)
 
 
 @dataclass(frozen=True)

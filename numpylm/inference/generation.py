@@ -6,6 +6,7 @@ Nothing here knows what a GPT is: any ``logits, cache = model.forward(ids)`` wil
 
 import operator
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from inspect import signature
 from typing import Any, Protocol
 
 import numpy as np
@@ -189,8 +190,12 @@ def next_logits(model: Any, texts: list[list[int]], block_size: int) -> Iterator
 
 
 def keeps_past(model: Any) -> bool:
-    """Whether a model can go on reading where it stopped: it has ``read``, and no part of it objects."""
-    return hasattr(model, "read") and getattr(model, "can_read", lambda: True)()
+    """Whether a model can go on reading where it stopped: it has ``read``, and all its blocks take a ``past``.
+
+    A block or an attention that a student wrote may not take one. Then the whole text is computed for each token.
+    """
+    layers = [layer for block in getattr(model, "h", []) for layer in (block, block.attn)]
+    return hasattr(model, "read") and all("past" in signature(layer.forward).parameters for layer in layers)
 
 
 def read_prompts(model: Any, ids: Array, padding: Array | None) -> tuple[Array, Any]:

@@ -92,7 +92,7 @@ def score_rows(gpt: GPT, x: Array, targets: Array) -> tuple[Array, Array]:
     step = max(1, LOGITS // gpt.config.vocab_size)
     for i in range(0, len(x), step):
         piece = slice(i, i + step)
-        log_p[piece], hit[piece] = log_softmax_of(gpt.head(x[piece]), targets[piece])
+        log_p[piece], hit[piece] = log_softmax_of(gpt.head(x[piece])[0], targets[piece])
     return log_p, hit
 
 

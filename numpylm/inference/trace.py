@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from numpylm.models.gpt import GPT
-from numpylm.nn.module import Array, Cache
+from numpylm.nn.fast_attention import attention_weights
+from numpylm.nn.module import Array
 
 
 @dataclass(frozen=True)
@@ -50,28 +49,11 @@ def trace(gpt: GPT, ids: Array) -> Trace:
     No layer has to be changed for this. A forward returns in its cache what its backward will need; softmax's
     backward needs softmax's output, so the attention weights are there already.
     """
-    ids = np.asarray(ids)
-    gpt._check_ids(ids)
-    tokens, _ = gpt.wte.forward(ids)  # (B, T, C)
-    positions, _ = gpt.wpe.forward(np.arange(ids.shape[1]))  # (T, C)
-    hidden, attention = [tokens + positions], []
+    x, _ = gpt.embed(ids)  # (B, T, C)
+    hidden, attention = [x], []
     for block in gpt.h:
-        x, (_, attn_cache, *_) = block.forward(hidden[-1])  # (B, T, C)
-        _, attention_cache, _ = attn_cache
+        x, block_cache = block.forward(x)  # (B, T, C)
         hidden.append(x)
-        attention.append(_whole_map(attention_cache))  # (B, H, T, T)
-    x, _ = gpt.ln_f.forward(hidden[-1])  # (B, T, C)
-    logits = (x.reshape(-1, gpt.config.n_embd) @ gpt.wte.weight.data.T).reshape(*ids.shape, -1)  # (B, T, V)
-    return Trace(hidden, attention, logits)
-
-
-def _whole_map(attention_cache: Cache) -> Array:
-    """The weights that multiplied V, (B, H, T, T), from the blocks of rows in which attention computed them."""
-    blocks = [block_cache[5] for block_cache in attention_cache]  # (B, H, rows, keys up to the last of them)
-    B, H, _, T = blocks[-1].shape
-    weights = np.zeros((B, H, T, T), blocks[0].dtype)
-    end = 0
-    for block in blocks:
-        start, end = end, block.shape[-1]
-        weights[:, :, start:end, :end] = block
-    return weights
+        attention.append(attention_weights(block_cache.attn.attention))  # (B, H, T, T)
+    x, _ = gpt.ln_f.forward(x)  # (B, T, C)
+    return Trace(hidden, attention, gpt.head(x)[0])

@@ -4,7 +4,6 @@ The architecture is GPT-2's (Radford et al. 2019, section 2.3), and so are the n
 """
 
 import copy
-import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,15 +13,15 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpylm.nn.attention import KVCache
 from numpylm.nn.blocks import Block
+from numpylm.nn.fast_attention import KVCache
 from numpylm.nn.functional import cross_entropy
-from numpylm.nn.layers import Dropout, Embedding, LayerNorm
+from numpylm.nn.layers import Dropout, Embedding, LayerNorm, tied_head, tied_head_backward
 from numpylm.nn.module import Array, Cache, Module
 
 
-class Begin(NamedTuple):
-    """All that a block's forward needs to be repeated: its input, and the generator as it was."""
+class BlockInput(NamedTuple):
+    """What a block's forward was given: enough to run it again, with the same dropout masks."""
 
     x: Array
     rng: np.random.Generator | None
@@ -163,8 +162,33 @@ class GPT(Module):
         ValueError
             If ids is not (B, T), is empty or too long, or holds an id outside [0, V).
         """
-        x, cache = self.hidden(ids, rng, past)  # (B, T, C)
-        return self.head(x), (*cache, x)
+        x, hidden_cache = self.hidden(ids, rng, past)  # (B, T, C)
+        logits, head_cache = self.head(x)  # (B, T, V)
+        return logits, (hidden_cache, head_cache)
+
+    def backward(self, dlogits: Array, cache: Cache) -> None:
+        """Add dL/dparameter to every gradient; dlogits (B, T, V) is dL/dlogits. Ids have no gradient."""
+        hidden_cache, head_cache = cache
+        dx = self.head_backward(dlogits, head_cache)  # (B, T, C)
+        self.hidden_backward(dx, hidden_cache)
+
+    def embed(
+        self, ids: Array, rng: np.random.Generator | None = None, past: list[KVCache] | None = None
+    ) -> tuple[Array, Cache]:
+        """Token and position vectors, added: ids (B, T) -> (B, T, C), what the first block reads."""
+        ids = np.asarray(ids)
+        self._check_ids(ids, past)
+        tokens, wte_cache = self.wte.forward(ids)  # (B, T, C)
+        positions, wpe_cache = self.wpe.forward(_positions(ids.shape[1], past))  # (T, C); (B, T, C) if padded
+        x, drop_cache = self.drop.forward(tokens + positions, rng)  # (B, T, C)
+        return x, (wte_cache, wpe_cache, drop_cache)
+
+    def embed_backward(self, dx: Array, cache: Cache) -> None:
+        """Gradient of `embed`: dx (B, T, C); adds to the gradients of wte and wpe."""
+        wte_cache, wpe_cache, drop_cache = cache
+        dx = self.drop.backward(dx, drop_cache)
+        self.wpe.backward(dx.sum(axis=0), wpe_cache)  # one position vector serves the whole batch
+        self.wte.backward(dx, wte_cache)
 
     def hidden(
         self,
@@ -173,52 +197,49 @@ class GPT(Module):
         past: list[KVCache] | None = None,
         differentiable: bool = True,
     ) -> tuple[Array, Cache]:
-        """All of `forward` but the output layer: what the model knows at each position, (B, T, C).
+        """The trunk, all but the output layer: ids (B, T) -> (B, T, C), what the model knows at each position.
 
         Blocks that need no backward (frozen ones, or all unless ``differentiable``) leave None as their cache:
         what they computed on the way is forgotten, and takes no memory.
         """
-        ids = np.asarray(ids)
-        self._check_ids(ids, past)
+        x, embed_cache = self.embed(ids, rng, past)
         first = self.first_trained_block() if differentiable and past is None else len(self.h)
-        tokens, wte_cache = self.wte.forward(ids)  # (B, T, C)
-        positions, wpe_cache = self.wpe.forward(_positions(ids.shape[1], past))  # (T, C); (B, T, C) if padded
-        x, drop_cache = self.drop.forward(tokens + positions, rng)  # (B, T, C)
-        block_caches = []
+        block_caches: list[Cache] = []
         for i, block in enumerate(self.h):
-            begin = Begin(x, copy.deepcopy(rng)) if self.recompute else None  # dropout must draw the same again
-            x, block_cache = block.forward(x, rng, *(past or [])[i : i + 1])  # (B, T, C)
-            block_caches.append(None if i < first else begin or block_cache)
+            block_input = BlockInput(x, copy.deepcopy(rng)) if self.recompute else None
+            if past is None:
+                x, block_cache = block.forward(x, rng)  # (B, T, C)
+            else:
+                x, block_cache = block.forward(x, rng, past[i])  # (B, T, C)
+            if i < first:
+                block_caches.append(None)
+            else:
+                block_caches.append(block_cache if block_input is None else block_input)
         x, ln_f_cache = self.ln_f.forward(x)  # (B, T, C)
-        return x, (wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache)
+        return x, (embed_cache, block_caches, ln_f_cache)
 
-    def head(self, x: Array) -> Array:
-        """The output layer: x (..., C) -> logits (..., V), how well each token's embedding fits x."""
-        rows = x.reshape(-1, self.config.n_embd)  # one product of matrices: a stack of small ones is slower
-        return (rows @ self.wte.weight.data.T).reshape(*x.shape[:-1], -1)
-
-    def backward(self, dlogits: Array, cache: Cache) -> None:
-        """Add dL/dparameter to every gradient; dlogits (B, T, V) is dL/dlogits. Ids have no gradient.
+    def hidden_backward(self, dx: Array, cache: Cache) -> None:
+        """Gradient of `hidden`: dx (B, T, C) at the trunk's output; adds to every gradient below.
 
         What is frozen at the bottom is not computed: the gradient goes down to the lowest block that is trained.
         """
-        wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x = cache
-        C, V = self.config.n_embd, self.config.vocab_size
-        dlogits = dlogits.reshape(-1, V)  # (B T, V)
-        if not self.wte.weight.frozen:
-            self.wte.weight.grad += dlogits.T @ x.reshape(-1, C)  # as the output layer
-        dx = (dlogits @ self.wte.weight.data).reshape(x.shape)  # (B, T, C)
+        embed_cache, block_caches, ln_f_cache = cache
         dx = self.ln_f.backward(dx, ln_f_cache)
         for block, block_cache in zip(reversed(self.h), reversed(block_caches), strict=True):
             if block_cache is None:
                 return
-            block_cache = self._cache_of(block, block_cache)
+            if isinstance(block_cache, BlockInput):
+                _, block_cache = block.forward(*block_cache)
             dx = block.backward(dx, block_cache)
-        if self.wte.weight.frozen and self.wpe.weight.frozen:
-            return
-        dx = self.drop.backward(dx, drop_cache)
-        self.wpe.backward(dx.sum(axis=0), wpe_cache)  # one position vector serves the whole batch
-        self.wte.backward(dx, wte_cache)  # as the look-up table: adds to what the output layer gave
+        self.embed_backward(dx, embed_cache)
+
+    def head(self, x: Array) -> tuple[Array, Cache]:
+        """The output layer: x (..., C) -> logits (..., V)."""
+        return tied_head(x, self.wte)
+
+    def head_backward(self, dlogits: Array, cache: Cache) -> Array:
+        """Gradient of `head`: dlogits (..., V) -> dx (..., C); adds to the gradient of wte."""
+        return tied_head_backward(dlogits, cache, self.wte)
 
     def first_trained_block(self) -> int:
         """The lowest block that a gradient must reach: 0 if the embeddings are trained, L if nothing below ln_f is."""
@@ -246,20 +267,15 @@ class GPT(Module):
         shape = (batch_size, c.n_head, c.block_size, c.n_embd // c.n_head)
         return [KVCache(shape, self.wte.weight.dtype, padding) for _ in self.h]
 
-    def can_read(self) -> bool:
-        """Whether all blocks take a ``past``. A student's own may not; then text is computed anew each time."""
-        layers = [layer for block in self.h for layer in (block, block.attn)]
-        return all("past" in inspect.signature(layer.forward).parameters for layer in layers)
-
     def read(self, ids: Array, past: list[KVCache]) -> Array:
         """Read ids (B, T) on top of ``past``: logits (B, V) for the token that follows them."""
         x, _ = self.hidden(ids, past=past)
-        return self.head(x[:, -1])  # one row a text: most of the vocabulary's work is for positions nobody asks about
+        return self.head(x[:, -1])[0]  # only the last position's logits are needed
 
     def loss(self, ids: Array, targets: Array) -> float:
         """Mean nats per counted token, without dropout; a target of -100 is not counted."""
         x, _ = self.hidden(ids, differentiable=False)
-        return cross_entropy(self.head(x), np.asarray(targets))[0]
+        return cross_entropy(self.head(x)[0], np.asarray(targets))[0]
 
     def loss_and_grad(
         self, ids: Array, targets: Array, rng: np.random.Generator | None = None, count: int | None = None
@@ -281,10 +297,6 @@ class GPT(Module):
     from_pretrained: ClassVar[Any]  # a classmethod
     save_pretrained: ClassVar[Callable[..., None]]
     tokenizer: Any = None  # the one that came with the model's files
-
-    def _cache_of(self, block: Block, kept: Cache) -> Cache:
-        """A block's cache: what was kept, or what its forward makes once more (see ``recompute``)."""
-        return block.forward(*kept)[1] if isinstance(kept, Begin) else kept
 
     def _check_ids(self, ids: Array, past: list[KVCache] | None = None) -> None:
         if ids.ndim != 2 or ids.dtype.kind not in "iu":

@@ -1,16 +1,31 @@
-"""Attention: every position gathers from the others what it finds relevant.
+"""Attention: each position takes from the others what it finds relevant (Vaswani et al. 2017, arXiv:1706.03762).
 
-Shapes: B batch, T queries, S keys, H heads, D = C/H channels a head, C channels.
+In this order: the formula and its gradient, the causal mask, heads, the layer.
+Shapes: B batch, T queries, S keys, H heads, C channels, D = C/H channels of one head.
 """
 
 import math
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpylm.nn.functional import softmax, softmax_backward
-from numpylm.nn.layers import Dropout, Linear
+from numpylm.nn.functional import dropout, dropout_backward, softmax, softmax_backward
+from numpylm.nn.layers import Linear
 from numpylm.nn.module import Array, Cache, Module
+
+# ------------------------------------------------------------------------------------------ the formula
+
+
+class AttentionCache(NamedTuple):
+    """What `scaled_dot_product_attention` leaves for its backward; ``dropped`` are the weights that multiplied v."""
+
+    q: Array  # (B, H, T, D)
+    k: Array  # (B, H, S, D)
+    v: Array  # (B, H, S, D)
+    softmax: Cache
+    dropped: Array  # (B, H, T, S)
+    dropout: Cache
 
 
 def scaled_dot_product_attention(
@@ -20,8 +35,8 @@ def scaled_dot_product_attention(
     mask: Array | None = None,
     dropout_p: float = 0.0,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, Cache]:
-    """Attention(Q, K, V) = softmax(Q Kᵀ / √D) V (Vaswani et al. 2017, arXiv:1706.03762, equation 1).
+) -> tuple[Array, AttentionCache]:
+    """Attention(Q, K, V) = softmax(Q Kᵀ / √D) V (Vaswani et al. 2017, equation 1).
 
     Parameters
     ----------
@@ -37,7 +52,7 @@ def scaled_dot_product_attention(
     Returns
     -------
     out : array (B, H, T, D)
-    cache : the inputs, the attention weights and the dropout mask
+    cache : AttentionCache
 
     Raises
     ------
@@ -63,20 +78,24 @@ def scaled_dot_product_attention(
     if mask is not None:
         scores += np.where(mask, 0, -np.inf).astype(scores.dtype)
     p, softmax_cache = softmax(scores)  # (B, H, T, S)
-    dropped, dropout_cache = Dropout(dropout_p).forward(p, rng)  # (B, H, T, S), what dropout leaves of p
+    dropped, dropout_cache = dropout(p, dropout_p, rng)  # (B, H, T, S)
     out = dropped @ v  # (B, H, T, D)
-    return out, (q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
+    return out, AttentionCache(q, k, v, softmax_cache, dropped, dropout_cache)
 
 
-def scaled_dot_product_attention_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
+def scaled_dot_product_attention_backward(dout: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
     """Gradient of `scaled_dot_product_attention`: dout (B, H, T, D) -> dq, dk, dv in their inputs' shapes."""
-    q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache = cache
+    q, k, v, softmax_cache, dropped, dropout_cache = cache
+    scale = 1 / math.sqrt(q.shape[-1])
     dv = dropped.swapaxes(-1, -2) @ dout  # (B, H, S, D)
-    dp = Dropout(dropout_p).backward(dout @ v.swapaxes(-1, -2), dropout_cache)  # (B, H, T, S)
+    dp = dropout_backward(dout @ v.swapaxes(-1, -2), dropout_cache)  # (B, H, T, S)
     dscores = softmax_backward(dp, softmax_cache)  # (B, H, T, S)
     dq = (dscores @ k) * scale  # (B, H, T, D)
     dk = dscores.swapaxes(-1, -2) @ (q * scale)  # (B, H, S, D)
     return dq, dk, dv
+
+
+# -------------------------------------------------------------------------------------- mask and heads
 
 
 def causal_mask(T: int, S: int) -> Array:
@@ -85,71 +104,6 @@ def causal_mask(T: int, S: int) -> Array:
     For T = 2 and S = 4: [[1, 1, 1, 0], [1, 1, 1, 1]].
     """
     return np.tri(T, S, S - T, dtype=bool)
-
-
-def causal_attention(
-    q: Array,
-    k: Array,
-    v: Array,
-    mask: Array | None,
-    dropout_p: float = 0.0,
-    rng: np.random.Generator | None = None,
-    rows: int = 64,
-) -> tuple[Array, Cache]:
-    """Attention in which no query sees a later key, without most of what the mask would throw away.
-
-    It gives what `scaled_dot_product_attention` gives with a `causal_mask`, sooner; a first reading can go on with
-    `split_heads`. Half of a causal map is zeros. So the queries are taken ``rows`` at a time, and each such block is
-    compared only with the keys up to its own end. (With dropout, each block draws a mask of its own.)
-
-    Parameters
-    ----------
-    q : array (B, H, T, D)
-        The last T of S positions.
-    k, v : array (B, H, S, D)
-    mask : bool array (..., T, S), broadcast to (B, H, T, S), or None
-        `causal_mask`, or one that forbids more. None only for T = 1: the last position may see all keys.
-    dropout_p, rng
-        As in `scaled_dot_product_attention`.
-    rows : int
-        Queries in a block. Small blocks leave out more; large ones make better use of the matrix product.
-
-    Returns
-    -------
-    out : array (B, H, T, D)
-    cache : list of a cache for each block
-    """
-    T, before = q.shape[2], k.shape[2] - q.shape[2]  # queries; keys of positions before the first of them
-    if rows >= T:  # a single block: all of it
-        out, cache = scaled_dot_product_attention(q, k, v, mask, dropout_p, rng)
-        return out, [cache]
-    out, caches = np.empty_like(q), []
-    for start in range(0, T, rows):
-        end = min(start + rows, T)
-        seen = before + end  # keys up to the block's last query
-        block_mask = None if mask is None else mask[..., start:end, :seen]
-        out[:, :, start:end], cache = scaled_dot_product_attention(
-            q[:, :, start:end], k[:, :, :seen], v[:, :, :seen], block_mask, dropout_p, rng
-        )
-        caches.append(cache)
-    return out, caches
-
-
-def causal_attention_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Gradient of `causal_attention`: a key serves its own block and all later ones, so its gradients are summed."""
-    if len(cache) == 1:
-        return scaled_dot_product_attention_backward(dout, cache[0])
-    _, k, v, *_ = cache[-1]  # the last block saw every key
-    dq, dk, dv = np.empty_like(dout), np.zeros_like(k), np.zeros_like(v)
-    end = 0
-    for block_cache in cache:
-        block_q, block_k, *_ = block_cache
-        start, end, seen = end, end + block_q.shape[2], block_k.shape[2]
-        block_dq, block_dk, block_dv = scaled_dot_product_attention_backward(dout[:, :, start:end], block_cache)
-        dq[:, :, start:end] = block_dq
-        dk[:, :, :seen] += block_dk
-        dv[:, :, :seen] += block_dv
-    return dq, dk, dv
 
 
 def split_heads(x: Array, n_head: int) -> Array:
@@ -164,58 +118,21 @@ def merge_heads(x: Array) -> Array:
     return x.swapaxes(1, 2).reshape(B, T, H * D)
 
 
-class KVCache:
-    """Keys and values of every position read so far, in one attention layer, so that no token is read twice.
+# -------------------------------------------------------------------------------------------- the layer
 
-    Position t attends to the keys and values of positions 0…t, which depend on nothing after them: once made,
-    they stay. So a text that grows by a token needs the layer's work for that token alone. The memory for the
-    whole window is taken once; a new token is written into it, and the old ones are not copied.
 
-    Parameters
-    ----------
-    shape : (B, H, M, D)
-        M is the most positions that fit.
-    dtype : dtype
-    padding : int array (B,), optional
-        How many positions at the left of each row are padding, because texts of a batch differ in length.
+class SelfAttentionCache(NamedTuple):
+    """What `CausalSelfAttention` leaves for its backward."""
 
-    Attributes
-    ----------
-    length : int
-        Positions read so far, padding included.
-    """
-
-    def __init__(self, shape: tuple[int, int, int, int], dtype: DTypeLike, padding: Array | None = None) -> None:
-        self.k = np.empty(shape, dtype)
-        self.v = np.empty(shape, dtype)
-        self.length = 0
-        self.padding = padding
-
-    def append(self, k: Array, v: Array) -> tuple[Array, Array]:
-        """Take k, v (B, H, T, D) of T new positions; return those of all S so far: views (B, H, S, D).
-
-        Raises ValueError if they do not fit.
-        """
-        start, end = self.length, self.length + k.shape[2]
-        if end > self.k.shape[2]:
-            raise ValueError(
-                f"KVCache has room for {self.k.shape[2]} positions: {end - start} do not fit after {start}"
-            )
-        self.length = end
-        self.k[:, :, start : self.length] = k
-        self.v[:, :, start : self.length] = v
-        return self.k[:, :, : self.length], self.v[:, :, : self.length]
-
-    def mask(self, T: int) -> Array | None:
-        """Which of all S positions the last T, just appended, may attend to: bool (..., T, S); None for all."""
-        S = self.length
-        if self.padding is not None:
-            return causal_mask(T, S) & (np.arange(S) >= self.padding[:, None, None, None])  # (B, 1, T, S)
-        return None if T == 1 else causal_mask(T, S)
+    c_attn: Cache
+    attention: Cache  # AttentionCache, or a list of them: see FastCausalSelfAttention
+    c_proj: Cache
 
 
 class CausalSelfAttention(Module):
     """Multi-head self-attention in which no position sees a later one (Vaswani et al. 2017, sections 3.2.2, 3.2.3).
+
+        Q, K, V = x W_attn + b_attn,    y = merge(Attention(Q_h, K_h, V_h) of each head h) W_proj + b_proj
 
     Parameters
     ----------
@@ -224,7 +141,7 @@ class CausalSelfAttention(Module):
     n_head : int
         H; must divide C.
     dropout : float
-        On the attention weights. What this layer gives, `Block` puts through dropout, too.
+        On the attention weights. `Block` applies dropout to the output as well.
     bias : bool
     proj_std : float
         Initial standard deviation of the output projection; `GPT` makes it smaller with depth.
@@ -237,6 +154,10 @@ class CausalSelfAttention(Module):
         Q, K and V in one product: columns 0…C-1 make Q, C…2C-1 make K, the rest V. The names are GPT-2's.
     c_proj : Linear (C, C)
     """
+
+    # The pair that attends. FastCausalSelfAttention has another one, with the same numbers.
+    attend: ClassVar[Any] = staticmethod(scaled_dot_product_attention)
+    attend_backward: ClassVar[Any] = staticmethod(scaled_dot_product_attention_backward)
 
     def __init__(
         self,
@@ -259,29 +180,31 @@ class CausalSelfAttention(Module):
         self.c_proj = Linear(n_embd, n_embd, bias, std=proj_std, rng=rng, dtype=dtype)
 
     def forward(
-        self, x: Array, rng: np.random.Generator | None = None, past: KVCache | None = None
-    ) -> tuple[Array, Cache]:
+        self, x: Array, rng: np.random.Generator | None = None, past: Any = None
+    ) -> tuple[Array, SelfAttentionCache]:
         """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given.
 
-        With ``past``, x holds the positions that follow those in it, and they are added to it. That is for
-        writing text: there is no backward once it holds positions of an earlier call.
+        With ``past``, a `KVCache`, x holds the positions that follow those in it, and they are added to it. That is
+        for writing text: there is no backward once it holds positions of an earlier call.
         """
         T, H = x.shape[1], self.n_head
         qkv, c_attn_cache = self.c_attn.forward(x)  # (B, T, 3C)
         heads = split_heads(qkv, 3 * H)  # (B, 3H, T, D): H heads of Q, then those of K and of V
         q, k, v = heads[:, :H], heads[:, H : 2 * H], heads[:, 2 * H :]  # (B, H, T, D) each
-        if past is not None:
+        if past is None:
+            mask = causal_mask(T, T)
+        else:
             k, v = past.append(k, v)  # (B, H, S, D)
-        mask = causal_mask(T, T) if past is None else past.mask(T)
-        out, attention_cache = causal_attention(q, k, v, mask, self.dropout, rng)
+            mask = past.mask(T)
+        out, attention_cache = self.attend(q, k, v, mask, self.dropout, rng)  # (B, H, T, D)
         y, c_proj_cache = self.c_proj.forward(merge_heads(out))  # (B, T, C)
-        return y, (c_attn_cache, attention_cache, c_proj_cache)
+        return y, SelfAttentionCache(c_attn_cache, attention_cache, c_proj_cache)
 
-    def backward(self, dy: Array, cache: Cache) -> Array:
+    def backward(self, dy: Array, cache: SelfAttentionCache) -> Array:
         """dy (B, T, C) -> dx (B, T, C); adds to the projections' gradients."""
         # Splitting and merging move numbers without changing them: backwards they are moved to where they came from.
         c_attn_cache, attention_cache, c_proj_cache = cache
         dout = split_heads(self.c_proj.backward(dy, c_proj_cache), self.n_head)  # (B, H, T, D)
-        dq, dk, dv = causal_attention_backward(dout, attention_cache)
+        dq, dk, dv = self.attend_backward(dout, attention_cache)
         dqkv = np.concatenate([merge_heads(part) for part in (dq, dk, dv)], axis=-1)  # (B, T, 3C)
         return self.c_attn.backward(dqkv, c_attn_cache)

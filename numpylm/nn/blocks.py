@@ -1,9 +1,11 @@
 """MLP and Block: attention moves information between positions, the MLP works on it at each one."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpylm.nn.attention import CausalSelfAttention, KVCache
+from numpylm.nn.fast_attention import FastCausalSelfAttention, KVCache
 from numpylm.nn.functional import gelu, gelu_backward
 from numpylm.nn.layers import Dropout, LayerNorm, Linear
 from numpylm.nn.module import Array, Cache, Module
@@ -49,6 +51,17 @@ class MLP(Module):
         return self.c_fc.backward(dhidden, c_fc_cache)
 
 
+class BlockCache(NamedTuple):
+    """What `Block` leaves for its backward: the caches of its parts."""
+
+    ln_1: Cache
+    attn: Cache
+    drop_1: Cache
+    ln_2: Cache
+    mlp: Cache
+    drop_2: Cache
+
+
 class Block(Module):
     """One Transformer layer with the norms first ("pre-norm", as GPT-2; the 2017 paper has them last).
 
@@ -76,18 +89,20 @@ class Block(Module):
     ) -> None:
         rng = rng or np.random.default_rng()
         self.ln_1 = LayerNorm(n_embd, layer_norm_eps, bias, dtype=dtype)
-        self.attn = CausalSelfAttention(n_embd, n_head, dropout, bias, proj_std=proj_std, rng=rng, dtype=dtype)
+        self.attn = FastCausalSelfAttention(n_embd, n_head, dropout, bias, proj_std=proj_std, rng=rng, dtype=dtype)
         self.ln_2 = LayerNorm(n_embd, layer_norm_eps, bias, dtype=dtype)
         self.mlp = MLP(n_embd, bias, gelu_approximate=gelu_approximate, proj_std=proj_std, rng=rng, dtype=dtype)
         self.drop = Dropout(dropout)
 
     def forward(
         self, x: Array, rng: np.random.Generator | None = None, past: KVCache | None = None
-    ) -> tuple[Array, Cache]:
+    ) -> tuple[Array, BlockCache]:
         """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given. For ``past`` see the attention."""
-        given = () if past is None else (past,)  # an attention of a student's own need not know of it
         normed, ln_1_cache = self.ln_1.forward(x)
-        attended, attn_cache = self.attn.forward(normed, rng, *given)
+        if past is None:  # an attention that a student wrote may not have this argument
+            attended, attn_cache = self.attn.forward(normed, rng)
+        else:
+            attended, attn_cache = self.attn.forward(normed, rng, past)
         attended, drop_1_cache = self.drop.forward(attended, rng)
         x = x + attended
 
@@ -95,9 +110,9 @@ class Block(Module):
         thought, mlp_cache = self.mlp.forward(normed)
         thought, drop_2_cache = self.drop.forward(thought, rng)
         x = x + thought
-        return x, (ln_1_cache, attn_cache, drop_1_cache, ln_2_cache, mlp_cache, drop_2_cache)
+        return x, BlockCache(ln_1_cache, attn_cache, drop_1_cache, ln_2_cache, mlp_cache, drop_2_cache)
 
-    def backward(self, dx: Array, cache: Cache) -> Array:
+    def backward(self, dx: Array, cache: BlockCache) -> Array:
         """dx (B, T, C) at the output -> dx (B, T, C) at the input."""
         ln_1_cache, attn_cache, drop_1_cache, ln_2_cache, mlp_cache, drop_2_cache = cache
         dthought = self.drop.backward(dx, drop_2_cache)

@@ -181,6 +181,45 @@ def _erf(x: Array) -> Array:
     return np.copysign(out, x)
 
 
+# ---------------------------------------------------------------------------------------------- dropout
+
+
+def dropout(x: Array, p: float, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
+    """Inverted dropout: y = x · m / (1 - p), m ~ Bernoulli(1 - p) (Srivastava et al. 2014, JMLR 15, section 4).
+
+    There, p is the probability of keeping, and evaluation scales; here training does. The division keeps the mean of
+    y at x, so evaluation needs no correction.
+
+    Parameters
+    ----------
+    x : array, any shape, floating point
+    p : float in [0, 1)
+        The probability of dropping a number.
+    rng : numpy.random.Generator, optional
+        Without it (evaluation), or with p = 0, y is x.
+
+    Returns
+    -------
+    y : array, x's shape
+    cache : m / (1 - p), or None if nothing was dropped
+
+    Notes
+    -----
+    y is linear in x for a fixed mask: dx = dy · m / (1 - p), with the *same* mask.
+    """
+    if rng is None or p == 0:
+        return x, None
+    keep = rng.random(x.shape, dtype=np.float32) >= p
+    mask = keep * x.dtype.type(1 / (1 - p))  # m / (1 - p); bool times a Python float would be float64
+    return x * mask, mask
+
+
+def dropout_backward(dy: Array, cache: Cache) -> Array:
+    """Gradient of `dropout`: dx = dy · m / (1 - p), through the mask of that very call."""
+    mask = cache
+    return dy if mask is None else dy * mask
+
+
 # ---------------------------------------------------------------------------------------- cross-entropy
 
 

@@ -8,6 +8,7 @@ elementwise product.
 import numpy as np
 from numpy.typing import DTypeLike
 
+from numpylm.nn.functional import dropout, dropout_backward
 from numpylm.nn.module import Array, Cache, Module, Parameter, check_last_axis, normal
 
 
@@ -126,7 +127,7 @@ class Embedding(Module):
     def backward(self, dy: Array, cache: Cache) -> None:
         """dy (..., C); adds to weight.grad. There is no gradient for ids."""
         ids = cache.reshape(-1)
-        if not len(ids):
+        if self.weight.frozen or not len(ids):
             return
         dy = dy.reshape(len(ids), -1)  # (N, C)
         # Equal ids are sorted next to each other, and the rows of each run are summed. For sorted ids 2 2 5 the runs
@@ -201,9 +202,9 @@ class LayerNorm(Module):
         xhat, rstd = cache
         C = xhat.shape[-1]
         rows = dy.reshape(-1, C)  # (N, C)
-        # einsum: (rows * x̂).sum(axis=0) without the product in memory
-        self.weight.grad += np.einsum("nc,nc->c", rows, xhat.reshape(-1, C))
-        if self.bias is not None:
+        if not self.weight.frozen:  # einsum: (rows * x̂).sum(axis=0) without the product in memory
+            self.weight.grad += np.einsum("nc,nc->c", rows, xhat.reshape(-1, C))
+        if self.bias is not None and not self.bias.frozen:
             self.bias.grad += rows.sum(axis=0)
         g = dy * self.weight.data
         mean_g = g.sum(axis=-1, keepdims=True) / C  # (..., 1)
@@ -215,21 +216,15 @@ class LayerNorm(Module):
 
 
 class Dropout(Module):
-    """Inverted dropout: y = x · m / (1 - p), m ~ Bernoulli(1 - p) (Srivastava et al. 2014, JMLR 15, section 4).
+    """Dropout as a layer: `numpylm.nn.functional.dropout` with a fixed p.
 
-    There, p is the probability of keeping, and it is evaluation that scales; here training does.
-    There is no training flag: dropout happens when, and only when, the forward is given an ``rng``. The
-    division keeps the mean of y at x, so evaluation needs no correction.
+    There is no training flag: dropout happens when, and only when, the forward is given an ``rng``. The cache and not
+    the layer keeps the mask, so a layer that is called three times has three masks.
 
     Parameters
     ----------
     p : float in [0, 1)
         The probability of dropping a number.
-
-    Notes
-    -----
-    y is linear in x for a fixed mask: dx = dy · m / (1 - p), with the *same* mask, which is why the cache and
-    not the layer keeps it: a layer that is called three times has three masks.
     """
 
     def __init__(self, p: float) -> None:
@@ -239,13 +234,41 @@ class Dropout(Module):
 
     def forward(self, x: Array, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
         """x (any shape) -> y (same shape). Without ``rng`` (evaluation), or with p = 0, y is x."""
-        if rng is None or self.p == 0:
-            return x, None
-        keep = rng.random(x.shape, dtype=np.float32) >= self.p
-        mask = keep * x.dtype.type(1 / (1 - self.p))  # m / (1 - p); bool times a Python float would be float64
-        return x * mask, mask
+        return dropout(x, self.p, rng)
 
     def backward(self, dy: Array, cache: Cache) -> Array:
         """dy -> dx, through the mask of that very call."""
-        mask = cache
-        return dy if mask is None else dy * mask
+        return dropout_backward(dy, cache)
+
+
+def tied_head(x: Array, embedding: Embedding) -> tuple[Array, Cache]:
+    """The output layer that shares the embedding's matrix: logits = x Wᵀ (Press & Wolf 2017, arXiv:1608.05859).
+
+    Parameters
+    ----------
+    x : array (..., C)
+    embedding : Embedding (V, C)
+
+    Returns
+    -------
+    logits : array (..., V)
+        How well each token's vector fits x.
+    cache : array (N, C)
+
+    Notes
+    -----
+    A linear layer without bias whose weight is Wᵀ (see `Linear`): dx = dlogits W and dW = dlogitsᵀ x. W is used as
+    the look-up table, too, so `tied_head_backward` and `Embedding.backward` add to the same gradient.
+    """
+    rows = x.reshape(-1, x.shape[-1])  # (N, C): one product of matrices; a stack of small ones is slower
+    logits = rows @ embedding.weight.data.T  # (N, V)
+    return logits.reshape(*x.shape[:-1], -1), rows
+
+
+def tied_head_backward(dlogits: Array, cache: Cache, embedding: Embedding) -> Array:
+    """Gradient of `tied_head`: dlogits (..., V) -> dx (..., C); adds to embedding.weight.grad."""
+    rows, weight = cache, embedding.weight
+    dlogits2 = dlogits.reshape(len(rows), -1)  # (N, V)
+    if not weight.frozen:
+        weight.grad += dlogits2.T @ rows  # (V, N) @ (N, C)
+    return (dlogits2 @ weight.data).reshape(*dlogits.shape[:-1], -1)

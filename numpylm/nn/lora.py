@@ -80,15 +80,15 @@ class LoRALinear(Linear):
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
         """x (..., in) -> y (..., out)."""
-        y, _ = super().forward(x)  # (..., out), the frozen layer's
+        y, linear_cache = super().forward(x)  # (..., out), the frozen layer's
         u = x.reshape(-1, x.shape[-1]) @ self.lora_A.data  # (N, r)
         y += (self.scale * u @ self.lora_B.data).reshape(y.shape)
-        return y, (x, u)
+        return y, (linear_cache, x, u)
 
     def backward(self, dy: Array, cache: Cache) -> Array:
         """dy (..., out) -> dx (..., in); adds to lora_A.grad and lora_B.grad."""
-        x, u = cache
-        dx = super().backward(dy, x)  # (..., in); W and b are frozen and get nothing
+        linear_cache, x, u = cache
+        dx = super().backward(dy, linear_cache)  # (..., in); W and b are frozen and get nothing
         rows, dy2 = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])  # (N, in), (N, out)
         self.lora_B.grad += self.scale * (u.T @ dy2)  # (r, out)
         du = self.scale * (dy2 @ self.lora_B.data.T)  # (N, r)

@@ -32,7 +32,7 @@ WHAT = {  # what a layer's own time is spent on, where its name does not say it
     ("h", "forward"): "h: residual sums",
     ("h", "backward"): "h: residual sums",
     ("gpt", "forward"): "gpt: embeddings added",
-    ("gpt", "backward"): "head",
+    ("gpt", "backward"): "gpt: embeddings added",
     ("loss", "forward"): "loss, with its gradient",
 }
 
@@ -163,6 +163,7 @@ def _timed_step(model: GPT, optimizer: AdamW, watch: Stopwatch) -> Callable[[Arr
         for phase in ("forward", "backward"):
             setattr(layer, phase, watch.timed(label, phase, getattr(layer, phase)))
     model.head = watch.timed("head", "forward", model.head)  # type: ignore[method-assign]
+    model.head_backward = watch.timed("head", "backward", model.head_backward)  # type: ignore[method-assign]
     clear, clip = watch.timed("zero_grad", "step", model.zero_grad), watch.timed("clip", "step", clip_grad_norm)
     loss, move = watch.timed("loss", "forward", cross_entropy), watch.timed("AdamW", "step", optimizer.step)
 
@@ -215,7 +216,7 @@ def count_flops(gpt: GPT, B: int, T: int) -> dict[tuple[str, str], float]:
     add("h.attn", "backward", 8 * pairs * (c.n_layer - first))
     head = 2.0 * N * c.vocab_size * c.n_embd
     add("head", "forward", head)
-    add("gpt", "backward", head * (1 if gpt.wte.weight.frozen else 2))  # it stands in the GPT's own backward
+    add("head", "backward", head * (1 if gpt.wte.weight.frozen else 2))
     return flops
 
 
@@ -235,5 +236,5 @@ def matmul_peak(size: int = 1536, repeats: int = 6) -> float:
 def _place(key: tuple[str, str]) -> tuple[int, int]:
     """Forwards in the order of the layers, then backwards in the opposite one, then the step."""
     name, phase = key
-    place = LAYERS.index("head" if (name, phase) == ("gpt", "backward") else name)
+    place = LAYERS.index(name)
     return PHASES.index(phase), -place if phase == "backward" else place

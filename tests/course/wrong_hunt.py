@@ -77,8 +77,8 @@ WRONG = {
         ("for part in (dq, dk, dv)", "for part in (dk, dq, dv)", "in the wrong order"),
         ("merge_heads(part)", "part.swapaxes(1, 2).reshape(dy.shape)[..., ::-1]", "in the wrong order"),
         (
-            "dq, dk, dv = causal_attention_backward(dout, attention_cache)",
-            "dq, dk, dv = (g[:, ::-1] for g in causal_attention_backward(dout, attention_cache))",
+            "dq, dk, dv = self.attend_backward(dout, attention_cache)",
+            "dq, dk, dv = (g[:, ::-1] for g in self.attend_backward(dout, attention_cache))",
             "in the wrong order",
         ),
     ],

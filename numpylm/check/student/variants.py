@@ -13,7 +13,6 @@ _SCALE = "scale = 1 / math.sqrt(q.shape[-1])"
 _MEAN = "loss = float(nll[counted].sum(dtype=np.float64)) / max(n, 1)"
 _ACTIVE = "active, gelu_cache = gelu(hidden, self.gelu_approximate)  # (..., 4C)"
 _PRE_NORM = """normed, ln_1_cache = self.ln_1.forward(x)
-attended, attn_cache = self.attn.forward(normed, rng, *given)
 ...
 x = x + attended
 ...
@@ -21,7 +20,7 @@ normed, ln_2_cache = self.ln_2.forward(x)
 thought, mlp_cache = self.mlp.forward(normed)
 ...
 x = x + thought"""
-_POST_NORM = """attended, attn_cache = self.attn.forward(x, rng, *given)
+_POST_NORM = """normed = x
 ...
 x, ln_1_cache = self.ln_1.forward(x + attended)
 ...
