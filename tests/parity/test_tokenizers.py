@@ -16,7 +16,7 @@ from numpylm.text.tokenizer_files import BYTE_OF_LETTER  # noqa: E402
 
 ENGLISH = "\n\n".join(CORPORA["stories"].documents(200_000))
 CHINESE = "天地玄黃，宇宙洪荒。日月盈昃，辰宿列張。寒來暑往，秋收冬藏。閏餘成歲，律呂調陽。" * 30
-CODE = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parents[2].glob("numpylm/*.py")))
+CODE = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parents[2].glob("numpylm/**/*.py")))
 EMOJI = "🙂👩‍👩‍👧‍👦🏳️‍🌈 🇨🇭 e\u0301 ½ ² Ⅷ ٣٤٥ नमस्ते ไทย " * 20
 CONTROL = "".join(map(chr, range(0xA0))) * 3 + "\u200b\u2028\ufeff\r\n \t\n   x\n\n\n"
 

@@ -8,7 +8,7 @@ import pytest
 
 from numpylm.check.student import check_file, fit
 from numpylm.cli.main import main
-from tests.test_student import write  # noqa: F401  # a fixture
+from tests.check.test_student import write  # noqa: F401  # a fixture
 
 
 def reports(path):

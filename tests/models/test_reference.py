@@ -11,7 +11,7 @@ from tests.reference.cases import BETAS, CLIP, CONFIGS, DECAY, EPS, LR, batches,
 
 @pytest.fixture(scope="module")
 def stored():
-    with np.load(Path(__file__).parent / "reference" / "reference.npz", allow_pickle=False) as file:
+    with np.load(Path(__file__).parents[1] / "reference" / "reference.npz", allow_pickle=False) as file:
         return dict(file)
 
 

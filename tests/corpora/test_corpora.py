@@ -14,7 +14,7 @@ from numpylm.corpora.story_words import CAST
 from numpylm.text.data import join_documents, split_documents
 
 STORIES = CORPORA["stories"]
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 def coin(t):

@@ -14,7 +14,7 @@ from numpylm.cli.main import main
 from numpylm.zoo import keeper
 
 ANIMALS = zoo.animals()
-DOCS = Path(__file__).parents[1] / "docs" / "zoo.md"
+DOCS = Path(__file__).parents[2] / "docs" / "zoo.md"
 
 
 def large_ones_slow():

@@ -18,7 +18,7 @@ from numpylm.course.lessons import LESSONS, find, lesson_of
 from numpylm.nn import attention
 from numpylm.nn.module import normal
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 def _load(path):
@@ -33,7 +33,7 @@ SOURCES = {path.stem: path for path in build.sources()}
 CELLS = {cell.name: cell for path in build.sources() for cell in build.exercise_cells(path)}
 EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises]
 WRONG = {}
-for file in sorted((Path(__file__).parent / "course").glob("wrong_*.py")):
+for file in sorted(Path(__file__).parent.glob("wrong_*.py")):
     WRONG |= _load(file).WRONG
 PAIRS = [(name, *wrong) for name, all_wrong in WRONG.items() for wrong in all_wrong]
 

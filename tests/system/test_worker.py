@@ -62,13 +62,13 @@ def shadows(folder):
 def test_a_worker_does_not_look_into_the_working_folder(tmp_path):
     """As for the numpylm command, which does not look there either (-P)."""
     shadows(tmp_path)
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     assert run(f"import sys; sys.path.append({str(root)!r})" + PROCESSES, "-P", cwd=tmp_path) == (["RemoteReplica"], "")
 
 
 def test_own_modules_are_found_in_the_working_folder_and_the_standard_library_before_them(tmp_path):
     """As in a notebook, which looks into the working folder first, but imported the standard library before."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     (tmp_path / "own.py").write_text("from numpylm import GPT\n\nclass Own(GPT):\n    pass\n", encoding="utf-8")
     for name in ("struct", "socket", "signal", "select", "pickle", "random", "types", "queue"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('shadow')", encoding="utf-8")
