@@ -360,10 +360,10 @@ for fact in ("kind", "home", "name"):
 # gpt.wte.weight.data`: (B, T, V) times (V, C).
 # @hint Almost code
 # ```python
-# _, _, _, block_caches, ln_f_cache, _ = cache
-# dx = gpt.ln_f.backward(…, ln_f_cache)
+# hidden_cache, head_cache = cache
+# dx = gpt.ln_f.backward(…, hidden_cache.ln_f)
 # gradients = [dx]  # after the last block
-# for block, block_cache in zip(reversed(gpt.h), reversed(block_caches)):
+# for block, block_cache in zip(reversed(gpt.h), reversed(hidden_cache.blocks)):
 #     dx = …
 #     gradients.append(dx)
 # return gradients[::-1]
@@ -381,7 +381,8 @@ def my_residual_gradients(gpt, dlogits, cache):
     dlogits : array (B, T, V)
         dL/dlogits.
     cache : tuple
-        What gpt.forward returned: (wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x).
+        What gpt.forward returned: (hidden_cache, head_cache). The first one has the parts embed, blocks (a list of
+        caches) and ln_f.
 
     Returns
     -------
@@ -389,10 +390,10 @@ def my_residual_gradients(gpt, dlogits, cache):
         In the order of trace's hidden: before the first block first.
     """
     # --- solution
-    _, _, _, block_caches, ln_f_cache, _ = cache
-    dx = gpt.ln_f.backward(dlogits @ gpt.wte.weight.data, ln_f_cache)  # (B, T, C)
+    hidden_cache, _ = cache
+    dx = gpt.ln_f.backward(dlogits @ gpt.wte.weight.data, hidden_cache.ln_f)  # (B, T, C)
     gradients = [dx]
-    for block, block_cache in zip(reversed(gpt.h), reversed(block_caches)):
+    for block, block_cache in zip(reversed(gpt.h), reversed(hidden_cache.blocks)):
         dx = block.backward(dx, block_cache)
         gradients.append(dx)
     return gradients[::-1]

@@ -42,7 +42,7 @@ from numpylm import (
     softmax,
     softmax_backward,
 )
-from numpylm.models.gpt import BlockInput
+from numpylm.models.gpt import BlockInput, HiddenCache
 from numpylm.nn.attention import AttentionCache, SelfAttentionCache, causal_mask, merge_heads, split_heads
 from numpylm.nn.blocks import BlockCache
 from numpylm.nn.fast_attention import KVCache

@@ -27,6 +27,14 @@ class BlockInput(NamedTuple):
     rng: np.random.Generator | None
 
 
+class HiddenCache(NamedTuple):
+    """What `GPT.hidden` leaves for its backward."""
+
+    embed: Cache
+    blocks: list[Cache]  # None for those below the lowest one that is trained
+    ln_f: Cache
+
+
 @dataclass(frozen=True)
 class GPTConfig:
     """The shape of a GPT.
@@ -196,7 +204,7 @@ class GPT(Module):
         rng: np.random.Generator | None = None,
         past: list[KVCache] | None = None,
         differentiable: bool = True,
-    ) -> tuple[Array, Cache]:
+    ) -> tuple[Array, HiddenCache]:
         """The trunk, all but the output layer: ids (B, T) -> (B, T, C), what the model knows at each position.
 
         Blocks that need no backward (frozen ones, or all unless ``differentiable``) leave None as their cache:
@@ -216,9 +224,9 @@ class GPT(Module):
             else:
                 block_caches.append(block_cache if block_input is None else block_input)
         x, ln_f_cache = self.ln_f.forward(x)  # (B, T, C)
-        return x, (embed_cache, block_caches, ln_f_cache)
+        return x, HiddenCache(embed_cache, block_caches, ln_f_cache)
 
-    def hidden_backward(self, dx: Array, cache: Cache) -> None:
+    def hidden_backward(self, dx: Array, cache: HiddenCache) -> None:
         """Gradient of `hidden`: dx (B, T, C) at the trunk's output; adds to every gradient below.
 
         What is frozen at the bottom is not computed: the gradient goes down to the lowest block that is trained.

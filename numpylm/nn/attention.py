@@ -23,8 +23,10 @@ class AttentionCache(NamedTuple):
     q: Array  # (B, H, T, D)
     k: Array  # (B, H, S, D)
     v: Array  # (B, H, S, D)
+    scale: float  # 1/√D
     softmax: Cache
     dropped: Array  # (B, H, T, S)
+    dropout_p: float
     dropout: Cache
 
 
@@ -80,13 +82,12 @@ def scaled_dot_product_attention(
     p, softmax_cache = softmax(scores)  # (B, H, T, S)
     dropped, dropout_cache = dropout(p, dropout_p, rng)  # (B, H, T, S)
     out = dropped @ v  # (B, H, T, D)
-    return out, AttentionCache(q, k, v, softmax_cache, dropped, dropout_cache)
+    return out, AttentionCache(q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
 
 
 def scaled_dot_product_attention_backward(dout: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
     """Gradient of `scaled_dot_product_attention`: dout (B, H, T, D) -> dq, dk, dv in their inputs' shapes."""
-    q, k, v, softmax_cache, dropped, dropout_cache = cache
-    scale = 1 / math.sqrt(q.shape[-1])
+    q, k, v, scale, softmax_cache, dropped, _, dropout_cache = cache
     dv = dropped.swapaxes(-1, -2) @ dout  # (B, H, S, D)
     dp = dropout_backward(dout @ v.swapaxes(-1, -2), dropout_cache)  # (B, H, T, S)
     dscores = softmax_backward(dp, softmax_cache)  # (B, H, T, S)

@@ -778,7 +778,7 @@ LAYERS = (
         "attention",
         "CausalSelfAttention",
         "dq, dk, dv = self.attend_backward(dout, attention_cache)",
-        "q, k, v, _, _, dropout_cache = attention_cache\np, softmax_cache = softmax(q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1]))\ndq, dk, dv = self.attend_backward(dout, AttentionCache(q, k, v, softmax_cache, p, dropout_cache))",
+        "q, k, v, scale, *_ = attention_cache\np, softmax_cache = softmax(q @ k.swapaxes(-1, -2) * scale)\ndq, dk, dv = self.attend_backward(dout, attention_cache._replace(softmax=softmax_cache, dropped=p))",
         "Backward recomputes the weights without the causal mask: gradients flow to the future.",
         "The forward is causal, so samples look right.",
         "causal",

@@ -23,14 +23,14 @@ WRONG = {
     ],
     "residual_gradients": [
         (
-            "gpt.ln_f.backward(dlogits @ gpt.wte.weight.data, ln_f_cache)",
+            "gpt.ln_f.backward(dlogits @ gpt.wte.weight.data, hidden_cache.ln_f)",
             "dlogits @ gpt.wte.weight.data",
             "ln_f's backward",
         ),
         ("return gradients[::-1]", "return gradients", "turned round"),
         ("gradients = [dx]", "gradients = []", "after the last block is missing"),
-        ("zip(reversed(gpt.h), reversed(block_caches))", "zip(gpt.h, block_caches)", "from the first to the last"),
-        ("reversed(block_caches)", "block_caches", "their caches are not"),
+        ("zip(reversed(gpt.h), reversed(hidden_cache.blocks))", "zip(gpt.h, hidden_cache.blocks)", "from the first to the last"),
+        ("reversed(hidden_cache.blocks)", "hidden_cache.blocks", "their caches are not"),
         ("gpt.wte.weight.data,", "gpt.wte.weight.data.T,", "matmul"),
     ],
     "induction_score": [

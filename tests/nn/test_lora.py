@@ -72,7 +72,7 @@ def test_what_is_above_frozen_blocks_gets_the_gradients_of_the_whole_model(gpt, 
 def test_frozen_blocks_keep_no_activations_and_get_no_gradient_memory(gpt):
     gpt.freeze(2)
     logits, cache = gpt.forward(IDS)
-    assert [block is None for block in cache[0][1]] == [True, True, False]
+    assert [block is None for block in cache[0].blocks] == [True, True, False]
     gpt.backward(np.ones_like(logits), cache)
     gpt.zero_grad()
     for name, p in gpt.named_parameters():

@@ -68,7 +68,9 @@ def test_where_no_process_can_start_this_one_tokenizes(monkeypatch, capsys):
 
 ENDLESS = """
 import itertools, sys
-from numpylm import cli, prepare, processes
+from numpylm.cli import main as cli
+from numpylm.text import encode_in_processes as processes
+from numpylm.training import prepare
 
 def endless(documents, pattern):
     block = documents[0] * 100

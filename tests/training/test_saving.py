@@ -162,7 +162,7 @@ def test_files_that_may_not_grow(tmp_path, steps, code):
     first, last = steps
     program = f"""
 import resource, sys
-from numpylm import train
+from numpylm.training import train
 from numpylm.cli.main import main
 
 def limited(run, *given, take_step=train.take_step):

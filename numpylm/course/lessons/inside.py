@@ -27,7 +27,7 @@ def without_head(weight: Array, head: int, n_head: int) -> Array:
 
 def residual_gradients(gpt: GPT, dlogits: Array, cache: Cache) -> list[Array]:
     """dL/dx (B, T, C) of the residual stream before the first block and after each; adds to parameters' gradients."""
-    _, _, _, block_caches, ln_f_cache, _ = cache
+    (_, block_caches, ln_f_cache), _ = cache
     gradients = [gpt.ln_f.backward(dlogits @ gpt.wte.weight.data, ln_f_cache)]
     for block, block_cache in zip(reversed(gpt.h), reversed(block_caches), strict=True):
         gradients.append(block.backward(gradients[-1], block_cache))
@@ -110,7 +110,7 @@ def _back(
     gpt: GPT, dlogits: Array, cache: Cache, *, norm: bool = True, order: int = -1, last: bool = True
 ) -> list[Array]:
     """`residual_gradients` with something left out: the final norm, the order, the last entry."""
-    _, _, _, block_caches, ln_f_cache, _ = cache
+    (_, block_caches, ln_f_cache), _ = cache
     dx = dlogits @ gpt.wte.weight.data
     gradients = [gpt.ln_f.backward(dx, ln_f_cache) if norm else dx]
     for block, block_cache in list(zip(gpt.h, block_caches, strict=True))[::order]:
@@ -119,7 +119,7 @@ def _back(
 
 
 def _same_upstream(gpt: GPT, dlogits: Array, cache: Cache) -> list[Array]:
-    _, _, _, block_caches, ln_f_cache, _ = cache
+    (_, block_caches, ln_f_cache), _ = cache
     dx = gpt.ln_f.backward(dlogits @ gpt.wte.weight.data, ln_f_cache)
     return [*(block.backward(dx, c) for block, c in zip(gpt.h, block_caches, strict=True)), dx]
 
