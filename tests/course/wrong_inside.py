@@ -29,7 +29,11 @@ WRONG = {
         ),
         ("return gradients[::-1]", "return gradients", "turned round"),
         ("gradients = [dx]", "gradients = []", "after the last block is missing"),
-        ("zip(reversed(gpt.h), reversed(hidden_cache.blocks))", "zip(gpt.h, hidden_cache.blocks)", "from the first to the last"),
+        (
+            "zip(reversed(gpt.h), reversed(hidden_cache.blocks))",
+            "zip(gpt.h, hidden_cache.blocks)",
+            "from the first to the last",
+        ),
         ("reversed(hidden_cache.blocks)", "hidden_cache.blocks", "their caches are not"),
         ("gpt.wte.weight.data,", "gpt.wte.weight.data.T,", "matmul"),
     ],

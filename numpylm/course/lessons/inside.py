@@ -259,7 +259,7 @@ LESSON = Lesson(
                     "every block gets the gradient that arrives after the last one. What one block returns is what arrives "
                     "at the block before it.": _from_ids(_same_upstream),
                     "the blocks are walked in reverse, but their caches are not: each block needs its own.": _from_ids(
-                        lambda g, d, c: _back(g, d, (*c[:3], c[3][::-1], *c[4:]))
+                        lambda g, d, c: _back(g, d, (c[0]._replace(blocks=c[0].blocks[::-1]), c[1]))
                     ),
                 },
             )(_from_ids(theirs)),
