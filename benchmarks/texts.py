@@ -1,8 +1,8 @@
 """Texts of many kinds and sizes, each as a part to train on and a part to test on.
 
 They are made of what stands in the folder NUMPYLM_SHARED_DATA (default: ../shared/data), of Python's own library and of
-Vim's manual; what is absent is left out. The rules of `numpylm.training.choose_settings` were tuned on the texts of `TUNING` alone, so
-that those of `REPORTED` say what the rules are worth.
+Vim's manual; what is absent is left out. The rules of `numpylm.training.choose_settings` were tuned on the texts of
+`TUNING` alone, so that those of `REPORTED` say what the rules are worth.
 """
 
 import gzip

@@ -26,8 +26,8 @@ ALLOWED = {"documents": ("file", "lines"), "tokenizer": ("bpe", "char"), "dtype"
 class TrainConfig:
     """Settings of `numpylm.training.train.train`; each is also a flag and a TOML key.
 
-    The defaults train on the bundled stories, in about two minutes on two cores. `numpylm.training.choose_settings` has others for a
-    text of one's own.
+    The defaults train on the bundled stories, in about two minutes on two cores. `numpylm.training.choose_settings`
+    has others for a text of one's own.
     """
 
     data: tuple[str, ...] = _setting((), "text files or folders, - for standard input; none: the bundled stories")

@@ -70,7 +70,7 @@ def train(
     TrainingError
         If a gradient check fails, or the loss is no longer a number.
     ValueError, OSError
-        If settings, data or files are not usable; `numpylm.system.lock.InUse` if another process trains in the run folder.
+        If settings, data or files are not usable; `InUse` if another process trains in the run folder.
     KeyboardInterrupt, SystemExit
         After Ctrl-C, or another signal that asks for an end, when everything has been saved.
     """
