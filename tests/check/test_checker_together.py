@@ -9,9 +9,9 @@ import pytest
 from numpylm import Linear, Module, Parameter, diagnose, gradcheck
 from numpylm.check.inner import products
 from numpylm.cli.main import main
-from tests.training.test_diagnose import IDS, TARGETS, model
 from tests.check.test_pinpoint import backward_of
 from tests.check.test_student import write  # noqa: F401  # a fixture
+from tests.training.test_diagnose import IDS, TARGETS, model
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 7, 6))

