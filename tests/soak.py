@@ -66,7 +66,15 @@ def start(arguments: list[str], folder: Path, **streams: object) -> subprocess.P
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "numpylm", "train", *arguments]
     given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | streams
-    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, text=True, **given)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, start_new_session=True, text=True, preexec_fn=hear_signals, **given
+    )
+
+
+def hear_signals() -> None:
+    """A shell that starts the soak in the background makes it, and all that it starts, ignore Ctrl-C and SIGHUP."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def finish(process: subprocess.Popen) -> str:
@@ -162,13 +170,15 @@ def second_process(scene: Scene) -> None:
         raise SoakError(f"the second process should be refused in one line that names the first; it said:\n{printed}")
 
 
-DISTURBANCES: dict[str, Callable[[Scene], None]] = {
+SIGNALS: dict[str, Callable[[Scene], None]] = {
     "SIGKILL": send(signal.SIGKILL),
     "SIGKILL to the group": send(signal.SIGKILL, group=True),
     "SIGTERM": send(signal.SIGTERM),
     "SIGTERM to the group": send(signal.SIGTERM, group=True),
     "SIGINT to the group": send(signal.SIGINT, group=True),
     "SIGHUP to the group": send(signal.SIGHUP, group=True),
+}
+DISTURBANCES = SIGNALS | {
     "killed worker": kill_worker,
     "full disk": fill_disk,
     "closed pipe": close_pipe,
@@ -191,6 +201,8 @@ def disturbed(arguments: list[str], run: Path, disturb: Callable[[Scene], None],
         moment = "ended before there was a worker"
     if disturb is fill_disk and not process.returncode:
         moment = "ended before it wrote"
+    if disturb in SIGNALS.values() and not process.returncode:
+        moment = "ended"
     return moment
 
 

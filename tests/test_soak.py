@@ -14,3 +14,4 @@ from tests import soak
 def test_a_disturbed_run_ends_with_the_bits_of_an_undisturbed_one():
     counts = soak.soak(len(soak.DISTURBANCES), seed=1)
     assert sum(counts.values()) == len(soak.DISTURBANCES)
+    assert any(name in soak.SIGNALS and moment == "in the run" for name, moment in counts)
