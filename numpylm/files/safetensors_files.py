@@ -129,7 +129,7 @@ def _model_files(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
         paths = [folder / name for name in shard_names(folder / INDEX)]
         if missing := [path.name for path in paths if not path.is_file()]:
-            raise FileNotFoundError(f"{folder / INDEX} names files that are missing: {', '.join(missing)}")
+            raise FileNotFoundError(f"{folder / INDEX} names files that are missing: {', '.join(map(shown, missing))}")
         return paths
     others = sorted(path.name for path in folder.glob("*.safetensors"))
     hint = f"; {others[0]} is there: if that is the model, rename it" if len(others) == 1 else ""

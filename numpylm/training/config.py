@@ -199,7 +199,7 @@ def _convert(key: str, value: Any) -> Any:
         items = [value] if isinstance(value, str) else value
         if isinstance(items, (list, tuple)) and all(isinstance(item, str) for item in items):
             return tuple(items)
-    elif type(value) is int and abs(value) >= LARGEST:
+    elif type(value) in (int, float) and LARGEST <= abs(value) < math.inf:
         raise ValueError(f"{key} must be below {LARGEST:.0e}, got {brief(value)}")
     elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)

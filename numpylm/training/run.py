@@ -252,6 +252,11 @@ def resumed_run(config: TrainConfig, folder: Path) -> Run:
     """
     checkpoint = load_checkpoint(folder / "last.npz")
     gpt = checkpoint.build_model()
+    if config.block_size > gpt.config.block_size:
+        raise ValueError(
+            f"{folder / 'config.json'} is damaged: block_size is {config.block_size}, the model in last.npz reads "
+            f"{gpt.config.block_size} tokens"
+        )
     choose_trained(gpt, config)
     run = Run.create(config, folder, gpt)
     run.restore(checkpoint)
@@ -274,7 +279,7 @@ def set_state(rng: np.random.Generator, meta: Mapping[str, Any], name: str) -> N
     """Give a generator the state that a checkpoint keeps."""
     try:
         rng.bit_generator.state = typed(meta, name, dict)
-    except (TypeError, KeyError, OverflowError) as error:  # of whatever NumPy makes of something else
+    except (ValueError, TypeError, KeyError, OverflowError) as error:  # what NumPy makes of something else
         raise ValueError(f"{name} is no state of a random generator ({error})") from None
 
 

@@ -40,6 +40,7 @@ FILES: list[tuple[list[str], tuple[m.Mutation, ...], list[list[str]], int]] = [ 
     (["runs/bpe/last.npz", "runs/lora/last.npz"], m.NPZ, [RESUME, RESUME, ["generate", "{file}"]], 10),
     (["runs/bpe/config.json", "runs/lora/config.json"], m.JSON, [RESUME, GENERATE], 6),
     (["runs/bpe/metrics.jsonl", "runs/char/metrics.jsonl"], m.JSON_LINES, [RESUME], 4),
+    (["runs/char/.lock"], m.JSON, [RESUME], 1),
     (["runs/char/characters.json"], m.JSON, [TOKENIZE, GENERATE, RESUME, EXPORT], 6),
     (["runs/bpe/vocab.json", "gpt2/vocab.json", "sharded/vocab.json"], m.JSON, [TOKENIZE, GENERATE, EXPORT], 8),
     (["runs/bpe/merges.txt", "gpt2/merges.txt", "sharded/merges.txt"], m.TEXT, [TOKENIZE, GENERATE, EXPORT], 6),
@@ -213,6 +214,8 @@ def with_options(rng: Rng) -> list[str]:
         argv += [*TINY, "--out", "new"]
     for action in rng.sample(flags, min(len(flags), rng.choice((0, 1, 1, 2, 3, 5)))):
         argv += _option(action, rng)
+    if rng.random() < 0.01:
+        argv[0] = rng.choice(WORDS)
     if rng.random() < 0.05:
         argv.insert(rng.randrange(len(argv) + 1), rng.choice(WORDS))
     return [word.replace("\0", "") for word in argv]  # no system hands on a NUL

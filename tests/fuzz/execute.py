@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import signal
 import sys
@@ -14,18 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpylm.check.selfcheck
+import numpylm.system.lock
 import numpylm.training.first_batch
 import numpylm.training.train
 import numpylm.zoo.keeper
 from numpylm.cli.main import main
 from numpylm.training.config import TrainConfig
+from numpylm.training.run_folder import LOCK
 from tests.fuzz.cases import Case
 from tests.fuzz.sandbox import Sandbox
 
 CPU_SECONDS = 20  # for one input: more is a hang
 LONGEST = 4000  # characters of an error
 ERROR = re.compile(r"numpylm( \w+)?: error: .")
-LIMITS = {"n_layer": 3, "n_embd": 64, "block_size": 64, "vocab_size": 2000, "batch_size": 64, "grad_accum": 3}
+LIMITS = {"n_layer": 3, "n_embd": 128, "block_size": 256, "vocab_size": 2000, "batch_size": 64, "grad_accum": 3}
 LIMITS |= {"sample_tokens": 50, "lora_rank": 64}
 
 
@@ -128,21 +131,32 @@ def _short(argv: list[str]) -> list[str]:
 
 def wrong_files(code: int, case: Case, sandbox: Sandbox, err: str) -> str:
     """Files that are gone, changed or new, though the command had no business with them."""
-    changed, gone, new = sandbox.changes()
-    command = case.argv[0] if case.argv else ""
+    changed, gone, new = ([name for name in names if not name.endswith(LOCK)] for names in sandbox.changes())
     if code != 0:
         if "diverged" in err:  # it trained, and kept what it had
             return ""
         touched = f"changed: {changed}, gone: {gone}, new: {new}"
         return f"exit code {code}; {touched}; it said {err[-300:]!r}" if changed or gone or new else ""
-    mine = {"train": ("runs/",), "export": ("",), "course": ("",)}.get(command, ())
-    resumed = "--resume" in " ".join(case.argv)
-    if command == "train" and not resumed:
-        mine = ()
-    odd = [name for name in changed if not name.startswith(tuple(mine))]
-    lost = [] if command in ("export", "course") else gone
-    left = new if command not in ("train", "export", "course") else [name for name in new if name.endswith(".tmp")]
+    may = may_write(case.argv)
+    odd, lost, left = ([name for name in names if not name.startswith(may)] for names in (changed, gone, new))
+    left += [name for name in new if name.endswith(".tmp")]
     return f"exit code 0; changed: {odd}, gone: {lost}, new: {left}" if odd or lost or left else ""
+
+
+def may_write(argv: list[str]) -> tuple[str, ...]:
+    """What the names of files begin with that a command may make, change or remove."""
+    command = argv[0] if argv else ""
+    given = {
+        word.partition("=")[0]: word.partition("=")[2] or after
+        for word, after in zip(argv, [*argv[1:], ""], strict=True)
+    }
+    if command == "export":
+        return (os.path.normpath(argv[-1]).removeprefix("."),)
+    if command == "course":
+        return (os.path.normpath(given.get("--collect", "no")), "course.json")
+    if command == "train":
+        return (os.path.normpath(given.get("--resume") or given.get("--out") or "runs").removesuffix("last.npz"),)
+    return ("no file at all",)
 
 
 # -------------------------------------------------------------------------------------- what takes long
@@ -154,14 +168,15 @@ def fits(config: TrainConfig) -> bool:
 
 
 def limit_what_takes_long() -> None:
-    """Trainings take one step, and large ones none; our own layers and the whole zoo are not checked each time."""
+    """Trainings take a step, large ones none; not all layers and animals are checked; no lock is watched for long."""
     train = numpylm.training.train.train
     diagnose_run, profile_run = numpylm.training.first_batch.diagnose_run, numpylm.training.first_batch.profile_run
 
-    def small_train(config: TrainConfig, resume: Any = None, **_: Any) -> Path:
+    def small_train(config: TrainConfig, resume: Any = None, given: Any = None, **_: Any) -> Path:
         if not fits(config):
             raise Begun
-        return train(replace(config, check_gradients=False), resume, stop_at=1 if resume is None else 3)
+        stop_at = 1 if resume is None else 3
+        return train(replace(config, check_gradients=False), resume, stop_at=stop_at, given=given)
 
     def small(run: Any) -> Any:
         def one(config: TrainConfig, *rest: Any) -> Any:
@@ -176,6 +191,7 @@ def limit_what_takes_long() -> None:
     def first(*args: Any) -> Any:
         yield next(iter(reports(*args)))
 
+    numpylm.system.lock.WATCH = 0.01
     numpylm.training.train.train = small_train
     numpylm.training.first_batch.diagnose_run, numpylm.training.first_batch.profile_run = (
         small(diagnose_run),

@@ -10,6 +10,7 @@ import numpy as np
 
 from numpylm import GPT, GPTConfig, Tokenizer
 from numpylm.training.config import TrainConfig
+from numpylm.training.run_folder import LOCK
 from numpylm.training.train import train
 
 STORY = (
@@ -60,6 +61,8 @@ def build(folder: Path) -> None:
     shutil.copy("gpt2/tokenizer.json", "one")
     lines = [f"{key} = {_toml(value)}" for key, value in vars(tiny).items()]
     Path("config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    owner = {"pid": 1, "host": "elsewhere", "since": "2026-01-01 00:00:00.000000+00:00"}
+    Path("runs/char", LOCK).write_text(json.dumps(owner), encoding="utf-8")
     Path("layers.py").write_text(LAYER, encoding="utf-8")
     Path("course.json").write_text(json.dumps(SOLVED), encoding="utf-8")
 
