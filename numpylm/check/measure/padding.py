@@ -9,15 +9,20 @@ import numpy as np
 from numpylm.nn.module import Array
 
 
-def padding_ids(layer: Any, forward: Callable[..., Any]) -> Iterator[int]:
-    """Whole numbers by the name of padding, held by a layer or one inside it, or defaults of the forward."""
+def padding_ids(layer: Any, forward: Callable[..., Any], holders: tuple = ()) -> Iterator[int]:
+    """Whole numbers by the name of padding: defaults of the forward, or held by a layer or one inside it.
+
+    ``holders`` are the layers around it, which it may hold, too.
+    """
     named = dict(getattr(layer, "__dict__", {}))
     named |= {name: argument.default for name, argument in inspect.signature(forward).parameters.items()}
+    around = (layer, *holders)
     for name, value in named.items():
+        inside = callable(getattr(value, "forward", None)) and not isinstance(value, type)
         if isinstance(value, int) and not isinstance(value, bool) and "pad" in name.lower():
             yield value
-        elif callable(getattr(value, "forward", None)) and not isinstance(value, type):
-            yield from padding_ids(value, value.forward)
+        elif inside and not any(value is holder for holder in around):
+            yield from padding_ids(value, value.forward, around)
 
 
 def constant_rows(gradients: list[Any], pads: list[int], inputs: list[Any]) -> list[int]:

@@ -75,16 +75,16 @@ def scalars(trial: Trial) -> dict[str, float]:
     return found
 
 
-def numbers_of(layer: Any, options: dict) -> Iterator[tuple[str, float]]:
-    """Plain numbers among the options and the attributes of a layer and of what it holds."""
+def numbers_of(layer: Any, options: dict, holders: tuple = ()) -> Iterator[tuple[str, float]]:
+    """Plain numbers among the options and the attributes of a layer and of what it holds, not of its ``holders``."""
     for name, value in options.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             yield name, float(value)
     for name, value in getattr(layer, "__dict__", {}).items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             yield name, float(value)
-        elif hasattr(value, "__dict__") and hasattr(value, "forward"):
-            yield from numbers_of(value, {})
+        elif hasattr(value, "forward") and not any(value is holder for holder in (layer, *holders)):
+            yield from numbers_of(value, {}, (layer, *holders))
 
 
 def head_counts(layer: Any, options: dict) -> tuple[int, ...]:
