@@ -93,7 +93,7 @@ WRONG = {
         ("step >= max_steps", "step < 0", "the wave goes up again"),
     ],
     "clip_grad_norm": [
-        ("float((p.grad**2).sum())", "float(np.abs(p.grad).sum())**2", "the norm of something else"),
+        ("float((p.grad**2).sum())", "float(np.abs(p.grad).sum())**2", "below the limit, a norm of"),
         (NORM, "sum(float(np.abs(p.grad).sum()) for p in parameters)", "L1"),
         (NORM, NORM.removeprefix("math.sqrt(")[:-1], "the root is missing"),
         (NORM, "sum(float(np.linalg.norm(p.grad)) for p in parameters)", "their squares must be added"),

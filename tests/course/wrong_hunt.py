@@ -49,15 +49,22 @@ WRONG = {
         ("g = dy * self.weight.data", "g = dy\n        g *= self.weight.data", "writes into its upstream gradient"),
     ],
     "hunt_ocelot": [
-        ("dy * mask", "dy * (mask > 0)", "1 - p"),
+        ("dropout_backward(dy, cache)", "dy if cache is None else dy * (cache > 0)", "1 - p"),
         (
-            "return x * mask, mask\n\n    def backward(self, dy: Array, cache: Cache) -> Array:\n        mask = cache",
-            "self.mask = mask\n        return x * mask, mask\n\n    def backward(self, dy, cache):\n"
-            '        mask = cache if cache is not None else getattr(self, "mask", None)',
+            "return dropout(x, self.p, rng)\n\n    def backward(self, dy: Array, cache: Cache) -> Array:\n"
+            "        return dropout_backward(dy, cache)",
+            "y, mask = dropout(x, self.p, rng)\n"
+            "        self.mask = mask if mask is not None else vars(self).get('mask')\n"
+            "        return y, mask\n\n    def backward(self, dy, cache):\n"
+            "        return dropout_backward(dy, cache if cache is not None else self.mask)",
             "still multiplies by the mask of the first",
         ),
-        ("mask = cache", "mask = None", "does not go through the mask of its own forward"),
-        ("dy * mask", "dy", "does not go through the mask of its own forward"),
+        (
+            "dropout_backward(dy, cache)",
+            "dropout_backward(dy, None)",
+            "does not go through the mask of its own forward",
+        ),
+        ("dropout_backward(dy, cache)", "dy", "does not go through the mask of its own forward"),
     ],
     "hunt_serval": [
         ("dq = (dscores @ k) * scale", "dq = dscores @ k", "the root of D"),
@@ -68,7 +75,7 @@ WRONG = {
             "Right with dropout, but not without (dropout_p=0).",
         ),
         (
-            "Dropout(dropout_p).backward(dout @ v.swapaxes(-1, -2), dropout_cache)",
+            "dropout_backward(dout @ v.swapaxes(-1, -2), dropout_cache)",
             "dout @ v.swapaxes(-1, -2)",
             "right without dropout",
         ),
@@ -104,6 +111,6 @@ WRONG = {
             "block.backward(dx, block_caches[-1])",
             "each backward needs the cache of its own",
         ),
-        ("self.wte.backward(dx, wte_cache)", "pass", "wte.forward runs once, wte.backward never"),
+        ("dx = self.ln_f.backward(dx, ln_f_cache)", "pass", "ln_f.forward runs once, ln_f.backward never"),
     ],
 }

@@ -29,7 +29,11 @@ WRONG = {
     "MLP": [
         ("gelu_backward(dactive, gelu_cache)", "dactive", "its own backward is missing"),
         ("self.c_proj.backward(dy, c_proj_cache)", "dy @ self.c_proj.weight.data.T", "c_proj"),
-        ("active, gelu_cache = gelu(hidden)", "active, gelu_cache = hidden, (hidden, np.ones_like(hidden))", "output"),
+        (
+            "active, gelu_cache = gelu(hidden)",
+            "active, gelu_cache = hidden, (hidden, np.ones_like(hidden), 'none')",
+            "output",
+        ),
     ],
     "Dropout": [
         ("dy * cache", "dy", "mask"),

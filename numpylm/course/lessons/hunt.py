@@ -87,8 +87,10 @@ def untouched(fault: Fault, theirs: tuple) -> bool:
     for name, thing in zip(names(fault), theirs, strict=True):
         begun = _inner(compile(without_docstrings(World(fault).source(name)), "", "exec"), name)
         if inspect.isclass(thing):
-            methods = {part: now for part, now in vars(thing).items() if hasattr(now, "__code__")}
-            pairs: list[tuple[CodeType, Any]] = [(_inner(begun, part), now) for part, now in methods.items()]
+            given = {part.co_name: part for part in begun.co_consts if isinstance(part, CodeType)}
+            pairs: list[tuple[CodeType, Any]] = [
+                (given[part], now) for part, now in vars(thing).items() if part in given
+            ]
         else:
             pairs = [(begun, thing)]
         if any(not hasattr(now, "__code__") or _steps(then) != _steps(now.__code__) for then, now in pairs):
