@@ -25,6 +25,7 @@ from numpylm.text.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.text.tokenizer import Tokenizer
 
 FORMAT = 1
+LARGEST_ALPHA = 1e15  # of LoRA; a larger one is damage
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,12 @@ def model_dtype(meta: Mapping[str, Any]) -> str:
 
 def lora_options(found: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `add_lora` that a checkpoint holds; raises ValueError if one is missing or of another kind."""
+    alpha = typed(found, "alpha", int, float)
+    if not abs(alpha) < LARGEST_ALPHA:
+        raise ValueError(f"alpha should be below {LARGEST_ALPHA:.0e}, is {brief(alpha)}")
     return {
         "rank": whole(found, "rank"),
-        "alpha": typed(found, "alpha", int, float),
+        "alpha": alpha,
         "below": whole(found, "below"),
         "targets": typed(found, "targets", list),
     }
@@ -193,7 +197,7 @@ def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[GPT, Tok
     tokens = checkpoint.meta.get("tokens", gpt.config.vocab_size)
     if tokens != tokenizer.vocab_size:
         raise ValueError(
-            f"the model in {path} was trained on {tokens} tokens, the tokenizer beside it has "
+            f"the model in {path} was trained on {brief(tokens)} tokens, the tokenizer beside it has "
             f"{tokenizer.vocab_size}: they are not from the same run"
         )
     return gpt, tokenizer, checkpoint
