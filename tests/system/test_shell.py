@@ -138,6 +138,7 @@ def printed(capsys):
 
 @any_bytes
 def test_names_that_are_not_utf_8(in_a_folder, capsys):
+    pytest.importorskip("safetensors")
     text, run = Path("t\udcff.txt"), Path(ODD)
     tiny.write_words(text)
     flags = [f for f in tiny.command(max_steps=4)[4:] if not f.startswith("--data")]

@@ -115,6 +115,7 @@ def test_stopped_while_the_data_is_prepared_a_new_run_leaves_nothing(monkeypatch
 
 
 def test_a_file_or_folder_for_a_moment_does_not_stay(monkeypatch, tmp_path):
+    pytest.importorskip("safetensors")
     folder = train.train(tiny.config())
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "exported"))
     (tmp_path / "exported").mkdir()
