@@ -87,6 +87,7 @@ def test_what_a_lesson_goes_on_with_passes_too(exercise):
     assert verdict.state == "right", verdict.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 def test_a_blank_is_not_called_wrong(exercise):
     verdict = judge(exercise, *answers(exercise.name, blank=True))
@@ -102,6 +103,7 @@ def test_an_untouched_bug_is_not_explained_unasked(name):
     assert f"{name}: still has its bug. The cells" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUNTED)
 def test_comments_are_no_change_and_a_change_without_effect_is_said(name):
     def commented(code):

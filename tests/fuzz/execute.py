@@ -160,7 +160,8 @@ def may_write(argv: list[str]) -> tuple[str, ...]:
     if command == "course":
         return (os.path.normpath(given.get("--collect", "no")), "course.json")
     if command == "train":
-        return (os.path.normpath(given.get("--resume") or given.get("--out") or "runs").removesuffix("last.npz"),)
+        folder = os.path.normpath(given.get("--resume") or given.get("--out") or "runs")
+        return (folder.removesuffix("last.npz").removesuffix("config.json"),)  # a run's file means the run
     return ("no file at all",)
 
 

@@ -80,7 +80,9 @@ def undisturbed():
         (train, "take_step", 13, 13),  # the last step, whose evaluation is left
     ],
 )
-@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=() if n == signal.SIGTERM else pytest.mark.slow) for n in CODES]
+)
 def test_a_run_that_is_stopped_anywhere_goes_on_to_the_bit(
     monkeypatch, tmp_path, undisturbed, place, name, call, step, number
 ):

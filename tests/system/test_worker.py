@@ -128,6 +128,7 @@ def gone(pid):
     return False
 
 
+@pytest.mark.slow
 @POSIX
 def test_workers_end_when_their_process_is_killed():
     """One that waits, and one that works."""
