@@ -35,15 +35,15 @@ def run(args: argparse.Namespace) -> int:
     import math
 
     from numpylm.files.checkpoint import load_model
-    from numpylm.text.answers import answer_bytes, encode_answers
     from numpylm.text.data import document_starts, encode_documents, fits_documents, read_documents
-    from numpylm.text.lines import cut_lines
+    from numpylm.text.line_documents import cut_lines
+    from numpylm.text.loss_mask import answer_bytes, encode_answers
     from numpylm.text.text_files import find_texts
     from numpylm.text.text_input import typed_text, unescaped
     from numpylm.training.evaluation import evaluate, source_nats
     from numpylm.training.parallel import DataParallel, keep_memory
-    from numpylm.training.prepare import text_bytes
-    from numpylm.training.run import saved_setting
+    from numpylm.training.prepare_data import text_bytes
+    from numpylm.training.run_state import saved_setting
 
     if args.batch_size is not None and args.batch_size < 1:
         raise ValueError("--batch-size must be at least 1")

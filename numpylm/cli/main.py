@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of infinity and NaN: what comes of them is said
     with standard_streams():
         args = build_parser().parse_args(argv)
-        from numpylm.training.run import TrainingError
+        from numpylm.training.run_state import TrainingError
 
         try:
             code = args.command(args)

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.text.text_input import typed_text, unescaped
     from numpylm.training.config import TrainConfig, make_config, read_config_file, refuse_shape
     from numpylm.training.first_batch import diagnose_run, profile_run
-    from numpylm.training.run import resume_config
+    from numpylm.training.run_state import resume_config
     from numpylm.training.train import train
 
     flags = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if getattr(args, f.name) is not None}

@@ -1,14 +1,14 @@
 """Short stories for small children, told by a program: five plots, some three hundred turns of phrase.
 
 Everything that is said once stays true to the end of a story: names, she or he, colours, the weather and what
-it does, who was asked and where things lie. `numpylm.corpora.source` explains why the probability of each
+it does, who was asked and where things lie. `numpylm.corpora.known_entropy` explains why the probability of each
 story is known exactly. What a plot needs to know about things stands in `numpylm.corpora.story_words`.
 """
 
 from collections.abc import Callable
 
 from numpylm.corpora import story_words as words
-from numpylm.corpora.source import Teller
+from numpylm.corpora.known_entropy import Teller
 from numpylm.corpora.story_words import Character
 
 

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 from numpylm.files.npz_files import read_npz
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.nn.lora import add_lora, lora_settings, merge_lora
-from numpylm.nn.module import Array, Blank
+from numpylm.nn.module import Array, SkipInit
 from numpylm.nn.optim import AdamW
 from numpylm.system.find_model import CHECKPOINTS, complain_of_many, complain_of_pickles, did_you_mean, is_run
 from numpylm.system.json_fields import brief, typed, whole
@@ -50,9 +50,9 @@ class Checkpoint:
         try:
             config = model_config(self.meta)
             check_size(config, sum(values.size for values in self.model.values()))
-            gpt = GPT(config, Blank(), model_dtype(self.meta) if dtype is None else dtype)
+            gpt = GPT(config, SkipInit(), model_dtype(self.meta) if dtype is None else dtype)
             if "lora" in self.meta:
-                add_lora(gpt, **lora_options(typed(self.meta, "lora", dict)), rng=Blank())
+                add_lora(gpt, **lora_options(typed(self.meta, "lora", dict)), rng=SkipInit())
             gpt.load_state_dict(self.model, assign=True)
         except ValueError as error:
             raise ValueError(f"{self.path} is damaged: {error}") from None

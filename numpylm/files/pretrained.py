@@ -29,7 +29,7 @@ from numpylm.files.safetensors_files import (
 from numpylm.files.tokenizer_export import export_tokenizer
 from numpylm.models.gpt import GPT
 from numpylm.nn.lora import has_lora, merged
-from numpylm.nn.module import Array, Blank
+from numpylm.nn.module import Array, SkipInit
 from numpylm.system.find_model import complain_of_many, complain_of_pickles, is_run
 from numpylm.system.shell import shown
 from numpylm.text.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
@@ -86,7 +86,7 @@ def from_pretrained(cls: type[GPT], name_or_folder: str | Path, dtype: DTypeLike
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
     check_head(stored, folder)
-    gpt = cls(replace(config, bias=any(name.endswith(".bias") for name in stored)), Blank(), dtype)
+    gpt = cls(replace(config, bias=any(name.endswith(".bias") for name in stored)), SkipInit(), dtype)
     turned = transposed(stored, {name: parameter.shape for name, parameter in gpt.named_parameters()})
     check_tensors(gpt, stored, turned, folder)
     gpt.tokenizer = tokenizer_in(folder)

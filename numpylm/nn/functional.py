@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
+from numpylm.nn.elementwise_chunks import chunks
 from numpylm.nn.module import Array, Cache
-from numpylm.nn.pieces import pieces
 
 IGNORE_INDEX = -100  # a target that is not counted; the value torch uses
 
@@ -101,7 +101,7 @@ def gelu(x: Array, approximate: str = "tanh") -> tuple[Array, Cache]:
     """
     if approximate == "tanh":
         out = np.empty(x.shape, x.dtype)
-        for x_i, out_i in pieces(x.reshape(-1), out.reshape(-1)):
+        for x_i, out_i in chunks(x.reshape(-1), out.reshape(-1)):
             np.multiply(x_i, _tanh_gate(x_i), out=out_i)
         return out, (x, None, approximate)
     if approximate == "none":
@@ -115,7 +115,7 @@ def gelu_backward(dout: Array, cache: Cache) -> Array:
     x, g, approximate = cache
     if approximate == "tanh":
         dx = np.empty(x.shape, x.dtype)
-        for x_i, dout_i, dx_i in pieces(x.reshape(-1), dout.reshape(-1), dx.reshape(-1)):
+        for x_i, dout_i, dx_i in chunks(x.reshape(-1), dout.reshape(-1), dx.reshape(-1)):
             g = _tanh_gate(x_i)
             slope = x_i * x_i  # x · 2u', with u' = √(2/π) (1 + 3 · 0.044715 x²)
             slope *= 2 * SQRT_2_OVER_PI * 3 * GELU_CUBIC

@@ -163,7 +163,7 @@ class Module:
                 parameter.data[...] = state[name]
 
 
-class Blank(np.random.Generator):
+class SkipInit(np.random.Generator):
     """Given as ``rng``, it leaves initial weights unset: for a model whose weights are about to be loaded.
 
     Drawing the 124 million numbers of GPT-2 takes two seconds, and each matrix three times its memory on the way.
@@ -175,7 +175,7 @@ class Blank(np.random.Generator):
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float, dtype: DTypeLike) -> Parameter:
     """A parameter drawn from N(0, std²). Drawn in float64, so one seed gives the same model in any dtype."""
-    if isinstance(rng, Blank):
+    if isinstance(rng, SkipInit):
         return Parameter(np.empty(shape, dtype))
     return Parameter((std * rng.standard_normal(shape)).astype(dtype))
 

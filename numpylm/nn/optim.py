@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from numpylm.nn.elementwise_chunks import chunks
 from numpylm.nn.module import Array, Parameter
-from numpylm.nn.pieces import pieces
 
-PIECE = 2**15  # numbers of each of the four arrays that a step works on
+CHUNK = 2**15  # numbers of each of the four arrays that a step works on
 
 
 class AdamW:
@@ -71,7 +71,7 @@ class AdamW:
         correction1 = 1 - beta1**self.t
         correction2 = math.sqrt(1 - beta2**self.t)
         for p, p_m, p_v in zip(self.parameters, self.m, self.v, strict=True):
-            for theta, g, m, v in pieces(p.data, p.grad, p_m, p_v, size=PIECE):
+            for theta, g, m, v in chunks(p.data, p.grad, p_m, p_v, size=CHUNK):
                 m *= beta1
                 m += (1 - beta1) * g
                 v *= beta2

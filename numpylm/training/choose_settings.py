@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import regex
 
-from numpylm.text.lines import MANY, NAMES, cut_lines, kind_of_lines
+from numpylm.text.line_documents import MANY, NAMES, cut_lines, kind_of_lines
 from numpylm.text.tokenizer import character_merges
 from numpylm.training.config import TrainConfig
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from numpylm.nn.module import Array
 from numpylm.nn.optim import AdamW, clip_grad_norm
-from numpylm.training import symptoms, training_symptoms
+from numpylm.training import checks_before_training, checks_while_training
 from numpylm.training.activations import DEAD, activations
-from numpylm.training.diagnosis import Diagnosis, Part, part_of, total_norm, trained
+from numpylm.training.diagnosis_report import Diagnosis, Part, part_of, total_norm, trained
 
 STEPS = 40
 WARMUP = 10  # steps in which the learning rate rises
@@ -65,7 +65,10 @@ def diagnose(
     gpt, ids, targets = copy.deepcopy(gpt), np.asarray(ids), np.asarray(targets)
     logits, _ = gpt.forward(ids)
     result = Diagnosis(f"{type(gpt).__name__}, one batch of {'×'.join(map(str, ids.shape))}", [], [], logits.shape[-1])
-    result.findings += [*symptoms.look_at_batch(ids, targets), *symptoms.look_at_forward(gpt, ids, logits)]
+    result.findings += [
+        *checks_before_training.look_at_batch(ids, targets),
+        *checks_before_training.look_at_forward(gpt, ids, logits),
+    ]
     flow = activations(gpt, ids)
     if any(finding.kind in ("not-finite", "no-targets") for finding in result.findings):
         parts = [name for name in flow if not name.endswith(DEAD)]
@@ -75,17 +78,19 @@ def diagnose(
     result.losses.append(gpt.loss_and_grad(ids, targets))
     named = trained(gpt)
     gradients = {name: float(np.linalg.norm(p.grad)) for name, p in named}
-    result.findings += symptoms.look_at_zero_grad(gpt)
-    alike = list(symptoms.look_at_weights(named))  # then all that follows is made of that
+    result.findings += checks_before_training.look_at_zero_grad(gpt)
+    alike = list(checks_before_training.look_at_weights(named))  # then all that follows is made of that
     result.findings += alike or [
-        *symptoms.look_at_start(result, fresh, symptoms.mean_loss(logits, targets), targets),
-        *training_symptoms.look_at_gradients(
+        *checks_before_training.look_at_start(
+            result, fresh, checks_before_training.mean_loss(logits, targets), targets
+        ),
+        *checks_while_training.look_at_gradients(
             named,
             # LoRA's B is zero at first, so A has no influence yet, and rightly no gradient
             {name: norm for name, norm in gradients.items() if not name.endswith("lora_A")},
-            lambda name: training_symptoms.influences(gpt, ids, targets, name),
+            lambda name: checks_while_training.influences(gpt, ids, targets, name),
         ),
-        *training_symptoms.compare_with_loss(gpt, ids, targets),
+        *checks_while_training.compare_with_loss(gpt, ids, targets),
     ]
     weights = {name: float(np.linalg.norm(p.data)) for name, p in named}
     updates = short_run(gpt, ids, targets, lr, steps, rng, optimizer, result, progress)
@@ -102,9 +107,9 @@ def diagnose(
         )
     if not alike:
         result.findings += [
-            *training_symptoms.look_at_run(result, lr),
-            *training_symptoms.look_at_flow(result.parts, flow),
-            *training_symptoms.look_at_updates(result.parts, updates, lr),
+            *checks_while_training.look_at_run(result, lr),
+            *checks_while_training.look_at_flow(result.parts, flow),
+            *checks_while_training.look_at_updates(result.parts, updates, lr),
         ]
 
         def with_rate(rate: float) -> list[float]:
@@ -112,7 +117,7 @@ def diagnose(
             short_run(copy.deepcopy(untouched), ids, targets, rate, steps, rng, optimizer, again)
             return again.losses
 
-        result.findings += training_symptoms.look_at_smaller_rates(result, lr, with_rate)
+        result.findings += checks_while_training.look_at_smaller_rates(result, lr, with_rate)
     result.seconds = time.perf_counter() - start
     return result
 

@@ -15,7 +15,7 @@ from numpylm.text.data import random_batch
 from numpylm.training.config import TrainConfig
 from numpylm.training.diagnose import Diagnosis, diagnose
 from numpylm.training.parallel import DataParallel, keep_memory
-from numpylm.training.prepare import Data
+from numpylm.training.prepare_data import Data
 from numpylm.training.profiling import Profile, profile
 from numpylm.training.train import begin
 

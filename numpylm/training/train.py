@@ -30,10 +30,19 @@ from numpylm.training.evaluation import Score, evaluate
 from numpylm.training.finetune import load_start
 from numpylm.training.loss_curve import Curve, loss_curve
 from numpylm.training.parallel import DataParallel, default_workers, keep_memory
-from numpylm.training.prepare import Data, as_documents, load_documents, make_tokenizer, reference_losses, split
-from numpylm.training.run import Mean, Run, TrainingError, new_model, new_run, read_config, resumed_run, write_resumed
+from numpylm.training.prepare_data import Data, as_documents, load_documents, make_tokenizer, reference_losses, split
 from numpylm.training.run_folder import folder_to_resume, hold, reserve
-from numpylm.training.saving import optional, save_at_end, save_or_say
+from numpylm.training.run_state import (
+    Mean,
+    Run,
+    TrainingError,
+    new_model,
+    new_run,
+    read_config,
+    resumed_run,
+    write_resumed,
+)
+from numpylm.training.save_checkpoints import optional, save_at_end, save_or_say
 
 WORTH_PROCESSES = 50  # steps; for fewer, starting processes takes longer than they save
 LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss

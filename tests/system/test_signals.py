@@ -14,7 +14,7 @@ from numpylm.files.checkpoint import load_checkpoint
 from numpylm.system import whole_files as files
 from numpylm.system.signals import STOPPING, interruptible, stoppable
 from numpylm.training import evaluation, run, train
-from numpylm.training.run import resume_config
+from numpylm.training.run_state import resume_config
 from tests import tiny
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals to other processes")

@@ -26,7 +26,7 @@ from numpylm.text.text_input import STDIN
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.config import TrainConfig, make_config
 from numpylm.training.finetune import choose_trained
-from numpylm.training.prepare import Data
+from numpylm.training.prepare_data import Data
 from numpylm.training.run_folder import appearing, folder_to_resume, read_path, written_path
 
 # what --resume may change; of data, the place, but not the text
@@ -76,7 +76,7 @@ class Run:
     since_log: Mean = field(default_factory=Mean)  # training losses since the last line of metrics.jsonl
     since_eval: Mean = field(default_factory=Mean)  # and since the last evaluation
     saved: tuple[int, int] = (-1, -1)  # step and evaluated of the last.npz on disk
-    failed: set[str] = field(default_factory=set)  # see numpylm.training.saving.optional
+    failed: set[str] = field(default_factory=set)  # see numpylm.training.save_checkpoints.optional
     warned: bool = False  # of overfitting, which is said once
 
     @classmethod

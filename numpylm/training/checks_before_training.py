@@ -10,7 +10,7 @@ from numpylm.check.report import Cause
 from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array, Parameter
 from numpylm.training.activations import activations
-from numpylm.training.diagnosis import Diagnosis, trained
+from numpylm.training.diagnosis_report import Diagnosis, trained
 
 
 def look_at_batch(ids: Array, targets: Array) -> Iterator[Cause]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from numpylm.corpora import CORPORA
 from numpylm.nn.module import Array
-from numpylm.text.answers import answer_bytes, encode_answers, say_repeated
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.cleaning import clean
 from numpylm.text.data import (
@@ -20,7 +19,8 @@ from numpylm.text.data import (
     read_documents,
     split_train_val,
 )
-from numpylm.text.lines import cut_lines
+from numpylm.text.line_documents import cut_lines
+from numpylm.text.loss_mask import answer_bytes, encode_answers, say_repeated
 from numpylm.text.pretokenize import END_OF_TEXT
 from numpylm.text.text_files import find_texts, is_pipe, shortened
 from numpylm.text.tokenizer import Tokenizer

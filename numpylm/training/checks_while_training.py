@@ -10,8 +10,8 @@ import numpy as np
 from numpylm.check.report import Cause
 from numpylm.nn.module import Array, Parameter
 from numpylm.training.activations import DEAD
-from numpylm.training.diagnosis import Diagnosis, Part, part_of, total_norm, trained
-from numpylm.training.symptoms import times_too_much
+from numpylm.training.checks_before_training import times_too_much
+from numpylm.training.diagnosis_report import Diagnosis, Part, part_of, total_norm, trained
 
 NOISE = 1e-9  # a gradient below that is rounding
 FEW = 20  # steps in which nothing needs to be learnt yet

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from numpylm.system.shell import command, shown
-from numpylm.training.run import Run, TrainingError
+from numpylm.training.run_state import Run, TrainingError
 
 
 @contextmanager

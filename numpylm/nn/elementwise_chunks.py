@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from numpylm.nn.module import Array
 
 
-def pieces(*arrays: Array, size: int = 2**16) -> Iterator[tuple[Array, ...]]:
+def chunks(*arrays: Array, size: int = 2**16) -> Iterator[tuple[Array, ...]]:
     """The same few rows of each of some arrays with equally many rows, as views: change them, and the arrays change.
 
     Parameters

@@ -10,7 +10,7 @@ import pytest
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
 from numpylm.training import run, train
-from numpylm.training.run import TrainingError, resume_config
+from numpylm.training.run_state import TrainingError, resume_config
 from tests import tiny
 
 
