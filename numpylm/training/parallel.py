@@ -207,7 +207,7 @@ class DataParallel:
         """Put a thread in the place of each worker process that has ended; returns which."""
         lost = [i for i, job in enumerate(done) if isinstance(job.exception(), WorkerError)]
         if lost:
-            self.on_loss(f"{done[lost[0]].exception()}; a thread goes on in its place, with the same result")
+            self.on_loss(f"{done[lost[0]].exception()}; a thread continues in its place, with the same result")
         for i in lost:
             self.replicas[i] = replica(self.gpt)
         return lost

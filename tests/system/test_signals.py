@@ -13,7 +13,7 @@ from numpylm.files import pretrained
 from numpylm.files.checkpoint import load_checkpoint
 from numpylm.system import whole_files as files
 from numpylm.system.signals import STOPPING, interruptible, stoppable
-from numpylm.training import evaluation, run, train
+from numpylm.training import evaluation, run_state, train
 from numpylm.training.run_state import resume_config
 from tests import tiny
 
@@ -76,7 +76,7 @@ def undisturbed():
         (evaluation, "score", 6, 8),  # in the middle of the third one
         (train, "sample", 1, 4),
         (train, "draw", 2, 4),
-        (run, "save_checkpoint", 5, 4),  # the checkpoint of step 4; the first one is written before training
+        (run_state, "save_checkpoint", 5, 4),  # the checkpoint of step 4; the first one is written before training
         (train, "take_step", 13, 13),  # the last step, whose evaluation is left
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
-from numpylm.training import run, train
+from numpylm.training import run_state, train
 from numpylm.training.run_state import TrainingError, resume_config
 from tests import tiny
 
@@ -29,7 +29,7 @@ def undisturbed():
 @pytest.fixture
 def full_disk(monkeypatch):
     """A function that says which checkpoints find no room: by their names and steps."""
-    save = run.save_checkpoint
+    save = run_state.save_checkpoint
 
     def fill(*full):
         def no_room(path, gpt, optimizer, meta):
@@ -37,7 +37,7 @@ def full_disk(monkeypatch):
                 raise OSError(errno.ENOSPC, "No space left on device", str(path))
             save(path, gpt, optimizer, meta)
 
-        monkeypatch.setattr(run, "save_checkpoint", no_room)
+        monkeypatch.setattr(run_state, "save_checkpoint", no_room)
 
     return fill
 

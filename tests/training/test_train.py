@@ -538,7 +538,7 @@ def test_a_worker_that_dies_is_survived_and_what_was_trained_is_saved_at_once(te
         patch.setattr("numpylm.training.train.save_after_loss", save)
         survived = train(tiny(text, dropout=0.2, eval_interval=3), processes=True)
     said = capsys.readouterr().out
-    assert "a worker process ended with exit code 9; a thread goes on in its place, with the same result" in said
+    assert "a worker process ended with exit code 9; a thread continues in its place, with the same result" in said
     assert f"If this process is killed, too: numpylm train --resume {survived}" in said
     assert load_checkpoint(kept / "last.npz").meta["step"] == 1
     for folder in (survived, train(resume_config(kept, {}), resume=kept)):
