@@ -18,7 +18,7 @@ from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.nn.lora import add_lora, lora_settings, merge_lora
 from numpylm.nn.module import Array, SkipInit
 from numpylm.nn.optim import AdamW
-from numpylm.system.find_model import CHECKPOINTS, complain_of_many, complain_of_pickles, did_you_mean, is_run
+from numpylm.system.find_model import CHECKPOINTS, refuse_folder_of_runs, refuse_pickles, did_you_mean, is_run
 from numpylm.system.json_fields import brief, typed, whole
 from numpylm.system.whole_files import write_atomically
 from numpylm.text.char_tokenizer import CharTokenizer, load_tokenizer
@@ -185,7 +185,7 @@ def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[GPT, Tok
     if not path.exists():
         raise FileNotFoundError(f"there is no run at {path}; numpylm train makes one{did_you_mean(path)}")
     if path.is_dir():
-        complain_of_many(path)
+        refuse_folder_of_runs(path)
         found = [path / name for name in CHECKPOINTS if (path / name).exists()]
         if not found:
             raise FileNotFoundError(f"{path} is not a run folder: it has neither best.npz nor last.npz")
@@ -221,8 +221,8 @@ def load_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool
     path = Path(source)
     if is_run(source):
         return *load_run(path)[:2], True
-    complain_of_many(path)
-    complain_of_pickles(path)
+    refuse_folder_of_runs(path)
+    refuse_pickles(path)
     if path.is_dir() and not (path / "config.json").exists():
         raise FileNotFoundError(
             f"{path} is not a run folder: it has neither best.npz nor last.npz; nor does it hold GPT-2's files: "

@@ -30,7 +30,7 @@ from numpylm.files.tokenizer_export import export_tokenizer
 from numpylm.models.gpt import GPT
 from numpylm.nn.lora import has_lora, merged
 from numpylm.nn.module import Array, SkipInit
-from numpylm.system.find_model import complain_of_many, complain_of_pickles, is_run
+from numpylm.system.find_model import refuse_folder_of_runs, refuse_pickles, is_run
 from numpylm.system.shell import shown
 from numpylm.text.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
 from numpylm.text.tokenizer import Tokenizer
@@ -80,9 +80,9 @@ def from_pretrained(cls: type[GPT], name_or_folder: str | Path, dtype: DTypeLike
     if is_run(name_or_folder):
         return load_run(name_or_folder, dtype)[0]
     folder = model_folder(name_or_folder)
-    complain_of_many(folder)
+    refuse_folder_of_runs(folder)
     need_safetensors()
-    complain_of_pickles(folder)
+    refuse_pickles(folder)
     config = read_gpt2_config(folder)
     stored = own_names(stored_tensors(folder), tied=bool(gpt2_settings(folder)["tie_word_embeddings"]))
     try:
@@ -189,8 +189,8 @@ def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | Non
     if is_run(folder):
         raise ValueError(f"{folder} is a run folder, whose config.json would be overwritten: give another folder")
     check_tokenizer(gpt, tokenizer)
-    before = others_weights(folder)
-    write_tensors(folder / ONE_FILE, their_tensors(gpt))
+    before = sharded_files(folder)
+    write_tensors(folder / ONE_FILE, transformers_tensors(gpt))
     for path in (*before, folder / GENERATION):
         path.unlink(missing_ok=True)
     if tokenizer is not None:
@@ -199,7 +199,7 @@ def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | Non
     write_gpt2_config(folder / "config.json", gpt.config, str(gpt.wte.weight.dtype), end_id)
 
 
-def their_tensors(gpt: GPT) -> dict[str, Array]:
+def transformers_tensors(gpt: GPT) -> dict[str, Array]:
     """The weights by transformers' names, as views. A model without biases gets biases of zero.
 
     LoRA adapters are merged. The merged weights are new arrays.
@@ -214,7 +214,7 @@ def their_tensors(gpt: GPT) -> dict[str, Array]:
     return tensors
 
 
-def others_weights(folder: Path) -> list[Path]:
+def sharded_files(folder: Path) -> list[Path]:
     """The files of a sharded model in this folder, which the new single file replaces.
 
     The index was written by another program, so only ``.safetensors`` files in this folder are taken from it. If the

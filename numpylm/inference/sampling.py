@@ -10,6 +10,9 @@ from numpylm.nn.functional import softmax
 from numpylm.nn.module import Array
 
 
+SAMPLING_OPTIONS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+
+
 def next_token_probabilities(
     logits: Array,
     temperature: float = 1.0,

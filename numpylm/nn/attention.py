@@ -1,4 +1,4 @@
-"""Attention: each position takes from the others what it finds relevant (Vaswani et al. 2017, arXiv:1706.03762).
+"""Scaled dot-product attention and multi-head CausalSelfAttention (Vaswani et al. 2017, arXiv:1706.03762).
 
 In this order: the formula and its gradient, the causal mask, heads, the layer.
 Shapes: B batch, T queries, S keys, H heads, C channels, D = C/H channels of one head.

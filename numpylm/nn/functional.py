@@ -237,7 +237,7 @@ def cross_entropy(
     Parameters
     ----------
     logits : array (..., V), floating point
-        z, unnormalised log-probabilities. Not changed.
+        z, unnormalized log-probabilities. Not changed.
     targets : int array (...)
         y, each in [0, V), or ``ignore_index`` for a position that is not counted.
     ignore_index : int

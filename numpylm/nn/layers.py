@@ -139,7 +139,7 @@ class Embedding(Module):
 
 
 class LayerNorm(Module):
-    """Layer normalisation over the last axis (Ba, Kiros & Hinton 2016, arXiv:1607.06450, equations 3-4).
+    """Layer normalization over the last axis (Ba, Kiros & Hinton 2016, arXiv:1607.06450, equations 3-4).
 
         μ = mean(x),  σ² = mean((x - μ)²),  x̂ = (x - μ) / √(σ² + ε),  y = γ · x̂ + β
 
@@ -148,7 +148,7 @@ class LayerNorm(Module):
     Parameters
     ----------
     dim : int
-        C, the number of features that are normalised together.
+        C, the number of features that are normalized together.
     eps : float
         ε, in units of x². It keeps the output finite for a constant row.
     bias : bool

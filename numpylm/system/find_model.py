@@ -17,7 +17,7 @@ def is_run(source: str | Path) -> bool:
     return path.suffix == ".npz" or (bool(str(source)) and any((path / name).exists() for name in CHECKPOINTS))
 
 
-def complain_of_many(folder: Path) -> None:
+def refuse_folder_of_runs(folder: Path) -> None:
     """Raise a FileNotFoundError if a folder is not a model but contains run folders; the message names them."""
     if is_run(folder) or (folder / "config.json").exists():
         return
@@ -25,7 +25,7 @@ def complain_of_many(folder: Path) -> None:
         raise FileNotFoundError(f"{shown(folder)} is not a run folder, but holds some: give one of {', '.join(runs)}")
 
 
-def complain_of_pickles(folder: Path) -> None:
+def refuse_pickles(folder: Path) -> None:
     """Raise a FileNotFoundError if a folder has only a pickled model of torch, which we do not read."""
     try:
         names = sorted(path.name for path in folder.iterdir())

@@ -23,7 +23,7 @@ def _unicode(documents: list[str]) -> tuple[list[str], Cleaned]:
     """Normalize to NFC, so that é is one code point no matter how it was typed."""
     out = [unicodedata.normalize("NFC", document) for document in documents]
     changed = sum(a != b for a, b in zip(documents, out, strict=True))
-    return out, Cleaned("unicode", changed, "documents normalised to NFC")
+    return out, Cleaned("unicode", changed, "documents normalized to NFC")
 
 
 _CONTROL = regex.compile(r"[\p{Cc}\p{Cf}--[\n\t\u200c\u200d]]", regex.VERSION1)

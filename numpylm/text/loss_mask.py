@@ -55,7 +55,7 @@ def answer_bytes(documents: Sequence[str], mark: str) -> int:
     return sum(len(document.partition(mark)[2].encode("utf-8")) for document in documents)
 
 
-def say_repeated(documents: Sequence[str], mark: str) -> None:
+def note_repeated_marks(documents: Sequence[str], mark: str) -> None:
     """Print a note if documents contain the mark more than once. They may be several documents in one."""
     repeated = sum(document.count(mark) > 1 for document in documents)
     if repeated:

@@ -88,12 +88,12 @@ class TokenView:
         """For notebooks: like `ansi`, with each id as a tooltip."""
         drawn = []
         for n, (i, token, special) in enumerate(zip(self.ids, self.tokens, self.special, strict=True)):
-            colours = (
+            colors = (
                 "background:#585858;color:#fff"
                 if special
                 else (f"background:{PALETTE[BACKGROUNDS[n % len(BACKGROUNDS)]]};color:#000")
             )
-            drawn.append(f'<span style="{colours}" title="{i}">{html.escape(visible(token))}</span>')
+            drawn.append(f'<span style="{colors}" title="{i}">{html.escape(visible(token))}</span>')
         return f'<pre style="white-space:pre-wrap">{"".join(drawn)}</pre>'
 
 

@@ -120,15 +120,15 @@ class Tokenizer:
         tokens = list(vocab)
         id_of_byte = [vocab[bytes([byte])] for byte in range(256)]
         words = {tuple(id_of_byte[byte] for byte in utf8(chunk)): n for chunk, n in counts.items()}
-        learnt: list[Pair] = []
+        learned: list[Pair] = []
         if whole_characters:
-            learnt = character_merges(counts, whole_characters, id_of_byte)[:n_merges]
-            ranks = {pair: rank for rank, pair in enumerate(learnt)}
-            made = range(256, 256 + len(learnt))
+            learned = character_merges(counts, whole_characters, id_of_byte)[:n_merges]
+            ranks = {pair: rank for rank, pair in enumerate(learned)}
+            made = range(256, 256 + len(learned))
             words = {tuple(apply_merges(word, ranks, made)): n for word, n in words.items()}
-        learnt += learn_merges(words, 256 + len(learnt), n_merges - len(learnt), progress)
+        learned += learn_merges(words, 256 + len(learned), n_merges - len(learned), progress)
         merges = []
-        for left, right in learnt:
+        for left, right in learned:
             merges.append((tokens[left], tokens[right]))
             tokens.append(tokens[left] + tokens[right])
             vocab[tokens[-1]] = len(tokens) - 1

@@ -120,7 +120,7 @@ def test_a_file_or_folder_for_a_moment_does_not_stay(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "exported"))
     (tmp_path / "exported").mkdir()
     signal_at(monkeypatch, train.Data, "encode", 1, signal.SIGTERM)
-    signal_at(monkeypatch, pretrained, "their_tensors", 1, signal.SIGTERM)
+    signal_at(monkeypatch, pretrained, "transformers_tensors", 1, signal.SIGTERM)
     signal_at(monkeypatch, files.os, "fsync", 1, signal.SIGTERM)
     for argv in (["train", "--diagnose", "--data=words.txt"], *2 * [["export", str(folder), "exported"]]):
         with pytest.raises(SystemExit):

@@ -21,7 +21,7 @@ from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
 from numpylm.system.lock import InUse
 from numpylm.training.config import make_config
-from numpylm.training.run_folder import LOCK, appearing, folder_to_resume, hold, reserve
+from numpylm.training.run_folder import LOCK, created_at_once, folder_to_resume, hold, reserve
 from numpylm.training.run_state import TrainingError, resume_config
 from numpylm.training.train import train
 
@@ -155,7 +155,7 @@ def test_many_at_once_get_a_folder_each(project):
         barrier.wait()
         with ExitStack() as held:
             folder = reserve(tiny(), held)
-            with appearing(folder) as draft:
+            with created_at_once(folder) as draft:
                 (draft / "file").write_text("", encoding="utf-8")
                 time.sleep(0.02)
             folders.append(folder.as_posix())
@@ -415,7 +415,7 @@ def test_another_text_is_refused_and_nothing_changes(project, capsys, place):
     before = contents(run)
     capsys.readouterr()
     assert main(["train", "--resume", "runs/a", "--data", "b.txt", "--max-steps", "9"]) == 1
-    assert "not what this run began with: b.txt is another one" in said(capsys)
+    assert "not what this run began with: b.txt has changed" in said(capsys)
     assert contents(run) == before
 
 
