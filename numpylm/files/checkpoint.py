@@ -18,7 +18,7 @@ from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.nn.lora import add_lora, lora_settings, merge_lora
 from numpylm.nn.module import Array, SkipInit
 from numpylm.nn.optim import AdamW
-from numpylm.system.find_model import CHECKPOINTS, refuse_folder_of_runs, refuse_pickles, did_you_mean, is_run
+from numpylm.system.find_model import CHECKPOINTS, did_you_mean, is_run, refuse_folder_of_runs, refuse_pickles
 from numpylm.system.json_fields import brief, typed, whole
 from numpylm.system.whole_files import write_atomically
 from numpylm.text.char_tokenizer import CharTokenizer, load_tokenizer

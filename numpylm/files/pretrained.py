@@ -30,7 +30,7 @@ from numpylm.files.tokenizer_export import export_tokenizer
 from numpylm.models.gpt import GPT
 from numpylm.nn.lora import has_lora, merged
 from numpylm.nn.module import Array, SkipInit
-from numpylm.system.find_model import refuse_folder_of_runs, refuse_pickles, is_run
+from numpylm.system.find_model import is_run, refuse_folder_of_runs, refuse_pickles
 from numpylm.system.shell import shown
 from numpylm.text.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
 from numpylm.text.tokenizer import Tokenizer

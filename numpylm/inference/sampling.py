@@ -9,7 +9,6 @@ import numpy as np
 from numpylm.nn.functional import softmax
 from numpylm.nn.module import Array
 
-
 SAMPLING_OPTIONS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 

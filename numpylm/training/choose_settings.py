@@ -180,7 +180,9 @@ def batches(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
     """As many windows as give the tokens of a default step."""
     if config.block_size <= TOKENS_A_STEP:
         yield Choice(
-            "batch_size", TOKENS_A_STEP // config.block_size, f"windows, which are {TOKENS_A_STEP:,} tokens a step"
+            "batch_size",
+            TOKENS_A_STEP // config.block_size,
+            f"windows of {config.block_size} tokens, so {TOKENS_A_STEP:,} tokens a step",
         )
 
 

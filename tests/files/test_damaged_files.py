@@ -141,7 +141,7 @@ STATES = {
     "a loss that is text": (lambda m: m.update(best="x"), "best should be float or null, is 'x'"),
     "no generator": (lambda m: m.update(batch_rng={}), "batch_rng is not the state of a random generator"),
     "another generator": (lambda m: m["batch_rng"].update(bit_generator="MT19937"), "batch_rng"),
-    "half of a generator": (lambda m: m["dropout_rng"].update(state={"state": 1}), "dropout_rng is no state"),
+    "half of a generator": (lambda m: m["dropout_rng"].update(state={"state": 1}), "dropout_rng is not the state"),
     "a mean that is a number": (lambda m: m.update(since_log=3), "since_log should be dict, is 3"),
 }
 
@@ -220,7 +220,7 @@ def test_settings_beyond_all_numbers(settings, said):
 
 
 def test_so_many_texts_side_by_side_are_refused_at_once(bpe, capsys):
-    assert "10,000 texts" in complaint(capsys, "generate", bpe, "-n", 10**30)
+    assert "at most 10,000" in complaint(capsys, "generate", bpe, "-n", 10**30)
 
 
 def test_answers_that_are_all_empty_are_refused(runs, tmp_path, capsys):
