@@ -22,7 +22,7 @@ import numpy as np
 from numpylm import CharTokenizer, GPTConfig, warmup_cosine
 from numpylm.text.data import random_batch, sequential_batches
 from numpylm.training.config import make_config, read_config_file
-from numpylm.training.prepare import load_documents, split
+from numpylm.training.prepare_data import load_documents, split
 
 RECIPE = Path(__file__).with_name("nanogpt_cpu.toml")
 

@@ -102,11 +102,11 @@ def measure(point: Point, budget: float = 1.5) -> tuple[float, float]:
     from numpylm_step import NumpylmStep, resident
 
     from numpylm import GPT, GPTConfig
-    from numpylm.nn.module import Blank
+    from numpylm.nn.module import SkipInit
 
     before = resident()
     rng = np.random.default_rng(0)
-    gpt = GPT(GPTConfig(point.V, point.T, point.L, max(1, point.C // HEAD), point.C), Blank())
+    gpt = GPT(GPTConfig(point.V, point.T, point.L, max(1, point.C // HEAD), point.C), SkipInit())
     for p in gpt.parameters():
         if p.data.ndim > 1:  # drawn in float32 and in place: a large model's weights twice would not fit
             rng.standard_normal(p.shape, np.float32, p.data)

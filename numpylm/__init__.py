@@ -1,4 +1,4 @@
-"""numpylm: a Transformer language model in pure NumPy, every gradient written by hand and proven.
+"""numpylm: a Transformer language model in pure NumPy, with every gradient written by hand and checked.
 
 One shape for every layer::
 
@@ -50,8 +50,8 @@ from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.diagnose import diagnose
 from numpylm.training.parallel import DataParallel, keep_memory
 
-# A model's own file holds the model and no more. What one does with a trained model stands in rooms further down; here
-# it becomes methods, so that gpt.generate(...) and GPT.from_pretrained(...) work.
+# models/gpt.py contains only the model. Functions that use a trained model are in other packages. Here they become
+# methods, so that gpt.generate(...) and GPT.from_pretrained(...) work.
 GPT.generate = generate
 GPT.generate_batch = generate_batch
 GPT.log_prob = log_prob

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "numpylm"
 
 
 def the_map():
-    """The modules in the order of the map: ``nn.module``, ``nn.pieces``, ..."""
+    """The modules in the order of the map: ``nn.module``, ``nn.elementwise_chunks``, ..."""
     block = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## The map")[2].split("```")[1]
     found, folder = [], ""
     for line in block.splitlines():

@@ -735,7 +735,7 @@ for name, layers, channels, positions, size in (
 # %%
 from tqdm import tqdm
 
-from numpylm.corpora.source import ForeignText, Reader
+from numpylm.corpora.known_entropy import ForeignText, Reader
 
 
 def write_many(n, choose, B=48):

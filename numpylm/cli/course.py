@@ -1,14 +1,14 @@
-"""``numpylm course``: the lessons and exercises, and how far you are."""
+"""``numpylm course``: list lessons and exercises, show progress, collect solved layers."""
 
 import argparse
 from pathlib import Path
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """A lesson or exercise, or what to do with the progress."""
-    parser.add_argument("name", nargs="?", help="a lesson (04) or an exercise (Linear), in detail")
+    """Add the options: a lesson or exercise, or what to do with the progress."""
+    parser.add_argument("name", nargs="?", help="show a lesson (04) or an exercise (Linear) in detail")
     parser.add_argument("--collect", type=Path, metavar="FILE", help="write all layers that passed into one module")
-    parser.add_argument("--reset", action="store_true", help="begin anew (the old progress is kept)")
+    parser.add_argument("--reset", action="store_true", help="start over (the old progress is kept in a file)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("numpylm course: a lesson or exercise, --collect FILE and --reset: choose one of them")
     if args.reset:
         kept = progress.reset()
-        print(f"nothing is solved now; what was, is kept in {shown(kept)}" if kept else "nothing was solved yet")
+        print(f"progress reset; the old progress is kept in {shown(kept)}" if kept else "nothing was solved yet")
     elif args.collect:
         count = collect(args.collect)
         check = command("numpylm", "gradcheck", "--file", args.collect)

@@ -1,32 +1,34 @@
-"""``numpylm evaluate``: score a trained model on text."""
+"""``numpylm evaluate``: loss, perplexity, bits per byte and accuracy of a trained model on a text."""
 
 import argparse
 
-from numpylm.cli.parser import given
+from numpylm.cli.parser import not_empty
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Which model and which text."""
+    """Add the options: the model, the text, and how to divide it into documents and windows."""
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        type=given,
-        help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
+        type=not_empty,
+        help="run folder or checkpoint of numpylm; folder with transformers' files; or a name such as gpt2",
     )
-    parser.add_argument("--data", nargs="+", type=given, required=True, help="text files or folders; -: standard input")
     parser.add_argument(
-        "--documents", choices=("file", "lines"), help="what a document is (default: what it was when the run trained)"
+        "--data", nargs="+", type=not_empty, required=True, help="text files or folders; -: standard input"
     )
-    parser.add_argument("--batch-size", type=int, help="windows at a time (default: what makes about 512 tokens)")
-    parser.add_argument("--block-size", type=int, help="tokens of a window (default: all that the model can read)")
     parser.add_argument(
-        "--loss-after", default="", help=r"score only what stands behind this text in each document; \n is a line end"
+        "--documents", choices=("file", "lines"), help="what one document is (default: as in the training of the run)"
+    )
+    parser.add_argument("--batch-size", type=int, help="windows in a batch (default: about 512 tokens)")
+    parser.add_argument("--block-size", type=int, help="tokens of a window (default: the model's context length)")
+    parser.add_argument(
+        "--loss-after", default="", help=r"score only the text after this mark in each document; \n means a line end"
     )
     parser.add_argument(
         "--stride",
         type=int,
-        help="tokens from one window to the next; what windows share is counted once, and no token but the first "
-        "window's has fewer than block size - stride before it (default: the block size)",
+        help="tokens from one window to the next (default: the block size). With a smaller stride, windows overlap: "
+        "each token is counted once, and after the first window it has at least block size - stride tokens before it",
     )
 
 
@@ -35,15 +37,15 @@ def run(args: argparse.Namespace) -> int:
     import math
 
     from numpylm.files.checkpoint import load_model
-    from numpylm.text.answers import answer_bytes, encode_answers
     from numpylm.text.data import document_starts, encode_documents, fits_documents, read_documents
-    from numpylm.text.lines import cut_lines
+    from numpylm.text.line_documents import cut_lines
+    from numpylm.text.loss_mask import answer_bytes, encode_answers
     from numpylm.text.text_files import find_texts
     from numpylm.text.text_input import typed_text, unescaped
     from numpylm.training.evaluation import evaluate, source_nats
     from numpylm.training.parallel import DataParallel, keep_memory
-    from numpylm.training.prepare import text_bytes
-    from numpylm.training.run import saved_setting
+    from numpylm.training.prepare_data import text_bytes
+    from numpylm.training.run_state import saved_setting
 
     if args.batch_size is not None and args.batch_size < 1:
         raise ValueError("--batch-size must be at least 1")
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"perplexity      {score.perplexity:,.3f}")
     print(f"bits per byte   {score.bits_per_byte(n_bytes):.4f}")
     if not mark:
-        n_characters = sum(map(len, documents)) + in_lines * len(documents)  # of lines with their ends
+        n_characters = sum(map(len, documents)) + in_lines * len(documents)  # lines are counted with their line ends
         print(f"per character   {score.loss * score.count / n_characters:.4f} nats")
     print(f"accuracy        {score.accuracy:.1%} of next tokens")
     if tokenizer.end_id is not None and not mark and (nats := source_nats(documents)) is not None:

@@ -1,4 +1,4 @@
-"""``numpylm generate``: let a trained model write."""
+"""``numpylm generate``: generate text with a trained model."""
 
 import argparse
 import contextlib
@@ -7,37 +7,43 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from numpylm.cli.parser import given
+from numpylm.cli.parser import not_empty
 
-MARK = "> "  # before a line that is to be typed
-MANY = 10_000  # texts that fit side by side into memory, if the model is small
+MARK = "> "  # the prompt of the interactive mode
+MANY = 10_000  # texts in a batch that fit into memory, if the model is small
 RULE = "\n" + "-" * 40  # between texts
 
-EPILOG = """The model reads as many tokens as its window holds (block_size). Of a longer prompt it reads the end; when a
-text outgrows the window, its newest half is kept and read again, and so on. The options of sampling act in the order
-repetition penalty, temperature, top-k, top-p, min-p; docs/sampling.md shows with numbers what each does."""
+EPILOG = """The model reads a window of at most block_size tokens. Of a longer prompt, it reads only the end. When a
+text outgrows the window, its newest half is kept and read again. The sampling options apply in the order repetition
+penalty, temperature, top-k, top-p, min-p; docs/sampling.md shows an example of each."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What to generate from, and how."""
+    """Add the options: the model, the prompt, and the sampling options."""
     parser.epilog = EPILOG
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        type=given,
-        help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
+        type=not_empty,
+        help="run folder or checkpoint of numpylm; folder with transformers' files; or a name such as gpt2",
     )
-    parser.add_argument("--prompt", help="how the text begins (default: a new document); -: standard input, all of it")
+    parser.add_argument("--prompt", help="beginning of the text (default: a new document); -: read from standard input")
     parser.add_argument("--max-new-tokens", type=int, default=256, help="length limit (default: 256)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest (default: 1)")
-    parser.add_argument("--top-k", type=int, help="choose among the k likeliest tokens")
-    parser.add_argument("--top-p", type=float, help="choose among the likeliest tokens that add up to p")
-    parser.add_argument("--min-p", type=float, help="choose among tokens at least p times as likely as the likeliest")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="0: always choose the most likely token (default: 1)"
+    )
+    parser.add_argument("--top-k", type=int, help="sample from the k most likely tokens")
+    parser.add_argument(
+        "--top-p", type=float, help="sample from the most likely tokens whose total probability reaches p"
+    )
+    parser.add_argument(
+        "--min-p", type=float, help="sample from tokens at least p times as likely as the most likely token"
+    )
     parser.add_argument(
         "--repetition-penalty",
         type=float,
         default=1.0,
-        help="above 1: tokens that were there before become less likely (default: 1; usual: up to 1.3)",
+        help="above 1: tokens that are already in the text become less likely (default: 1; usual: up to 1.3)",
     )
     parser.add_argument("--seed", type=int, help="the same seed gives the same text")
     parser.add_argument(
@@ -45,14 +51,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TEXT",
-        help=r"end before this text; may be given several times; \n is a line end, \t a tab, \\ a backslash",
+        help=r"stop before this text; can be repeated; \n means a line end, \t a tab, \\ a backslash",
     )
-    parser.add_argument("--samples", "-n", type=int, default=1, help="how many texts, side by side (default: 1)")
+    parser.add_argument(
+        "--samples", "-n", type=int, default=1, help="number of texts, generated as a batch (default: 1)"
+    )
     parser.add_argument(
         "--interactive",
         "-i",
         action="store_true",
-        help="each line is a prompt, typed or from a pipe; Ctrl-C stops a text, an empty line or Ctrl-D ends",
+        help="each line of the input is a prompt; Ctrl-C stops a text, an empty line or Ctrl-D ends",
     )
 
 
@@ -66,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if args.max_new_tokens < 1 or args.samples < 1:
         raise ValueError("--max-new-tokens and --samples must be at least 1")
     if args.samples > MANY:
-        raise ValueError(f"--samples: {MANY:,} texts can be written side by side, got {args.samples:,}")
+        raise ValueError(f"--samples must be at most {MANY:,}, got {args.samples:,}")
     if args.seed is not None and args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
     if "" in args.stop:
@@ -85,12 +93,13 @@ def run(args: argparse.Namespace) -> int:
 
 def sampling(args: argparse.Namespace) -> dict[str, Any]:
     """The options of `numpylm.inference.sampling.next_token_probabilities`."""
-    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-    return {name: getattr(args, name) for name in names}
+    from numpylm.inference.sampling import SAMPLING_OPTIONS
+
+    return {name: getattr(args, name) for name in SAMPLING_OPTIONS}
 
 
 def writer(args: argparse.Namespace) -> Callable[[str], None]:
-    """Load the model; a function that prints a prompt and what follows it, as often as there are prompts."""
+    """Load the model, and return a function that prints a prompt and the text that follows it."""
     import numpy as np
 
     from numpylm.files.checkpoint import load_model
@@ -109,12 +118,12 @@ def writer(args: argparse.Namespace) -> Callable[[str], None]:
                 f"note: the prompt has {length} tokens, the model reads the last {gpt.config.block_size}",
                 file=sys.stderr,
             )
-        given = (gpt, tokenizer, prompt, args.max_new_tokens)
         options = {"own": own, "stop": args.stop, "rng": rng, **sampling(args)}
         if args.samples == 1:
-            texts = [generate_text(*given, **options)]
+            texts = [generate_text(gpt, tokenizer, prompt, args.max_new_tokens, **options)]
         else:
-            texts = [iter([text]) for text in generate_texts(*given, args.samples, progress=True, **options)]
+            batch = generate_texts(gpt, tokenizer, prompt, args.max_new_tokens, args.samples, progress=True, **options)
+            texts = [iter([text]) for text in batch]
         for number, pieces in enumerate(texts):
             print(RULE + "\n" + prompt if number else prompt, end="", flush=True)
             for piece in pieces:
@@ -125,16 +134,16 @@ def writer(args: argparse.Namespace) -> Callable[[str], None]:
 
 
 def converse(write: Callable[[str], None]) -> None:
-    """Write to one line after another, until an empty one or the end of the input. A bad one costs a message only."""
+    """Generate text for each line of the input, until an empty line or the end. An invalid line prints an error."""
     from numpylm.text.text_input import typed_text
 
     terminal = sys.stdin.isatty()
     if terminal:
         with contextlib.suppress(ImportError):
-            import readline  # noqa: F401  arrow keys, and lines typed before
+            import readline  # noqa: F401  makes input() support arrow keys and history
         print("Each line is a prompt. Ctrl-C stops a text; an empty line or Ctrl-D ends.", file=sys.stderr)
     elif isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline=None)  # as files are read
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline=None)  # decode as in files
     number = 0
     while True:
         try:
@@ -154,8 +163,8 @@ def converse(write: Callable[[str], None]) -> None:
 
 
 def ask(mark: str) -> str:
-    """One line of the input. Raises EOFError at its end."""
-    if mark and not sys.stdout.isatty():  # it must not get into the file that the texts go to
+    """Read one line of the input. Raises EOFError at its end."""
+    if mark and not sys.stdout.isatty():  # stdout is a file of generated texts, which must not contain the mark
         print(mark, end="", file=sys.stderr, flush=True)
         mark = ""
     return input(mark)

@@ -1,31 +1,33 @@
-"""``numpylm gradcheck``: check our gradients, somebody's file, or play with the zoo."""
+"""``numpylm gradcheck``: check the gradients of numpylm or of a user's file, or show the zoo of faulty layers."""
 
 import argparse
 from pathlib import Path
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What to check, and how."""
+    """Add the options: what to check, and how."""
     parser.add_argument("--seed", type=int, default=0, help="seed of parameters and inputs (default: 0)")
     parser.add_argument("--verbose", "-v", action="store_true", help="show every input and parameter")
     parser.add_argument(
         "--file", type=Path, help="check your own: every layer, function pair and optimizer in a Python file"
     )
-    parser.add_argument("--only", metavar="NAME", help="with --file: this class or function alone")
+    parser.add_argument("--only", metavar="NAME", help="with --file: check only this class or function")
     parser.add_argument(
-        "--as", dest="like", metavar="LAYER", help="with --file: hold it against ours, such as LayerNorm"
+        "--as", dest="like", metavar="LAYER", help="with --file: compare it with a layer of numpylm, such as LayerNorm"
     )
     parser.add_argument(
         "--zoo",
         nargs="?",
         const="",
         metavar="NAME",
-        help="the zoo of faulty layers: list them, or show one for you to find the bug",
+        help="the zoo of faulty layers: list them, or show one so that you can find the bug",
     )
     zoo = parser.add_mutually_exclusive_group()
-    zoo.add_argument("--check", action="store_true", help="with --zoo NAME: what the checker says")
-    zoo.add_argument("--solve", action="store_true", help="with --zoo NAME: the answer")
-    zoo.add_argument("--table", action="store_true", help="with --zoo: all faults and what was said, as Markdown")
+    zoo.add_argument("--check", action="store_true", help="with --zoo NAME: show what the checker finds")
+    zoo.add_argument("--solve", action="store_true", help="with --zoo NAME: show the answer")
+    zoo.add_argument(
+        "--table", action="store_true", help="with --zoo: all faults and what the checker finds, as Markdown"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_flags(args: argparse.Namespace) -> None:
-    """Flags that mean nothing together are refused, not ignored."""
+    """Raise ValueError for options that cannot be combined."""
     if args.seed < 0:
         raise ValueError(f"--seed must be 0 or more, got {args.seed}")
     if (args.only or args.like) and not args.file:

@@ -1,4 +1,4 @@
-"""The ``numpylm`` command: train, generate, gradcheck, tokenize, evaluate, rank, export, course."""
+"""The entry point of the ``numpylm`` command, which runs one of its subcommands and reports errors in one line."""
 
 import argparse
 import os
@@ -14,46 +14,48 @@ from numpylm.system.streams import ReaderLeft, standard_streams
 EXAMPLES = """examples:
   numpylm train                                   the bundled stories, about two minutes
   numpylm train --data my.txt                     your own text
-  numpylm train --resume runs/stories             go on with a run that was stopped
-  numpylm generate runs/stories --prompt "Once"   let a model write
+  numpylm train --resume runs/stories             continue a run that was stopped
+  numpylm generate runs/stories --prompt "Once"   generate text with a model
   numpylm evaluate runs/stories --data my.txt     loss, perplexity, bits per byte, accuracy
   numpylm rank runs/stories --prompt "Once upon" --answers " a time" " the sea"
   numpylm generate gpt2 --prompt "The sea"        GPT-2 itself (see README: GPT-2)
   numpylm train --init-from gpt2 --data my.txt --freeze-below 10
-  numpylm gradcheck                               prove every gradient
-  numpylm gradcheck --file my_layers.py           find what is wrong in yours
+  numpylm gradcheck                               check every gradient
+  numpylm gradcheck --file my_layers.py           find what is wrong in your own layers
   numpylm gradcheck --zoo                         a game: find the bug
-  numpylm tokenize runs/stories "some text"       ids and pieces, in colour
-  numpylm course                                  the lessons, and how far you are"""
+  numpylm tokenize runs/stories "some text"       ids and tokens, in color
+  numpylm course                                  the lessons, and your progress"""
 
-LONGEST = 2000  # characters of a line
+LONGEST = 2000  # characters of a line of an error message
 
 COMMANDS = {
     "train": (train, "train a model on text, after checking every gradient"),
-    "generate": (generate, "let a trained model write"),
+    "generate": (generate, "generate text with a trained model"),
     "gradcheck": (gradcheck, "check the gradient of every layer, block and the whole model"),
-    "tokenize": (tokenize, "show how a text is cut into tokens"),
-    "course": (course, "the lessons and exercises in notebooks/, and what has passed on this machine"),
-    "evaluate": (evaluate, "score a trained model on text"),
-    "export": (export, "write a model's files for transformers"),
+    "tokenize": (tokenize, "show how a text is split into tokens"),
+    "course": (course, "list the lessons and exercises in notebooks/, and what has passed on this machine"),
+    "evaluate": (evaluate, "evaluate a trained model on text"),
+    "export": (export, "export a model to transformers' format"),
     "rank": (rank, "compare answers to a prompt by their probability"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted.
+    """Run a command and return its exit code: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
 
-    What another signal stopped ends with SystemExit and 128 + its number.
+    Another stopping signal raises SystemExit with code 128 + its number.
     """
     argv = sys.argv[1:] if argv is None else argv
-    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of infinity and NaN: what comes of them is said
+    warnings.simplefilter(
+        "ignore", RuntimeWarning
+    )  # NumPy's warnings about infinity and NaN: we report these ourselves
     with standard_streams():
         args = build_parser().parse_args(argv)
-        from numpylm.training.run import TrainingError
+        from numpylm.training.run_state import TrainingError
 
         try:
             code = args.command(args)
-            sys.stdout.flush()  # what cannot be written is found here, not at the end of the program
+            sys.stdout.flush()  # errors of buffered output are raised here, not when Python exits
             return code
         except KeyboardInterrupt:
             print("\nnumpylm: interrupted", file=sys.stderr)
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def message(error: Exception, argv: Sequence[str]) -> str:
-    """What an error says; line ends in names that were given, and all other control characters, are escaped."""
+    """The text of an error. Line ends in names from the command line, and all control characters, are escaped."""
     text = str(error) or type(error).__name__
     for name in (part for word in argv for part in (word, word.partition("=")[2])):
         text = text.replace(name, shown(name)) if "\n" in name else text
@@ -76,15 +78,15 @@ def message(error: Exception, argv: Sequence[str]) -> str:
 
 
 def shortened(line: str) -> str:
-    """A line without its middle, if it is too long to be read: a file may hold a number of a million digits."""
+    """Remove the middle of a line that is too long to read, for example a number of a million digits from a file."""
     return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
 
 
 def build_parser() -> Parser:
-    """All commands with their flags."""
+    """The parser with all commands and their options."""
     parser = Parser(
         prog="numpylm",
-        description="A Transformer language model in pure NumPy, every gradient written by hand and proven.",
+        description="A Transformer language model in pure NumPy, with every gradient written by hand and checked.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -1,4 +1,4 @@
-"""Reading the command line: after a mistyped option or value, one line says what to type."""
+"""An argparse parser with one-line errors that suggest the right option, command or number."""
 
 import argparse
 import difflib
@@ -10,29 +10,29 @@ from typing import Any, NoReturn
 
 from numpylm.system.shell import shown
 
-DASHES = "-‐‑–—−"  # word processors and phones make the others of the first
-REPEATED = 3  # words of a mistake that are shown
+DASHES = "-‐‑–—−"  # word processors and phones replace the first by the others
+REPEATED = 3  # number of unknown words that a message shows
 BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 FACTORS = {"k": 1e3, "m": 1e6, "%": 1e-2}
-LARGEST = 1e15  # of the numbers that are guessed: a float is exact to 15 digits
+LARGEST = 1e15  # larger numbers are not guessed, because a float has 15 exact digits
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that says what a word, option or number was probably meant to be."""
+    """An argument parser whose error messages suggest what a word, option or number was probably meant to be."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.words: list[str] = []  # the part of the command line that this parser was given
+        self.words: list[str] = []  # the part of the command line that this parser handles
         for kind, convert in ((int, whole_number), (float, number), (Path, path)):
             self.register("type", kind, convert)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse, which calls it for the parsers of subcommands, too."""
+        """As in argparse, but it stores the words. argparse also calls it for the parsers of subcommands."""
         self.words = list(sys.argv[1:] if args is None else args)
         return super().parse_known_args(args, namespace)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse, but a subcommand's unknown words are compared with that subcommand's own options."""
+        """As in argparse, but unknown words are compared with the options of the subcommand."""
         parsed, rest = self.parse_known_args(args, namespace)
         if rest:
             parser = getattr(parsed, "parser", self)
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        """As argparse, which takes the dashes of ``--prompt=--`` for the end of the options."""
+        """As in argparse, but ``--prompt=--`` has the value ``--``. (argparse treats it as the end of the options.)"""
         if arg_strings == ["--"] and action.option_strings:
             value = self._get_value(action, "--")
             self._check_value(action, value)
@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
     def error(self, message: str) -> NoReturn:
-        """Print one line and exit with 2."""
+        """Print a one-line message and exit with code 2."""
         if match := re.match(r"argument ([^:]+): (.*)", message, re.DOTALL):
             message = self._explained(match[1].split("/")[0], match[2])
         elif message.startswith("the following arguments are required"):
@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
     def _explained(self, name: str, complaint: str) -> str:
-        """What argparse complains of in the value of one argument, and what to type."""
+        """Improve argparse's message about the value of one argument."""
         if complaint.startswith("ignored explicit argument"):
             return self._takes_no_value(name)
         if name == "COMMAND" and (choice := re.match(r"invalid choice: '(.*)' \(choose from (.*)\)", complaint)):
@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
         return f"{name}: {complaint}"
 
     def _unknown(self, rest: list[str]) -> str:
-        """What is said of words that mean nothing here."""
+        """The message about unknown words and options."""
         words = " ".join(word or "''" for word in rest[:REPEATED]) + (" …" if len(rest) > REPEATED else "")
         if dashed := [word for word in rest if word.startswith(tuple(DASHES)) and word.strip(DASHES)]:
             flags = [flag for flag in self._option_string_actions if flag.startswith("--") and "_" not in flag]
@@ -90,7 +90,7 @@ class Parser(argparse.ArgumentParser):
         return f"{flag} takes no value: type {' or '.join(ways)}" + (", or leave it out" if len(ways) == 1 else "")
 
     def _greedy(self) -> str:
-        """A hint where an option has probably taken the words that are missing."""
+        """A hint if an option with several values has probably taken a required argument."""
         options = [word for word in self.words if (option := self._option(word)) and option.nargs == "+"]
         return f"; {options[0]} takes all words that follow: write it last" if options else ""
 
@@ -111,7 +111,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _nearest_flag(word: str, flags: list[str]) -> str:
-    """The flag that a mistyped one was meant to be: ``--learning-rate`` for ``—learning_rate=1`` and for ``--lr``."""
+    """A suggestion for a mistyped flag: ``--learning-rate`` for ``—learning_rate=1`` and for ``--lr``."""
     word = "--" + word.split("=")[0].strip(DASHES).replace("_", "-").lower()
     initials = [flag for flag in flags if "".join(part[0] for part in flag[2:].split("-")) == word[2:]]
     near = difflib.get_close_matches(word, flags, 1, 0.5)
@@ -123,7 +123,7 @@ def _nearest_flag(word: str, flags: list[str]) -> str:
 
 
 def whole_number(text: str) -> int:
-    """An int, or an error that says how the number is written: 1000 for 1e3, 1k, 1,000 and 1000.0."""
+    """Convert to int, or raise an error that says how to write the number: 1000 for 1e3, 1k, 1,000 and 1000.0."""
     try:
         return int(text)
     except ValueError:
@@ -131,7 +131,7 @@ def whole_number(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """A float, or an error that says how the number is written: 0.01 for 0,01 and 1%."""
+    """Convert to float, or raise an error that says how to write the number: 0.01 for 0,01 and 1%."""
     try:
         return float(text)
     except ValueError:
@@ -146,7 +146,7 @@ def _no_number(text: str, kind: str) -> argparse.ArgumentTypeError:
 
 
 def _number_meant(text: str) -> float | None:
-    """The number that somebody meant by 1k, 10%, 1,024, 0,01 or ``1e-3,``; None for other texts."""
+    """The number that was meant by 1k, 10%, 1,024, 0,01 or ``1e-3,``; None for other texts."""
     match = re.fullmatch(r"([-+]?[\d.,_ ]*\d(?:e[-+]?\d{1,2})?)[.,; ]*([km%]?)", text.strip(), re.IGNORECASE)
     if not match:
         return None
@@ -160,12 +160,12 @@ def _number_meant(text: str) -> float | None:
 
 
 def path(text: str) -> Path:
-    """A path; not an empty one, which would mean the working folder."""
-    return Path(given(text))
+    """Convert to a path. An empty one is refused, because it would mean the working folder."""
+    return Path(not_empty(text))
 
 
-def given(text: str) -> str:
-    """A text that must not be empty."""
+def not_empty(text: str) -> str:
+    """Return the text, or raise an error if it is empty."""
     if not text:
         raise argparse.ArgumentTypeError("the value is empty; is a variable of the shell not set?")
     return text

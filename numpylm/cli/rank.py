@@ -1,26 +1,32 @@
-"""``numpylm rank``: which of several answers does a model find likeliest."""
+"""``numpylm rank``: rank several answers to a prompt by their probability."""
 
 import argparse
 import json
 import sys
 
-from numpylm.cli.parser import given
+from numpylm.cli.parser import not_empty
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Which model, the prompt, and its answers."""
+    """Add the options: the model, the prompt, and the answers."""
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        type=given,
-        help="run folder or checkpoint of ours; folder with transformers' files; or a name, such as gpt2",
+        type=not_empty,
+        help="run folder or checkpoint of numpylm; folder with transformers' files; or a name such as gpt2",
     )
-    parser.add_argument("--prompt", default="", help="what the answers go on from (default: a new document)")
+    parser.add_argument("--prompt", default="", help="text before the answers (default: a new document)")
     parser.add_argument(
-        "--answers", nargs="+", required=True, metavar="TEXT", help='texts to compare; mind the space: " Paris"'
+        "--answers",
+        nargs="+",
+        required=True,
+        metavar="TEXT",
+        help='texts to compare; most begin with a space: " Paris"',
     )
     parser.add_argument(
-        "--per-token", action="store_true", help="compare means over an answer's tokens: sums are against long answers"
+        "--per-token",
+        action="store_true",
+        help="compare the mean over an answer's tokens instead of the sum, which favors short answers",
     )
 
 
@@ -36,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     ranked = gpt.rank(prompt, answers, tokenizer, args.per_token)
     if any(runs_together(prompt, answer) for answer in answers):
         print(
-            'note: an answer runs into the prompt\'s last word; begin it with a space (" like this")', file=sys.stderr
+            'note: an answer continues the prompt\'s last word; begin it with a space (" like this")', file=sys.stderr
         )
     shown = [quoted(r.answer) for r in ranked]
     width = max(len("answer"), *map(len, shown))
@@ -52,7 +58,7 @@ def runs_together(prompt: str, answer: str) -> bool:
 
 
 def quoted(answer: str) -> str:
-    """An answer in quotes, so that its spaces and line ends are seen."""
+    """An answer in quotes, so that its spaces and line ends are visible."""
     from numpylm.inference.streaming import printable
 
     return printable(json.dumps(answer, ensure_ascii=False))

@@ -1,30 +1,31 @@
-"""``numpylm tokenize``: show how a text is cut into tokens."""
+"""``numpylm tokenize``: show how a text is split into tokens."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from numpylm.cli.parser import given
+from numpylm.cli.parser import not_empty
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Which tokenizer, which text, and what to print."""
+    """Add the options: tokenizer, text, and what to print."""
     parser.add_argument("run", nargs="?", help="run folder, or folder with vocab.json and merges.txt")
     parser.add_argument("text", nargs="?", help="text; if not given, standard input or --data")
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        type=given,
-        help="the tokenizer, in place of RUN: a run folder, a folder with transformers' files, or a name: gpt2",
+        type=not_empty,
+        help="the tokenizer, instead of RUN: a run folder, a folder with transformers' files, or a name such as gpt2",
     )
     parser.add_argument("--data", type=Path, help="a text file, or - for standard input")
-    parser.add_argument("--allow-special", action="store_true", help="recognise <|endoftext|> in the text")
-    parser.add_argument("--ids", action="store_true", help="print ids only, on one line")
+    parser.add_argument("--allow-special", action="store_true", help="recognize <|endoftext|> in the text")
+    parser.add_argument("--ids", action="store_true", help="print only the ids, on one line")
     parser.add_argument(
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
-        help="show the text with a background for each token (default: auto, on a terminal, if NO_COLOR is not set)",
+        help="show the text with a background color for each token (default: auto, which means on a terminal, if "
+        "NO_COLOR is not set)",
     )
 
 

@@ -1,4 +1,4 @@
-"""``numpylm train``: train a model on text, or go on with a run."""
+"""``numpylm train``: train a model on text, resume a run, or diagnose or profile a training step."""
 
 import argparse
 from dataclasses import fields
@@ -6,23 +6,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from numpylm.cli.parser import given
+from numpylm.cli.parser import not_empty
 
-EPILOG = """The defaults are those of the bundled stories. With --data, settings that neither flags nor TOML file give
-are chosen to fit the text: each choice is printed with its reason, and stands in the run's config.json."""
+EPILOG = """The defaults are made for the bundled stories. With --data, settings that are neither options nor in the
+TOML file are chosen to fit the text. Each choice is printed with its reason, and is saved in the run's config.json."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """A flag for each field of TrainConfig, and those that are not settings of the run."""
+    """Add an option for each field of TrainConfig, and some that are not settings of the run."""
     from numpylm.training.config import KINDS, TrainConfig
 
     parser.epilog = EPILOG
-    parser.add_argument("--config", type=Path, help="TOML file with any of the settings below; flags win over it")
+    parser.add_argument("--config", type=Path, help="TOML file with any of the settings below; options override it")
     parser.add_argument(
-        "--resume", type=Path, metavar="RUN", help="go on with a run folder; with --data if its text was moved"
+        "--resume", type=Path, metavar="RUN", help="resume the run in this folder; with --data if its text was moved"
     )
     parser.add_argument(
-        "--diagnose", action="store_true", help="do not train: take some steps on one batch, and say what looks wrong"
+        "--diagnose", action="store_true", help="do not train: run some steps on one batch, and report what looks wrong"
     )
     parser.add_argument("--profile", action="store_true", help="do not train: time a few steps, layer by layer")
     for setting in fields(TrainConfig):
@@ -37,14 +37,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         elif kind is tuple:
-            options |= {"nargs": "+", "type": given, "metavar": setting.name.upper()}
+            options |= {"nargs": "+", "type": not_empty, "metavar": setting.name.upper()}
         else:
-            options |= {"type": given if kind is str else kind, "metavar": setting.name.upper()}
+            options |= {"type": not_empty if kind is str else kind, "metavar": setting.name.upper()}
         parser.add_argument(*names, **options)
 
 
 def other_defaults(name: str) -> str:
-    """What is said of a setting whose default is another one when fine-tuning."""
+    """The part of a help text about other defaults for fine-tuning."""
     from numpylm.training.config import FINE_TUNING, LORA
 
     if name not in FINE_TUNING:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.text.text_input import typed_text, unescaped
     from numpylm.training.config import TrainConfig, make_config, read_config_file, refuse_shape
     from numpylm.training.first_batch import diagnose_run, profile_run
-    from numpylm.training.run import resume_config
+    from numpylm.training.run_state import resume_config
     from numpylm.training.train import train
 
     flags = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if getattr(args, f.name) is not None}
@@ -70,19 +70,19 @@ def run(args: argparse.Namespace) -> int:
         refuse_shape(file | flags)
     if args.diagnose:
         if args.resume:
-            raise ValueError("--diagnose looks at a new run; it does not go with --resume")
+            raise ValueError("--diagnose checks a new run; it cannot be combined with --resume")
         print("preparing the data, then 40 steps on one batch …", flush=True)
         diagnosis = diagnose_run(make_config(file, flags), partial(print, flush=True), wanted)
         print(diagnosis)
         return 0 if diagnosis.ok else 1
     if args.profile:
         if args.resume:
-            raise ValueError("--profile times a new run; it does not go with --resume")
+            raise ValueError("--profile times a new run; it cannot be combined with --resume")
         workers, profile = profile_run(make_config(file, flags), wanted)
         print(profile)
         print(
-            f"\nWhile training, {workers} such workers share a batch, each on a core of its own; the optimizer's part "
-            f"comes once.\nRows without FLOPs work on each number by itself: their pace is that of memory."
+            f"\nDuring training, {workers} such workers share a batch, each on its own core; the optimizer step runs "
+            f"once.\nRows without FLOPs are elementwise operations: memory limits their speed."
         )
         return 0
     if args.resume:

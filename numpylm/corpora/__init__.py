@@ -1,7 +1,7 @@
-"""Corpora that numpylm can make itself, with the exact probability of every text in them."""
+"""Synthetic corpora: texts that numpylm generates, each with a probability that is known exactly."""
 
 from numpylm.corpora import stories
-from numpylm.corpora.source import Corpus
+from numpylm.corpora.known_entropy import Corpus
 
 CORPORA = {"stories": Corpus(stories.tell, seed=2024)}
 

@@ -12,7 +12,7 @@ from numpylm.text.data import join_documents
 
 
 def main() -> None:
-    """Make the texts and write them with their end marks, as numpylm train --data reads them."""
+    """Generate the texts and write them with their end-of-text marks, in the format that numpylm train --data reads."""
     parser = argparse.ArgumentParser(prog="python -m numpylm.corpora", description=__doc__)
     parser.add_argument("corpus", choices=CORPORA)
     parser.add_argument("--size", type=int, default=1_000_000, help="bytes of text (default: 1000000)")

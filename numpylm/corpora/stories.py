@@ -1,19 +1,19 @@
-"""Short stories for small children, told by a program: five plots, some three hundred turns of phrase.
+"""The bundled corpus: a generator of short children's stories, with five plots and some three hundred phrases.
 
-Everything that is said once stays true to the end of a story: names, she or he, colours, the weather and what
-it does, who was asked and where things lie. `numpylm.corpora.source` explains why the probability of each
-story is known exactly. What a plot needs to know about things stands in `numpylm.corpora.story_words`.
+A story is consistent: names, she or he, colors, the weather and its effects, who was asked and where things are do not
+change. `numpylm.corpora.known_entropy` explains why the probability of each story is known exactly.
+`numpylm.corpora.story_words` has the words that the plots use.
 """
 
 from collections.abc import Callable
 
 from numpylm.corpora import story_words as words
-from numpylm.corpora.source import Teller
+from numpylm.corpora.known_entropy import Teller
 from numpylm.corpora.story_words import Character
 
 
 def tell(t: Teller) -> None:
-    """Tell one story: somebody, what happens to them, and how the day ends."""
+    """Tell one story: introduce a hero, choose a plot, and tell it."""
     hero = introduce(t)
     t.say(" ")
     plots: list[tuple[str, Callable[[Teller, Character], None]]] = [
@@ -36,7 +36,7 @@ def tell(t: Teller) -> None:
 
 
 def introduce(t: Teller) -> Character:
-    """Say who the story is about and where they live."""
+    """Say who the hero is and where the hero lives."""
     match t.pick("Once upon a time, a ", "There was once a ", "Far away, ", "This is the story of ", "Long ago, a "):
         case 0:
             hero = describe(t)
@@ -61,14 +61,14 @@ def introduce(t: Teller) -> Character:
 
 
 def describe(t: Teller) -> Character:
-    """Say "little fox" or the like; return the character who is one."""
+    """Say a phrase such as "little fox"; return the character."""
     t.choose(words.TRAITS)
     t.say(" ")
     return t.choose(words.CAST, lambda c: c.kind)
 
 
 def friend_of(t: Teller, hero: Character) -> Character:
-    """Say "Otto the otter": anybody but the hero."""
+    """Say a phrase such as "Otto the otter" for any character except the hero; return the character."""
     friend = t.choose([c for c in words.CAST if c is not hero], lambda c: c.name)
     t.say(f" the {friend.kind}")
     return friend
@@ -78,7 +78,7 @@ def friend_of(t: Teller, hero: Character) -> Character:
 
 
 def lose_and_find(t: Teller, hero: Character) -> None:
-    """Something dear is lost, somebody has seen it, and it turns up where they said."""
+    """Plot: the hero loses a treasure, a friend has seen it, and they find it there."""
     h = hero
     colour = t.choose(words.COLOURS)
     t.say(" ")
@@ -137,7 +137,7 @@ def lose_and_find(t: Teller, hero: Character) -> None:
 
 
 def learn(t: Teller, hero: Character) -> None:
-    """Somebody wants to be able to do something, fails, is told the trick, and can."""
+    """Plot: the hero wants to learn something and fails, a friend explains the trick, and the hero succeeds."""
     h = hero
     wish = t.choose(words.WISHES, lambda wish: wish.to_do)
 
@@ -191,7 +191,7 @@ def learn(t: Teller, hero: Character) -> None:
 
 
 def help_somebody(t: Teller, hero: Character) -> None:
-    """A small stranger is helped out of trouble, and returns the kindness when it is needed most."""
+    """Plot: the hero helps a small stranger, who returns the favor when the hero needs it most."""
     h = hero
     t.pick(f"{h.name} heard a tiny voice. ", f"{h.she} almost stepped on somebody. ")
     other = t.choose(words.STRANGERS, lambda stranger: f"It was a {stranger.name} ")
@@ -252,7 +252,7 @@ def help_somebody(t: Teller, hero: Character) -> None:
 
 
 def cook(t: Teller, hero: Character) -> None:
-    """Something good is to be made, something is missing, a neighbour has it and gets a share."""
+    """Plot: the hero cooks, an ingredient is missing, and a neighbor who has it gets a share."""
     h = hero
     dish = t.choose(words.DISHES, lambda dish: dish.name)
     t.pick(
@@ -309,7 +309,7 @@ def cook(t: Teller, hero: Character) -> None:
 
 
 def hear_a_noise(t: Teller, hero: Character) -> None:
-    """A frightening sound in the night has a harmless cause, once somebody dares to look."""
+    """Plot: the hero hears a frightening sound in the night and finds its harmless cause."""
     h = hero
     noise = t.choose(words.NOISES, lambda noise: noise.sound)
     t.pick(

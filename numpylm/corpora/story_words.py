@@ -1,4 +1,4 @@
-"""The things that the stories are about, and what each of them can do."""
+"""The vocabulary of the stories: characters, objects, weather, wishes, and what can happen with each."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ TRAITS = ("little", "shy", "curious", "cheerful", "brave", "sleepy", "clever", "
 
 @dataclass(frozen=True)
 class Character:
-    """Somebody who lives in the valley; always the same animal in the same place, as neighbours are."""
+    """A character of the stories. It is always the same animal and lives in the same place."""
 
     name: str
     kind: str
@@ -59,7 +59,7 @@ MONSTERS = ("a dragon", "a ghost", "a giant", "a wolf", "a robber", "a witch")
 
 @dataclass(frozen=True)
 class Treasure:
-    """Something to lose, and what friends do with it once it is found."""
+    """An object to lose, and what the friends do with it once it is found."""
 
     name: str
     joy: str
@@ -81,7 +81,7 @@ TREASURES = (
 
 @dataclass(frozen=True)
 class Weather:
-    """A kind of weather, and how things get lost in it."""
+    """A kind of weather, and how a treasure gets lost in it."""
 
     name: str
     losses: tuple[str, ...]
@@ -128,7 +128,7 @@ WEATHERS = (
 
 @dataclass(frozen=True)
 class Wish:
-    """Something to learn: how it goes wrong, the trick, and how it goes right."""
+    """A skill to learn: how the first attempts fail, the trick, and how it succeeds."""
 
     to_do: str
     failures: tuple[str, ...]
@@ -214,7 +214,7 @@ WISHES = (
 
 @dataclass(frozen=True)
 class Trouble:
-    """What has happened to a stranger, and how to help."""
+    """What happened to a stranger, and how to help."""
 
     what: str
     rescue: str
@@ -222,7 +222,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Stranger:
-    """Somebody very small who needs help, and can give it later."""
+    """A small animal that needs help, and helps in return later."""
 
     name: str
     troubles: tuple[Trouble, ...]
@@ -278,7 +278,7 @@ STRANGERS = (
 
 @dataclass(frozen=True)
 class Dish:
-    """Something to make, what may be missing for it, and how it goes on."""
+    """A dish to make, the ingredients that may be missing, and what happens next."""
 
     name: str
     needs: tuple[str, ...]
@@ -327,7 +327,7 @@ DISHES = (
 
 @dataclass(frozen=True)
 class Cause:
-    """What really made a noise, and what comes of it."""
+    """The real cause of a noise, and what happens next."""
 
     what: str
     then: str
@@ -335,7 +335,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Noise:
-    """A sound in the night, where it comes from, and what may be behind it."""
+    """A sound in the night, where it comes from, and its possible causes."""
 
     sound: str
     where: str

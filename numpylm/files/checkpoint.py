@@ -1,7 +1,7 @@
-"""Checkpoints: one ``.npz`` file with everything that a run needs to go on as if it had never stopped.
+"""Checkpoints: one ``.npz`` file with the model, the optimizer's state, and all else that is needed to resume a run.
 
-Arrays only, never pickled objects, so that opening a file from somebody else cannot run code. What is not an
-array (shapes, counters, states of random generators) is JSON text in the entry ``meta``.
+A checkpoint contains only arrays and no pickled objects, so loading an untrusted file cannot run code. Data that is
+not an array (shapes, counters, states of random generators) is JSON text in the entry ``meta``.
 """
 
 import json
@@ -16,21 +16,21 @@ from numpy.typing import DTypeLike
 from numpylm.files.npz_files import read_npz
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.nn.lora import add_lora, lora_settings, merge_lora
-from numpylm.nn.module import Array, Blank
+from numpylm.nn.module import Array, SkipInit
 from numpylm.nn.optim import AdamW
-from numpylm.system.find_model import CHECKPOINTS, complain_of_many, complain_of_pickles, did_you_mean, is_run
+from numpylm.system.find_model import CHECKPOINTS, did_you_mean, is_run, refuse_folder_of_runs, refuse_pickles
 from numpylm.system.json_fields import brief, typed, whole
 from numpylm.system.whole_files import write_atomically
 from numpylm.text.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.text.tokenizer import Tokenizer
 
 FORMAT = 1
-LARGEST_ALPHA = 1e15  # of LoRA; a larger one is damage
+LARGEST_ALPHA = 1e15  # a larger alpha of LoRA means that the file is damaged
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds: the model's parameters, the optimizer's state, and ``meta``."""
+    """The content of a checkpoint file: the model's parameters, the optimizer's state, and ``meta``."""
 
     path: Path
     model: dict[str, Array]
@@ -38,21 +38,21 @@ class Checkpoint:
     meta: dict[str, Any]
 
     def build_model(self, dtype: DTypeLike | None = None) -> GPT:
-        """A GPT of the shape that was saved, with its parameters and adapters; in the dtype that was saved, or another.
+        """Build the GPT that was saved, with its LoRA adapters, in the saved dtype or another one.
 
-        It takes over the arrays that are in its dtype.
+        Arrays that already have this dtype are used without a copy.
 
         Raises
         ------
         ValueError
-            If the arrays are not those of the model that ``meta`` describes.
+            If the arrays do not fit the model that ``meta`` describes.
         """
         try:
             config = model_config(self.meta)
             check_size(config, sum(values.size for values in self.model.values()))
-            gpt = GPT(config, Blank(), model_dtype(self.meta) if dtype is None else dtype)
+            gpt = GPT(config, SkipInit(), model_dtype(self.meta) if dtype is None else dtype)
             if "lora" in self.meta:
-                add_lora(gpt, **lora_options(typed(self.meta, "lora", dict)), rng=Blank())
+                add_lora(gpt, **lora_options(typed(self.meta, "lora", dict)), rng=SkipInit())
             gpt.load_state_dict(self.model, assign=True)
         except ValueError as error:
             raise ValueError(f"{self.path} is damaged: {error}") from None
@@ -60,18 +60,18 @@ class Checkpoint:
 
 
 def model_config(meta: Mapping[str, Any]) -> GPTConfig:
-    """The shape of the model that a checkpoint holds; raises ValueError if there is none."""
+    """The GPTConfig in a checkpoint's meta. Raises ValueError if it is missing or invalid."""
     found = typed(meta, "model_config", dict)
     if odd := found.keys() - {setting.name for setting in fields(GPTConfig)}:
-        raise ValueError(f"model_config has {brief(min(odd))}, which no model has")
+        raise ValueError(f"model_config has the unknown setting {brief(min(odd))}")
     try:
         return GPTConfig(**found)
-    except TypeError as error:  # one is missing
+    except TypeError as error:  # a setting is missing
         raise ValueError(f"model_config: {error}") from None
 
 
 def model_dtype(meta: Mapping[str, Any]) -> str:
-    """The dtype of the parameters that a checkpoint holds; raises ValueError if a model cannot have it."""
+    """The dtype of the parameters in a checkpoint. Raises ValueError if it is not float32 or float64."""
     dtype: str = typed(meta, "dtype", str)
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype should be float32 or float64, is {brief(dtype)}")
@@ -79,7 +79,7 @@ def model_dtype(meta: Mapping[str, Any]) -> str:
 
 
 def lora_options(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `add_lora` that a checkpoint holds; raises ValueError if one is missing or of another kind."""
+    """The arguments of `add_lora` in a checkpoint. Raises ValueError if one is missing or has a wrong type."""
     alpha = typed(found, "alpha", int, float)
     if not abs(alpha) < LARGEST_ALPHA:
         raise ValueError(f"alpha should be below {LARGEST_ALPHA:.0e}, is {brief(alpha)}")
@@ -92,13 +92,13 @@ def lora_options(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_size(config: GPTConfig, held: int) -> None:
-    """Complain, before memory is asked for, of a config that describes a model far larger than what a file holds.
+    """Raise ValueError, before memory is allocated, if a config describes a model far larger than the file's arrays.
 
     Parameters
     ----------
     config : GPTConfig
     held : int
-        How many numbers the file's arrays have.
+        Total number of values in the file's arrays.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def check_size(config: GPTConfig, held: int) -> None:
 def save_checkpoint(
     path: Path, gpt: GPT, optimizer: AdamW | None = None, meta: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a checkpoint atomically; ``meta`` must be JSON."""
+    """Write a checkpoint atomically. ``meta`` must be serializable as JSON."""
     own = {"format": FORMAT, "model_config": asdict(gpt.config), "dtype": str(gpt.wte.weight.dtype)}
     if lora := lora_settings(gpt):
         own["lora"] = lora
@@ -134,12 +134,13 @@ def load_checkpoint(path: str | Path, optimizer: bool = True) -> Checkpoint:
     ----------
     path : str or path
     optimizer : bool
-        Whether to read the optimizer's arrays, twice the memory of what it trains: only who trains on needs them.
+        Whether to read the optimizer's state, which takes twice the memory of the trained parameters. It is needed only
+        to resume training.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, or it is damaged or something else.
+        If there is no such file, or it is damaged or not a checkpoint.
     """
     path = Path(path)
     if not path.is_file():
@@ -151,7 +152,7 @@ def load_checkpoint(path: str | Path, optimizer: bool = True) -> Checkpoint:
         for key, values in arrays.items():
             group, _, name = key.partition("/")
             if name and values.dtype.kind not in "fi":
-                raise ValueError(f"{key} holds no numbers but {values.dtype}")
+                raise ValueError(f"{key} should hold numbers, but holds {values.dtype}")
             if name:
                 groups[group][name] = values
     except (ValueError, KeyError) as error:
@@ -163,28 +164,28 @@ def load_checkpoint(path: str | Path, optimizer: bool = True) -> Checkpoint:
 
 
 def read_meta(arrays: Mapping[str, Array]) -> dict[str, Any]:
-    """What the array ``meta`` says; raises ValueError if it is not there, or holds no JSON object."""
+    """The JSON object in the array ``meta``. Raises ValueError if it is missing or not a JSON object."""
     try:
         stored = arrays["meta"]
         meta = json.loads(stored.astype(stored.dtype.newbyteorder("<")).tobytes().decode("utf-32-le").rstrip("\0"))
     except (KeyError, ValueError, RecursionError):
-        raise ValueError("there is no meta in it, or none that is JSON") from None
+        raise ValueError("its entry meta is missing or is not JSON") from None
     if not isinstance(meta, dict):
         raise ValueError(f"meta should be an object, is {brief(meta)}")
     return meta
 
 
 def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoint]:
-    """Model and tokenizer of a run folder (its best checkpoint, else its last) or of one checkpoint in it.
+    """Load the model and tokenizer of a run folder (its best checkpoint, else its last) or of one checkpoint in it.
 
-    LoRA adapters are merged into the weights. Of the checkpoint only ``meta`` is left: its arrays are the model's
-    now, and whoever else held them would keep the unmerged ones in memory.
+    LoRA adapters are merged into the weights. The returned checkpoint has only its ``meta``. Its arrays now belong to
+    the model; a second reference would keep the unmerged weights in memory.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no run at {path}; numpylm train makes one{did_you_mean(path)}")
+        raise FileNotFoundError(f"there is no run at {path}; numpylm train makes one{did_you_mean(path)}")
     if path.is_dir():
-        complain_of_many(path)
+        refuse_folder_of_runs(path)
         found = [path / name for name in CHECKPOINTS if (path / name).exists()]
         if not found:
             raise FileNotFoundError(f"{path} is not a run folder: it has neither best.npz nor last.npz")
@@ -204,7 +205,7 @@ def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[GPT, Tok
 
 
 def load_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool]:
-    """A model and its tokenizer from wherever they are: a run of ours, or GPT-2's files.
+    """Load a model and its tokenizer from a run folder, from transformers' files, or by a name on huggingface.co.
 
     Parameters
     ----------
@@ -215,13 +216,13 @@ def load_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool
     -------
     gpt, tokenizer
     own : bool
-        Whether it is a run of ours, whose documents all began with the end-of-text token while it trained.
+        Whether numpylm trained the model, on documents that begin with the end-of-text token.
     """
     path = Path(source)
     if is_run(source):
         return *load_run(path)[:2], True
-    complain_of_many(path)
-    complain_of_pickles(path)
+    refuse_folder_of_runs(path)
+    refuse_pickles(path)
     if path.is_dir() and not (path / "config.json").exists():
         raise FileNotFoundError(
             f"{path} is not a run folder: it has neither best.npz nor last.npz; nor does it hold GPT-2's files: "

@@ -1,11 +1,11 @@
-"""transformers' ``config.json`` of a GPT-2, read into a `GPTConfig` and written from one.
+"""Converting between transformers' ``config.json`` of GPT-2 and `GPTConfig`.
 
     n_positions                          block_size
     activation_function                  gelu_approximate: gelu_new and gelu_pytorch_tanh are "tanh", gelu is "none"
     layer_norm_epsilon                   layer_norm_eps
     resid_pdrop, embd_pdrop, attn_pdrop  dropout: three rates there, one here
 
-Vocabulary, layers, heads and channels have the same names in both.
+The settings of vocabulary, layers, heads and channels have the same names in both.
 """
 
 import json
@@ -17,7 +17,7 @@ from numpylm.system.whole_files import read_json, write_text
 
 ACTIVATIONS = {"gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu": "none"}
 
-# What transformers takes for a setting that a file does not have.
+# The default values of transformers for settings that a file does not contain.
 DEFAULTS: dict[str, Any] = {
     "vocab_size": 50257,
     "n_positions": 1024,
@@ -36,15 +36,15 @@ DEFAULTS: dict[str, Any] = {
 
 
 def read_gpt2_config(folder: Path) -> GPTConfig:
-    """The shape that a folder's config.json describes; ``dropout`` is its resid_pdrop.
+    """The GPTConfig of a folder's config.json. Its ``dropout`` is the file's resid_pdrop.
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no config.json.
     ValueError
-        If it is of another architecture, or has a setting that changes what the model computes and that numpylm
-        does not have; says all of them at once.
+        If it is of another architecture, or if a setting changes what the model computes in a way that numpylm does
+        not support. The message lists all such settings.
     """
     settings, path = gpt2_settings(folder), folder / "config.json"
     if problems := _unsupported(settings):
@@ -61,11 +61,11 @@ def read_gpt2_config(folder: Path) -> GPTConfig:
             gelu_approximate=ACTIVATIONS[settings["activation_function"]],
         )
     except ValueError as error:
-        raise ValueError(f"{path}: {error} (block_size is n_positions there, dropout resid_pdrop)") from None
+        raise ValueError(f"{path}: {error} (block_size is n_positions in this file, dropout is resid_pdrop)") from None
 
 
 def gpt2_settings(folder: Path) -> dict[str, Any]:
-    """All settings of a GPT-2's config.json, with transformers' defaults; raises as `read_gpt2_config`."""
+    """All settings of a GPT-2's config.json, with transformers' defaults. Raises the errors of `read_gpt2_config`."""
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(
@@ -85,17 +85,18 @@ def _what_it_is(settings: dict[str, Any]) -> str:
         return f"is of a {settings['model_type']!r} model; numpylm reads GPT-2 (model_type 'gpt2')"
     if "block_size" in settings and "max_steps" in settings:
         return (
-            "is of a training run of numpylm, not in transformers' form: load it with numpylm.files.checkpoint.load_run"
+            "is of a training run of numpylm, not in transformers' format: load it with "
+            "numpylm.files.checkpoint.load_run"
         )
-    return 'does not say which architecture it is of: GPT-2\'s has "model_type": "gpt2"'
+    return 'does not say its architecture: that of GPT-2 has "model_type": "gpt2"'
 
 
 def _unsupported(settings: dict[str, Any]) -> list[str]:
-    """Every setting with which transformers would compute something else than our GPT does."""
+    """A message for each setting with which transformers' model would not compute the same as our GPT."""
     problems = [
         f"{name} must be a whole number of at least 1, is {settings[name]!r}"
         for name in ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
-        if type(settings[name]) is not int or settings[name] < 1  # True is an int, too
+        if type(settings[name]) is not int or settings[name] < 1  # type, because isinstance(True, int) is true
     ]
     activation, inner, C = settings["activation_function"], settings["n_inner"], settings["n_embd"]
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
@@ -118,16 +119,16 @@ def _is_number(value: object) -> bool:
 
 
 def write_gpt2_config(path: Path, config: GPTConfig, dtype: str, end_id: int | None) -> None:
-    """Write what transformers wants to know of a GPT-2.
+    """Write a config.json for transformers' GPT-2.
 
     Parameters
     ----------
     path : Path
     config : GPTConfig
     dtype : str
-        Of the weights: float32 or float64.
+        The dtype of the weights, float32 or float64.
     end_id : int or None
-        The end-of-text token, which is GPT-2's begin-of-text token as well.
+        The id of the end-of-text token, which is also GPT-2's begin-of-text token.
     """
     settings = {
         "model_type": "gpt2",
@@ -148,7 +149,7 @@ def write_gpt2_config(path: Path, config: GPTConfig, dtype: str, end_id: int | N
         "tie_word_embeddings": True,
         "bos_token_id": end_id,
         "eos_token_id": end_id,
-        "torch_dtype": dtype,  # the word that old and new transformers both understand
+        "torch_dtype": dtype,  # old and new versions of transformers both understand this name
         "use_cache": True,
     }
     write_text(path, json.dumps(settings, indent=2) + "\n")

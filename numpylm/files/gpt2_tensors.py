@@ -1,8 +1,8 @@
-"""GPT-2's tensors, whichever program wrote them: their names without wrappers, the tied head, the layout.
+"""Converting GPT-2 tensors of different programs: prefixes of names, the tied output layer, transposed matrices.
 
-transformers writes ``transformer.`` before the names. torch.compile, DataParallel and others that wrap a model
-write names of their own, in front or in between. transformers keeps a matrix as (in, out), as we do; nanoGPT and
-minGPT keep it as torch's ``nn.Linear`` does, (out, in).
+transformers puts ``transformer.`` before the names. torch.compile, DataParallel and other wrappers add their own parts
+at the beginning or in the middle. transformers stores a matrix as (in, out), as we do. nanoGPT and minGPT store it as
+(out, in), as torch's ``nn.Linear`` does.
 """
 
 import re
@@ -21,15 +21,15 @@ WRAPPERS = {
     "_fsdp_wrapped_module",
     "_checkpoint_wrapped_module",
 }
-OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # the causal mask, which old files carry
+OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # old files contain the causal mask
 MATRIX = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
 
 
 def own_names(stored: Mapping[str, StoredTensor], tied: bool) -> dict[str, StoredTensor]:
-    """The same tensors by our names: without wrappers, and without the buffers of old files.
+    """The same tensors by our names: without the parts that wrappers add, and without the buffers of old files.
 
-    With ``tied``, an output layer alone is the token embedding too: safetensors' ``save_model`` writes an array that
-    has two names under one of them.
+    With ``tied``, an output layer without an embedding is used as the embedding. safetensors' ``save_model`` writes an
+    array with two names under only one of them.
 
     Raises
     ------
@@ -55,21 +55,21 @@ def _unwrapped(name: str) -> str:
 
 
 def _prefix(stored: Mapping[str, StoredTensor]) -> str:
-    """What stands before all names of a model, beside the wrappers that are known: ``net.`` in ``net.wpe.weight``."""
+    """The prefix of all names of a model, apart from the known wrappers: ``net.`` in ``net.wpe.weight``."""
     names = {_unwrapped(name) for name in stored}
     found = sorted({name.removesuffix("wpe.weight") for name in names if name.split(".")[-2:] == ["wpe", "weight"]})
     if len(found) > 1:
         path, named = next(iter(stored.values())).path, " and ".join(map(repr, found))
         raise ValueError(
-            f"{path} holds {len(found)} models, whose names begin with {named}: save the one you want alone"
+            f"{path} holds {len(found)} models, whose names begin with {named}: save only the one that you want"
         )
     return found[0] if found else ""
 
 
 def transposed(stored: Mapping[str, StoredTensor], shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
-    """The names of the matrices that a file keeps as (out, in), as torch's ``nn.Linear`` does; all of them or none.
+    """The names of the matrices that a file stores as (out, in), as torch's ``nn.Linear`` does: all of them or none.
 
-    A square matrix does not tell, but that of queries, keys and values, (C, 3C), does, and it speaks for the others.
+    The shape of a square matrix does not show this. That of c_attn, (C, 3C), does, and the others have the same layout.
     """
     matrices = {name for name in shapes if MATRIX.fullmatch(name)}
     telling = [name for name in matrices & stored.keys() if shapes[name] != shapes[name][::-1]]

@@ -1,4 +1,4 @@
-"""Where a pretrained model's files are: in a folder that you name, or fetched from huggingface.co by name."""
+"""Finding the files of a pretrained model: in a local folder, or downloaded from huggingface.co by name."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ MODEL_FILES = (
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
     *TOKENIZER_FILES,
-)  # never *.bin: those are pickled, and unpickling runs whatever its author wrote
+)  # never *.bin: these are pickled, and unpickling can run any code
 
 NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)  # gpt2, openai-community/gpt2
 FILE_ENDINGS = (".safetensors", ".npz", ".bin", ".json", ".txt")
@@ -26,17 +26,17 @@ def model_folder(name_or_folder: str | Path, files: Sequence[str] = MODEL_FILES)
     Parameters
     ----------
     name_or_folder : str or path
-        A folder, which is used as it is, or a name on huggingface.co such as ``gpt2`` or ``openai-community/gpt2``.
-        What has been fetched once is kept in Hugging Face's cache and found there without a network.
+        A local folder, or a name on huggingface.co such as ``gpt2`` or ``openai-community/gpt2``. Downloaded files are
+        kept in Hugging Face's cache, so they are found later without a network.
     files : sequence of str
-        Which files to fetch; patterns as in `fnmatch`.
+        Which files to download; patterns as in `fnmatch`.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such folder and nothing could be fetched; says which files to put where.
+        If there is no such folder and the download failed. The message says which files to put where.
     ValueError
-        If it is a file.
+        If the path is a file.
     """
     folder = Path(name_or_folder)
     if folder.is_dir() and str(name_or_folder):
@@ -52,7 +52,7 @@ def model_folder(name_or_folder: str | Path, files: Sequence[str] = MODEL_FILES)
 
 
 def _is_name(text: str) -> bool:
-    """Whether it may be a name on the hub, and is not a path to something that is missing."""
+    """Whether the text may be a name on huggingface.co, and is not the path of a missing file or folder."""
     inside_a_folder = "/" in text and Path(text).parent.is_dir()
     return bool(NAME.fullmatch(text)) and not inside_a_folder and not text.endswith(FILE_ENDINGS)
 
@@ -61,10 +61,10 @@ def _fetch(name: str, files: Sequence[str]) -> Path:
     try:
         hub = needed("huggingface_hub", "gpt2", "fetching it")
         return Path(hub.snapshot_download(name, allow_patterns=list(files)))
-    except Exception as error:  # of the hub, its HTTP library, the system: each has a family of its own
+    except Exception as error:  # the hub, its HTTP library and the system each raise their own types
         reason = " ".join((str(error).strip() or "no reason given").split("\n")[0].split())
         raise FileNotFoundError(
-            f"there is no folder {name!r} here, and huggingface.co/{name} could not be fetched "
+            f"there is no folder {name!r} here, and huggingface.co/{name} could not be downloaded "
             f"({type(error).__name__}: {reason[:300]}). By hand: download {_wanted(files)} from "
             f"https://huggingface.co/{name}/tree/main into a folder, and give that folder instead of the name"
             f"{did_you_mean(name, names=True)}"

@@ -1,6 +1,6 @@
-"""Arrays in ``.npz`` files, read without believing what their headers claim.
+"""Reading ``.npz`` files safely: no pickled objects, and each header is checked against the file before it is used.
 
-Such a file is a zip archive with an ``.npy`` file for each array: a header (kind of number, shape), then the numbers.
+Such a file is a zip archive with an ``.npy`` file for each array: a header (dtype, shape), then the numbers.
 """
 
 import math
@@ -17,25 +17,25 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 
 def read_npz(path: Path, wanted: Callable[[str], bool]) -> dict[str, Array]:
-    """The arrays of a file whose names are ``wanted``; none of them is an array of pickled objects.
+    """The arrays of a file for whose names ``wanted`` is true. Arrays of pickled objects are refused.
 
     Raises
     ------
     ValueError
-        If the file is damaged. A header that claims more numbers than the file holds is found before memory is asked
-        for.
+        If the file is damaged. If a header claims more numbers than the file contains, this is detected before memory
+        is allocated.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     with path.open("rb") as raw:
         try:
             with zipfile.ZipFile(raw) as archive, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of headers that old versions of Python wrote
+                warnings.simplefilter("ignore")  # NumPy warns about headers that old versions of Python wrote
                 names = {info: info.filename.removesuffix(".npy") for info in archive.infolist()}
                 return {name: _array(archive, info) for info, name in names.items() if wanted(name)}
         except MemoryError:
             raise
-        except Exception as error:  # zipfile, zlib and NumPy have a dozen kinds for what is damaged
+        except Exception as error:  # zipfile, zlib and NumPy raise a dozen different types for damaged files
             raise ValueError(str(error) or type(error).__name__) from None
 
 
@@ -44,6 +44,6 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
         shape, _, dtype = HEADERS[np.lib.format.read_magic(file)](file)
         claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
         if dtype.hasobject or claimed != held:
-            raise ValueError(f"{info.filename} claims to be {dtype} of shape {shape}, and holds {held:,} bytes")
+            raise ValueError(f"{info.filename} claims to be {dtype} of shape {shape}, but holds {held:,} bytes")
     with archive.open(info) as file:
         return np.lib.format.read_array(file, allow_pickle=False)

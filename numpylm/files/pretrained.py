@@ -1,7 +1,7 @@
-"""GPT-2's files as transformers has them: ``config.json``, ``model.safetensors`` and the tokenizer's, in and out.
+"""Loading and saving GPT-2 in transformers' format: ``config.json``, ``model.safetensors`` and the tokenizer's files.
 
-The names of the weights are ours already, and so is their orientation (input first); `gpt2_tensors` reads those of
-other programs.
+The names and the layout of the weights (input first) are the same in transformers and in numpylm. `gpt2_tensors`
+converts those of other programs.
 """
 
 import math
@@ -29,56 +29,60 @@ from numpylm.files.safetensors_files import (
 from numpylm.files.tokenizer_export import export_tokenizer
 from numpylm.models.gpt import GPT
 from numpylm.nn.lora import has_lora, merged
-from numpylm.nn.module import Array, Blank
-from numpylm.system.find_model import complain_of_many, complain_of_pickles, is_run
+from numpylm.nn.module import Array, SkipInit
+from numpylm.system.find_model import is_run, refuse_folder_of_runs, refuse_pickles
 from numpylm.system.shell import shown
 from numpylm.text.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
 from numpylm.text.tokenizer import Tokenizer
 
-GENERATION = "generation_config.json"  # transformers prefers its end-of-text id to that of config.json
-SHOWN = 40  # problems that one message lists
+GENERATION = "generation_config.json"  # transformers uses its end-of-text id instead of the one in config.json
+SHOWN = 40  # number of problems that one message lists
 
 
 def from_pretrained(cls: type[GPT], name_or_folder: str | Path, dtype: DTypeLike = np.float32) -> GPT:
-    """A trained model: GPT-2 from transformers' files, or one that ``numpylm train`` made.
+    """Load a trained model: GPT-2 from transformers' files, or a model that ``numpylm train`` made.
 
     Parameters
     ----------
     name_or_folder : str or path
-        A folder with ``config.json`` and ``model.safetensors`` (or several such files and their index); a name
-        such as ``gpt2``, which is fetched from huggingface.co; or a run folder (its best checkpoint, else its
-        last) or one checkpoint of ours, whose LoRA adapters are merged into the weights. The tokenizer's files,
-        if they are there as well, become ``gpt.tokenizer``. Names with the prefixes of wrappers (torch.compile,
-        DataParallel), a tied head that is written without the embedding, and matrices that are (out, in), as in
-        nanoGPT's and minGPT's models, are read as well.
+        One of these:
+
+        - a folder with ``config.json`` and ``model.safetensors`` (or several such files and their index);
+        - a name such as ``gpt2``, which is downloaded from huggingface.co;
+        - a run folder of numpylm (its best checkpoint, else its last), or one checkpoint. LoRA adapters are merged
+          into the weights.
+
+        If the folder has a tokenizer, it becomes ``gpt.tokenizer``. It also loads tensors whose names have the prefixes
+        of wrappers (torch.compile, DataParallel), a tied output layer that is stored instead of the embedding, and
+        matrices of shape (out, in), as in models of nanoGPT and minGPT.
     dtype : dtype
-        Of the model: float32 or float64, whatever the files have.
+        The dtype of the model, float32 or float64. The weights are converted to it.
 
     Returns
     -------
     GPT
-        In evaluation it computes what transformers does. Its ``config.dropout``, one rate for all, is the files'
-        resid_pdrop.
+        In evaluation mode it computes the same as transformers' model. Its ``config.dropout``, one rate for all
+        dropouts, is the files' resid_pdrop.
 
     Raises
     ------
     FileNotFoundError
-        If files are missing; says which, and where to get them.
+        If files are missing. The message says which, and where to get them.
     ValueError
-        If they are damaged or of another model; says what does not fit, all of it at once.
+        If the files are damaged or of another model. The message lists everything that does not fit.
     ModuleNotFoundError
-        Without the extra ``[gpt2]``, which transformers' files need.
+        If the extra ``[gpt2]`` is not installed, which transformers' files need.
     """
-    # Everything that can be wrong with the files is found from their headers, before a weight is read. Weights go into
-    # the model's own arrays piece by piece: loading takes little more memory than the model.
+    # All problems of the files are found from their headers, before any weight is read. Weights are read piece by piece
+    # into the model's own arrays, so loading takes little more memory than the model.
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     if is_run(name_or_folder):
         return load_run(name_or_folder, dtype)[0]
     folder = model_folder(name_or_folder)
-    complain_of_many(folder)
+    refuse_folder_of_runs(folder)
     need_safetensors()
-    complain_of_pickles(folder)
+    refuse_pickles(folder)
     config = read_gpt2_config(folder)
     stored = own_names(stored_tensors(folder), tied=bool(gpt2_settings(folder)["tie_word_embeddings"]))
     try:
@@ -86,7 +90,7 @@ def from_pretrained(cls: type[GPT], name_or_folder: str | Path, dtype: DTypeLike
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
     check_head(stored, folder)
-    gpt = cls(replace(config, bias=any(name.endswith(".bias") for name in stored)), Blank(), dtype)
+    gpt = cls(replace(config, bias=any(name.endswith(".bias") for name in stored)), SkipInit(), dtype)
     turned = transposed(stored, {name: parameter.shape for name, parameter in gpt.named_parameters()})
     check_tensors(gpt, stored, turned, folder)
     gpt.tokenizer = tokenizer_in(folder)
@@ -96,13 +100,16 @@ def from_pretrained(cls: type[GPT], name_or_folder: str | Path, dtype: DTypeLike
     if HEAD in stored and not stored[HEAD].equals(gpt.wte.weight.data):
         raise ValueError(
             f"{folder}: the output layer (lm_head.weight) is not the token embedding (wte.weight). In GPT-2 and in "
-            f"numpylm they are one array; a model that trained them apart cannot be loaded"
+            f"numpylm they are one array; a model in which they differ cannot be loaded"
         )
     return gpt
 
 
 def check_head(stored: Mapping[str, StoredTensor], folder: Path) -> None:
-    """Complain if the output layer should be one of its own, and is in no file: transformers takes a random one."""
+    """Raise ValueError if the config says that the output layer is not tied, but no file contains it.
+
+    transformers would initialize it at random.
+    """
     if HEAD not in stored and not gpt2_settings(folder)["tie_word_embeddings"]:
         raise ValueError(
             f"{folder}: config.json says that the output layer is not the token embedding (tie_word_embeddings is "
@@ -111,9 +118,9 @@ def check_head(stored: Mapping[str, StoredTensor], folder: Path) -> None:
 
 
 def check_tensors(gpt: GPT, stored: Mapping[str, StoredTensor], turned: Collection[str], folder: Path) -> None:
-    """Raise one ValueError that lists every tensor that is missing, too many, misshapen or of a kind we cannot read.
+    """Raise one ValueError that lists every missing or unexpected tensor, and every wrong shape or unsupported dtype.
 
-    Those named in ``turned`` have their axes the other way round in the files.
+    Tensors whose names are in ``turned`` are transposed in the files.
     """
     shapes = {name: p.shape[::-1] if name in turned else p.shape for name, p in gpt.named_parameters()}
     problems = [f"missing: {name} {shape}" for name, shape in shapes.items() if name not in stored]
@@ -134,20 +141,19 @@ def check_tensors(gpt: GPT, stored: Mapping[str, StoredTensor], turned: Collecti
 
 
 def tokenizer_in(folder: Path) -> Tokenizer | CharTokenizer | None:
-    """The tokenizer that a model's folder holds, None if it holds none."""
+    """The tokenizer in a model's folder, or None if there is none."""
     if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json", "characters.json")):
         return None
     try:
         return load_tokenizer(folder)
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(
-            f"{error} (to load the model without its tokenizer, copy config.json and {ONE_FILE} into a folder of "
-            f"their own)"
+            f"{error} (to load the model without its tokenizer, copy config.json and {ONE_FILE} into another folder)"
         ) from None
 
 
 def check_tokenizer(gpt: GPT, tokenizer: TextTokenizer | None) -> None:
-    """A model may have more rows than the tokenizer has tokens (some are padded to a round number), not fewer."""
+    """Raise ValueError if the model has fewer rows than the tokenizer has tokens. It may have more (V rounded up)."""
     if tokenizer is not None and tokenizer.vocab_size > gpt.config.vocab_size:
         raise ValueError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, the model embeddings for {gpt.config.vocab_size}: they "
@@ -156,19 +162,19 @@ def check_tokenizer(gpt: GPT, tokenizer: TextTokenizer | None) -> None:
 
 
 def tokenizer_from_pretrained(cls: type[Tokenizer], name_or_folder: str | Path) -> Tokenizer:
-    """Load a tokenizer from a folder, or by a name on huggingface.co such as ``gpt2``: see `model_folder`."""
+    """Load a tokenizer from a folder, or by a name on huggingface.co such as ``gpt2``; see `model_folder`."""
     return cls.load(model_folder(name_or_folder, TOKENIZER_FILES))
 
 
 def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | None = None) -> None:
     """Write ``config.json`` and ``model.safetensors``, which transformers loads as GPT2LMHeadModel.
 
-    With a tokenizer (the one given, else ``gpt.tokenizer``) its files too, for AutoTokenizer; of a CharTokenizer
-    only its own file, which transformers cannot read. Without one, the end-of-text id is left open. A model
-    without biases is written with biases of zero, and has them when it is loaded again.
+    If there is a tokenizer (the argument, else ``gpt.tokenizer``), its files are written too, for AutoTokenizer. A
+    CharTokenizer has only its own file, which transformers cannot read. Without a tokenizer, config.json has no
+    end-of-text id. A model without biases is saved with biases of zero, and has them when it is loaded again.
 
-    Each file is written as a whole, the weights first and config.json last, so it is safe to save into the folder
-    that the model came from.
+    Each file is written atomically, the weights first and config.json last. So it is safe to save into the folder from
+    which the model was loaded.
 
     Raises
     ------
@@ -181,10 +187,10 @@ def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | Non
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: give a folder")
     if is_run(folder):
-        raise ValueError(f"{folder} is a run folder, whose own config.json would be lost: give another folder")
+        raise ValueError(f"{folder} is a run folder, whose config.json would be overwritten: give another folder")
     check_tokenizer(gpt, tokenizer)
-    before = others_weights(folder)
-    write_tensors(folder / ONE_FILE, their_tensors(gpt))
+    before = sharded_files(folder)
+    write_tensors(folder / ONE_FILE, transformers_tensors(gpt))
     for path in (*before, folder / GENERATION):
         path.unlink(missing_ok=True)
     if tokenizer is not None:
@@ -193,10 +199,10 @@ def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | Non
     write_gpt2_config(folder / "config.json", gpt.config, str(gpt.wte.weight.dtype), end_id)
 
 
-def their_tensors(gpt: GPT) -> dict[str, Array]:
-    """The weights by transformers' names; views, not copies. A model without biases gets zeros, which add nothing.
+def transformers_tensors(gpt: GPT) -> dict[str, Array]:
+    """The weights by transformers' names, as views. A model without biases gets biases of zero.
 
-    LoRA adapters are added to the weights that they belong to; these are new arrays.
+    LoRA adapters are merged. The merged weights are new arrays.
     """
     tensors = {}
     if has_lora(gpt):
@@ -208,11 +214,11 @@ def their_tensors(gpt: GPT) -> dict[str, Array]:
     return tensors
 
 
-def others_weights(folder: Path) -> list[Path]:
-    """Files of a model in several parts that is there: nobody reads them beside the one file, and they are large.
+def sharded_files(folder: Path) -> list[Path]:
+    """The files of a sharded model in this folder, which the new single file replaces.
 
-    The index that names them is somebody else's: only ``.safetensors`` in this folder count. If it cannot be read,
-    it alone is returned.
+    The index was written by another program, so only ``.safetensors`` files in this folder are taken from it. If the
+    index cannot be read, only the index itself is returned.
     """
     index = folder / INDEX
     if not index.is_file():

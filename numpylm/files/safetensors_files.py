@@ -1,7 +1,7 @@
-"""Arrays in ``.safetensors`` files: what is in them, reading it piece by piece, and writing.
+"""Reading and writing ``.safetensors`` files, in pieces so that loading needs little extra memory.
 
-Such a file is a header (for each name the kind of number, the shape and the place) and then the numbers. Nothing in
-it can run, unlike a pickled ``.bin``. The safetensors package checks that header and file fit.
+Such a file has a header (for each name the dtype, the shape and the offset), then the numbers. Unlike a pickled
+``.bin``, it cannot run code. The safetensors package checks that the header fits the file.
 """
 
 import json
@@ -20,7 +20,7 @@ from numpylm.system.whole_files import read_json, replacing
 
 ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATING = ("F64", "F32", "F16", "BF16")
-PIECE = 8 << 20  # bytes of a file that are in memory at a time, beside the array that they go to
+PIECE = 8 << 20  # bytes of a file that are in memory at a time, in addition to the target array
 
 
 def need_safetensors() -> Any:
@@ -36,10 +36,10 @@ class StoredTensor:
     ----------
     path : Path
     name : str
-        In the file.
+        Its name in the file.
     shape : tuple of int
     kind : str
-        The file's word for the kind of number: ``F32``, ``BF16``, ...
+        The dtype as the file names it: ``F32``, ``BF16``, ...
     """
 
     path: Path
@@ -48,10 +48,10 @@ class StoredTensor:
     kind: str
 
     def pieces(self) -> Iterator[tuple[slice, Array]]:
-        """The array in pieces of about `PIECE` bytes: (which part of the first axis, its values).
+        """Yield the array in pieces of about `PIECE` bytes: (slice of the first axis, its values).
 
-        The file is opened anew for each piece: it is mapped into memory, and all that has been touched stays there,
-        and is counted, until it is closed. bfloat16, which NumPy does not have, comes as float32.
+        The file is opened again for each piece. It is mapped into memory, and all pages that have been read count as
+        memory of this process until the file is closed. NumPy has no bfloat16, so these values are returned as float32.
         """
         row = int(np.prod(self.shape[1:])) * 4
         rows = max(1, PIECE // max(row, 1))
@@ -65,7 +65,7 @@ class StoredTensor:
                 yield part, values
 
     def _bfloat16(self, part: slice) -> Array:
-        """A bfloat16 is the upper half of a float32; the lower half is zero."""
+        """Read bfloat16 values as float32. A bfloat16 is the upper half of a float32 whose lower half is zero."""
         with self.path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             start, _ = json.loads(file.read(length))[self.name]["data_offsets"]
@@ -80,7 +80,7 @@ class StoredTensor:
             target[part] = values
 
     def equals(self, other: Array) -> bool:
-        """Whether the values, in the other array's dtype, are the same; NaN equals NaN."""
+        """Whether the values, converted to the other array's dtype, are equal. NaN equals NaN."""
         return all(
             np.array_equal(values.astype(other.dtype), other[part], equal_nan=True) for part, values in self.pieces()
         )
@@ -96,26 +96,28 @@ def _opened(path: Path) -> Iterator[Any]:
         with path.open("rb") as raw:
             pointer = raw.read(11) == b"version htt"
         reason = shown(str(error))
-        cause = "is only Git LFS's pointer to the file" if pointer else f"is cut off or no safetensors file ({reason})"
-        raise ValueError(f"{path} {cause}: fetch it again") from None
+        cause = (
+            "is only a Git LFS pointer to the file" if pointer else f"is cut off or not a safetensors file ({reason})"
+        )
+        raise ValueError(f"{path} {cause}: download it again") from None
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
-    """What a folder's model files hold, by name; reads their headers only.
+    """The tensors in a folder's model files, by name. Only the headers are read.
 
-    Either ``model.safetensors``, or several files that are named in ``model.safetensors.index.json``.
+    The files are either ``model.safetensors``, or several files that ``model.safetensors.index.json`` lists.
 
     Raises
     ------
     FileNotFoundError
-        If no such file is there, or one of several is missing.
+        If there is no such file, or one of several is missing.
     ValueError
-        If a file is cut off, or something else.
+        If a file is cut off, or is not a safetensors file.
     """
     found: dict[str, StoredTensor] = {}
     for path in _model_files(folder):
         with _opened(path) as file:
-            for name in file.keys():  # noqa: SIM118, it is not a dict
+            for name in file.keys():  # noqa: SIM118, file is not a dict
                 view = file.get_slice(name)
                 if name in found:
                     raise ValueError(f"{name} is both in {found[name].path} and in {path}")
@@ -137,7 +139,7 @@ def _model_files(folder: Path) -> list[Path]:
 
 
 def shard_names(index: Path) -> list[str]:
-    """Names of the files that an index names, each once, all in the index's own folder."""
+    """The files that an index lists, each once. All must be in the folder of the index."""
     content = read_json(index)
     names = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
@@ -149,11 +151,9 @@ def shard_names(index: Path) -> list[str]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
-    """Write arrays, each contiguous, into one file, atomically.
+    """Write contiguous arrays into one file, atomically.
 
-    From safetensors 0.8 on, their memory is not copied; versions before make a copy of all.
-
-    The metadata ``format: pt`` is what transformers asks for.
+    Versions of safetensors before 0.8 copy all arrays first. The metadata ``format: pt`` is required by transformers.
     """
     need_safetensors()
     from safetensors.numpy import save_file

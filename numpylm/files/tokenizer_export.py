@@ -1,4 +1,4 @@
-"""Writing a tokenizer so that transformers' AutoTokenizer, and whatever else reads its files, gives the same ids."""
+"""Exporting a tokenizer for transformers' AutoTokenizer, so that it gives the same ids."""
 
 import json
 from pathlib import Path
@@ -15,17 +15,17 @@ OTHERS = ("tokenizer_config.json", "special_tokens_map.json")
 
 
 def export_tokenizer(tokenizer: TextTokenizer, folder: Path, max_length: int) -> None:
-    """Write a tokenizer's own files, and beside them ``tokenizer.json`` and ``tokenizer_config.json``.
+    """Write a tokenizer's own files, ``tokenizer.json`` and ``tokenizer_config.json``.
 
-    Files of another tokenizer that was there before are deleted: somebody would read those instead. Of a tokenizer
-    other than `Tokenizer` (one by characters) only its own files are written, and transformers cannot read it.
+    Files of a different tokenizer in the folder are deleted, because another program might read those instead. A
+    CharTokenizer writes only its own file, which transformers cannot read.
 
     Parameters
     ----------
     tokenizer : Tokenizer or CharTokenizer
     folder : Path
     max_length : int
-        Longest text of the model that it belongs to, in tokens.
+        Context length of the model, in tokens.
     """
     tokenizer.save(folder)
     if isinstance(tokenizer, Tokenizer):
@@ -53,7 +53,7 @@ def _tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     if tokenizer.pattern == GPT2_PATTERN:
         chunks: dict[str, Any] = byte_level | {"use_regex": True}
-    else:  # the matches are the chunks, and what lies between two of them is dropped, as ours does
+    else:  # the matches are the chunks, and text between two matches is dropped, as in our tokenizer
         split = {"type": "Split", "pattern": {"Regex": tokenizer.pattern}, "behavior": "Removed", "invert": True}
         chunks = {"type": "Sequence", "pretokenizers": [split, byte_level | {"use_regex": False}]}
     return {
@@ -81,7 +81,7 @@ def _tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def _tokenizer_config(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
-    # GPT2Tokenizer has GPT-2's pattern built in; the general class takes all from tokenizer.json.
+    # GPT2Tokenizer has GPT-2's pattern built in; the general class reads the pattern from tokenizer.json.
     general = tokenizer.pattern != GPT2_PATTERN or tokenizer.end_id is None
     end = None if tokenizer.end_id is None else END_OF_TEXT
     return {

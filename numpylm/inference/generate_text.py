@@ -1,4 +1,4 @@
-"""A model and its tokenizer write text: how a prompt begins, where a text ends, one text or several."""
+"""Generating text from a text prompt with a model and its tokenizer, one text or several at once."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -23,9 +23,9 @@ def generate_text(
     rng: np.random.Generator | None = None,
     **options: Any,
 ) -> Iterator[str]:
-    """Yield the text that follows a prompt, piece by piece.
+    """Yield the text that follows a prompt, in pieces as it is generated.
 
-    It ends after ``max_new_tokens`` tokens, at the end-of-text token, or before one of the ``stop`` strings.
+    Generation ends after ``max_new_tokens`` tokens, at the end-of-text token, or before one of the ``stop`` strings.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def generate_text(
     prompt : str
     max_new_tokens : int
     own : bool
-        Whether the model comes from a run of ours: see `prompt_ids`. `numpylm.files.checkpoint.load_model` says it.
+        Whether numpylm trained the model: see `prompt_ids`. `numpylm.files.checkpoint.load_model` returns this.
     stop : collection of str
-        Any strings, however they are cut into tokens; see `TextStream`. They are looked for in the new text only.
+        Stop strings, see `TextStream`. Only the new text is searched for them.
     rng : numpy.random.Generator, optional
     **options
         temperature, top_k, ...: see `numpylm.inference.sampling.next_token_probabilities`.
@@ -44,9 +44,10 @@ def generate_text(
     Raises
     ------
     ValueError
-        At once, for an option that means nothing, a prompt that cannot be encoded, or none where one is needed.
+        For an invalid option, a prompt that cannot be encoded, or an empty prompt where one is needed. It is raised
+        at once, before the first piece is generated.
     """
-    TextStream(tokenizer.token_bytes, stop)  # complains now, not when the first piece is asked for
+    TextStream(tokenizer.token_bytes, stop)  # checks the stop strings now, not when the first piece is generated
     ends = end_ids(tokenizer)
     tokens = gpt.generate(
         prompt_ids(tokenizer, prompt, own), max_new_tokens, rng=rng, stop_ids=ends, **options
@@ -67,10 +68,10 @@ def generate_texts(
     progress: bool = False,
     **options: Any,
 ) -> list[str]:
-    """Several texts that follow one prompt, written side by side in little more time than one.
+    """Generate several texts that follow one prompt as a batch, in little more time than one.
 
-    Text i is what `generate_text` writes with ``rng.spawn(count)[i]``. ``progress`` shows a bar on stderr; the
-    rest is as there.
+    Text i is the one that `generate_text` gives with ``rng.spawn(count)[i]``. ``progress`` shows a progress bar on
+    stderr. The other arguments are those of `generate_text`.
     """
     ends = end_ids(tokenizer)
     streams = [TextStream(readable(tokenizer), stop) for _ in range(count)]
@@ -89,11 +90,12 @@ def generate_texts(
 
 
 def prompt_ids(tokenizer: TextTokenizer, prompt: str, own: bool) -> list[int]:
-    """The tokens that a model reads before it writes.
+    """The ids of a prompt.
 
-    A run of ours (``own``) has read documents that all began with the end-of-text token, so each prompt begins
-    with it; where its one document had no such token, an empty prompt is token 0, as in training's samples. GPT-2
-    reads a prompt as it is, and an empty one is the end-of-text token, as in transformers.
+    A model that numpylm trained (``own``) has seen documents that begin with the end-of-text token, so its prompts also
+    begin with this token. If the vocabulary does not have it, an empty prompt becomes token 0, as in the samples during
+    training. For GPT-2 nothing is added to a prompt, and an empty prompt becomes the end-of-text token, as in
+    transformers.
     """
     ids = tokenizer.encode(prompt)
     if tokenizer.end_id is not None and (own or not ids):
@@ -104,15 +106,15 @@ def prompt_ids(tokenizer: TextTokenizer, prompt: str, own: bool) -> list[int]:
 
 
 def end_ids(tokenizer: TextTokenizer) -> set[int]:
-    """The tokens that end a text: end-of-text, if the vocabulary has it."""
+    """The ids that end a text: the end-of-text token, if the vocabulary has it."""
     return set() if tokenizer.end_id is None else {tokenizer.end_id}
 
 
 def readable(tokenizer: TextTokenizer) -> Callable[[int], bytes]:
-    """As the tokenizer's ``token_bytes``; U+FFFD for ids beyond its vocabulary.
+    """Like the tokenizer's ``token_bytes``, but with U+FFFD for ids outside its vocabulary.
 
-    Some models have more rows than tokens, to make V a rounder number. Nobody ever trained these rows, and chance
-    may choose one.
+    Some models have more embedding rows than tokens, because V was rounded up. These rows were never trained, but
+    sampling may choose one of them.
     """
     size, token_bytes = tokenizer.vocab_size, tokenizer.token_bytes
     return lambda token: token_bytes(token) if token < size else b"\xef\xbf\xbd"

@@ -1,4 +1,4 @@
-"""Choosing one token from a model's logits: temperature, top-k, top-p, min-p and repetition penalty."""
+"""Sampling the next token from logits: temperature, top-k, top-p, min-p and repetition penalty."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,8 @@ import numpy as np
 
 from numpylm.nn.functional import softmax
 from numpylm.nn.module import Array
+
+SAMPLING_OPTIONS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
 def next_token_probabilities(
@@ -19,34 +21,35 @@ def next_token_probabilities(
     repetition_penalty: float = 1.0,
     previous: Sequence[int] = (),
 ) -> Array:
-    """The distribution that the next token is drawn from. The options act in the order given here.
+    """The distribution from which the next token is sampled. The options apply in the order of this list.
 
     Parameters
     ----------
     logits : array (V,)
     repetition_penalty : float > 0
-        Logits of tokens in ``previous`` are divided by it where positive and multiplied by it where negative:
-        above 1, the text repeats itself less (Keskar et al. 2019, arXiv:1909.05858, section 4.1).
+        Positive logits of tokens in ``previous`` are divided by it, negative ones are multiplied by it. Above 1, the
+        text repeats itself less (Keskar et al. 2019, arXiv:1909.05858, section 4.1).
     temperature : float >= 0
-        Logits are divided by it: below 1 sharpens, above 1 flattens, 0 puts all weight on the largest.
+        Logits are divided by it. Below 1 it sharpens the distribution, above 1 it flattens it, and 0 means greedy
+        decoding: the most likely token has probability 1.
     top_k : int >= 1, optional
-        Keep only the k likeliest tokens.
+        Keep only the k most likely tokens.
     top_p : float in (0, 1], optional
-        Nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751, equations 2-3): keep the smallest set of
-        likeliest tokens whose probabilities reach p, the one that crosses included.
+        Nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751, equations 2-3): keep the smallest set of the most
+        likely tokens whose total probability is at least p.
     min_p : float in [0, 1], optional
-        Keep the tokens that are at least ``min_p`` times as likely as the likeliest (Nguyen et al. 2024,
-        arXiv:2407.01082, section 3): many where the model is unsure, few where it is certain.
+        Keep the tokens that are at least ``min_p`` times as likely as the most likely token (Nguyen et al. 2024,
+        arXiv:2407.01082, section 3). This keeps many tokens when the model is unsure, and few when it is certain.
     previous : sequence of int
         Tokens of the text so far, for the repetition penalty.
 
     Returns
     -------
     p : float64 array (V,)
-        Sums to 1; equal logits are kept in the order of their ids.
+        Sums to 1. If top-k or top-p must choose among equal logits, smaller ids are kept.
     """
     check_sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-    z = penalised(logits, previous, repetition_penalty)
+    z = penalized(logits, previous, repetition_penalty)
     if temperature == 0:
         temperature, top_k = 1.0, 1
     kept = np.arange(len(z)) if top_k is None else largest(z, int(top_k))
@@ -69,9 +72,9 @@ def check_sampling(
     min_p: float | None = None,
     repetition_penalty: float = 1.0,
 ) -> None:
-    """Raise ValueError for an option that means nothing."""
+    """Raise ValueError for an invalid option."""
     if not (temperature == 0 or 1e-6 <= temperature < math.inf):
-        raise ValueError(f"temperature must be 0 or a number from 1e-6 on, got {temperature}")
+        raise ValueError(f"temperature must be 0 or at least 1e-6, got {temperature}")
     if top_k is not None and (top_k < 1 or top_k != int(top_k)):
         raise ValueError(f"top_k must be a whole number of at least 1, got {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
@@ -82,7 +85,7 @@ def check_sampling(
         raise ValueError(f"repetition_penalty must lie in [0.01, 100] (1: none), got {repetition_penalty}")
 
 
-def penalised(logits: Array, previous: Sequence[int], penalty: float) -> Array:
+def penalized(logits: Array, previous: Sequence[int], penalty: float) -> Array:
     """Logits as float64, with a repetition penalty on the tokens in ``previous``."""
     z = logits.astype(np.float64)
     check_finite(z.max())
@@ -93,7 +96,7 @@ def penalised(logits: Array, previous: Sequence[int], penalty: float) -> Array:
 
 
 def largest(z: Array, k: int) -> Array:
-    """Indices of the k largest of z (V,), in ascending order; of equal ones, the first. Does not sort all of z."""
+    """Indices of the k largest values of z (V,), in ascending order, without sorting z. Ties keep smaller indices."""
     if k >= len(z):
         return np.arange(len(z))
     threshold = np.partition(z, -k)[-k]
@@ -102,19 +105,20 @@ def largest(z: Array, k: int) -> Array:
 
 
 def nucleus(p: Array, top_p: float) -> Array:
-    """Indices of the smallest set of likeliest tokens whose probabilities p (V,) reach ``top_p``."""
-    # All that are below (1 - top_p)/V add up to less than 1 - top_p: none of them is needed. Few are left to sort.
+    """Indices of the smallest set of the most likely tokens whose total probability, from p (V,), reaches ``top_p``."""
+    # Probabilities below (1 - top_p)/V add up to less than 1 - top_p, so none of these tokens is needed. Only the few
+    # others have to be sorted.
     likely = np.flatnonzero(p >= (1 - top_p) / len(p))
     order = likely[np.argsort(-p[likely], kind="stable")]
-    before = np.cumsum(p[order]) - p[order]  # probability of everything likelier; 0 for the first, which always stays
+    before = np.cumsum(p[order]) - p[order]  # total probability of all more likely tokens; 0 for the first, always kept
     return np.sort(order[before < top_p])
 
 
 def choose(logits: Array, previous: Sequence[int], rng: np.random.Generator, **options: Any) -> int:
-    """Draw one token; ``options`` are those of `next_token_probabilities`."""
-    if options.get("temperature") == 0:  # the likeliest token: no need for probabilities
+    """Sample one token; ``options`` are those of `next_token_probabilities`."""
+    if options.get("temperature") == 0:  # greedy decoding needs no probabilities
         if options.get("repetition_penalty", 1.0) != 1:
-            logits = penalised(logits, previous, options["repetition_penalty"])
+            logits = penalized(logits, previous, options["repetition_penalty"])
         token = int(logits.argmax())
         check_finite(logits[token])
         return token
@@ -123,6 +127,6 @@ def choose(logits: Array, previous: Sequence[int], rng: np.random.Generator, **o
 
 
 def check_finite(largest_logit: float) -> None:
-    """Complain about NaN, which every comparison takes for the largest, and infinity."""
+    """Raise ValueError if the largest logit is NaN or infinite. (NumPy's max is NaN if any value is.)"""
     if not math.isfinite(largest_logit):
         raise ValueError("the model's logits are not finite: has its training diverged?")

@@ -1,4 +1,4 @@
-"""How likely does a model find a text: the log-probability of each token, and which of several answers is likeliest."""
+"""Scoring text: the log-probability of each token, and ranking answers to a prompt by their probability."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,44 +11,44 @@ from numpylm.nn.module import Array
 from numpylm.text.char_tokenizer import TextTokenizer
 from numpylm.text.data import sequential_batches
 
-LOGITS = 1 << 24  # how many are held at a time: 64 MB in float32
-READ = 512  # tokens read at a time, if a window has not more: attention holds H T numbers for each of them
+LOGITS = 1 << 24  # number of logits in memory at a time: 64 MB in float32
+READ = 512  # tokens read at a time, or one window if it is longer: attention stores H T numbers for each token
 
 
 # ---------------------------------------------------------------------------------------- each token's
 
 
 def log_prob(gpt: GPT, text: str | Sequence[int] | Array, tokenizer: TextTokenizer | None = None) -> Array:
-    """Log-probability of each token, given all before it, in nats.
+    """Log-probability of each token, given all tokens before it, in nats.
 
         log p(x_1 … x_T) = Σ_t log p(x_t | x_1 … x_{t-1})        (the chain rule)
 
-    so their sum is the log-probability of the whole text, and exp(-mean) its perplexity.
+    So their sum is the log-probability of the whole text, and exp(-mean) is its perplexity.
 
     Parameters
     ----------
     gpt : GPT
     text : str, or ints (T,)
-        A text is encoded, with the end-of-text token before it, if the vocabulary has one: a document begins,
-        and the text's first token, too, has something before it.
+        A str is encoded as a document: with the end-of-text token before it, if the vocabulary has one. So the first
+        token of the text also gets a log-probability.
     tokenizer : optional
-        For a text; default: ``gpt.tokenizer``.
+        Used if text is a str. Default: ``gpt.tokenizer``.
 
     Returns
     -------
     float64 array
-        One number for each token but the first id, T - 1 for T ids.
+        One number for each token except the first id: T - 1 for T ids.
 
     Raises
     ------
     ValueError
-        If there is no token, an id is outside [0, V), a text comes without a tokenizer, or the model's logits are
-        not finite.
+        If there is no token, an id is outside [0, V), text is a str and there is no tokenizer, or the model's logits
+        are not finite.
 
     Notes
     -----
-    The model reads at most block_size tokens at a time. A longer text is read in windows that overlap by half, so
-    that each token after the first window has at least block_size // 2 before it, and is counted once.
+    The model reads at most block_size tokens at a time. A longer text is read in windows that overlap by half. So each
+    token after the first window has at least block_size // 2 tokens before it. Each token is counted once.
     """
     ids = text_ids(gpt, text, tokenizer) if isinstance(text, str) else np.asarray(text)
     check_ids(ids, gpt.config.vocab_size)
@@ -59,12 +59,12 @@ def log_prob(gpt: GPT, text: str | Sequence[int] | Array, tokenizer: TextTokeniz
 
 
 def windows_at_once(block_size: int) -> int:
-    """How many windows to read together: several short ones are quicker, long ones need much memory."""
+    """The number of windows in a batch: reading several short windows together is faster, long ones need memory."""
     return max(1, READ // block_size)
 
 
 def score(gpt: GPT, ids: Array, targets: Array) -> tuple[Array, Array]:
-    """log p of every counted target, and whether it was the likeliest token.
+    """log p of every counted target, and whether it is the most likely token.
 
     Parameters
     ----------
@@ -83,10 +83,10 @@ def score(gpt: GPT, ids: Array, targets: Array) -> tuple[Array, Array]:
 
 
 def score_rows(gpt: GPT, x: Array, targets: Array) -> tuple[Array, Array]:
-    """`score` for positions that have been read: x (N, C) and targets (N,).
+    """`score` for the final hidden states x (N, C) of positions with targets (N,).
 
-    Only one number of a row of V logits is wanted, and its sum. So rows are taken a piece at a time, and each piece's
-    logits are forgotten before the next: GPT-2's for 1,024 tokens would take 206 MB, and as much again for exp.
+    Each row of V logits is reduced to one log-probability. So rows are processed in chunks, and the logits of a chunk
+    are freed before the next. GPT-2's logits for 1,024 tokens would take 206 MB, and exp as much again.
     """
     log_p, hit = np.empty(len(x)), np.empty(len(x), bool)
     step = max(1, LOGITS // gpt.config.vocab_size)
@@ -97,7 +97,7 @@ def score_rows(gpt: GPT, x: Array, targets: Array) -> tuple[Array, Array]:
 
 
 def log_softmax_of(z: Array, y: Array) -> tuple[Array, Array]:
-    """log p_y for each row of logits z (N, V), in float64, and whether y (N,) is its largest. Writes over z.
+    """log p_y for each row of logits z (N, V), in float64, and whether y (N,) is its largest logit. Overwrites z.
 
     log p_y = z_y - log Σ_j exp z_j = (z_y - m) - log Σ_j exp(z_j - m),    m = max z
     """
@@ -113,7 +113,7 @@ def log_softmax_of(z: Array, y: Array) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Ranked:
-    """An answer's place among others; see `rank`.
+    """The score of one answer; see `rank`.
 
     Attributes
     ----------
@@ -121,9 +121,9 @@ class Ranked:
     log_prob : float
         log P(answer | prompt) in nats: the sum over its tokens.
     count : int
-        How many tokens that are.
+        The number of its tokens.
     probability : float in [0, 1]
-        Among the answers that were given.
+        The probability of this answer, given that one of the ranked answers is right.
     """
 
     answer: str
@@ -144,46 +144,46 @@ def rank(
     tokenizer: TextTokenizer | None = None,
     per_token: bool = False,
 ) -> list[Ranked]:
-    """Answers to a prompt, the likeliest first.
+    """Rank answers to a prompt by their probability, the most likely first.
 
         P(y | x) = Π_t p(y_t | x, y_1 … y_{t-1}),      P(y | x, it is one of them) = P(y | x) / Σ_y' P(y' | x)
 
-    The second is a softmax over the answers' log-probabilities. It takes them for different texts: where one answer
-    begins with another, the shorter one stands for every text that goes on from it.
+    The second is a softmax over the answers' log-probabilities. It assumes that the answers exclude each other. They do
+    not if one answer is the beginning of another: then its probability includes that of the longer one.
 
     Parameters
     ----------
     gpt : GPT
     prompt : str
-        x, which begins a document: as in `log_prob`, the end-of-text token stands before it if there is one.
+        x, the beginning of a document. As in `log_prob`, the end-of-text token is put before it if there is one.
     answers : sequence of str
-        Each goes on where the prompt ends, so it usually begins with a space: "The sky is", " blue".
+        Each continues the prompt directly, so it usually begins with a space: "The sky is", " blue".
     tokenizer : optional
         Default: ``gpt.tokenizer``.
     per_token : bool
-        Compare means over an answer's tokens instead of sums. Each token multiplies by a probability below 1, so a
-        sum is against long answers; the mean is not, and Brown et al. 2020 (arXiv:2005.14165, section 2.4) compare
-        by it on most multiple-choice tasks. It favours answers whose later tokens follow from the first ones.
+        Compare the mean over an answer's tokens instead of the sum. Each token multiplies the probability by a number
+        below 1, so the sum favors short answers. The mean does not, and Brown et al. 2020 (arXiv:2005.14165, section
+        2.4) use it for most multiple-choice tasks. It favors answers whose later tokens follow from the first ones.
 
     Returns
     -------
     list of Ranked
-        Equal ones in the order in which they were given.
+        Equally likely answers are in the order in which they were given.
 
     Raises
     ------
     ValueError
-        If there is no answer, one is empty or given twice, one is too long for the window, or nothing stands before
-        the first token that is to be scored.
+        If there is no answer, an answer is empty, given twice or too long for the window, or there is no token before
+        the first token to score.
 
     Notes
     -----
-    Where does an answer begin? Tokens do not always end where the prompt does: GPT-2 merges a space with the word
-    after it, so "is " and "is blue" differ in more than what was added. Prompt + answer is encoded as one text, as
-    the model knows it, and scored from the first token at which any of these texts differs from another or from the
-    prompt. All answers are scored from the same place, or one would have to explain more than another.
+    The end of the prompt is not always the end of a token: GPT-2 merges a space with the word after it, so the ids of
+    "is blue" do not begin with the ids of "is ". So prompt + answer is encoded as one text, as in training. All answers
+    are scored from the first token at which any of these texts differs from another or from the prompt. They need the
+    same start; otherwise some answers would be scored on more of the prompt than others.
 
-    The model reads what is common once. Its `KVCache` is then rewound to that length for each answer.
+    The model reads the common beginning once. For each answer its `KVCache` is then reset to that length.
     """
     common, rest = split_answers(gpt, prompt, answers, tokenizer)
     past = gpt.new_past()
@@ -191,7 +191,7 @@ def rank(
     sums = []
     for ids in rest:
         for cache in past:
-            cache.length = len(common)  # what the answer before has left behind it is written over
+            cache.length = len(common)  # the keys and values of the answer before are overwritten
         states = [x[0, -1:]]
         if len(ids) > 1:
             states.append(gpt.hidden(ids[None, :-1], past=past)[0][0])  # (T - 1, C)
@@ -206,7 +206,7 @@ def rank(
 def split_answers(
     gpt: GPT, prompt: str, answers: Sequence[str], tokenizer: TextTokenizer | None
 ) -> tuple[Array, list[Array]]:
-    """Ids that all of prompt + answer begin with, at most the prompt's, and what follows in each; see `rank`."""
+    """The common first ids of all prompt + answer texts and of the prompt, and the rest of each; see `rank`."""
     if isinstance(answers, str):
         raise ValueError(f"answers must be a list of texts, got one text: {answers!r}")
     if not answers:
@@ -218,7 +218,7 @@ def split_answers(
     whole = [text_ids(gpt, prompt + answer, tokenizer) for answer in answers]
     n = common_prefix([text_ids(gpt, prompt, tokenizer), *whole])
     if n == 0:
-        raise ValueError("no token stands before the answers: give a prompt, or a longer one")
+        raise ValueError("there is no token before the answers: give a prompt, or a longer one")
     for answer, ids in zip(answers, whole, strict=True):
         check_ids(ids, gpt.config.vocab_size)
         if len(ids) - 1 > gpt.config.block_size:
@@ -230,7 +230,7 @@ def split_answers(
 
 
 def common_prefix(texts: Sequence[Array]) -> int:
-    """How many ids all of these begin with alike."""
+    """The length of the longest common prefix of some arrays of ids."""
     n = min(map(len, texts))
     same = np.logical_and.reduce([ids[:n] == texts[0][:n] for ids in texts])
     return n if same.all() else int(same.argmin())
@@ -240,10 +240,10 @@ def common_prefix(texts: Sequence[Array]) -> int:
 
 
 def text_ids(gpt: GPT, text: str, tokenizer: TextTokenizer | None) -> Array:
-    """Ids of a text, after the end-of-text token if there is one."""
+    """Ids of a text, with the end-of-text token before it if there is one."""
     tokenizer = tokenizer or gpt.tokenizer
     if tokenizer is None:
-        raise ValueError("a text needs a tokenizer, and this model came without one: give tokenizer=..., or ids")
+        raise ValueError("a text needs a tokenizer, and this model has none: pass tokenizer=..., or ids")
     start = [] if tokenizer.end_id is None else [tokenizer.end_id]
     return np.array(start + tokenizer.encode(text), np.int64)
 
@@ -260,7 +260,7 @@ def check_ids(ids: Array, V: int) -> None:
 
 
 def check_finite(values: Array) -> Array:
-    """The values, if the model could make numbers of them."""
+    """Return the values, or raise ValueError if one is NaN."""
     if np.isnan(values).any():
         raise ValueError("the model's logits are not finite: has its training diverged?")
     return values

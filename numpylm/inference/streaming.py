@@ -1,4 +1,4 @@
-"""Tokens become text as they come: no character is shown in half, and nothing of a stop string is shown."""
+"""Streaming: decoding tokens to text one at a time, with stop strings and without incomplete characters."""
 
 import codecs
 import unicodedata
@@ -6,24 +6,24 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 
 class TextStream:
-    """Takes tokens one at a time and gives out the text that is certain.
+    """Decodes tokens one at a time, and returns text as soon as it is final.
 
-    Two things are held back: bytes of a character that is not complete yet, and text that may turn out to be the
-    beginning of a stop string. Stop strings are searched for in the text, so it does not matter how it is cut into
-    tokens: they may be many tokens long, or begin and end in the middle of one.
+    It holds back two things: the bytes of an incomplete character, and text that may be the beginning of a stop string.
+    Stop strings are searched for in the decoded text. So they may be many tokens long, and they may begin or end in the
+    middle of a token.
 
     Parameters
     ----------
     token_bytes : callable
         The bytes of a token, such as a tokenizer's ``token_bytes``.
     stop : collection of str
-        The text ends before the first of these to be complete; of several that are complete at the same place,
-        before the longest.
+        The text ends before the stop string that is complete first. If several are complete at the same position, it
+        ends before the longest.
 
     Attributes
     ----------
     stopped : bool
-        Whether a stop string has come. What is pushed after it has no effect.
+        Whether a stop string was found. Tokens that are pushed after it have no effect.
 
     Raises
     ------
@@ -37,15 +37,15 @@ class TextStream:
             raise ValueError("a stop string must not be empty: every text begins with an empty one")
         self._token_bytes = token_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._held = ""  # complete characters that may begin a stop string
+        self._held = ""  # complete characters that may be the beginning of a stop string
         self.stopped = False
 
     def push(self, token: int) -> str:
-        """The text that is certain now and was not before; often empty."""
+        """Add a token; return the text that has become final, which is often empty."""
         return "" if self.stopped else self._settle(self._decoder.decode(self._token_bytes(token)))
 
     def close(self) -> str:
-        """What was held back, when no token comes any more. Bytes of half a character become U+FFFD."""
+        """End the stream; return the text that was held back. The bytes of half a character become U+FFFD."""
         text = "" if self.stopped else self._settle(self._decoder.decode(b"", final=True))
         rest, self._held = self._held, ""
         return text + rest
@@ -62,7 +62,7 @@ class TextStream:
 
 
 def undecided(text: str, stop: Iterable[str]) -> int:
-    """How many characters at the end of a text may be the beginning of a stop string that is not complete."""
+    """The number of characters at the end of a text that may be the beginning of a stop string."""
     lengths = (n for s in stop for n in range(1, min(len(s), len(text) + 1)) if text.endswith(s[:n]))
     return max(lengths, default=0)
 
@@ -70,9 +70,9 @@ def undecided(text: str, stop: Iterable[str]) -> int:
 def stream_text(
     tokens: Iterable[int], token_bytes: Callable[[int], bytes], stop: Collection[str] = ()
 ) -> Iterator[str]:
-    """Turn tokens into text as they come; see `TextStream`. No token is asked for once a stop string has come.
+    """Decode an iterable of tokens piece by piece; see `TextStream`. It stops at the first stop string.
 
-    The pieces join to exactly what decoding all tokens at once would give, up to the stop string.
+    The pieces together are exactly the text that decoding all tokens at once would give, up to the stop string.
     """
     stream = TextStream(token_bytes, stop)
     for token in tokens:
@@ -85,8 +85,8 @@ def stream_text(
 
 
 def printable(text: str) -> str:
-    """Text that is safe for a terminal: control characters, but for line ends and tabs, become U+FFFD.
+    """Make a text safe to print: control characters, except line ends and tabs, become U+FFFD.
 
-    A model that has not learnt much yet may well write an escape sequence that clears the screen.
+    A model early in training may write an escape sequence that clears the screen.
     """
     return "".join(c if c in "\n\t" or not unicodedata.category(c).startswith("C") else "\ufffd" for c in text)

@@ -1,4 +1,4 @@
-"""Looking inside a GPT: what one forward pass makes on its way from ids to logits."""
+"""Looking inside a GPT: the hidden states and attention weights of one forward pass."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from numpylm.nn.module import Array
 
 @dataclass(frozen=True)
 class Trace:
-    """One forward pass, opened. Made by `trace`.
+    """Intermediate results of one forward pass, returned by `trace`.
 
     Attributes
     ----------
     hidden : list of L + 1 arrays (B, T, C)
-        The residual stream before the first block and after each; the last one is what ``ln_f`` reads.
+        The residual stream before the first block and after each block. The last one is the input of ``ln_f``.
     attention : list of L arrays (B, H, T, T)
-        The attention weights of each block. Row t of a head's map says how much position t takes from each
-        position: it sums to 1, and is 0 for all positions after t.
+        The attention weights of each block. Row t of a head's matrix has the weight that position t gives to each
+        position. It sums to 1, and is 0 for all positions after t.
     logits : array (B, T, V)
         The same numbers as from `GPT.forward`.
     """
@@ -28,7 +28,7 @@ class Trace:
 
 
 def trace(gpt: GPT, ids: Array) -> Trace:
-    """Run a GPT without dropout, as ``gpt.forward(ids)`` does, and keep what it makes on the way.
+    """Run a GPT without dropout, as ``gpt.forward(ids)`` does, and keep the intermediate results.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def trace(gpt: GPT, ids: Array) -> Trace:
 
     Notes
     -----
-    No layer has to be changed for this. A forward returns in its cache what its backward will need; softmax's
-    backward needs softmax's output, so the attention weights are there already.
+    This does not need hooks. The cache of a forward holds everything that its backward needs. The backward of softmax
+    needs the output of softmax, so the cache of attention already contains the attention weights.
     """
     x, _ = gpt.embed(ids)  # (B, T, C)
     hidden, attention = [x], []

@@ -1,1 +1,1 @@
-"""Models made of the layers in `numpylm.nn`, one paper a file."""
+"""Models built from the layers in `numpylm.nn`, one paper per file."""

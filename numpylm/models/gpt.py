@@ -1,6 +1,6 @@
-"""GPT: embeddings, a stack of blocks, a norm, and the embedding again as the output layer.
+"""GPT: token and position embeddings, a stack of blocks, a final norm, and an output layer tied to the embedding.
 
-The architecture is GPT-2's (Radford et al. 2019, section 2.3), and so are the names of all parameters.
+The architecture and the names of all parameters are GPT-2's (Radford et al. 2019, section 2.3).
 """
 
 import copy
@@ -21,17 +21,17 @@ from numpylm.nn.module import Array, Cache, Module
 
 
 class BlockInput(NamedTuple):
-    """What a block's forward was given: enough to run it again, with the same dropout masks."""
+    """The arguments of a block's forward: enough to run it again with the same dropout masks."""
 
     x: Array
     rng: np.random.Generator | None
 
 
 class HiddenCache(NamedTuple):
-    """What `GPT.hidden` leaves for its backward."""
+    """What `GPT.hidden` saves for its backward."""
 
     embed: Cache
-    blocks: list[Cache]  # None for those below the lowest one that is trained
+    blocks: list[Cache]  # None for the blocks below the lowest trained one
     ln_f: Cache
 
 
@@ -46,14 +46,14 @@ class GPTConfig:
     block_size : int
         The longest sequence that the model can read, in tokens.
     n_layer, n_head, n_embd : int
-        L blocks, H heads in each, C channels; H divides C.
+        L blocks, H heads in each, C channels. H must divide C.
     dropout : float in [0, 1)
-        On embeddings, attention weights and both residual branches; only while training.
+        Dropout probability of embeddings, attention weights and both residual branches, during training only.
     bias : bool
-        Biases in linear layers and norms.
+        Whether linear layers and norms have biases.
     layer_norm_eps : float
     gelu_approximate : {"tanh", "none"}
-        GPT-2 has the tanh form.
+        GPT-2 uses "tanh".
     """
 
     vocab_size: int
@@ -102,22 +102,22 @@ class GPT(Module):
     config : GPTConfig
     rng : numpy.random.Generator, optional
         Draws the initial weights: N(0, 0.02²), and N(0, 0.02² / 2L) for the projections that write into the
-        residual stream. That stream adds up 2L such branches, so its variance would otherwise grow with depth
+        residual stream. The stream is the sum of 2L such branches, so its variance would otherwise grow with depth
         (Radford et al. 2019, section 2.3).
     dtype : dtype
 
     Attributes
     ----------
     wte : Embedding (V, C)
-        Token embedding, and transposed the output layer ("tied": Press & Wolf 2017, arXiv:1608.05859). It is
-        used twice, so its gradient is the sum of two.
+        Token embedding. Its transpose is the output layer ("weight tying": Press & Wolf 2017, arXiv:1608.05859). It
+        is used twice, so its gradient is a sum of two.
     wpe : Embedding (block_size, C)
     h : list of Block
     ln_f : LayerNorm (C)
     recompute : bool
-        Whether a block's forward is computed once more in its backward, from its input, instead of keeping all that
-        it computed on the way (activation checkpointing: Chen et al. 2016, arXiv:1604.06174, section 4.2). The
-        numbers are the same to the bit; memory falls to one block's, and a step takes about a third longer.
+        Whether to keep only each block's input, and to run its forward again in the backward, instead of keeping its
+        cache (activation checkpointing: Chen et al. 2016, arXiv:1604.06174, section 4.2). The results are the same to
+        the bit. Only one block's cache is in memory at a time, and a step takes about a third longer.
     """
 
     recompute = False
@@ -156,9 +156,10 @@ class GPT(Module):
         ----------
         ids : int array (B, T), T <= block_size
         rng : numpy.random.Generator, optional
-            Given: dropout. Not given: evaluation.
+            If given, dropout is applied. If not, the model is in evaluation mode.
         past : list of L KVCache, optional
-            From `new_past`: ids go on where it ends, and are added to it. There is no backward then.
+            The key/value caches from `new_past`. ids continue the text in them and are appended to them. There is no
+            backward then.
 
         Returns
         -------
@@ -168,14 +169,14 @@ class GPT(Module):
         Raises
         ------
         ValueError
-            If ids is not (B, T), is empty or too long, or holds an id outside [0, V).
+            If ids does not have shape (B, T), is empty or too long, or contains an id outside [0, V).
         """
         x, hidden_cache = self.hidden(ids, rng, past)  # (B, T, C)
         logits, head_cache = self.head(x)  # (B, T, V)
         return logits, (hidden_cache, head_cache)
 
     def backward(self, dlogits: Array, cache: Cache) -> None:
-        """Add dL/dparameter to every gradient; dlogits (B, T, V) is dL/dlogits. Ids have no gradient."""
+        """Add dL/dparameter to every ``.grad``. dlogits (B, T, V) is dL/dlogits. Ids have no gradient."""
         hidden_cache, head_cache = cache
         dx = self.head_backward(dlogits, head_cache)  # (B, T, C)
         self.hidden_backward(dx, hidden_cache)
@@ -183,7 +184,7 @@ class GPT(Module):
     def embed(
         self, ids: Array, rng: np.random.Generator | None = None, past: list[KVCache] | None = None
     ) -> tuple[Array, Cache]:
-        """Token and position vectors, added: ids (B, T) -> (B, T, C), what the first block reads."""
+        """The sum of token and position embeddings: ids (B, T) -> (B, T, C), the input of the first block."""
         ids = np.asarray(ids)
         self._check_ids(ids, past)
         tokens, wte_cache = self.wte.forward(ids)  # (B, T, C)
@@ -205,10 +206,10 @@ class GPT(Module):
         past: list[KVCache] | None = None,
         differentiable: bool = True,
     ) -> tuple[Array, HiddenCache]:
-        """The trunk, all but the output layer: ids (B, T) -> (B, T, C), what the model knows at each position.
+        """The trunk (everything but the output layer): ids (B, T) -> (B, T, C), the final hidden states.
 
-        Blocks that need no backward (frozen ones, or all unless ``differentiable``) leave None as their cache:
-        what they computed on the way is forgotten, and takes no memory.
+        Blocks that need no backward store None instead of a cache, which saves memory. These are the frozen blocks at
+        the bottom, or all blocks if ``differentiable`` is False.
         """
         x, embed_cache = self.embed(ids, rng, past)
         first = self.first_trained_block() if differentiable and past is None else len(self.h)
@@ -227,9 +228,9 @@ class GPT(Module):
         return x, HiddenCache(embed_cache, block_caches, ln_f_cache)
 
     def hidden_backward(self, dx: Array, cache: HiddenCache) -> None:
-        """Gradient of `hidden`: dx (B, T, C) at the trunk's output; adds to every gradient below.
+        """Gradient of `hidden`: dx (B, T, C) at the trunk's output; adds to the gradients of the trunk's parameters.
 
-        What is frozen at the bottom is not computed: the gradient goes down to the lowest block that is trained.
+        It stops at the lowest trained block. Nothing is computed for the frozen layers below.
         """
         embed_cache, block_caches, ln_f_cache = cache
         dx = self.ln_f.backward(dx, ln_f_cache)
@@ -250,16 +251,16 @@ class GPT(Module):
         return tied_head_backward(dlogits, cache, self.wte)
 
     def first_trained_block(self) -> int:
-        """The lowest block that a gradient must reach: 0 if the embeddings are trained, L if nothing below ln_f is."""
+        """The lowest block that needs a backward: 0 if the embeddings are trained, L if no block is trained."""
         if not (self.wte.weight.frozen and self.wpe.weight.frozen):
             return 0
         return next((i for i, block in enumerate(self.h) if block.trainable_parameters()), len(self.h))
 
     def freeze(self, below: int) -> None:
-        """Freeze the embeddings (and with them the tied output layer) and the lowest ``below`` blocks; thaw the rest.
+        """Freeze the embeddings (and so the tied output layer) and the lowest ``below`` blocks; unfreeze the rest.
 
-        With 0 nothing is frozen. Low blocks of a trained model know words and grammar, which a new text hardly
-        changes; the top ones learn its subject and tone for a fraction of the time and memory.
+        With 0, nothing is frozen. The low blocks of a trained model encode words and grammar, which hardly change for a
+        new text. Training only the top blocks adapts subject and tone in a fraction of the time and memory.
         """
         if not 0 <= below <= len(self.h):
             raise ValueError(f"a model of {len(self.h)} blocks can be frozen below 0 … {len(self.h)}, got {below}")
@@ -270,41 +271,42 @@ class GPT(Module):
                 parameter.frozen = True
 
     def new_past(self, batch_size: int = 1, padding: Array | None = None) -> list[KVCache]:
-        """Empty caches, one for each block, for ``batch_size`` texts; see `KVCache` for ``padding``."""
+        """Empty key/value caches, one for each block, for ``batch_size`` texts. For ``padding`` see `KVCache`."""
         c = self.config
         shape = (batch_size, c.n_head, c.block_size, c.n_embd // c.n_head)
         return [KVCache(shape, self.wte.weight.dtype, padding) for _ in self.h]
 
     def read(self, ids: Array, past: list[KVCache]) -> Array:
-        """Read ids (B, T) on top of ``past``: logits (B, V) for the token that follows them."""
+        """Append ids (B, T) to ``past``, and return the logits (B, V) for the token that follows them."""
         x, _ = self.hidden(ids, past=past)
         return self.head(x[:, -1])[0]  # only the last position's logits are needed
 
     def loss(self, ids: Array, targets: Array) -> float:
-        """Mean nats per counted token, without dropout; a target of -100 is not counted."""
+        """Mean cross-entropy in nats per counted token, without dropout. A target of -100 is not counted."""
         x, _ = self.hidden(ids, differentiable=False)
         return cross_entropy(self.head(x)[0], np.asarray(targets))[0]
 
     def loss_and_grad(
         self, ids: Array, targets: Array, rng: np.random.Generator | None = None, count: int | None = None
     ) -> float:
-        """`loss`, with dropout if ``rng`` is given, and its gradient added to every parameter's ``.grad``.
+        """Compute `loss`, with dropout if ``rng`` is given, and add its gradient to every parameter's ``.grad``.
 
-        ``count`` divides the loss instead of the number of counted targets here: see `cross_entropy`.
+        If ``count`` is given, the loss is divided by it instead of by the number of counted targets; see
+        `cross_entropy`.
         """
         logits, cache = self.forward(ids, rng)
         loss, dlogits = cross_entropy(logits, np.asarray(targets), count=count)
         self.backward(dlogits, cache)
         return loss
 
-    # What one does with a trained model stands apart from it. numpylm/__init__.py makes these methods of it.
+    # Code that uses a trained model is in other files. numpylm/__init__.py attaches it as these methods.
     generate: ClassVar[Callable[..., Iterator[int]]]
     generate_batch: ClassVar[Callable[..., list[list[int]]]]
     log_prob: ClassVar[Callable[..., Array]]
     rank: ClassVar[Callable[..., list]]
     from_pretrained: ClassVar[Any]  # a classmethod
     save_pretrained: ClassVar[Callable[..., None]]
-    tokenizer: Any = None  # the one that came with the model's files
+    tokenizer: Any = None  # the tokenizer that was loaded with the model
 
     def _check_ids(self, ids: Array, past: list[KVCache] | None = None) -> None:
         if ids.ndim != 2 or ids.dtype.kind not in "iu":
@@ -323,7 +325,7 @@ class GPT(Module):
 
 
 def _positions(T: int, past: list[KVCache] | None) -> Array:
-    """Positions of T tokens that follow ``past``: (T,), or (B, T) where rows are padded; fillings get 0."""
+    """Positions of T tokens that follow ``past``: (T,), or (B, T) if rows are padded. Padding gets position 0."""
     if not past:
         return np.arange(T)
     positions = np.arange(past[0].length, past[0].length + T)

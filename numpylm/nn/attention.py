@@ -1,4 +1,4 @@
-"""Attention: each position takes from the others what it finds relevant (Vaswani et al. 2017, arXiv:1706.03762).
+"""Scaled dot-product attention and multi-head CausalSelfAttention (Vaswani et al. 2017, arXiv:1706.03762).
 
 In this order: the formula and its gradient, the causal mask, heads, the layer.
 Shapes: B batch, T queries, S keys, H heads, C channels, D = C/H channels of one head.
@@ -18,7 +18,7 @@ from numpylm.nn.module import Array, Cache, Module
 
 
 class AttentionCache(NamedTuple):
-    """What `scaled_dot_product_attention` leaves for its backward; ``dropped`` are the weights that multiplied v."""
+    """What `scaled_dot_product_attention` saves for its backward. ``dropped`` holds the weights that multiplied v."""
 
     q: Array  # (B, H, T, D)
     k: Array  # (B, H, S, D)
@@ -45,10 +45,10 @@ def scaled_dot_product_attention(
     q : array (B, H, T, D)
     k, v : array (B, H, S, D)
     mask : bool array, broadcast to (B, H, T, S), optional
-        True where a query may attend to a key. A query that may attend to nothing gets zeros, and no
+        True where a query may attend to a key. A query that may attend to nothing outputs zeros, and no
         gradient flows through it.
     dropout_p : float
-        Probability of dropping an attention weight; needs ``rng``, without it there is no dropout.
+        Probability of dropping an attention weight. It takes effect only if ``rng`` is given.
     rng : numpy.random.Generator, optional
 
     Returns
@@ -64,11 +64,11 @@ def scaled_dot_product_attention(
     Notes
     -----
     Z = Q Kᵀ / √D,  P = softmax(Z),  P' = dropout(P),  O = P' V. A product Y = X W has dX = dY Wᵀ and
-    dW = Xᵀ dY (see `Linear`), so backwards, one product at a time:
+    dW = Xᵀ dY (see `Linear`). So the backward takes the products in reverse order:
 
         dV = P'ᵀ dO
         dP' = dO Vᵀ                        (then back through dropout to dP)
-        dZ = P · (dP - Σ_s (dP · P))       (softmax; 0 where P = 0, so a mask needs no second look)
+        dZ = P · (dP - Σ_s (dP · P))       (softmax; 0 where P = 0, so the backward does not need the mask)
         dQ = dZ K / √D
         dK = dZᵀ Q / √D                    (the rule gives the transpose, d(Kᵀ) = Qᵀ dZ / √D)
     """
@@ -76,7 +76,7 @@ def scaled_dot_product_attention(
         raise ValueError(f"attention: the mask must be boolean (True = may attend), got {mask.dtype}")
     scale = 1 / math.sqrt(q.shape[-1])
     scores = (q * scale) @ k.swapaxes(-1, -2)  # (B, H, T, S); scaling q takes T D products, not T S
-    # exp(-inf) = 0. Added, and not assigned at ~mask: an index would need the full shape.
+    # exp(-inf) = 0. We add -inf instead of assigning at ~mask, because an index would need the full shape.
     if mask is not None:
         scores += np.where(mask, 0, -np.inf).astype(scores.dtype)
     p, softmax_cache = softmax(scores)  # (B, H, T, S)
@@ -100,7 +100,7 @@ def scaled_dot_product_attention_backward(dout: Array, cache: AttentionCache) ->
 
 
 def causal_mask(T: int, S: int) -> Array:
-    """Bool (T, S): the queries are the last T of S positions, and each may attend to every key up to its own.
+    """Bool (T, S). The queries are the last T of S positions; each may attend to its own position and all earlier ones.
 
     For T = 2 and S = 4: [[1, 1, 1, 0], [1, 1, 1, 1]].
     """
@@ -114,7 +114,10 @@ def split_heads(x: Array, n_head: int) -> Array:
 
 
 def merge_heads(x: Array) -> Array:
-    """(B, H, T, D) -> (B, T, C), the inverse of `split_heads`. Swapped back *first*, or heads and time would mix."""
+    """(B, H, T, D) -> (B, T, C), the inverse of `split_heads`.
+
+    The axes are swapped back *before* the reshape. Otherwise heads and time would mix.
+    """
     B, H, T, D = x.shape
     return x.swapaxes(1, 2).reshape(B, T, H * D)
 
@@ -123,7 +126,7 @@ def merge_heads(x: Array) -> Array:
 
 
 class SelfAttentionCache(NamedTuple):
-    """What `CausalSelfAttention` leaves for its backward."""
+    """What `CausalSelfAttention` saves for its backward."""
 
     c_attn: Cache
     attention: Cache  # AttentionCache, or a list of them: see FastCausalSelfAttention
@@ -142,21 +145,22 @@ class CausalSelfAttention(Module):
     n_head : int
         H; must divide C.
     dropout : float
-        On the attention weights. `Block` applies dropout to the output as well.
+        Dropout probability of the attention weights. `Block` applies dropout to the output as well.
     bias : bool
     proj_std : float
-        Initial standard deviation of the output projection; `GPT` makes it smaller with depth.
+        Initial standard deviation of the output projection. `GPT` makes it smaller in deeper models.
     rng, dtype
         As in `Linear`.
 
     Attributes
     ----------
     c_attn : Linear (C, 3C)
-        Q, K and V in one product: columns 0…C-1 make Q, C…2C-1 make K, the rest V. The names are GPT-2's.
+        Q, K and V in one product: columns 0…C-1 make Q, C…2C-1 make K, 2C…3C-1 make V. The names are GPT-2's.
     c_proj : Linear (C, C)
     """
 
-    # The pair that attends. FastCausalSelfAttention has another one, with the same numbers.
+    # The forward and backward of the formula. FastCausalSelfAttention replaces them with a faster pair that gives
+    # the same numbers.
     attend: ClassVar[Any] = staticmethod(scaled_dot_product_attention)
     attend_backward: ClassVar[Any] = staticmethod(scaled_dot_product_attention_backward)
 
@@ -183,10 +187,11 @@ class CausalSelfAttention(Module):
     def forward(
         self, x: Array, rng: np.random.Generator | None = None, past: Any = None
     ) -> tuple[Array, SelfAttentionCache]:
-        """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given.
+        """x (B, T, C) -> (B, T, C). Dropout is applied if ``rng`` is given.
 
-        With ``past``, a `KVCache`, x holds the positions that follow those in it, and they are added to it. That is
-        for writing text: there is no backward once it holds positions of an earlier call.
+        ``past`` is a `KVCache`, used for generation. x then holds the positions that follow those in the cache, and
+        their keys and values are appended to it. There is no backward once the cache holds positions of an earlier
+        call.
         """
         T, H = x.shape[1], self.n_head
         qkv, c_attn_cache = self.c_attn.forward(x)  # (B, T, 3C)
@@ -203,7 +208,8 @@ class CausalSelfAttention(Module):
 
     def backward(self, dy: Array, cache: SelfAttentionCache) -> Array:
         """dy (B, T, C) -> dx (B, T, C); adds to the projections' gradients."""
-        # Splitting and merging move numbers without changing them: backwards they are moved to where they came from.
+        # Splitting and merging heads only move numbers. So the backward moves each gradient back to where its number
+        # came from.
         c_attn_cache, attention_cache, c_proj_cache = cache
         dout = split_heads(self.c_proj.backward(dy, c_proj_cache), self.n_head)  # (B, H, T, D)
         dq, dk, dv = self.attend_backward(dout, attention_cache)

@@ -1,4 +1,4 @@
-"""MLP and Block: attention moves information between positions, the MLP works on it at each one."""
+"""MLP and Block: one Transformer layer, with pre-norm residual connections as in GPT-2."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ from numpylm.nn.module import Array, Cache, Module
 class MLP(Module):
     """Position-wise feed-forward network: y = gelu(x W₁ + b₁) W₂ + b₂ (Vaswani et al. 2017, equation 2).
 
-    GPT-2 has GELU where the paper has ReLU. The hidden layer is four times as wide as the model.
+    It computes the same function at each position. GPT-2 uses GELU where the paper uses ReLU. The hidden layer is four
+    times as wide as the model.
 
     Attributes
     ----------
@@ -44,7 +45,7 @@ class MLP(Module):
         return y, (c_fc_cache, gelu_cache, c_proj_cache)
 
     def backward(self, dy: Array, cache: Cache) -> Array:
-        """dy (..., C) -> dx (..., C): the forward's three steps, last first."""
+        """dy (..., C) -> dx (..., C): the forward's three steps in reverse order."""
         c_fc_cache, gelu_cache, c_proj_cache = cache
         dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., 4C)
         dhidden = gelu_backward(dactive, gelu_cache)  # (..., 4C)
@@ -52,7 +53,7 @@ class MLP(Module):
 
 
 class BlockCache(NamedTuple):
-    """What `Block` leaves for its backward: the caches of its parts."""
+    """What `Block` saves for its backward: the caches of its parts."""
 
     ln_1: Cache
     attn: Cache
@@ -63,15 +64,17 @@ class BlockCache(NamedTuple):
 
 
 class Block(Module):
-    """One Transformer layer with the norms first ("pre-norm", as GPT-2; the 2017 paper has them last).
+    """One Transformer layer, with a norm before each sublayer ("pre-norm", as in GPT-2; the 2017 paper is post-norm).
 
         x = x + dropout(attn(ln_1(x)))
         x = x + dropout(mlp(ln_2(x)))
 
+    Attention moves information between positions. The MLP then processes each position on its own.
+
     Notes
     -----
-    For y = x + f(x), dL/dx = dy + (∂f/∂x)ᵀ dy: the gradient splits, one part goes through f, the other passes
-    unchanged. So from the loss to the first layer there is always a path without any weights in it.
+    For y = x + f(x), dL/dx = dy + (∂f/∂x)ᵀ dy. The gradient splits in two: one part passes through f, and the other
+    passes unchanged. So there is always a path from the loss to the first layer without any weights in it.
     """
 
     def __init__(
@@ -97,9 +100,9 @@ class Block(Module):
     def forward(
         self, x: Array, rng: np.random.Generator | None = None, past: KVCache | None = None
     ) -> tuple[Array, BlockCache]:
-        """x (B, T, C) -> (B, T, C); dropout happens when ``rng`` is given. For ``past`` see the attention."""
+        """x (B, T, C) -> (B, T, C). Dropout is applied if ``rng`` is given. For ``past`` see `CausalSelfAttention`."""
         normed, ln_1_cache = self.ln_1.forward(x)
-        if past is None:  # an attention that a student wrote may not have this argument
+        if past is None:  # attention that a student wrote may not take this argument
             attended, attn_cache = self.attn.forward(normed, rng)
         else:
             attended, attn_cache = self.attn.forward(normed, rng, past)

@@ -1,6 +1,7 @@
-"""The same attention, sooner: blocks of rows for training, and kept keys and values for writing text.
+"""Faster causal attention: blocks of queries for training, and the key/value cache for generation.
 
-A second reading. Everything here gives the numbers of `numpylm.nn.attention`, which a test compares.
+Skip this file on a first reading. Everything here gives the same numbers as `numpylm.nn.attention`; a test compares
+them.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpylm.nn.attention import (
 )
 from numpylm.nn.module import Array
 
-ROWS = 64  # queries in a block: small blocks leave out more, large ones make better use of the matrix product
+ROWS = 64  # queries in a block: small blocks skip more masked scores, large ones make better use of the matrix product
 
 
 def causal_attention(
@@ -27,11 +28,11 @@ def causal_attention(
     rng: np.random.Generator | None = None,
     rows: int = ROWS,
 ) -> tuple[Array, list[AttentionCache]]:
-    """Attention in which no query sees a later key, without most of what the mask would set to zero.
+    """Causal attention that skips most of the masked scores.
 
-    It gives what `scaled_dot_product_attention` gives with a `causal_mask`. Half of a causal map is zeros. So the
-    queries are taken ``rows`` at a time, and each such block is compared only with the keys up to its own end. (With
-    dropout, each block draws a mask of its own.)
+    The result equals that of `scaled_dot_product_attention` with a `causal_mask`. The mask hides half of all scores. So
+    we take the queries in blocks of ``rows``, and compare each block only with the keys up to the block's end. (With
+    dropout, each block draws its own mask.)
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def causal_attention(
         The last T of S positions.
     k, v : array (B, H, S, D)
     mask : bool array (..., T, S), broadcast to (B, H, T, S), or None
-        `causal_mask`, or one that forbids more. None only for T = 1: the last position may see all keys.
+        `causal_mask`, or one that hides more. None is allowed only for T = 1, where the query may see all keys.
     dropout_p, rng
         As in `scaled_dot_product_attention`.
     rows : int
@@ -50,14 +51,14 @@ def causal_attention(
     out : array (B, H, T, D)
     cache : list of AttentionCache, one for each block
     """
-    T, before = q.shape[2], k.shape[2] - q.shape[2]  # queries; keys of positions before the first of them
+    T, before = q.shape[2], k.shape[2] - q.shape[2]  # number of queries; number of keys before the first query
     if rows >= T:
         out, cache = scaled_dot_product_attention(q, k, v, mask, dropout_p, rng)
         return out, [cache]
     out, caches = np.empty_like(q), []
     for start in range(0, T, rows):
         end = min(start + rows, T)
-        seen = before + end  # keys up to the block's last query
+        seen = before + end  # number of keys up to the block's last query
         block_mask = None if mask is None else mask[..., start:end, :seen]
         out[:, :, start:end], cache = scaled_dot_product_attention(
             q[:, :, start:end], k[:, :, :seen], v[:, :, :seen], block_mask, dropout_p, rng
@@ -67,10 +68,10 @@ def causal_attention(
 
 
 def causal_attention_backward(dout: Array, cache: list[AttentionCache]) -> tuple[Array, Array, Array]:
-    """Gradient of `causal_attention`: a key serves its own block and all later ones, so its gradients are summed."""
+    """Gradient of `causal_attention`. Its own block and all later blocks use a key, so its gradients are summed."""
     if len(cache) == 1:
         return scaled_dot_product_attention_backward(dout, cache[0])
-    last = cache[-1]  # its block saw every key
+    last = cache[-1]  # the last block saw every key
     dq, dk, dv = np.empty_like(dout), np.zeros_like(last.k), np.zeros_like(last.v)
     end = 0
     for block in cache:
@@ -83,7 +84,7 @@ def causal_attention_backward(dout: Array, cache: list[AttentionCache]) -> tuple
 
 
 def attention_weights(cache: list[AttentionCache]) -> Array:
-    """The whole map of weights that multiplied V, (B, H, T, S), put together from the blocks of `causal_attention`."""
+    """The full matrix of weights that multiplied V, (B, H, T, S), assembled from the blocks of `causal_attention`."""
     B, H, _, S = cache[-1].dropped.shape
     T = sum(block.q.shape[2] for block in cache)
     weights = np.zeros((B, H, T, S), cache[-1].dropped.dtype)
@@ -95,26 +96,26 @@ def attention_weights(cache: list[AttentionCache]) -> Array:
 
 
 class FastCausalSelfAttention(CausalSelfAttention):
-    """`CausalSelfAttention` with `causal_attention` in place of the formula over the whole map."""
+    """`CausalSelfAttention` that uses `causal_attention` instead of the full matrix of scores."""
 
     attend = staticmethod(causal_attention)
     attend_backward = staticmethod(causal_attention_backward)
 
 
 class KVCache:
-    """Keys and values of every position read so far, in one attention layer, so that no token is read twice.
+    """Key/value cache of one attention layer: the keys and values of every position that it has read.
 
-    Position t attends to the keys and values of positions 0…t, which depend on nothing after them: once made,
-    they stay. So a text that grows by a token needs the layer's work for that token alone. The memory for the
-    whole window is taken once; a new token is written into it, and the old ones are not copied.
+    Position t attends to the keys and values of positions 0…t. These depend on nothing that comes later, so they can
+    be kept. When a text grows by a token, the layer has to process only that token. The memory for the whole window
+    is allocated once; new tokens are written into it, and old ones are never copied.
 
     Parameters
     ----------
     shape : (B, H, M, D)
-        M is the most positions that fit.
+        M is the largest number of positions that fit.
     dtype : dtype
     padding : int array (B,), optional
-        How many positions at the left of each row are padding, because texts of a batch differ in length.
+        Number of padding positions at the left of each row. Texts of a batch may differ in length.
 
     Attributes
     ----------
@@ -129,14 +130,14 @@ class KVCache:
         self.padding = padding
 
     def append(self, k: Array, v: Array) -> tuple[Array, Array]:
-        """Take k, v (B, H, T, D) of T new positions; return those of all S so far: views (B, H, S, D).
+        """Append k, v (B, H, T, D) of T new positions; return those of all S positions as views (B, H, S, D).
 
         Raises ValueError if they do not fit.
         """
         start, end = self.length, self.length + k.shape[2]
         if end > self.k.shape[2]:
             raise ValueError(
-                f"KVCache has room for {self.k.shape[2]} positions: {end - start} do not fit after {start}"
+                f"KVCache has room for {self.k.shape[2]} positions: {end - start} more do not fit after {start}"
             )
         self.length = end
         self.k[:, :, start : self.length] = k
@@ -144,7 +145,7 @@ class KVCache:
         return self.k[:, :, : self.length], self.v[:, :, : self.length]
 
     def mask(self, T: int) -> Array | None:
-        """Which of all S positions the last T, just appended, may attend to: bool (..., T, S); None for all."""
+        """Mask for the last T positions (those just appended): bool (..., T, S), or None if they may see all S."""
         S = self.length
         if self.padding is not None:
             return causal_mask(T, S) & (np.arange(S) >= self.padding[:, None, None, None])  # (B, 1, T, S)

@@ -1,17 +1,19 @@
-"""Operations without parameters, as pairs: ``out, cache = f(x)`` and ``dx = f_backward(dout, cache)``.
+"""Softmax, ReLU, GELU, dropout and cross-entropy: functions without parameters, each with its backward.
+
+They come in pairs: ``out, cache = f(x)`` and ``dx = f_backward(dout, cache)``.
 
 Notation in every docstring: L is the loss, ``dx`` is dL/dx and has x's shape, · between arrays is the
-elementwise product. dtypes are kept: float32 in, float32 out.
+elementwise product. Each function keeps the dtype: float32 in, float32 out.
 """
 
 import math
 
 import numpy as np
 
+from numpylm.nn.elementwise_chunks import chunks
 from numpylm.nn.module import Array, Cache
-from numpylm.nn.pieces import pieces
 
-IGNORE_INDEX = -100  # a target that is not counted; the value torch uses
+IGNORE_INDEX = -100  # marks a target that is not counted, as in torch
 
 
 # ---------------------------------------------------------------------------------------------- softmax
@@ -20,9 +22,9 @@ IGNORE_INDEX = -100  # a target that is not counted; the value torch uses
 def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:
     """Softmax: p_i = exp(x_i) / Σ_j exp(x_j), along one axis.
 
-    The maximum is subtracted first, which changes nothing (numerator and denominator are both multiplied by
-    exp(-max)) and keeps exp from overflowing. Entries of -inf get probability 0; a slice of nothing but -inf has
-    no maximum to subtract and gives all zeros instead of NaN: nothing to choose from, nothing chosen.
+    The maximum is subtracted first. This keeps exp from overflowing and does not change the result: numerator and
+    denominator are both multiplied by exp(-max). Entries of -inf get probability 0. If all entries of a slice are
+    -inf, the result is all zeros instead of NaN.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:
 
         dx_j = Σ_i g_i p_i (δ_ij - p_j) = p_j (g_j - Σ_i g_i p_i).
     """
-    limits = np.finfo(x.dtype)  # min: lowest finite number, so -inf - min is -inf, not NaN; then 0 / tiny is 0
+    limits = np.finfo(x.dtype)  # min is the lowest finite number, so -inf - min is -inf and not NaN; then 0 / tiny is 0
     p = x - x.max(axis=axis, keepdims=True, initial=limits.min)
     np.exp(p, out=p)
     p /= np.maximum(p.sum(axis=axis, keepdims=True), limits.tiny)
@@ -61,7 +63,7 @@ def softmax_backward(dp: Array, cache: Cache) -> Array:
 
 
 def relu(x: Array) -> tuple[Array, Cache]:
-    """ReLU: max(x, 0). The slope at exactly 0 is taken as 0, as everywhere in the field."""
+    """ReLU: max(x, 0). The slope at exactly 0 is taken as 0, as in torch."""
     return np.maximum(x, 0), x
 
 
@@ -77,20 +79,21 @@ GELU_CUBIC = 0.044715
 def gelu(x: Array, approximate: str = "tanh") -> tuple[Array, Cache]:
     """Gaussian error linear unit (Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2).
 
-    ``"none"``: the definition, x Φ(x), with Φ the normal distribution function.
-    ``"tanh"``: GPT-2's form, x · ½ (1 + tanh u) with u = √(2/π) (x + 0.044715 x³).
+    ``"none"``: the definition, x Φ(x), where Φ is the normal distribution function.
+    ``"tanh"``: the approximation that GPT-2 uses, x · ½ (1 + tanh u) with u = √(2/π) (x + 0.044715 x³).
 
     Parameters
     ----------
     x : array, any shape, floating point
     approximate : {"tanh", "none"}
-        The same words as in ``torch.nn.functional.gelu``.
+        The same values as in ``torch.nn.functional.gelu``.
 
     Returns
     -------
     out : array, x's shape
     cache : (x, g(x) or None, approximate)
-        The tanh form makes g anew in the backward: that takes as long as to fetch it, and saves its memory.
+        The tanh form computes g again in the backward. This takes as long as reading it from memory, and saves that
+        memory.
 
     Notes
     -----
@@ -101,7 +104,7 @@ def gelu(x: Array, approximate: str = "tanh") -> tuple[Array, Cache]:
     """
     if approximate == "tanh":
         out = np.empty(x.shape, x.dtype)
-        for x_i, out_i in pieces(x.reshape(-1), out.reshape(-1)):
+        for x_i, out_i in chunks(x.reshape(-1), out.reshape(-1)):
             np.multiply(x_i, _tanh_gate(x_i), out=out_i)
         return out, (x, None, approximate)
     if approximate == "none":
@@ -115,7 +118,7 @@ def gelu_backward(dout: Array, cache: Cache) -> Array:
     x, g, approximate = cache
     if approximate == "tanh":
         dx = np.empty(x.shape, x.dtype)
-        for x_i, dout_i, dx_i in pieces(x.reshape(-1), dout.reshape(-1), dx.reshape(-1)):
+        for x_i, dout_i, dx_i in chunks(x.reshape(-1), dout.reshape(-1), dx.reshape(-1)):
             g = _tanh_gate(x_i)
             slope = x_i * x_i  # x · 2u', with u' = √(2/π) (1 + 3 · 0.044715 x²)
             slope *= 2 * SQRT_2_OVER_PI * 3 * GELU_CUBIC
@@ -131,7 +134,7 @@ def gelu_backward(dout: Array, cache: Cache) -> Array:
 
 
 def _tanh_gate(x: Array) -> Array:
-    """g = ½ (1 + tanh u), in few arrays that are changed in place: memory is what it waits for."""
+    """g = ½ (1 + tanh u). It updates a few arrays in place, because memory traffic limits its speed."""
     u = x * x  # u = √(2/π) (x + 0.044715 x³)
     u *= SQRT_2_OVER_PI * GELU_CUBIC
     u += SQRT_2_OVER_PI
@@ -163,10 +166,10 @@ _ERF_TABLE: dict[np.dtype, Array] = {}
 
 
 def _erf(x: Array) -> Array:
-    """Error function, in float64 within 2e-15 of ``math.erf``; NumPy has none of its own.
+    """Error function, which NumPy does not have. In float64 it is within 2e-15 of ``math.erf``.
 
-    A Taylor polynomial of degree five around the nearest of 769 knots, at most 1/256 away: the first term
-    left out is below (1/256)⁶ · max|erf⁽⁶⁾| / 6! < 1e-15. Beyond |x| = 6, erf is ±1 to the last bit.
+    It uses a Taylor polynomial of degree five around the nearest of 769 knots, which is at most 1/256 away. The first
+    omitted term is below (1/256)⁶ · max|erf⁽⁶⁾| / 6! < 1e-15. Beyond |x| = 6, erf is ±1 to the last bit.
     """
     if x.dtype not in _ERF_TABLE:
         _ERF_TABLE[x.dtype] = _erf_table().astype(x.dtype)
@@ -187,8 +190,9 @@ def _erf(x: Array) -> Array:
 def dropout(x: Array, p: float, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
     """Inverted dropout: y = x · m / (1 - p), m ~ Bernoulli(1 - p) (Srivastava et al. 2014, JMLR 15, section 4).
 
-    There, p is the probability of keeping, and evaluation scales; here training does. The division keeps the mean of
-    y at x, so evaluation needs no correction.
+    In the paper, p is the probability of keeping a number, and evaluation scales the activations. Here p is the
+    probability of dropping one, and training scales them: the division by 1 - p keeps the mean of y at x, so
+    evaluation needs no correction.
 
     Parameters
     ----------
@@ -196,7 +200,7 @@ def dropout(x: Array, p: float, rng: np.random.Generator | None = None) -> tuple
     p : float in [0, 1)
         The probability of dropping a number.
     rng : numpy.random.Generator, optional
-        Without it (evaluation), or with p = 0, y is x.
+        Without it (evaluation), or if p = 0, y is x.
 
     Returns
     -------
@@ -215,7 +219,7 @@ def dropout(x: Array, p: float, rng: np.random.Generator | None = None) -> tuple
 
 
 def dropout_backward(dy: Array, cache: Cache) -> Array:
-    """Gradient of `dropout`: dx = dy · m / (1 - p), through the mask of that very call."""
+    """Gradient of `dropout`: dx = dy · m / (1 - p), with the mask that the forward drew."""
     mask = cache
     return dy if mask is None else dy * mask
 
@@ -233,19 +237,20 @@ def cross_entropy(
     Parameters
     ----------
     logits : array (..., V), floating point
-        z, unnormalised log-probabilities. Not changed.
+        z, unnormalized log-probabilities. Not changed.
     targets : int array (...)
         y, each in [0, V), or ``ignore_index`` for a position that is not counted.
     ignore_index : int
-        Marks padding, prompts and whatever else should not be learnt.
+        Marks padding, prompts and other positions that should not be learned.
     count : int, optional
-        Divide by this instead of n. For a batch that is processed in parts, give each part the number of
-        counted targets in the *whole* batch; then losses and gradients of the parts add up.
+        Divide by this instead of n. If a batch is processed in parts (gradient accumulation), give each part the number
+        of counted targets in the *whole* batch. Then the losses and gradients of the parts add up to those of the
+        batch.
 
     Returns
     -------
     loss : float
-        0.0 if nothing is counted (and then the gradient is zero).
+        0.0 if nothing is counted. The gradient is then zero.
     cache : array, logits' shape
         dL/dlogits.
 
@@ -260,8 +265,8 @@ def cross_entropy(
 
         ∂L/∂z_j = (p_j - [j = y]) / n,    and a row that is not counted has gradient 0.
 
-    Probabilities and gradient share one buffer of logits' size, filled in place: for GPT-2's vocabulary and
-    1,024 tokens one such buffer is 206 MB, so the number of copies matters.
+    Probabilities and gradient share one buffer of the logits' size, which is updated in place. For GPT-2's vocabulary
+    and 1,024 tokens one such buffer takes 206 MB, so the number of copies matters.
     """
     if logits.shape[:-1] != targets.shape:
         raise ValueError(
@@ -278,13 +283,13 @@ def cross_entropy(
         )
     n = int(counted.sum()) if count is None else count
     rows = np.arange(len(y))
-    y = np.where(counted, y, 0)  # any id will do where nothing is counted: its weight is 0
+    y = np.where(counted, y, 0)  # where a target is not counted, any id will do: its weight is 0
 
     grad = z - z.max(axis=-1, keepdims=True)  # (N, V), the one buffer
     z_y = grad[rows, y]
     np.exp(grad, out=grad)
     total = grad.sum(axis=-1)  # (N,)
-    nll = np.log(total) - z_y  # the maximum that was taken off both cancels
+    nll = np.log(total) - z_y  # the maximum was subtracted from both, so it cancels
     loss = float(nll[counted].sum(dtype=np.float64)) / max(n, 1)
     weight = (counted / max(n, 1)).astype(logits.dtype)  # (N,)
     grad *= (weight / total)[:, None]  # exp / total = p; times 1/n, or 0 where nothing is counted
@@ -293,5 +298,5 @@ def cross_entropy(
 
 
 def cross_entropy_backward(dloss: float, cache: Cache) -> Array:
-    """Gradient of `cross_entropy`: dlogits = dloss · (p - onehot(y)) / n, already made by the forward."""
+    """Gradient of `cross_entropy`: dlogits = dloss · (p - onehot(y)) / n, which the forward has already computed."""
     return cache if dloss == 1 else cache * cache.dtype.type(dloss)

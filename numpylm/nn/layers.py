@@ -1,8 +1,8 @@
-"""Linear, Embedding, LayerNorm, Dropout: the layers that everything else is built from.
+"""Linear, Embedding, LayerNorm, Dropout, and the output layer tied to the embedding.
 
-Each is an object that owns its parameters; see `numpylm.nn.module` for the two methods that all of them have. The
-gradients are derived in each docstring's Notes; ``dy`` is short for dL/dy, and · between arrays is the
-elementwise product.
+Each layer is an object that owns its parameters. `numpylm.nn.module` explains the two methods that all layers have.
+The Notes of each docstring derive the gradients. ``dy`` is short for dL/dy, and · between arrays is the elementwise
+product.
 """
 
 import numpy as np
@@ -21,20 +21,20 @@ class Linear(Module):
     bias : bool
         Whether to add b.
     std : float
-        Standard deviation of the initial weights, 0.02 in GPT-2; the bias starts at zero.
+        Standard deviation of the initial weights, 0.02 in GPT-2. The bias starts at zero.
     rng : numpy.random.Generator, optional
     dtype : dtype
 
     Attributes
     ----------
     weight : Parameter (in_features, out_features)
-        Input first, as in GPT-2's files; ``torch.nn.Linear`` keeps the transpose.
+        Input first, as in GPT-2's files. ``torch.nn.Linear`` stores the transpose.
     bias : Parameter (out_features,) or None
 
     Notes
     -----
     With the leading axes flattened to N rows, y_nj = Σ_i x_ni W_ij + b_j. Each partial derivative is a single
-    factor of that sum, as ∂y_nj/∂W_ij = x_ni; the chain rule adds up over all y that a variable reaches:
+    factor of that sum, for example ∂y_nj/∂W_ij = x_ni. The chain rule sums over all y that a variable affects:
 
         dx_ni = Σ_j dy_nj W_ij    dx = dy Wᵀ
         dW_ij = Σ_n x_ni dy_nj    dW = xᵀ dy
@@ -69,7 +69,7 @@ class Linear(Module):
         x = cache
         n_in, n_out = self.weight.shape
         dy2 = dy.reshape(-1, n_out)  # (N, out)
-        if not self.weight.frozen:  # spares the product
+        if not self.weight.frozen:  # a frozen weight does not need this product
             self.weight.grad += x.reshape(-1, n_in).T @ dy2  # (in, N) @ (N, out)
         if self.bias is not None and not self.bias.frozen:
             self.bias.grad += dy2.sum(axis=0)
@@ -77,12 +77,12 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A table of vectors, one a row; the forward looks rows up.
+    """Lookup table of vectors: the forward returns row ``id`` of the table for each id.
 
     Parameters
     ----------
     num_embeddings : int
-        V, how many ids there are.
+        V, the number of ids.
     embedding_dim : int
         C, the length of each vector.
     std, rng, dtype
@@ -94,11 +94,11 @@ class Embedding(Module):
 
     Notes
     -----
-    y_n = W[id_n]. Row v of W is used wherever id_n = v, so its gradient is the *sum* over those places:
+    y_n = W[id_n]. Row v of W is used wherever id_n = v, so its gradient is the *sum* over those positions:
 
         dW_v = Σ_{n : id_n = v} dy_n.
 
-    ``dW[ids] += dy`` would keep only the last of several equal ids. Ids are not differentiable: no dx.
+    ``dW[ids] += dy`` would keep only the last of several equal ids. Ids are not differentiable, so there is no dx.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class Embedding(Module):
         if self.weight.frozen or not len(ids):
             return
         dy = dy.reshape(len(ids), -1)  # (N, C)
-        # Equal ids are sorted next to each other, and the rows of each run are summed. For sorted ids 2 2 5 the runs
-        # start at 0 and 2. Then each id comes once, so += is safe. (np.add.at alone would do, and takes longer.)
+        # Sorting puts equal ids next to each other, and the rows of each run are summed. For sorted ids 2 2 5 the runs
+        # start at 0 and 2. After that each id occurs once, so += is safe. (np.add.at would also work, but is slower.)
         order = np.argsort(ids, kind="stable")
         sorted_ids = ids[order]
         starts = np.flatnonzero(np.r_[True, sorted_ids[1:] != sorted_ids[:-1]])
@@ -139,18 +139,18 @@ class Embedding(Module):
 
 
 class LayerNorm(Module):
-    """Layer normalisation over the last axis (Ba, Kiros & Hinton 2016, arXiv:1607.06450, equations 3-4).
+    """Layer normalization over the last axis (Ba, Kiros & Hinton 2016, arXiv:1607.06450, equations 3-4).
 
         μ = mean(x),  σ² = mean((x - μ)²),  x̂ = (x - μ) / √(σ² + ε),  y = γ · x̂ + β
 
-    The variance is the biased one (divided by C, not C - 1) and ε stands inside the root, as in GPT-2.
+    The variance is the biased one (divided by C, not C - 1), and ε is inside the square root, as in GPT-2.
 
     Parameters
     ----------
     dim : int
-        C, the number of features that are normalised together.
+        C, the number of features that are normalized together.
     eps : float
-        ε, in units of x²; keeps a constant row finite.
+        ε, in units of x². It keeps the output finite for a constant row.
     bias : bool
         Whether to add β.
     dtype : dtype
@@ -158,15 +158,15 @@ class LayerNorm(Module):
     Attributes
     ----------
     weight : Parameter (C,)
-        γ, ones at first.
+        γ, initialized to ones.
     bias : Parameter (C,) or None
-        β, zeros at first.
+        β, initialized to zeros.
 
     Notes
     -----
     Write r = 1/√(σ² + ε) and g = dy · γ, the gradient that arrives at x̂. For one row of C features,
 
-        ∂σ²/∂x_j  = 2 (x_j - μ) / C           (μ's own share vanishes: Σ (x_i - μ) = 0)
+        ∂σ²/∂x_j  = 2 (x_j - μ) / C           (the term from ∂μ/∂x_j vanishes: Σ (x_i - μ) = 0)
         ∂r/∂x_j   = -½ r³ ∂σ²/∂x_j = -r² x̂_j / C
         ∂x̂_i/∂x_j = r (δ_ij - 1/C) + (x_i - μ) ∂r/∂x_j = r (δ_ij - 1/C - x̂_i x̂_j / C).
 
@@ -174,8 +174,9 @@ class LayerNorm(Module):
 
         dx = r (g - mean(g) - x̂ · mean(g · x̂)).
 
-    The two means take out of g the directions of x that leave y as it is: shifting and (but for ε) stretching the
-    row. The gain belongs *inside* them, in g. Summed over all rows n: dγ = Σ dy_n · x̂_n and dβ = Σ dy_n.
+    Shifting a row does not change y, and neither does stretching it (apart from ε). The two means remove these two
+    directions from g. γ is part of g, so it belongs *inside* the means. Summed over all rows n: dγ = Σ dy_n · x̂_n and
+    dβ = Σ dy_n.
     """
 
     def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True, *, dtype: DTypeLike = np.float32) -> None:
@@ -187,7 +188,7 @@ class LayerNorm(Module):
         """x (..., C) -> y (..., C)."""
         C = self.weight.shape[0]
         check_last_axis(self, x, C)
-        # sum / C and vecdot are mean(x) and (centred * centred).sum(-1), with less overhead and without a temporary.
+        # sum / C is mean(x) with less overhead; vecdot is (centred * centred).sum(-1) without a temporary array.
         centred = x - x.sum(axis=-1, keepdims=True) / C
         variance = np.vecdot(centred, centred)[..., None] / C  # (..., 1)
         rstd = 1 / np.sqrt(variance + self.eps)  # (..., 1)
@@ -202,7 +203,7 @@ class LayerNorm(Module):
         xhat, rstd = cache
         C = xhat.shape[-1]
         rows = dy.reshape(-1, C)  # (N, C)
-        if not self.weight.frozen:  # einsum: (rows * x̂).sum(axis=0) without the product in memory
+        if not self.weight.frozen:  # einsum is (rows * x̂).sum(axis=0) without storing the product
             self.weight.grad += np.einsum("nc,nc->c", rows, xhat.reshape(-1, C))
         if self.bias is not None and not self.bias.frozen:
             self.bias.grad += rows.sum(axis=0)
@@ -218,8 +219,8 @@ class LayerNorm(Module):
 class Dropout(Module):
     """Dropout as a layer: `numpylm.nn.functional.dropout` with a fixed p.
 
-    There is no training flag: dropout happens when, and only when, the forward is given an ``rng``. The cache and not
-    the layer keeps the mask, so a layer that is called three times has three masks.
+    There is no training flag. The forward applies dropout if and only if it gets an ``rng``. The mask is stored in the
+    cache, not in the layer, so three calls of one layer have three masks.
 
     Parameters
     ----------
@@ -233,16 +234,16 @@ class Dropout(Module):
         self.p = p
 
     def forward(self, x: Array, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
-        """x (any shape) -> y (same shape). Without ``rng`` (evaluation), or with p = 0, y is x."""
+        """x (any shape) -> y (same shape). Without ``rng`` (evaluation), or if p = 0, y is x."""
         return dropout(x, self.p, rng)
 
     def backward(self, dy: Array, cache: Cache) -> Array:
-        """dy -> dx, through the mask of that very call."""
+        """dy -> dx, with the mask that the forward drew."""
         return dropout_backward(dy, cache)
 
 
 def tied_head(x: Array, embedding: Embedding) -> tuple[Array, Cache]:
-    """The output layer that shares the embedding's matrix: logits = x Wᵀ (Press & Wolf 2017, arXiv:1608.05859).
+    """Output layer with the embedding's matrix ("weight tying"): logits = x Wᵀ (Press & Wolf 2017, arXiv:1608.05859).
 
     Parameters
     ----------
@@ -252,15 +253,15 @@ def tied_head(x: Array, embedding: Embedding) -> tuple[Array, Cache]:
     Returns
     -------
     logits : array (..., V)
-        How well each token's vector fits x.
+        The dot product of x with each token's vector.
     cache : array (N, C)
 
     Notes
     -----
-    A linear layer without bias whose weight is Wᵀ (see `Linear`): dx = dlogits W and dW = dlogitsᵀ x. W is used as
-    the look-up table, too, so `tied_head_backward` and `Embedding.backward` add to the same gradient.
+    This is a linear layer without bias whose weight is Wᵀ (see `Linear`): dx = dlogits W and dW = dlogitsᵀ x. W is also
+    the lookup table, so `tied_head_backward` and `Embedding.backward` add to the same gradient.
     """
-    rows = x.reshape(-1, x.shape[-1])  # (N, C): one product of matrices; a stack of small ones is slower
+    rows = x.reshape(-1, x.shape[-1])  # (N, C): one large matrix product is faster than a batch of small ones
     logits = rows @ embedding.weight.data.T  # (N, V)
     return logits.reshape(*x.shape[:-1], -1), rows
 

@@ -1,8 +1,8 @@
-"""LoRA: fine-tune a large matrix by learning a small change of it (Hu et al. 2021, arXiv:2106.09685).
+"""LoRA: fine-tune a frozen weight matrix by training a low-rank change of it (Hu et al. 2021, arXiv:2106.09685).
 
-The trained weights of a model stay as they are. Beside each one, two thin matrices learn what must be added to
-it for the new task. They hold about a hundredth of the numbers, so gradients and Adam's memory are that small,
-too; and once training is over they are added to the weights, and the model is an ordinary one again.
+The trained weights of a model do not change. Next to each of them, two thin matrices learn what must be added to it
+for the new task. They hold about a hundredth of the numbers, so the gradients and Adam's state are a hundredth as
+large, too. After training, their product is added to the weights, and the model is an ordinary one again.
 """
 
 import copy
@@ -29,16 +29,16 @@ class Decoder(Protocol):
 
 
 class LoRALinear(Linear):
-    """A frozen linear layer and a trained change of rank r: y = x W + b + s (x A) B (Hu et al. 2021, equation 3).
+    """A frozen linear layer plus a trained change of rank r: y = x W + b + s (x A) B (Hu et al. 2021, equation 3).
 
     Parameters
     ----------
     linear : Linear
-        Its weight and bias are taken over, not copied, and frozen.
+        Its weight and bias are used without a copy, and frozen.
     rank : int
-        r, the width between A and B; the change s A B of W has at most this rank.
+        r, the width between A and B. The change s A B of W has at most this rank.
     alpha : float, optional
-        s = alpha / rank (default: alpha = 2 rank). It keeps the size of the change when the rank is altered.
+        s = alpha / rank (default: alpha = 2 rank). The division keeps the size of the change the same for any rank.
     rng : numpy.random.Generator, optional
 
     Attributes
@@ -48,19 +48,19 @@ class LoRALinear(Linear):
     lora_A : Parameter (in, r)
         Drawn from N(0, 1/in).
     lora_B : Parameter (r, out)
-        Zeros at first: training begins with exactly the model that was loaded.
+        Initialized to zeros, so training begins with exactly the model that was loaded.
 
     Notes
     -----
-    With u = x A, the new branch is s u B, a linear layer after a linear layer:
+    With u = x A, the new branch is s u B: two linear layers in sequence.
 
         dB = s uᵀ dy
         du = s dy Bᵀ
         dA = xᵀ du
         dx = dy Wᵀ + du Aᵀ        (through the frozen layer, and through the new branch)
 
-    W gets no gradient: of the three large products of a linear layer's step, one is saved, and so are W's
-    gradient and its two running means.
+    W gets no gradient. This saves one of the three large matrix products of a linear layer's step, and the memory for
+    W's gradient and its two running means.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class LoRALinear(Linear):
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
         """x (..., in) -> y (..., out)."""
-        y, linear_cache = super().forward(x)  # (..., out), the frozen layer's
+        y, linear_cache = super().forward(x)  # (..., out), the frozen layer's output
         u = x.reshape(-1, x.shape[-1]) @ self.lora_A.data  # (N, r)
         y += (self.scale * u @ self.lora_B.data).reshape(y.shape)
         return y, (linear_cache, x, u)
@@ -112,23 +112,23 @@ def add_lora(
     targets: Sequence[str] = TARGETS,
     rng: np.random.Generator | None = None,
 ) -> None:
-    """Put adapters beside the linear layers of the blocks from number ``below`` on, and freeze all else, in place.
+    """Add adapters to the linear layers of the blocks from number ``below`` on, and freeze everything else, in place.
 
     Parameters
     ----------
     gpt : GPT
-        Afterwards ``gpt.trainable_parameters()`` are the adapters, which is what the optimizer should get.
+        Afterwards ``gpt.trainable_parameters()`` are the adapters. Give these to the optimizer.
     rank, alpha
         As in `LoRALinear`.
     below : int
-        Blocks with a smaller number get no adapter, and no gradient goes down to them.
+        Blocks with a smaller number get no adapter, and backward does not compute their gradients.
     targets : sequence of str
-        Which layers of a block: any of `TARGETS`. The paper adapts attention alone; all four learn more.
+        Which layers of a block to adapt: any of `TARGETS`. The paper adapts attention only; all four learn more.
 
     Raises
     ------
     ValueError
-        If there are adapters already, a target is unknown, or nothing would be trained.
+        If the model has adapters already, a target is unknown, or nothing would be trained.
     """
     if has_lora(gpt):
         raise ValueError("this model has LoRA adapters already: merge them first (merge_lora)")
@@ -149,7 +149,7 @@ def has_lora(gpt: Decoder) -> bool:
 
 
 def lora_settings(gpt: Decoder) -> dict[str, Any] | None:
-    """What `add_lora` must be given to make the same adapters (but for their values); None if there are none."""
+    """The arguments with which `add_lora` makes the same adapters (except for their values); None if there are none."""
     found = [
         (number, target, layer)
         for number, block in enumerate(gpt.h)
@@ -165,9 +165,9 @@ def lora_settings(gpt: Decoder) -> dict[str, Any] | None:
 
 
 def merge_lora(gpt: Decoder) -> None:
-    """Add every adapter to its weight, in place: an ordinary model again, with the same output up to rounding.
+    """Merge every adapter into its weight, in place. The model is ordinary again, with the same output up to rounding.
 
-    Everything is trainable afterwards.
+    Afterwards all parameters are trainable.
     """
     for block in gpt.h:
         for target in TARGETS:
@@ -180,7 +180,7 @@ def merge_lora(gpt: Decoder) -> None:
 
 
 def merged(gpt: Decoder) -> Any:
-    """The same model without adapters, for export; ``gpt`` stays as it is. Unadapted weights are shared, not copied."""
+    """A copy of the model with merged adapters, for export. Weights without an adapter are shared with ``gpt``."""
     shared: dict[int, Any] = {id(p): Parameter(p.data) for p in gpt.parameters()}
     shared[id(gpt.tokenizer)] = gpt.tokenizer
     plain = copy.deepcopy(gpt, shared)
@@ -189,7 +189,7 @@ def merged(gpt: Decoder) -> Any:
 
 
 def _layer(block: Block, target: str) -> Linear:
-    """The layer of a block that is called ``target``: ``attn.c_attn``."""
+    """The layer of a block by its name, such as ``attn.c_attn``."""
     part, name = target.split(".")
     return getattr(getattr(block, part), name)
 

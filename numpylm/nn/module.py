@@ -1,12 +1,12 @@
-"""Parameter and Module: what a layer owns, by what name, and nothing else.
+"""Parameter and Module: the base classes of all layers, with named parameters and state_dict as in torch.nn.
 
 A layer in numpylm is an object that owns parameters and has two methods::
 
     out, cache = layer.forward(x)       # the layer itself is not changed
     dx = layer.backward(dout, cache)    # returns dL/dx, adds dL/dparameter to each .grad
 
-Everything that one call must remember for its gradient travels in ``cache``. So a layer can be called twice
-before it is differentiated, checked alone, or run without keeping anything.
+Everything that the backward needs from a forward call is in ``cache``. So a layer can be called twice before its
+backward runs, it can be checked alone, and its caches can be thrown away for inference.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,26 +16,26 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 Array = np.ndarray
-Cache = Any  # whatever forward wants to hand to backward; opaque to everybody else
+Cache = Any  # what a forward passes to its own backward; opaque to all other code
 
 
 class Parameter:
-    """A trainable array and the sum of the gradients that reached it.
+    """A trainable array and its accumulated gradient.
 
     Parameters
     ----------
     data : array
-        The values; trained in place.
+        The values. Training updates them in place.
 
     Attributes
     ----------
     data : array
     grad : array
-        dL/ddata, same shape and dtype, zero at first. Every backward *adds* to it: a weight that is used
-        twice (a tied embedding, a layer called twice) has two gradients, and the chain rule sums them.
-        Its memory is taken when it is first asked for: a model that only writes text needs none.
+        dL/ddata, with the same shape and dtype; zero at first. Every backward *adds* to it. A weight that is used
+        twice (a tied embedding, a layer called twice) gets two gradients, and the chain rule sums them.
+        Its memory is allocated at the first access, so a model that only generates text needs none.
     frozen : bool
-        Whether training leaves it as it is; see `Module.trainable_parameters`.
+        If True, training does not change the parameter; see `Module.trainable_parameters`.
     """
 
     def __init__(self, data: Array) -> None:
@@ -50,11 +50,11 @@ class Parameter:
         return self._grad
 
     @grad.setter
-    def grad(self, value: Array) -> None:  # ``p.grad += g`` ends by assigning
+    def grad(self, value: Array) -> None:  # Python runs this for ``p.grad += g``, too
         self._grad = value
 
     def zero_grad(self) -> None:
-        """Set the gradient to zero; one that was never asked for is zero already."""
+        """Set the gradient to zero."""
         if self._grad is not None:
             self._grad.fill(0)
 
@@ -78,10 +78,10 @@ def named_parameters(obj: object, prefix: str = "") -> Iterator[tuple[str, Param
     """Walk an object's attributes and yield ``(name, parameter)``, each parameter once.
 
     A name is the path of attributes that leads to the parameter, with list positions as numbers:
-    ``h.0.attn.c_attn.weight``. A parameter that can be reached by two paths has the first path's name.
+    ``h.0.attn.c_attn.weight``. If two paths lead to a parameter, it has the name of the first path.
 
-    Lists, tuples, and all objects with a forward and a backward are walked through, so layers that students write
-    need no base class.
+    The walk enters lists, tuples, and all objects with a forward and a backward. So a layer that a student writes does
+    not need a base class.
     """
     seen: set[int] = set()
 
@@ -103,44 +103,44 @@ def named_parameters(obj: object, prefix: str = "") -> Iterator[tuple[str, Param
 
 
 class Module:
-    """Base class of everything that owns parameters. Attributes give the names; nothing is registered."""
+    """Base class of all layers and models. Parameters are found by walking the attributes; nothing is registered."""
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield ``(name, parameter)`` in the order of the attributes, each parameter once."""
         return named_parameters(self)
 
     def parameters(self) -> list[Parameter]:
-        """All parameters, each once, however many paths lead to it."""
+        """All parameters, each once, even if several paths lead to it."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def trainable_parameters(self) -> list[Parameter]:
-        """Those that are not frozen: what an optimizer should be given."""
+        """The parameters that are not frozen. Give these to the optimizer."""
         return [parameter for parameter in self.parameters() if not parameter.frozen]
 
     def num_parameters(self) -> int:
-        """How many numbers the parameters hold, frozen ones included."""
+        """The total number of values in all parameters, frozen ones included."""
         return sum(parameter.size for parameter in self.parameters())
 
     def zero_grad(self) -> None:
-        """Set every gradient to zero; call it once a step, before the first backward."""
+        """Set every gradient to zero. Call it once a step, before the first backward."""
         for parameter in self.parameters():
             parameter.zero_grad()
 
     def state_dict(self) -> dict[str, Array]:
-        """Name -> values. These are the live arrays, as in torch: copy them if training goes on."""
+        """Name -> values. As in torch, these are the parameters' own arrays: copy them if training continues."""
         return {name: parameter.data for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Array], assign: bool = False) -> None:
         """Copy values into the parameters, converted to their dtype.
 
-        With ``assign`` the given arrays become the parameters' own, without a copy where their dtype is right:
-        for arrays that nobody else uses.
+        With ``assign``, the given arrays become the parameters' own arrays. They are copied only to convert the dtype.
+        Use it for arrays that no other code uses.
 
         Raises
         ------
         ValueError
-            If a name is missing or unexpected, or a shape or kind of number does not fit. The message lists
-            every such name at once, and then nothing has been loaded.
+            If a name is missing or unexpected, or a shape or dtype does not fit. The message lists all such names, and
+            no value is loaded.
         """
         own = dict(self.named_parameters())
         problems = [f"missing: {name} {own[name].shape}" for name in own if name not in state]
@@ -163,10 +163,11 @@ class Module:
                 parameter.data[...] = state[name]
 
 
-class Blank(np.random.Generator):
-    """Given as ``rng``, it leaves initial weights unset: for a model whose weights are about to be loaded.
+class SkipInit(np.random.Generator):
+    """Pass it as ``rng`` to build a model without initial weights, because they will be loaded from a file.
 
-    Drawing the 124 million numbers of GPT-2 takes two seconds, and each matrix three times its memory on the way.
+    Drawing the 124 million initial weights of GPT-2 takes two seconds, and for each matrix three times its memory. It
+    is like ``torch.nn.utils.skip_init``.
     """
 
     def __init__(self) -> None:
@@ -174,14 +175,14 @@ class Blank(np.random.Generator):
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float, dtype: DTypeLike) -> Parameter:
-    """A parameter drawn from N(0, std²). Drawn in float64, so one seed gives the same model in any dtype."""
-    if isinstance(rng, Blank):
+    """A parameter drawn from N(0, std²). It is drawn in float64, so one seed gives the same model in any dtype."""
+    if isinstance(rng, SkipInit):
         return Parameter(np.empty(shape, dtype))
     return Parameter((std * rng.standard_normal(shape)).astype(dtype))
 
 
 def check_last_axis(layer: object, x: Array, expected: int) -> None:
-    """Raise one clear ValueError if the features of ``x`` are not what the layer was built for."""
+    """Raise a ValueError if the last axis of ``x`` does not have the ``expected`` size."""
     if x.shape[-1:] != (expected,):
         raise ValueError(
             f"{type(layer).__name__} expects inputs of shape (..., {expected}), got {np.shape(x)}: "

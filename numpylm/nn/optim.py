@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from numpylm.nn.elementwise_chunks import chunks
 from numpylm.nn.module import Array, Parameter
-from numpylm.nn.pieces import pieces
 
-PIECE = 2**15  # numbers of each of the four arrays that a step works on
+CHUNK = 2**15  # numbers of each of the four arrays that a step processes at a time
 
 
 class AdamW:
@@ -18,16 +18,16 @@ class AdamW:
         θ ← θ - lr λ θ                  (only parameters with two or more axes)
         θ ← θ - lr m̂ / (√v̂ + ε),       m̂ = m / (1 - β₁ᵗ),  v̂ = v / (1 - β₂ᵗ)
 
-    The same arithmetic as ``torch.optim.AdamW``: ε stands outside the root, and decay is multiplied by the
-    learning rate of the step. Biases, gains and other vectors are not decayed.
+    The arithmetic is that of ``torch.optim.AdamW``: ε is outside the square root, and the decay is multiplied by the
+    learning rate of the step. Biases, the weights of LayerNorm and other vectors are not decayed.
 
     Parameters
     ----------
     parameters : sequence of Parameter
     lr : float
-        Step size; `step` can be given another one each time.
+        Learning rate. `step` can take a different one at each step.
     betas : (float, float)
-        How slowly m and v forget.
+        β₁ and β₂, the decay rates of m and v.
     eps : float
     weight_decay : float
         λ.
@@ -35,7 +35,7 @@ class AdamW:
     Attributes
     ----------
     t : int
-        Steps taken.
+        Number of steps taken.
     m, v : list of arrays
         Running means of the gradient and of its square, one for each parameter.
     """
@@ -59,19 +59,19 @@ class AdamW:
         self.eps = eps
         self.weight_decay = weight_decay
         self.t = 0
-        # np.zeros, unlike zeros_like, takes no memory until it is used: none if a saved state takes its place.
+        # Unlike zeros_like, np.zeros takes no memory until it is used. If a saved state replaces it, it takes none.
         self.m = [np.zeros(p.shape, p.dtype) for p in self.parameters]
         self.v = [np.zeros(p.shape, p.dtype) for p in self.parameters]
 
     def step(self, lr: float | None = None) -> None:
-        """Move every parameter once, in place, along its ``.grad``, which is left as it is."""
+        """Update every parameter in place from its ``.grad``. The gradient is not changed."""
         lr = self.lr if lr is None else lr
         self.t += 1
         beta1, beta2 = self.betas
         correction1 = 1 - beta1**self.t
         correction2 = math.sqrt(1 - beta2**self.t)
         for p, p_m, p_v in zip(self.parameters, self.m, self.v, strict=True):
-            for theta, g, m, v in pieces(p.data, p.grad, p_m, p_v, size=PIECE):
+            for theta, g, m, v in chunks(p.data, p.grad, p_m, p_v, size=CHUNK):
                 m *= beta1
                 m += (1 - beta1) * g
                 v *= beta2
@@ -84,16 +84,16 @@ class AdamW:
                 theta -= (lr / correction1) * (m / denominator)
 
     def state_dict(self) -> dict[str, Array]:
-        """t, m and v as arrays, by name; live, not copies."""
+        """t, m and v as arrays, by name. They are the optimizer's own arrays, not copies."""
         state = {"t": np.array(self.t)}
         state |= {f"m.{i}": m for i, m in enumerate(self.m)}
         return state | {f"v.{i}": v for i, v in enumerate(self.v)}
 
     def load_state_dict(self, state: Mapping[str, Array], assign: bool = False) -> None:
-        """Take over a `state_dict` of an optimizer with the same parameters in the same order.
+        """Load the `state_dict` of an optimizer with the same parameters in the same order.
 
-        With ``assign`` the given arrays become m and v, without a copy where their dtype is right: for arrays that
-        nobody else uses.
+        With ``assign``, the given arrays become m and v. They are copied only to convert the dtype. Use it for arrays
+        that no other code uses.
         """
         shapes = {key: np.shape(value) for key, value in self.state_dict().items()}
         given = {key: np.shape(value) for key, value in state.items()}
@@ -110,10 +110,10 @@ class AdamW:
 
 
 def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
-    """Scale all gradients together so that their common L2 norm is at most ``max_norm``; return the norm before.
+    """Scale all gradients so that their common L2 norm is at most ``max_norm``; return the norm before scaling.
 
-    With one factor for all, the direction of the step stays (Pascanu et al. 2013, arXiv:1211.5063, algorithm
-    1). A norm that is not finite is returned as it is and nothing is scaled: infinity times zero would be NaN.
+    One factor for all gradients keeps the direction of the step (Pascanu et al. 2013, arXiv:1211.5063, algorithm 1).
+    If the norm is not finite, it is returned and nothing is scaled, because infinity times zero would be NaN.
     """
     norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in parameters))
     if math.isfinite(norm) and norm > max_norm:
@@ -123,10 +123,10 @@ def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
 
 
 def warmup_cosine(step: int, warmup_steps: int, max_steps: int, max_lr: float, min_lr: float) -> float:
-    """Learning rate at a step: a straight line up to ``max_lr``, then half a cosine down to ``min_lr``.
+    """Learning rate at a step: linear warmup to ``max_lr``, then cosine decay to ``min_lr``.
 
-    The first step (0) already moves; from ``max_steps`` on it stays at ``min_lr`` (Loshchilov & Hutter 2017,
-    arXiv:1608.03983, equation 5, without restarts).
+    It is above zero from the first step (0) on, and stays at ``min_lr`` from ``max_steps`` on (Loshchilov & Hutter
+    2017, arXiv:1608.03983, equation 5, without restarts).
     """
     if step < warmup_steps:
         return max_lr * (step + 1) / (warmup_steps + 1)

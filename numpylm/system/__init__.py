@@ -1,1 +1,1 @@
-"""The machine around: files, locks, streams, signals, the shell, other processes."""
+"""Access to the operating system: files, locks, streams, signals, the shell, other processes."""

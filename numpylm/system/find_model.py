@@ -1,4 +1,4 @@
-"""Where models are: which folders hold a run of ours, and what a path that leads nowhere may have meant."""
+"""Finding models on disk: which folders are run folders, and suggestions for a path that does not exist."""
 
 import difflib
 from pathlib import Path
@@ -8,7 +8,7 @@ from numpylm.system.shell import quoted, shown
 RUNS = Path("runs")  # where numpylm train puts its folders
 CHECKPOINTS = ("best.npz", "last.npz")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-NAMES = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")  # on huggingface.co, and in our form
+NAMES = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")  # models on huggingface.co that numpylm can read
 
 
 def is_run(source: str | Path) -> bool:
@@ -17,44 +17,44 @@ def is_run(source: str | Path) -> bool:
     return path.suffix == ".npz" or (bool(str(source)) and any((path / name).exists() for name in CHECKPOINTS))
 
 
-def complain_of_many(folder: Path) -> None:
-    """Raise a FileNotFoundError that names them if a folder, itself no model, holds folders of runs."""
+def refuse_folder_of_runs(folder: Path) -> None:
+    """Raise a FileNotFoundError if a folder is not a model but contains run folders; the message names them."""
     if is_run(folder) or (folder / "config.json").exists():
         return
     if runs := [quoted(path.as_posix()) for path in _models_in(folder) if path.is_dir() and is_run(path)]:
         raise FileNotFoundError(f"{shown(folder)} is not a run folder, but holds some: give one of {', '.join(runs)}")
 
 
-def complain_of_pickles(folder: Path) -> None:
-    """Raise a FileNotFoundError if a folder has a model in torch's own form, and none that we read."""
+def refuse_pickles(folder: Path) -> None:
+    """Raise a FileNotFoundError if a folder has only a pickled model of torch, which we do not read."""
     try:
         names = sorted(path.name for path in folder.iterdir())
-    except OSError:  # whoever reads it says it better
+    except OSError:  # the code that reads the folder gives a better message
         return
     pickled = [name for name in names if name.endswith(PICKLED)]
     if pickled and not any(name.endswith((".safetensors", ".safetensors.index.json")) for name in names):
         raise FileNotFoundError(
-            f"{folder} has {pickled[0]} but no model.safetensors. A {Path(pickled[0]).suffix} is pickled, and "
-            f"unpickling can run anything, so numpylm never does it. Fetch model.safetensors from where the model is "
-            f"from; or, if you trust it, load it with torch and convert it: safetensors.torch.save_model(model, "
+            f"{folder} has {pickled[0]} but no model.safetensors. A {Path(pickled[0]).suffix} file is pickled, and "
+            f"unpickling can run any code, so numpylm does not read it. Download model.safetensors from the model's "
+            f"source; or, if you trust it, load it with torch and convert it: safetensors.torch.save_model(model, "
             f'"model.safetensors"), or transformers\' GPT2LMHeadModel.from_pretrained("{folder.as_posix()}")'
             f'.save_pretrained("{folder.as_posix()}")'
         )
 
 
 def did_you_mean(missing: str | Path, names: bool = False) -> str:
-    """``; did you mean runs/stories?``, or nothing if nothing is near.
+    """A suggestion such as ``; did you mean runs/stories?``, or an empty string if no name is similar.
 
     Parameters
     ----------
     missing : str or path
-        Looked for among the run folders in ``runs`` and the models beside it.
+        It is compared with the run folders in ``runs`` and the models in its own parent folder.
     names : bool
-        Whether it may be one of `NAMES`, too.
+        Whether to compare it with `NAMES`, too.
     """
     path = Path(missing)
     found = [p.as_posix() for place in {RUNS, path.parent} for p in _models_in(place)]
-    if names and path.name not in NAMES:  # one that is right was not mistyped
+    if names and path.name not in NAMES:  # a correct name needs no suggestion
         found += NAMES
     by_name: dict[str, set[str]] = {}
     for text in found:
@@ -64,9 +64,9 @@ def did_you_mean(missing: str | Path, names: bool = False) -> str:
 
 
 def _models_in(folder: Path) -> list[Path]:
-    """Everything in a folder that could be given as a model."""
+    """The run folders, checkpoints and model folders in a folder."""
     try:
         inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         return [path for path in inside if is_run(path) or (path / "config.json").is_file()]
-    except OSError:  # there is no such folder, or it is not ours to read
+    except OSError:  # the folder does not exist, or we may not read it
         return []

@@ -1,4 +1,4 @@
-"""What a JSON file says, checked as it is read: somebody may have edited it, or a disk may have."""
+"""Reading typed values from JSON files, with a clear error for a file that was edited wrongly or is damaged."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,12 +11,12 @@ SHOWN = 40  # characters of a value that a message shows
 
 
 def typed(found: Mapping[str, Any], name: str, *kinds: type) -> Any:
-    """The value of a name, if it is there and of one of the kinds; a bool is no int here.
+    """The value of a name, if it exists and has one of the given types. A bool does not count as an int.
 
     Raises
     ------
     ValueError
-        If not; says what it should be and what it is.
+        If not. The message gives the expected type and the actual value.
     """
     if name not in found:
         raise ValueError(f"{name} is missing")
@@ -28,7 +28,7 @@ def typed(found: Mapping[str, Any], name: str, *kinds: type) -> Any:
 
 
 def whole(found: Mapping[str, Any], name: str) -> int:
-    """The value of a name that must be a whole number from 0 on."""
+    """The value of a name that must be a whole number of at least 0."""
     number: int = typed(found, name, int)
     if number < 0:
         raise ValueError(f"{name} should be at least 0, is {number}")
@@ -36,7 +36,7 @@ def whole(found: Mapping[str, Any], name: str) -> int:
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file with one on each line; lines that are none are left out: a crash may have cut one off."""
+    """The objects of a JSON Lines file. Invalid lines are skipped, because a crash may have cut one off."""
     for line in read_text(path).splitlines():
         try:
             entry = json.loads(line)
@@ -47,6 +47,6 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def brief(value: object) -> str:
-    """A value as Python writes it, not longer than a message should be."""
+    """The repr of a value, shortened so that it fits into a message."""
     text = repr(value)
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"

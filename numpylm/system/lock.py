@@ -1,9 +1,10 @@
-"""A lock file: one process at a time, and free again when that process ends, even if it is killed.
+"""A lock file that one process at a time can hold; the lock is released when that process ends, even if it is killed.
 
-The operating system holds the lock (``flock``, which Linux and macOS also honour on network drives; on Windows a locked
-byte). The text of the file says who holds it. Some drives have no locks, and some have locks that other computers do
-not see. There the text decides: on the same computer, whether that process still runs; on another computer, whether
-the file is touched, as its holder does every `BEAT` seconds.
+The operating system holds the lock: ``flock`` on Linux and macOS, which also works on network drives, and a locked
+byte on Windows. The text of the file names the process that holds it. Some drives have no locks, and some have locks
+that other computers do not see. On those drives the text decides. If the holder is on this computer, we check whether
+its process still runs. If it is on another computer, we check whether the file's time changes: a holder updates it
+every `BEAT` seconds.
 """
 
 import json
@@ -18,12 +19,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-BEAT = 10.0  # seconds between two touches of a lock file
-WATCH = 25.0  # seconds without a touch after which a holder on another computer counts as dead
+BEAT = 10.0  # seconds between two updates of a lock file's time
+WATCH = 25.0  # seconds without an update after which a holder on another computer counts as dead
 SETTLE = 1.0  # seconds in which another process may still remove our file: see _stays
-FAR = 2**30  # where Windows locks a byte: a locked one cannot be read, so it lies behind the text
+FAR = 2**30  # offset of the byte that we lock on Windows: a locked byte cannot be read, so it must be after the text
 
-_held: dict[int, dict[str, Any]] = {}  # what this process holds: descriptor -> what it wrote into the file
+_held: dict[int, dict[str, Any]] = {}  # the locks of this process: descriptor -> what it wrote into the file
 
 
 class InUse(OSError):
@@ -32,7 +33,7 @@ class InUse(OSError):
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file ``path``, which is made and removed, until the end of the ``with``.
+    """Create and hold the lock file ``path`` until the end of the ``with``, then remove it.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
     InUse
         If another process, or another thread of this one, holds it.
     OSError
-        If the file cannot be made.
+        If the file cannot be created.
     """
     descriptor = _take(path, what)
     ended = threading.Event()
@@ -60,13 +61,13 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 def _take(path: Path, what: str) -> int:
-    """Open and lock the file, and write into it who holds it: its descriptor."""
+    """Open and lock the file, write this process's name into it, and return its descriptor."""
     for _ in range(100):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor, made = _open(path)
         except FileNotFoundError:
-            continue  # its holder removed it, or the folder around it
+            continue  # its holder removed it, or the folder that contains it
         got = _system_lock(descriptor)
         owner = {} if made else _read_owner(descriptor)
         if got is False or (not made and _lives(owner, got, path, what)):
@@ -76,17 +77,17 @@ def _take(path: Path, what: str) -> int:
             os.close(descriptor)  # its holder removed it after we had opened it
         elif got is None and not made:
             os.close(descriptor)
-            path.unlink(missing_ok=True)  # a dead process left it; next time round we make our own
+            path.unlink(missing_ok=True)  # a dead process left it; in the next iteration we create our own
         else:
             _write_owner(descriptor, path)
             if got or _stays(descriptor, path):
                 return descriptor
             _release(descriptor, path)
-    raise OSError(f"{path} cannot be locked: it disappears as soon as it is made")
+    raise OSError(f"{path} cannot be locked: it disappears as soon as it is created")
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """A descriptor of the file, and whether we made it."""
+    """A descriptor of the file, and whether we created it."""
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
     except FileExistsError:
@@ -96,19 +97,21 @@ def _open(path: Path) -> tuple[int, bool]:
 def _release(descriptor: int, path: Path) -> None:
     """Remove the file and close it."""
     if descriptor not in _held:
-        return  # this is a fork of the holder: see _forget
+        return  # this process is a fork of the holder: see _forget
     if sys.platform != "win32" and _is_at(descriptor, path):
         with suppress(OSError):
             path.unlink()
-    del _held[descriptor]  # only now: without locks, `_runs` trusts it; and before the number goes to another file
+    # After the unlink, because without system locks `_runs` relies on _held. Before the close, because after it another
+    # file may get the same descriptor.
+    del _held[descriptor]
     os.close(descriptor)
-    if sys.platform == "win32":  # Windows removes no open file: not ours before, and not that of the next holder
+    if sys.platform == "win32":  # Windows does not remove open files: ours is closed now, but the next holder's is open
         with suppress(OSError):
             path.unlink()
 
 
 def _forget() -> None:
-    """A child made by fork inherits the descriptors, and would hold the locks after its parent's death: close them."""
+    """Close the descriptors in a forked child. It inherits them, and would hold the locks after its parent ends."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()
@@ -139,7 +142,7 @@ def _system_lock(descriptor: int) -> bool | None:
     """Whether we have the lock now; None if the drive has no locks (ENOLCK, EOPNOTSUPP, ENOSYS, ...)."""
     try:
         _lock(descriptor)
-    except (BlockingIOError, PermissionError):  # the second one is what Windows says
+    except (BlockingIOError, PermissionError):  # Windows raises PermissionError
         return False
     except OSError:
         return None
@@ -162,7 +165,7 @@ def _write_owner(descriptor: int, path: Path) -> None:
 
 
 def _read_owner(descriptor: int) -> dict[str, Any]:
-    """What the holder wrote; empty if that cannot be read, or has not been written yet."""
+    """What the holder wrote into the file; empty if it cannot be read, or has not been written yet."""
     try:
         os.lseek(descriptor, 0, os.SEEK_SET)
         owner = json.loads(os.read(descriptor, 4096))
@@ -182,21 +185,21 @@ def _lives(owner: dict[str, Any], got: bool | None, path: Path, what: str) -> bo
     """Whether the owner still holds the file, although we ``got`` the system's lock, or there are no locks (None)."""
     here = owner.get("host") == platform.node()
     if got and (here or not owner):
-        return False  # on one computer the lock is always right
-    if here and sys.platform != "win32":  # Windows has no harmless way to ask
+        return False  # between processes of one computer the system's lock is reliable
+    if here and sys.platform != "win32":  # on Windows, os.kill would end the process instead of only asking
         return _runs(owner)
-    print(f"waiting     {WATCH:.0f} s, to see whether another computer still works in {what}", flush=True)
+    print(f"waiting     {WATCH:.0f} s, to see whether another computer still uses {what}", flush=True)
     return _is_touched(path)
 
 
 def _runs(owner: dict[str, Any]) -> bool:
     """Whether the process runs on this computer."""
     if owner["pid"] == os.getpid():
-        return owner in _held.values()  # in a container, each program may get the same number
+        return owner in _held.values()  # in containers, different programs may get the same process id
     try:
         os.kill(owner["pid"], 0)  # signal 0 only asks whether the process exists
     except PermissionError:
-        return True  # it exists, and belongs to another user
+        return True  # the process exists and belongs to another user
     except (OSError, OverflowError):
         return False
     return True
@@ -206,7 +209,7 @@ def _runs(owner: dict[str, Any]) -> bool:
 
 
 def _touch(ended: threading.Event, descriptor: int, path: Path) -> None:
-    """Renew the file's time until ``ended``."""
+    """Update the file's time until ``ended`` is set."""
     target = descriptor if os.utime in os.supports_fd else path
     while not ended.wait(BEAT):
         with suppress(OSError):
@@ -214,7 +217,7 @@ def _touch(ended: threading.Event, descriptor: int, path: Path) -> None:
 
 
 def _is_touched(path: Path) -> bool:
-    """Watch whether the file's time changes; clocks of two computers need not agree for that."""
+    """Watch whether the file's time changes. This works even if the clocks of the two computers differ."""
     before = _modified(path)
     for _ in range(20):
         time.sleep(WATCH / 20)
@@ -224,7 +227,7 @@ def _is_touched(path: Path) -> bool:
 
 
 def _modified(path: Path) -> int | None:
-    """The file's time in ns, None if it is gone. Opening it makes a network drive ask its server."""
+    """The file's time in ns, None if the file does not exist. Opening it makes a network drive ask its server."""
     try:
         with path.open("rb") as file:
             return os.fstat(file.fileno()).st_mtime_ns
@@ -235,8 +238,8 @@ def _modified(path: Path) -> int | None:
 def _stays(descriptor: int, path: Path) -> bool:
     """Whether our file is still there after a moment.
 
-    Without locks, two processes may find the file of a dead one at the same time. Each removes it and makes its own,
-    so the slower one may remove the file of the other, which finds out here.
+    Without system locks, two processes may find the file of a dead process at the same time. Each removes it and
+    creates its own, so the slower process may remove the file of the faster one. The faster one notices it here.
     """
     time.sleep(SETTLE)
     return _is_at(descriptor, path)

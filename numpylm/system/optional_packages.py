@@ -1,11 +1,11 @@
-"""Packages that only some jobs need: imported when the job begins, and asked for by the name of their extra."""
+"""Importing optional packages, with an error message that says which extra of numpylm to install."""
 
 from importlib import import_module
 from typing import Any
 
 
 def needed(module: str, extra: str, job: str) -> Any:
-    """The module, or a ModuleNotFoundError that says how to install it and what for."""
+    """Import a module, or raise a ModuleNotFoundError that says which job needs it and how to install it."""
     try:
         return import_module(module)
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Arrays in memory that several processes see."""
+"""NumPy arrays in shared memory, which several processes read and write."""
 
 import mmap
 import os
@@ -13,21 +13,21 @@ import numpy as np
 
 from numpylm.nn.module import Array
 
-ALIGNMENT = 64  # bytes; arrays begin at multiples of it from the beginning of their block
+ALIGNMENT = 64  # bytes; each array begins at a multiple of this in the block
 SMALL = 2**26  # bytes
 MEMORY = "/dev/shm"  # where Linux keeps files in memory
 
 
 class SharedArrays:
-    """Arrays of given shapes and dtypes, all zeros, in one block of memory that processes share.
+    """Arrays of given shapes and dtypes, initialized to zeros, in one block of shared memory.
 
-    When it is sent to a process that inherits its ``fds``, it is the same memory there. The memory ends with its last
-    user.
+    If the object is sent to a process that inherits its ``fds``, both processes use the same memory. The memory is
+    freed when its last user ends.
 
     Raises
     ------
     OSError
-        If there is no room for it.
+        If there is not enough memory.
     """
 
     def __init__(self, like: Sequence[Array]) -> None:
@@ -43,7 +43,7 @@ class SharedArrays:
 
     @property
     def fds(self) -> tuple[int, ...]:
-        """The open files that another process must inherit to see this memory."""
+        """The file descriptors that another process must inherit to use this memory."""
         return (self.where,) if isinstance(self.where, int) else ()
 
     def arrays(self) -> list[Array]:
@@ -62,7 +62,7 @@ class SharedArrays:
 
 
 def _mapped(where: Any, size: int) -> mmap.mmap:
-    """The memory of an open file or, on Windows, of that name."""
+    """Map the memory of an open file (on Windows, of a name)."""
     if sys.platform == "win32":
         return mmap.mmap(-1, size, tagname=where)
     return mmap.mmap(where, size)
@@ -71,8 +71,8 @@ def _mapped(where: Any, size: int) -> mmap.mmap:
 def _file_of_zeros(size: int) -> int:
     """An open file without a name, in memory if possible.
 
-    In a container, /dev/shm often has 64 MB, or cannot be written to. Other files stay in memory while they are small;
-    large ones would be written to disk, again and again.
+    In a container, /dev/shm often has only 64 MB, or is not writable. A small file in the temporary folder also stays
+    in memory. A large one would be written to disk again and again, so it is not used.
     """
     problem: OSError
     for folder in (MEMORY, *([tempfile.gettempdir()] if size < SMALL else [])):
@@ -80,14 +80,14 @@ def _file_of_zeros(size: int) -> int:
             return _zeros(size, folder)
         except OSError as error:
             problem = error
-    raise OSError(f"{-(-size // 10**6):,} MB of shared memory cannot be had ({problem})")
+    raise OSError(f"{-(-size // 10**6):,} MB of shared memory cannot be allocated ({problem})")
 
 
 def _zeros(size: int, folder: str) -> int:
-    """An open file without a name in that folder.
+    """An open file of zeros without a name in that folder.
 
-    A new file is all zeros, and they are written nevertheless: they take their memory now. Memory that is taken when a
-    page is first touched ends the process (a bus error) if there is none left.
+    A new file already reads as zeros. We write them anyway, so that the memory is allocated now. Otherwise it would be
+    allocated when a page is first used, and if there were none left, a bus error would end the process.
     """
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         left = size

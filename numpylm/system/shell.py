@@ -1,4 +1,4 @@
-"""What is printed to be read or typed next: names with every character visible, commands quoted for the shell."""
+"""Printing names and commands safely: every character of a name is visible, and commands are quoted for the shell."""
 
 import os
 import re
@@ -6,23 +6,23 @@ import shlex
 from itertools import groupby
 from pathlib import Path
 
-SPECIAL = '"“”„$`!\\%'  # means something between double quotes: to a POSIX shell, to PowerShell, or to cmd
-WORDS = re.compile(r"[^\s-]\S*(?: \S+){0,2}")  # three at most; an option begins with a dash
+SPECIAL = '"“”„$`!\\%'  # special between double quotes in a POSIX shell, in PowerShell, or in cmd
+WORDS = re.compile(r"[^\s-]\S*(?: \S+){0,2}")  # at most three words; the first must not look like an option
 LONGEST = 40  # characters
 
 
 def shown(name: str | Path) -> str:
-    """A name on one line: line ends, escape sequences and bytes that are no characters are written as in Python."""
+    """A name on one line. Line ends, escape sequences and invalid bytes are written as Python escapes."""
     return "".join(c if c.isprintable() else _escaped(c) for c in _decoded(name))
 
 
 def command(*words: str | Path) -> str:
-    """A command to be typed: its words, quoted for the shell in use. No path among them is taken for an option."""
+    """A command that the user can type: its words are quoted for the shell, and no path looks like an option."""
     return " ".join(quoted(word) for word in words)
 
 
 def quoted(word: str | Path) -> str:
-    """One word for the shell in use; quotes that mean the same in every shell if these are enough."""
+    """Quote one word for the shell in use. If possible, the result works in every shell."""
     text = _decoded(word)
     if isinstance(word, Path) and text.startswith("-"):
         text = f".{os.sep}{text}"
@@ -39,9 +39,9 @@ def quoted(word: str | Path) -> str:
 
 
 def first_words(text: str) -> str:
-    """A few words of a text, exactly as they stand there, that can be put between double quotes in every shell.
+    """The first few words of a text that can be put between double quotes in every shell without a change.
 
-    The first such place is taken, and at most `LONGEST` characters. Empty if there is none.
+    They have at most `LONGEST` characters. Empty if there are none.
     """
     for plain, run in groupby(text[:10_000], _means_itself):
         if plain and (found := WORDS.search("".join(run))):
@@ -54,7 +54,7 @@ def _means_itself(c: str) -> bool:
 
 
 def _decoded(name: str | Path) -> str:
-    """A name, with bytes that the locale has no characters for (``LC_ALL=C``) read as UTF-8 where they are that."""
+    """A name in which bytes that the locale cannot decode (``LC_ALL=C``) are decoded as UTF-8, if they are valid."""
 
     def read(bytes_in_name: re.Match[str]) -> str:
         return bytes_in_name[0].encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
@@ -63,11 +63,11 @@ def _decoded(name: str | Path) -> str:
 
 
 def _escaped(c: str) -> str:
-    byte = ord(c) - 0xDC00  # as Python stores a byte of a name that is no character
+    byte = ord(c) - 0xDC00  # Python stores an undecodable byte of a name as a lone surrogate
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else c.encode("unicode_escape").decode("ascii")
 
 
 def _escaped_byte(byte: int) -> str:
-    """A byte between $' and '."""
+    """A byte as it is written inside $'...'."""
     c = chr(byte)
     return c if c.isascii() and c.isprintable() and c not in "'\\" else f"\\x{byte:02x}"

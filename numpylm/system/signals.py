@@ -1,8 +1,8 @@
-"""Signals that ask a program to end: Ctrl-C, the SIGTERM of a batch system, the SIGHUP of a terminal that closes.
+"""Signals that ask a program to end: Ctrl-C, SIGTERM from a batch system, SIGHUP from a terminal that closes.
 
-Python turns Ctrl-C into an exception, wherever the program is; the others kill it. Here all of them are an exception
-(`stoppable`), so that half-written files are removed, or a flag (`interruptible`), so that a step ends before its
-result is saved.
+Python turns Ctrl-C into an exception; the other signals kill the program. With `stoppable`, all of them raise an
+exception, so that half-written files are removed. With `interruptible`, they only set a flag, so that a training step
+is completed before its result is saved.
 """
 
 import signal
@@ -11,43 +11,43 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has no SIGHUP, but Ctrl-Break
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has SIGBREAK (Ctrl-Break) instead of SIGHUP
 STOPPING: tuple[int, ...] = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 def stop(number: int) -> None:
-    """End as a program that a signal has ended: KeyboardInterrupt for Ctrl-C, else SystemExit with 128 + number."""
+    """Raise KeyboardInterrupt for Ctrl-C, and SystemExit with code 128 + number for other signals."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
 
 
 class Interrupted(Exception):
-    """What a long computation raises when it is given up because of a signal."""
+    """A long computation was stopped because of a signal."""
 
 
 class Interrupt:
-    """A flag: the first signal that came, if one has come."""
+    """A flag that stores the first signal that was received, if any."""
 
     def __init__(self) -> None:
         self.number: int | None = None
 
     def is_set(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal was received."""
         return self.number is not None
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal has come."""
+        """Raise `Interrupted` if a signal was received."""
         if self.is_set():
             raise Interrupted
 
     def stop(self) -> None:
-        """Do what the signal asked for, if one has come; see `stop`."""
+        """End the program if a signal was received; see `stop`."""
         if self.number is not None:
             stop(self.number)
 
     def handle(self, number: int, frame: Any) -> None:
-        """Remember the first signal. A second Ctrl-C stops at once; a closing terminal may well send SIGHUP twice."""
+        """Store the first signal. A second Ctrl-C stops at once; a second SIGHUP does not: terminals may send two."""
         if self.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.number = self.number or number
@@ -55,14 +55,14 @@ class Interrupt:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside, every stopping signal is an exception, as Ctrl-C is, so that ``finally`` clauses are run."""
+    """Let every stopping signal raise an exception, as Ctrl-C does, so that ``finally`` clauses run."""
     with _handled_by(lambda number, frame: stop(number)):
         yield
 
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Inside, a stopping signal only sets a flag, which the work looks at where it can be ended."""
+    """Let a stopping signal only set a flag, which the code inside the ``with`` checks where it can stop."""
     interrupt = Interrupt()
     with _handled_by(interrupt.handle):
         yield interrupt
@@ -70,15 +70,15 @@ def interruptible() -> Iterator[Interrupt]:
 
 @contextmanager
 def _handled_by(handle: Callable[[int, Any], None]) -> Iterator[None]:
-    """Let ``handle`` have all stopping signals but those that are ignored, as nohup ignores SIGHUP.
+    """Call ``handle`` for all stopping signals, except ignored ones (nohup ignores SIGHUP).
 
-    In the main thread only: Python allows no other to set a handler.
+    It does nothing outside the main thread, because Python allows handlers in the main thread only.
     """
     before: dict[int, Any] = {}
     try:
         if threading.current_thread() is threading.main_thread():
             for number in STOPPING:
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: set by others than Python
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: the handler was not set by Python
                     before[number] = signal.signal(number, handle)
         yield
     finally:

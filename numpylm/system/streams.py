@@ -1,8 +1,8 @@
-"""Standard input, output and error: always there, able to show every character, and never worth a training.
+"""Robust standard input, output and error: closed streams, broken pipes and full disks do not end a training run.
 
-A shell may start a program with any of the three closed. A reader such as ``head`` may leave in the middle, the disk
-behind ``> file`` may be full, a terminal may be closed. What that means is decided here: a command that only prints
-ends with its reader; a training goes on without one.
+A shell may start a program with any of the three streams closed. A reader such as ``head`` may end early, the disk
+behind ``> file`` may be full, and a terminal may be closed. This file decides what happens then: a command that only
+prints ends with its reader, and a training run continues without one.
 """
 
 import errno
@@ -16,17 +16,17 @@ STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # in the order of 
 
 
 class ReaderLeft(BrokenPipeError):
-    """The program that read the output has ended; for a command that only prints, the work is done."""
+    """The program that read the output has ended. A command that only prints can then end, too."""
 
 
 class Guarded:
-    """A text stream that hands its errors to a function; everything else is the stream's own.
+    """A wrapper of a text stream that passes the errors of writes and flushes to a function.
 
     Parameters
     ----------
     stream : text stream
     failed : callable
-        Gets the OSError or ValueError of a write or flush. If it returns, the text is dropped.
+        It is called with the OSError or ValueError of a write or flush. If it returns, the text is dropped.
     """
 
     def __init__(self, stream: TextIO, failed: Callable[[Exception], None]) -> None:
@@ -53,16 +53,16 @@ class Guarded:
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """What a command runs in: all three streams are there, output is UTF-8, and a reader that leaves is `ReaderLeft`.
+    """Set up the streams for a command: all three exist, output is UTF-8, and a broken pipe raises `ReaderLeft`.
 
-    Errors of stderr are ignored: it carries notes and progress bars.
+    Errors of stderr are ignored, because it shows only notes and progress bars.
     """
     for descriptor, (name, mode) in enumerate(STREAMS):
         if getattr(sys, name) is None:
             setattr(sys, name, _nothing(descriptor, mode))
     before = sys.stdout, sys.stderr
     for stream in before:
-        if hasattr(stream, "reconfigure"):  # names of files may hold bytes that are no characters
+        if hasattr(stream, "reconfigure"):  # file names may contain bytes that are not valid characters
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.stdout, sys.stderr = _guarded(before[0], _leave), _guarded(before[1], _ignore)
     try:
@@ -75,7 +75,7 @@ def standard_streams() -> Iterator[None]:
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
-    """Inside, whatever happens to stdout and stderr, the work goes on; what cannot be printed is dropped."""
+    """Ignore all errors of stdout and stderr inside the ``with``; text that cannot be printed is dropped."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (_guarded(stream, _ignore) for stream in before)
     try:
@@ -101,16 +101,17 @@ def _leave(error: Exception) -> None:
 
 
 def _nothing(descriptor: int, mode: str) -> TextIO:
-    """A stream that reads and writes nothing, at the descriptor of the one that was closed.
+    """A null stream at the descriptor of a closed standard stream.
 
-    The next file to be opened would get a free descriptor, and what a library prints there would land in that file.
+    Without it, the next file that is opened would get this descriptor, and a library that prints to standard output
+    would write into that file.
     """
     opened = os.open(os.devnull, os.O_RDWR)
     if opened != descriptor and not _is_open(descriptor):
         os.dup2(opened, descriptor)
         os.close(opened)
         opened = descriptor
-    os.set_inheritable(opened, True)  # worker processes need the three, too
+    os.set_inheritable(opened, True)  # worker processes need the three streams, too
     return cast(TextIO, open(opened, mode, encoding="utf-8", closefd=False))
 
 
@@ -123,7 +124,7 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _settle(stream: TextIO) -> None:
-    """Flush; text that cannot be written goes to nowhere, or Python would complain of it at its end."""
+    """Flush. Text that cannot be written goes to the null device; otherwise Python would report an error at exit."""
     try:
         stream.flush()
     except (OSError, ValueError):

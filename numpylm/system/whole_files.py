@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a full disk or a power cut never leaves half of one; reading text files."""
+"""Writing files atomically, so that a crash, a full disk or a power cut leaves no half-written file; reading text."""
 
 import codecs
 import json
@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-TRIES = 100 if sys.platform == "win32" else 1  # to rename a file
+TRIES = 100 if sys.platform == "win32" else 1  # attempts to rename a file
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file as a whole or not at all: ``with replacing(path) as temporary:`` write ``temporary``.
+    """Write a file atomically: in ``with replacing(path) as temporary:``, write to ``temporary``.
 
-    It is a file in the same folder. At the end it is flushed to the disk (fsync) and renamed over ``path``, which
-    POSIX and Windows both do in one step: a reader sees the old file or the new one. After an error it is deleted.
-    Close it inside the ``with``: Windows renames no open file.
+    ``temporary`` is a file in the same folder. At the end it is flushed to the disk (fsync) and renamed to ``path``.
+    POSIX and Windows rename in one step, so a reader sees either the old file or the new one. After an error it is
+    deleted. Close it inside the ``with``, because Windows cannot rename an open file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        if os.name == "posix":  # mkstemp gives 0600; files should have the permissions the user asked for
+        if os.name == "posix":  # mkstemp gives 0600; the file should have the permissions of the user's umask
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
@@ -40,26 +40,32 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = str(path)  # a disk that is full does not say which file it has no room for
+            error.filename = str(path)  # the error of a full disk does not name the file
         raise
     sync_folder(path.parent)
 
 
 def remove_half_written(folder: Path) -> None:
-    """Delete what a process that was killed inside `replacing` left in a folder. No other may be writing there."""
+    """Delete the temporary files of a process that was killed inside `replacing`.
+
+    No other process may be writing to the folder.
+    """
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file as a whole or not at all: ``write`` gets the opened temporary file of `replacing`."""
+    """Write a file atomically: ``write`` is called with the open temporary file of `replacing`."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         write(file)
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename, over a file that is there. Windows refuses while another process, perhaps a virus scanner, has a file of
-    them open: there it is tried for ten seconds."""
+    """Rename a file, and replace the target if it exists.
+
+    Windows refuses while another process (such as a virus scanner) has one of the files open. So on Windows this tries
+    for ten seconds.
+    """
     for _ in range(TRIES - 1):
         try:
             source.replace(target)
@@ -91,14 +97,14 @@ def read_text(path: Path) -> str:
 
 
 def decode_text(data: bytes, name: object) -> str:
-    """Text of UTF-8 bytes, or of UTF-16 ones that begin with a byte-order mark, as some Windows programs write.
+    """Decode UTF-8 bytes, or UTF-16 bytes that begin with a byte-order mark, as some Windows programs write them.
 
     Line ends become ``\\n``, and the byte-order mark is dropped.
 
     Raises
     ------
     ValueError
-        If the bytes are neither: gives ``name``, the position and what to do.
+        If the bytes are neither. The message gives ``name``, the position and what to do.
     """
     encoding = "UTF-16" if data.startswith(UTF_16_MARKS) else "UTF-8"
     try:
@@ -113,11 +119,11 @@ def decode_text(data: bytes, name: object) -> str:
 
 
 def read_json(path: Path) -> object:
-    """Read a JSON file; raises ValueError with the file's name if it is none."""
+    """Read a JSON file. Raises ValueError with the file's name if it is not valid JSON."""
     text = read_text(path)
     try:
         return json.loads(text)
-    except ValueError as error:  # JSONDecodeError, or a number of thousands of digits
+    except ValueError as error:  # JSONDecodeError, or a number with thousands of digits
         raise ValueError(f"{path} is not valid JSON: {error}") from None
     except RecursionError:
-        raise ValueError(f"{path} is not valid JSON: lists in lists, too many for any reader") from None
+        raise ValueError(f"{path} is not valid JSON: its lists are nested too deeply") from None

@@ -1,9 +1,10 @@
-"""A process that runs functions for this one: a second interpreter, with a pipe to it and a pipe from it.
+"""A worker process: a second Python interpreter that runs functions for this process, connected by two pipes.
 
-Python's ``multiprocessing`` does more than that, and the surplus breaks things. Its new processes run the main script
-again, so that a script needs a guard and a notebook or ``python -`` cannot have any; they look for modules in the
-working folder first, where a student's ``struct.py`` may lie; and each of them prints a traceback at Ctrl-C. A worker
-of ours runs nothing but what it is asked to run, and finds the standard library before all other files.
+Python's ``multiprocessing`` does more than we need, and this causes problems. Its new processes run the main script
+again, so a script needs an ``if __name__ == "__main__"`` guard, and a notebook or ``python -`` cannot have workers at
+all. Its processes search for modules in the working folder first, where a student may have a file ``struct.py``. And
+each of them prints a traceback at Ctrl-C. Our worker runs only the functions that it is asked to run, and finds the
+standard library before all other files.
 """
 
 import os
@@ -24,7 +25,7 @@ from tqdm import tqdm
 
 from numpylm.system.signals import STOPPING
 
-# Without site (-S), sys.path is the standard library alone. What this process has in its own comes behind it.
+# With -S (no site), sys.path contains only the standard library. The sys.path of this process is appended to it.
 START = """
 import sys
 sys.path += sys.argv[1:]
@@ -41,7 +42,7 @@ _serving = False  # whether this process is a worker
 
 
 class WorkerError(RuntimeError):
-    """A worker process could not start, or has ended; the message says why."""
+    """A worker process could not start, or has ended. The message says why."""
 
 
 def say(line: str) -> None:
@@ -59,7 +60,7 @@ class Worker:
     Parameters
     ----------
     begin : callable
-        What it runs before all that it is asked: ``begin(*args)``.
+        The worker calls ``begin(*args)`` first, before all other functions.
     args : tuple
     fds : sequence of int
         Open files that it inherits (not on Windows).
@@ -67,12 +68,12 @@ class Worker:
     Raises
     ------
     WorkerError
-        If ``begin`` and ``args`` cannot be sent to another process, or none can be started.
+        If ``begin`` and ``args`` cannot be sent to another process, or no process can be started.
     """
 
     def __init__(self, begin: Callable[..., object], args: tuple, fds: Sequence[int] = ()) -> None:
         if _serving:
-            raise WorkerError("a worker process starts no others")
+            raise WorkerError("a worker process cannot start other worker processes")
         self.begin: bytes | None = _sendable(begin, args)
         try:
             self.process = subprocess.Popen(
@@ -82,21 +83,21 @@ class Worker:
                 stderr=subprocess.DEVNULL if sys.stderr is None else None,
                 env=os.environ | {"PYTHONPATH": ""},
                 pass_fds=fds,
-                process_group=0,  # a new one: Ctrl-C is for the process that was started by hand
+                process_group=0,  # its own group, so that Ctrl-C goes only to the process that the user started
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
             )
         except OSError as error:
             raise WorkerError(f"a worker process could not start ({error})") from None
-        self.turn = threading.Lock()  # a question and its answer belong together
+        self.turn = threading.Lock()  # only one thread at a time may send a request and read its answer
         weakref.finalize(self, _end, self.process)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """``function(*args)`` in that process; what it raises is raised here.
+        """Run ``function(*args)`` in the worker process. An exception that it raises is raised here.
 
         Raises
         ------
         WorkerError
-            If the process has ended or could not begin.
+            If the process has ended, or ``begin`` failed.
         """
         question = pickle.dumps((function, args))
         with self.turn:
@@ -111,7 +112,7 @@ class Worker:
         return result
 
     def _ask(self, question: bytes) -> tuple[Exception | None, Any]:
-        """What was raised, if anything was, and what was returned."""
+        """Send a request; return the exception that it raised, or None, and its result."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -120,36 +121,36 @@ class Worker:
         except (EOFError, OSError):
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(1)
-            raise WorkerError(_obituary(self.process.returncode)) from None
+            raise WorkerError(_exit_message(self.process.returncode)) from None
 
     def end(self) -> None:
-        """End the process at once, in the middle of what it does."""
+        """Kill the process at once, even if it is running a function."""
         self.process.kill()
 
 
 def _sendable(function: Callable[..., object], args: tuple) -> bytes:
-    """A question for a worker, who must be able to import all that it is made of."""
+    """A pickled request for a worker. The worker must be able to import every function and class in it."""
     try:
         question = pickle.dumps((function, args))
-    except Exception as error:  # pickle raises all kinds
-        raise WorkerError(f"they cannot be sent what they need ({error})") from None
+    except Exception as error:  # pickle raises many types
+        raise WorkerError(f"worker processes cannot be sent what they need ({error})") from None
     if any(value == "__main__" for _, value, _ in pickletools.genops(question)):
         raise WorkerError(
-            "they cannot import classes that a script or notebook defines; put these into a module of their own"
+            "worker processes cannot import classes that a script or notebook defines; move them into a module"
         )
     return question
 
 
-def _obituary(code: int | None) -> str:
-    """How a worker process ended."""
+def _exit_message(code: int | None) -> str:
+    """A message that says how a worker process ended."""
     if code == -9:
         return "a worker process was killed (if memory was short: a smaller batch or --recompute takes less)"
     return f"a worker process ended with exit code {code}"
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End a process, which has nothing to save, and leave nothing of it, not even a zombie."""
-    with suppress(OSError), process:  # closes the pipes, one perhaps with a question that was not read, and waits
+    """Kill a process and wait for it, so that no zombie is left. A worker has nothing to save."""
+    with suppress(OSError), process:  # closes the pipes, even if one still holds an unread request, and waits
         process.kill()
 
 
@@ -157,14 +158,14 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _write(pipe: IO[bytes], message: bytes) -> None:
-    """Send a message, its length first."""
+    """Send the length of a message, then the message."""
     pipe.write(len(message).to_bytes(8, "little"))
     pipe.write(message)
     pipe.flush()
 
 
 def _read(pipe: IO[bytes]) -> bytes:
-    """Receive a message; EOFError if the other side has ended."""
+    """Receive a message. Raises EOFError if the other process has ended."""
 
     def exactly(count: int) -> bytes:
         data = pipe.read(count)
@@ -179,24 +180,23 @@ def _read(pipe: IO[bytes]) -> bytes:
 
 
 def serve() -> NoReturn:
-    """Answer questions until nobody can ask any more: the pipe ends with the process that asks, however that ends."""
+    """Answer requests until the pipe is closed, which happens when the parent process ends for any reason."""
     global _serving
     _serving = True
-    for (
-        number
-    ) in STOPPING:  # a batch system sends them to all processes of a job; this one is needed until all is saved
+    # A batch system sends these signals to all processes of a job. The parent still needs this one until it has saved.
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)  # what a layer prints is no answer
+    os.dup2(2, 1)  # what a layer prints must not get into the pipe of answers
     with suppress(EOFError, OSError):
         while True:
             _write(answers, _answer(_read(questions)))
-    os._exit(0)  # at once; nobody reads what may be left in a buffer
+    os._exit(0)  # at once, without flushing buffers that no process reads
 
 
 def _answer(question: bytes) -> bytes:
-    """Run what is asked: (what was raised, what was returned)."""
+    """Run a request: the pickled pair (exception or None, result)."""
     try:
         function, args = pickle.loads(question)
         return pickle.dumps((None, function(*args)))
@@ -205,7 +205,7 @@ def _answer(question: bytes) -> bytes:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error, or one that says the same, as it can be sent; with the place where it was raised."""
+    """The error with its traceback as a note, or a RuntimeError with the same text if it cannot be pickled."""
     error.add_note("in a worker process:\n" + "".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))

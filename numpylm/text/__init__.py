@@ -1,1 +1,1 @@
-"""From text to arrays of tokens: reading, cleaning, tokenizers, documents, batches."""
+"""From text files to batches of tokens: reading, cleaning, tokenizers, documents, batches."""

@@ -1,7 +1,7 @@
-"""The two algorithms of byte-pair encoding: learning merges, and applying them.
+"""The two algorithms of byte-pair encoding (BPE): learning merges, and applying them.
 
-Both work on tokens as ids and pairs of ids, and know nothing of bytes, text or files; `numpylm.text.tokenizer`
-adds those. (Gage 1994; Sennrich, Haddow & Birch 2016, arXiv:1508.07909, algorithm 1.)
+Both work on token ids and pairs of ids. `numpylm.text.tokenizer` adds bytes, text and files. (Gage 1994; Sennrich,
+Haddow & Birch 2016, arXiv:1508.07909, algorithm 1.)
 """
 
 import heapq
@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 Pair = tuple[int, int]
 
-LONG_WORD = 64  # tokens; from here on a heap is as fast as scanning
+LONG_WORD = 64  # tokens; for longer words a heap is at least as fast as scanning
 NEVER = 1 << 60  # the rank of a pair that is not merged
 
 
 def learn_merges(words: Mapping[tuple[int, ...], int], next_id: int, count: int, progress: bool = False) -> list[Pair]:
-    """Learn up to ``count`` merges: the most frequent neighbours become one token, again and again.
+    """Learn up to ``count`` merges: repeatedly replace the most frequent pair of adjacent tokens by a new token.
 
     Parameters
     ----------
@@ -27,22 +27,22 @@ def learn_merges(words: Mapping[tuple[int, ...], int], next_id: int, count: int,
     next_id : int
         Id of the first new token; the i-th merge makes token ``next_id + i``.
     count : int
-        Fewer are learnt if no pair is left that occurs twice: a merge seen once would only memorise.
+        Fewer are learned if no pair occurs at least twice. A merge of a pair that occurs once would only memorize it.
     progress : bool
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
     merges : list of (left, right)
-        Of pairs that are equally frequent, the one with the smaller ids is merged first, so the result does
-        not depend on the order of the text.
+        Among equally frequent pairs, the one with the smaller ids is merged first. So the result does not depend on
+        the order of the text.
 
     Notes
     -----
-    Counting every pair anew for each merge would read the whole text ``count`` times. Instead the counts are
-    kept, with the words that each pair occurs in, and a merge updates only those words and the pairs that it
-    makes and breaks there. A heap gives the most frequent pair; its entries are corrected when they come up,
-    for a count that has *fallen* since, and pushed anew when a count rises, so the top is always true.
+    Counting all pairs again for each merge would read the whole text ``count`` times. Instead we keep the counts, and
+    for each pair the words that contain it. A merge then updates only those words, and the counts of the pairs that it
+    creates and removes there. A heap gives the most frequent pair. If a count has *fallen*, its entry is corrected when
+    it reaches the top; if a count rises, a new entry is pushed. So the top entry is always correct when it is used.
     """
     symbols = [list(word) for word in words]
     frequency = list(words.values())
@@ -82,7 +82,7 @@ def learn_merges(words: Mapping[tuple[int, ...], int], next_id: int, count: int,
 
 
 def _merge_word(word: list[int], pair: Pair, new: int, frequency: int, pair_count: dict[Pair, int]) -> set[Pair]:
-    """Replace ``pair`` by ``new`` in one word, in place, and keep ``pair_count`` true; return the new pairs."""
+    """Replace ``pair`` by ``new`` in one word, in place, and update ``pair_count``; return the new pairs."""
     left, right = pair
     made: set[Pair] = set()
     i = 0
@@ -109,24 +109,24 @@ def _merge_word(word: list[int], pair: Pair, new: int, frequency: int, pair_coun
 
 
 def apply_merges(word: Iterable[int], ranks: Mapping[Pair, int], made: Sequence[int]) -> list[int]:
-    """Tokenize one word: merge the pair that was learnt first, leftmost first, until none is left.
+    """Tokenize one word: merge the pair that was learned first, from left to right, until no pair is left.
 
     Parameters
     ----------
     word : iterable of int
         Ids of its bytes.
     ranks : mapping of (left, right) -> rank
-        In which order the merges were learnt.
+        The order in which the merges were learned.
     made : sequence of int
-        The id that the merge of each rank makes.
+        The id of the token that the merge of each rank makes.
     """
     ids = list(word)
     return merge_by_scanning(ids, ranks, made) if len(ids) <= LONG_WORD else merge_by_heap(ids, ranks, made)
 
 
 def merge_by_scanning(ids: list[int], ranks: Mapping[Pair, int], made: Sequence[int]) -> list[int]:
-    """Look for the best pair anew after each merge: O(n²), and on words of usual length 1.5 times as fast as a heap."""
-    found = [*map(ranks.get, itertools.pairwise(ids), itertools.repeat(NEVER)), NEVER]  # of the pair that begins at i
+    """Scan all pairs after each merge: O(n²), but 1.5 times as fast as a heap on words of usual length."""
+    found = [*map(ranks.get, itertools.pairwise(ids), itertools.repeat(NEVER)), NEVER]  # rank of the pair at i, i + 1
     while (best := min(found)) < NEVER:
         i = found.index(best)
         ids[i : i + 2] = [made[best]]
@@ -141,7 +141,7 @@ def merge_by_scanning(ids: list[int], ranks: Mapping[Pair, int], made: Sequence[
 def merge_by_heap(ids: list[int], ranks: Mapping[Pair, int], made: Sequence[int]) -> list[int]:
     """Keep the pairs in a heap of (rank, position), and the tokens in a doubly linked list: O(n log n).
 
-    A line of 100,000 letters without a space is one word, and scanning it after each merge would take minutes.
+    A line of 100,000 letters without a space is one word. Scanning it after each merge would take minutes.
     """
     end = len(ids)
     following = list(range(1, end + 1))
@@ -152,7 +152,7 @@ def merge_by_heap(ids: list[int], ranks: Mapping[Pair, int], made: Sequence[int]
         rank, i = heapq.heappop(heap)
         j = following[i]
         if j == end or ranks.get((ids[i], ids[j])) != rank:
-            continue  # one of the two has been merged into something else since
+            continue  # an earlier merge has changed one of the two tokens
         ids[i], ids[j] = made[rank], -1
         k = following[i] = following[j]
         if k < end:

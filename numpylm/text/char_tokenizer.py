@@ -1,4 +1,4 @@
-"""One token a character: small vocabularies for small experiments; and loading either kind of tokenizer."""
+"""CharTokenizer: one token per character, for small experiments; and `load_tokenizer` for either kind of tokenizer."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ from numpylm.text.tokenizer import Tokenizer
 
 
 class TextTokenizer(Protocol):
-    """What the rest of numpylm needs of a tokenizer."""
+    """The interface of all tokenizers in numpylm."""
 
     special_tokens: dict[str, int]
 
@@ -30,14 +30,14 @@ class TextTokenizer(Protocol):
 
 
 class CharTokenizer:
-    """One token a character, for character-level models. The same interface as `Tokenizer`.
+    """One token per character, for character-level models. It has the same interface as `Tokenizer`.
 
     Parameters
     ----------
     characters : str
-        Their ids are their positions.
+        The id of a character is its position in this string.
     special_tokens : sequence of str
-        They follow the characters.
+        Their ids follow those of the characters.
     """
 
     def __init__(self, characters: str, special_tokens: Sequence[str] = ()) -> None:
@@ -56,7 +56,7 @@ class CharTokenizer:
         pattern: str | None = None,
         progress: bool = False,
     ) -> Self:
-        """Collect the characters that occur, in Unicode order; with ``vocab_size``, only the commonest."""
+        """Collect the characters that occur, in Unicode order; with ``vocab_size``, only the most frequent ones."""
         special = special_regex(dict.fromkeys(special_tokens, 0))
         counts: Counter[str] = Counter()
         for document in tqdm([text] if isinstance(text, str) else text, disable=not progress, leave=False):
@@ -76,11 +76,11 @@ class CharTokenizer:
 
     @property
     def end_id(self) -> int | None:
-        """Id of <|endoftext|>, if this vocabulary has it."""
+        """Id of <|endoftext|>; None if this vocabulary does not have it."""
         return self.special_tokens.get(END_OF_TEXT)
 
     def encode(self, text: str, allow_special: bool = False, progress: bool = False) -> list[int]:
-        """Ids of a text; raises ValueError for a character that the vocabulary does not have."""
+        """Ids of a text. Raises ValueError for a character that is not in the vocabulary."""
         try:
             if allow_special and self._specials:
                 parts = self._specials.split(text)
@@ -98,7 +98,7 @@ class CharTokenizer:
             ) from None
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
-        """Text of ids. (``errors`` is there for the common interface; characters cannot be cut.)"""
+        """The text of some ids. ``errors`` exists only for the common interface; a token is never half a character."""
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors=errors)
 
     def token_bytes(self, token: int) -> bytes:
@@ -114,7 +114,7 @@ class CharTokenizer:
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read ``characters.json``; raises ValueError if it does not hold what `save` writes."""
+        """Read ``characters.json``. Raises ValueError if its content is not what `save` writes."""
         path = Path(directory) / "characters.json"
         state = read_json(path)
         try:
@@ -123,9 +123,9 @@ class CharTokenizer:
             characters, special = typed(state, "characters", str), typed(state, "special_tokens", list)
             tokens = [*characters, *special]
             if odd := [token for token in tokens if type(token) is not str or not token]:
-                raise ValueError(f"{brief(odd[0])} is no token")
+                raise ValueError(f"{brief(odd[0])} is not a token")
             if len(set(tokens)) < len(tokens):
-                raise ValueError("a token is there twice")
+                raise ValueError("a token occurs twice")
             utf8("".join(tokens))
         except ValueError as error:
             raise ValueError(f"{path} is not a character tokenizer: {error}") from None
@@ -133,7 +133,7 @@ class CharTokenizer:
 
 
 def load_tokenizer(directory: str | Path) -> Tokenizer | CharTokenizer:
-    """Load whichever tokenizer a folder holds."""
+    """Load the tokenizer in a folder, of either kind."""
     if (Path(directory) / "characters.json").exists():
         return CharTokenizer.load(directory)
     return Tokenizer.load(directory)

@@ -1,4 +1,4 @@
-"""Cleaning text: five named steps, each of which says what it did."""
+"""Text cleaning in five optional steps: Unicode, control characters, white space, repeated lines and documents."""
 
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ import regex
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What one cleaning step did: ``count`` of ``unit`` in all documents."""
+    """The result of one cleaning step: it changed ``count`` ``unit`` in all documents."""
 
     step: str
     count: int
@@ -20,17 +20,17 @@ class Cleaned:
 
 
 def _unicode(documents: list[str]) -> tuple[list[str], Cleaned]:
-    """Compose characters (NFC), so that é is one code point however it was typed."""
+    """Normalize to NFC, so that é is one code point no matter how it was typed."""
     out = [unicodedata.normalize("NFC", document) for document in documents]
     changed = sum(a != b for a, b in zip(documents, out, strict=True))
-    return out, Cleaned("unicode", changed, "documents normalised to NFC")
+    return out, Cleaned("unicode", changed, "documents normalized to NFC")
 
 
 _CONTROL = regex.compile(r"[\p{Cc}\p{Cf}--[\n\t\u200c\u200d]]", regex.VERSION1)
 
 
 def _control(documents: list[str]) -> tuple[list[str], Cleaned]:
-    """Drop control and format characters, but for line ends, tabs and the joiners some scripts need."""
+    """Remove control and format characters, except line ends, tabs, and the joiners that some scripts need."""
     pairs = [_CONTROL.subn("", document) for document in documents]
     return [text for text, _ in pairs], Cleaned("control", sum(n for _, n in pairs), "characters removed")
 
@@ -39,7 +39,7 @@ _BLANKS = regex.compile(r"(?<=\S)[^\S\n]{2,}(?=\S)|[^\S\n]+$|\n(?:[^\S\n]*\n){2,
 
 
 def _whitespace(documents: list[str]) -> tuple[list[str], Cleaned]:
-    """One space between words, none at a line's end, one empty line at the most. Indentation stays."""
+    """Leave one space between words, no space at the end of a line, and at most one empty line. Keep indentation."""
 
     def shorter(match: "regex.Match[str]") -> str:
         run = match.group()
@@ -56,7 +56,7 @@ def _whitespace(documents: list[str]) -> tuple[list[str], Cleaned]:
 
 
 def _repeated_lines(documents: list[str]) -> tuple[list[str], Cleaned]:
-    """Of equal lines that follow one another, keep the first (menus, rulers, stuck keys)."""
+    """Keep only the first of equal consecutive lines (menus, rulers, stuck keys)."""
     removed = 0
     out = []
     for document in documents:
@@ -68,7 +68,7 @@ def _repeated_lines(documents: list[str]) -> tuple[list[str], Cleaned]:
 
 
 def _repeated_documents(documents: list[str]) -> tuple[list[str], Cleaned]:
-    """Of documents that differ in nothing but white space, keep the first."""
+    """Keep only the first of documents that are equal except for white space."""
     first: dict[str, str] = {}
     for document in documents:
         first.setdefault(" ".join(document.split()), document)
@@ -86,7 +86,7 @@ CLEANING: dict[str, Callable[[list[str]], tuple[list[str], Cleaned]]] = {
 
 
 def step_names(steps: Sequence[str]) -> list[str]:
-    """The steps by name, ``"all"`` spelled out; raises ValueError for one that does not exist."""
+    """The names of the steps, with ``"all"`` expanded. Raises ValueError for an unknown step."""
     names = list(CLEANING) if list(steps) == ["all"] else list(steps)
     if unknown := [name for name in names if name not in CLEANING]:
         raise ValueError(f"unknown cleaning step {unknown[0]!r}; there are: {', '.join(CLEANING)}, or all")
@@ -94,19 +94,19 @@ def step_names(steps: Sequence[str]) -> list[str]:
 
 
 def clean(documents: list[str], steps: Sequence[str]) -> tuple[list[str], list[Cleaned]]:
-    """Apply cleaning steps in the given order; documents that end up empty are dropped.
+    """Apply cleaning steps in the given order. Documents that become empty are dropped.
 
     Parameters
     ----------
     documents : list of str
     steps : sequence of str
-        Names from `CLEANING`, or ``"all"`` for all of them in its order.
+        Names from `CLEANING`, or ``"all"`` for all of them in the order of `CLEANING`.
 
     Returns
     -------
     documents : list of str
     report : list of Cleaned
-        One entry a step, and one for documents that had nothing left.
+        One entry for each step, and one for the documents that became empty.
     """
     names = step_names(steps)
     report = []

@@ -1,7 +1,7 @@
-"""From files to batches: reading, splitting, and arrays of tokens.
+"""Data loading: reading documents, the train/validation split, token arrays, and random and sequential batches.
 
-A document is a text that stands for itself (a file, a story, an article). In a token array each document is
-followed, and the first one preceded, by the end-of-text token, if the tokenizer has one:
+A document is one independent text (a file, a story, an article). In a token array, an end-of-text token comes before
+the first document and after each document, if the tokenizer has that token:
 
     <|endoftext|> document <|endoftext|> document <|endoftext|>
 """
@@ -24,8 +24,8 @@ from numpylm.text.text_files import find_texts, shortened
 from numpylm.text.text_input import read_document
 from numpylm.text.tokenizer import Tokenizer
 
-IN_MEMORY = 32_000_000  # bytes of tokens above which they are kept on disk and mapped
-LONG = 4_000_000  # characters of one document above which tokenizing it has a progress bar of its own
+IN_MEMORY = 32_000_000  # bytes; larger token arrays are stored on disk and memory-mapped
+LONG = 4_000_000  # characters; tokenizing a longer document has its own progress bar
 
 
 # ------------------------------------------------------------------------------------------- documents
@@ -34,13 +34,13 @@ LONG = 4_000_000  # characters of one document above which tokenizing it has a p
 def read_documents(paths: Iterable[str | Path]) -> list[str]:
     """Read files and folders as a list of documents.
 
-    Each file is one document, or several with a line ``<|endoftext|>`` between them. `find_texts` says which files
-    a folder stands for.
+    Each file is one document, or several with a line ``<|endoftext|>`` between them. `find_texts` describes which files
+    of a folder are read.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If a path does not exist, a file is not text, or there is no text in all of it.
+        If a path does not exist, a file is not text, or all files are empty.
     """
     files = find_texts(paths).files
     documents = [document for file in files for document in split_documents(read_document(file))]
@@ -50,14 +50,14 @@ def read_documents(paths: Iterable[str | Path]) -> list[str]:
 
 
 def split_documents(text: str) -> list[str]:
-    """Cut a text at its ``<|endoftext|>`` marks; white space around a mark belongs to nobody."""
+    """Split a text at its ``<|endoftext|>`` marks, and drop white space around the marks."""
     if END_OF_TEXT not in text:
         return [text] if text.strip() else []
     return [part.strip() for part in text.split(END_OF_TEXT) if part.strip()]
 
 
 def join_documents(documents: Iterable[str]) -> str:
-    """The text of a file that `split_documents` cuts into these documents."""
+    """One text that `split_documents` splits into these documents."""
     return "".join(f"{document}\n{END_OF_TEXT}\n" for document in documents)
 
 
@@ -67,12 +67,12 @@ def join_documents(documents: Iterable[str]) -> str:
 def split_train_val(
     documents: list[str], val_fraction: float, rng: np.random.Generator, max_val: int | None = None
 ) -> tuple[list[str], list[str]]:
-    """Divide documents into training and validation texts that have nothing in common.
+    """Split documents into a training set and a validation set that have no document in common.
 
-    Whole documents are drawn at random until validation has ``val_fraction`` of all characters (``max_val``
-    characters at most, so that evaluation stays quick however long the text is); equal
-    documents stay together, or the model would be tested on what it has learnt by heart. A single document
-    is cut in two: its beginning trains, its end validates.
+    Whole documents are drawn at random until the validation set has ``val_fraction`` of all characters, but at most
+    ``max_val`` characters, so that evaluation is fast even for a long text. Equal documents stay together; otherwise
+    the model would be tested on documents that it has memorized. A single document is cut in two: its beginning is for
+    training, its end for validation.
 
     Raises
     ------
@@ -116,13 +116,13 @@ def encode_documents(
     in_memory: int | None = None,
     processes: int = 1,
 ) -> Array:
-    """Tokens of documents in one array, uint16 (or uint32 for large vocabularies), with end marks.
+    """The tokens of all documents in one array, uint16 (uint32 for large vocabularies), with end-of-text tokens.
 
-    With more than one of ``processes``, those are started and share the work: see `numpylm.text.encode_in_processes`.
+    If ``processes`` is more than 1, worker processes share the work: see `numpylm.text.encode_in_processes`.
 
-    Beyond ``in_memory`` bytes (default: `IN_MEMORY`) they are written to a temporary file in ``folder`` and mapped:
-    training then reads from disk only what a batch needs. The file has no name that another process could open it by,
-    and is gone with the array, however the process ends. (On Windows it has a name, and cannot be written meanwhile.)
+    An array of more than ``in_memory`` bytes (default: `IN_MEMORY`) is written to a temporary file in ``folder`` and
+    memory-mapped, so training reads from disk only what a batch needs. The file has no name, so it disappears with the
+    array, no matter how the process ends. (On Windows it has a name, and cannot be written to while it is mapped.)
     """
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
     in_memory = IN_MEMORY if in_memory is None else in_memory
@@ -143,13 +143,13 @@ def encode_documents(
         if pieces:
             file.write(np.concatenate(pieces).data)
         file.flush()
-        return np.memmap(file, dtype, mode="r")  # holds the file open
+        return np.memmap(file, dtype, mode="r")  # keeps the file open
 
 
 def _encoded(
     documents: Sequence[str], tokenizer: TextTokenizer, dtype: DTypeLike, processes: int, progress: bool
 ) -> Iterator[tuple[Array, bool]]:
-    """The ids of documents in order, in pieces: (ids, whether the document ends with them)."""
+    """Yield the ids of documents in order, in pieces: (ids, whether this piece ends its document)."""
     with tqdm(desc="tokenizing", total=len(documents), unit=" docs", disable=not progress, leave=False) as bar:
         if processes > 1 and isinstance(tokenizer, Tokenizer):
             for ids, last in encode_in_processes(tokenizer, documents, processes, dtype):
@@ -165,24 +165,24 @@ def _encoded(
 
 
 def document_starts(tokens: Array, end_id: int | None) -> Array:
-    """Where windows begin if each begins with a document: positions of the end marks before documents."""
+    """The positions of the end-of-text tokens before documents, where windows can begin."""
     if end_id is None:
         return np.zeros(0, np.intp)
     return np.flatnonzero(tokens == end_id)[:-1]
 
 
 def fits_documents(tokens: Array, block_size: int, end_id: int | None) -> bool:
-    """Whether documents are many and short enough that windows should begin with them.
+    """Whether there are several documents, short enough that each window should begin with a document.
 
-    A window that begins in the middle of a document hides from the model what came before. If at least nine
-    documents in ten fit into a window, beginning with one costs nothing and hides nothing.
+    If a window begins in the middle of a document, the model does not see the beginning. If at least nine in ten
+    documents fit into a window, windows can begin with documents, and the model sees almost all of them whole.
     """
     starts = document_starts(tokens, end_id)
     return len(starts) > 1 and float(np.quantile(np.diff(np.append(starts, len(tokens) - 1)), 0.9)) <= block_size
 
 
 def check_length(tokens: Array, block_size: int) -> None:
-    """Raise a ValueError if windows that begin anywhere do not fit into a text."""
+    """Raise a ValueError if the text is shorter than a window and its last target."""
     if len(tokens) <= block_size:
         raise ValueError(
             f"the text has {len(tokens)} tokens, a window needs block_size + 1 = {block_size + 1}: "
@@ -207,10 +207,10 @@ def random_batch(
         B and T.
     rng : numpy.random.Generator
     starts : int array, optional
-        Where windows may begin (see `document_starts`); anywhere if not given. What a window lacks at the
-        end of the array is filled with targets of -100, which are not counted.
+        Where windows may begin (see `document_starts`); by default anywhere. A window that reaches past the end of the
+        array is padded with targets of -100, which are not counted.
     counted : bool array (N,), optional
-        Which tokens are to be learnt; the others are targets of -100, too.
+        Loss mask: which tokens count in the loss. The others get a target of -100, too.
 
     Raises
     ------
@@ -220,7 +220,7 @@ def random_batch(
     if starts is None:
         check_length(tokens, block_size)
         begin = rng.integers(0, len(tokens) - block_size, batch_size)
-        if counted is not None:  # a window in which nothing counts would be a step for nothing
+        if counted is not None:  # each window should contain a target that counts, or it would be wasted
             last = rng.choice(np.flatnonzero(counted[1:]) + 1, batch_size)
             begin = np.clip(last - rng.integers(1, block_size + 1, batch_size), 0, len(tokens) - block_size - 1)
     else:
@@ -236,15 +236,15 @@ def sequential_batches(
     counted: Array | None = None,
     stride: int | None = None,
 ) -> Iterator[tuple[Array, Array]]:
-    """Batches of windows in order, in which each token but the first is a counted target exactly once.
+    """Batches of windows in order. Each token except the first is a counted target exactly once.
 
-    With ``starts``, a document that does not fit into what is left of a window opens the next one, so that
-    the model always sees documents from their beginning; longer ones go on from window to window. For
-    ``counted`` see `random_batch`.
+    With ``starts``, a document that does not fit into the rest of a window begins the next window, so that the model
+    sees documents from their beginning. A document longer than a window continues in the next windows. For ``counted``
+    see `random_batch`.
 
-    With ``stride``, a window that goes on where another ended reads that one's last block_size - stride tokens
-    again, uncounted. Each token it counts then has more than so many before it, and the whole costs
-    block_size / stride times as much.
+    With ``stride``, windows overlap: a window that continues the text of the one before reads the last
+    block_size - stride tokens of it again, without counting them. So each counted token has more than
+    block_size - stride tokens before it, and the evaluation takes block_size / stride times as long.
 
     Raises
     ------
@@ -253,11 +253,11 @@ def sequential_batches(
     """
     if stride is not None and not 1 <= stride <= block_size:
         raise ValueError(f"stride must be 1 to {block_size}, the length of a window, got {stride}")
-    windows: list[tuple[int, int, int]] = []  # where each begins, after which position it counts, its last target
+    windows: list[tuple[int, int, int]] = []  # (first position, position after which targets count, last target)
     position, last = 0, len(tokens) - 1
     while position < last:
         begin = max(0, position - (block_size - (stride or block_size)))
-        begin = _last_start(starts, begin, position, begin)  # nothing of an earlier document is read again
+        begin = _last_start(starts, begin, position, begin)  # the overlap must not reach into an earlier document
         stop = min(begin + block_size, last)
         if stop < last:
             stop = _last_start(starts, position + 1, stop, stop)
@@ -280,12 +280,12 @@ def _last_start(starts: Array | None, low: int, high: int, default: int) -> int:
 def _windows(
     tokens: Array, begin: Array, after: Array, end: Array, block_size: int, counted: Array | None = None
 ) -> tuple[Array, Array]:
-    """Windows [begin, end) as ids, their targets [after + 1, end], padded to one width with uncounted targets."""
+    """The ids of windows [begin, end) and their targets [after + 1, end], padded to equal length with -100."""
     width = int(min(block_size, (end - begin).max()))
-    places = begin[:, None] + np.arange(width + 1)  # (B, T + 1)
-    inside = (places[:, 1:] > after[:, None]) & (places[:, 1:] <= end[:, None])  # (B, T)
-    places = np.minimum(places, len(tokens) - 1)
-    rows = np.asarray(tokens[places], np.int64)
+    positions = begin[:, None] + np.arange(width + 1)  # (B, T + 1)
+    inside = (positions[:, 1:] > after[:, None]) & (positions[:, 1:] <= end[:, None])  # (B, T)
+    positions = np.minimum(positions, len(tokens) - 1)
+    rows = np.asarray(tokens[positions], np.int64)
     if counted is not None:
-        inside &= counted[places[:, 1:]]
+        inside &= counted[positions[:, 1:]]
     return rows[:, :-1], np.where(inside, rows[:, 1:], IGNORE_INDEX)

@@ -1,8 +1,8 @@
-"""Tokenizing long texts in several processes: the ids of one, in the time of one divided by the cores.
+"""Tokenizing long texts in parallel with several processes.
 
-Python runs one thread at a time, so threads would not help here. A text is cut where the pattern begins a new chunk
-in any case (`numpylm.text.pretokenize.blocks`), so any process can encode
-any block, and the results are put together in order.
+Python runs one thread at a time, so threads would not help here. A text is split where the pattern always begins a new
+chunk (`numpylm.text.pretokenize.blocks`). So each process can encode any block, and the ids of the blocks, in order,
+are the ids of the text.
 """
 
 import threading
@@ -20,23 +20,23 @@ from numpylm.system.worker import Worker, WorkerError, say
 from numpylm.text.pretokenize import blocks
 from numpylm.text.tokenizer import Tokenizer
 
-AHEAD = 4  # blocks of a million characters for each process that wait or are done: what memory holds
+AHEAD = 4  # blocks of a million characters per process that are queued or finished, which limits memory
 
 
 def encode_in_processes(
     tokenizer: Tokenizer, documents: Iterable[str], processes: int, dtype: DTypeLike = np.uint32
 ) -> Iterator[tuple[Array, bool]]:
-    """Yield the ids of documents in order, in pieces: (ids, whether the document ends with them).
+    """Yield the ids of documents in order, in pieces: (ids, whether this piece ends its document).
 
     Parameters
     ----------
     tokenizer : Tokenizer
     documents : iterable of str
     processes : int
-        New ones, which end with the generator. Where one ends before, or none can start, this process does the work,
-        and a line says so.
+        Number of worker processes to start. They end with the generator. If one ends early or cannot start, this
+        process does its work, and a note is printed.
     dtype : dtype
-        Of the ids.
+        The dtype of the ids.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def encode_in_processes(
 
 
 def _with_ends(documents: Iterable[str], pattern: str) -> Iterator[tuple[str, bool]]:
-    """All blocks of all documents, each with whether it is its document's last."""
+    """All blocks of all documents, each with a flag that is True for the last block of a document."""
     for document in documents:
         parts = blocks(document, pattern)
         part = next(parts)
@@ -71,14 +71,14 @@ def _with_ends(documents: Iterable[str], pattern: str) -> Iterator[tuple[str, bo
 
 
 class Encoders:
-    """Worker processes with a tokenizer each. Where one ends, or none can start, this process does its work."""
+    """Worker processes, each with its own tokenizer. If one ends or cannot start, this process does its work."""
 
     def __init__(self, tokenizer: Tokenizer, count: int, dtype: DTypeLike) -> None:
         self.here = partial(_encode, tokenizer, dtype)
         self.ended = threading.Event()
-        given = (tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens, tokenizer.pattern)
+        arguments = (tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens, tokenizer.pattern)
         try:
-            self.workers = [Worker(_begin, (given, dtype)) for _ in range(count)]
+            self.workers = [Worker(_begin, (arguments, dtype)) for _ in range(count)]
         except WorkerError as error:
             say(f"one process tokenizes: {error}")
             self.workers = []
@@ -96,14 +96,14 @@ class Encoders:
         except WorkerError as error:
             if self.ended.is_set():
                 raise
-            say(f"{error}; a thread goes on in its place")
+            say(f"{error}; a thread continues in its place")
             encode = self.here
             return encode(text)
         finally:
             self.idle.put(encode)
 
     def end(self) -> None:
-        """End all processes at once."""
+        """Kill all processes."""
         self.ended.set()
         for worker in self.workers:
             worker.end()
@@ -115,11 +115,11 @@ def _encode(tokenizer: Tokenizer, dtype: DTypeLike, text: str) -> Array:
 
 # ----------------------------------------------------------------------------------- the other process
 
-_there: dict[str, Callable[[str], Array]] = {}  # this process's encoder, with a memory for chunks of its own
+_there: dict[str, Callable[[str], Array]] = {}  # the encoder of this process, with its own cache of chunks
 
 
-def _begin(given: tuple, dtype: DTypeLike) -> None:
-    _there["encode"] = partial(_encode, Tokenizer(*given), dtype)
+def _begin(tokenizer_arguments: tuple, dtype: DTypeLike) -> None:
+    _there["encode"] = partial(_encode, Tokenizer(*tokenizer_arguments), dtype)
 
 
 def _encode_there(text: str) -> Array:

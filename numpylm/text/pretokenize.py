@@ -1,4 +1,4 @@
-"""Cutting text before any merge: chunks, special tokens, and blocks of long texts."""
+"""Pre-tokenization: splitting text into chunks (words) before BPE merges, and finding special tokens."""
 
 import re
 from collections import Counter
@@ -10,20 +10,20 @@ from tqdm import tqdm
 
 END_OF_TEXT = "<|endoftext|>"
 
-# GPT-2's rule for where chunks begin: contractions; words, numbers and other signs, each with at most one
-# space before; white space, whose last character is left to the word that follows.
+# GPT-2's pattern. A chunk is a contraction; or a word, a number or a run of other signs, each with at most one leading
+# space; or white space, except for its last character, which belongs to the word that follows.
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
-# The same for plain ASCII, in the words of Python's own re, which has no \p{L} and is twice as fast. White space is
-# spelt out, since re takes four control characters for white space that Unicode does not.
+# The same pattern for plain ASCII text and Python's own re module, which does not support \p{L} but is twice as fast.
+# White space is listed explicitly, because re counts four control characters as white space that Unicode does not.
 ASCII_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\t-\r A-Za-z0-9]+|[\t-\r ]+(?![^\t-\r ])|[\t-\r ]+"
 
 BLOCK = 1 << 20  # characters that are split at a time, so that long texts need little memory
-PIECE = 1 << 13  # of which so many are looked at for a character beyond ASCII
+PIECE = 1 << 13  # a block is checked for non-ASCII characters in pieces of this many characters
 
 
 def special_regex(special_tokens: Iterable[str]) -> "regex.Pattern | None":
-    """Finds special tokens in a text, the longer one where two begin at the same place."""
+    """A regular expression that finds special tokens. If two begin at the same position, it matches the longer one."""
     ordered = sorted(special_tokens, key=len, reverse=True)
     return regex.compile("(" + "|".join(map(regex.escape, ordered)) + ")") if ordered else None
 
@@ -32,10 +32,11 @@ _CUT = regex.compile(r"(?<=\S)\s")
 
 
 def chunk_finder(pattern: str) -> Callable[[str], Iterable[str]]:
-    """A function that cuts a text into a pattern's chunks.
+    """A function that splits a text into the chunks of a pattern.
 
-    For GPT-2's pattern, pieces of plain ASCII are cut by re: 27 MB/s instead of 14 on Python's source, of which one
-    piece in sixty holds another character. German, where every piece does, loses a tenth: 22 instead of 24.
+    For GPT-2's pattern, pieces of plain ASCII are split with Python's re. This reaches 27 MB/s instead of 14 on
+    Python's source code, where one piece in sixty has a non-ASCII character. In German text, where every piece has
+    one, it is a tenth slower: 22 MB/s instead of 24.
     """
     find = regex.compile(pattern).findall
     if pattern != GPT2_PATTERN:
@@ -51,10 +52,11 @@ def chunk_finder(pattern: str) -> Callable[[str], Iterable[str]]:
 
 
 def blocks(text: str, pattern: str, size: int = BLOCK) -> Iterator[str]:
-    """Cut a long text where GPT-2's pattern always begins a new chunk: before white space after a word.
+    """Split a long text at positions where GPT-2's pattern always begins a new chunk: at white space after a word.
 
-    No chunk of that pattern has white space after anything else, and none looks to its left, so the blocks
-    split exactly as the whole text does. For other patterns that is not known, and the text stays whole.
+    No chunk of that pattern has white space after another character, and no chunk depends on what is to its left. So
+    the chunks of the blocks are the chunks of the whole text. For other patterns this is not known, so the text is not
+    split.
     """
     start = 0
     while pattern == GPT2_PATTERN and len(text) - start > size and (cut := _CUT.search(text, start + size)):
@@ -64,7 +66,7 @@ def blocks(text: str, pattern: str, size: int = BLOCK) -> Iterator[str]:
 
 
 def count_chunks(documents: Iterable[str], pattern: str, special_tokens: Sequence[str], progress: bool) -> Counter[str]:
-    """How often each chunk occurs in all documents; special tokens part the text and are not counted."""
+    """Count how often each chunk occurs in all documents. Special tokens separate texts and are not counted."""
     split = chunk_finder(pattern)
     special = special_regex(special_tokens)
     counts: Counter[str] = Counter()
@@ -78,7 +80,7 @@ def count_chunks(documents: Iterable[str], pattern: str, special_tokens: Sequenc
 
 
 def utf8(text: str) -> bytes:
-    """The text as UTF-8; raises a ValueError that says where, if it holds half a character."""
+    """The text as UTF-8. Raises a ValueError with the position if the text contains half a character."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:

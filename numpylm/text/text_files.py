@@ -1,4 +1,4 @@
-"""Which files count as text: those that the user names, and of a folder those that somebody wrote to be read."""
+"""Finding text files: files that the user names, and all .txt, .md and .py files in a folder."""
 
 import os
 import re
@@ -14,40 +14,40 @@ from numpylm.text.text_input import STDIN
 
 SUFFIXES = (".txt", ".md", ".py")  # compared without case
 KINDS = ".txt, .md or .py"
-SNIFFED = 8192  # bytes at the beginning of a file in which a NUL is looked for, as git and grep do
-EXAMPLES = 2  # for each reason
-WIDTH = 60  # characters of an example
+SNIFFED = 8192  # bytes at the beginning of a file that are searched for NUL to detect binary files, as git and grep do
+EXAMPLES = 2  # paths that are shown for each reason
+WIDTH = 60  # characters of a path that are shown
 READ_ALREADY = "read already"
 INSTALLED = ("__pycache__", "node_modules", "site-packages", "dist-packages")
 INSTALLED_SUFFIXES = (".egg-info", ".dist-info")
-ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # one of them is in each virtual environment
+ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # each virtual environment contains one of these
 LOCK_FILE = re.compile(r"\..*\.lock|\.lock")
-VOCABULARY = ("vocab.json", "merges.txt")  # they are in each folder of a model with a bpe tokenizer
+VOCABULARY = ("vocab.json", "merges.txt")  # each folder of a model with a BPE tokenizer contains these
 
 
 @dataclass
 class TextFiles:
-    """What some paths stand for.
+    """The result of `find_texts`.
 
     Attributes
     ----------
     files : list of Path
         The files to read, in order.
     left_out : list of (Path, str)
-        What lies in a folder and is not read, with the reason. A folder stands for all that is in it.
+        Files and folders that are not read, with the reason. A folder includes everything in it.
     """
 
     files: list[Path] = field(default_factory=list)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
 
     def kinds(self) -> str:
-        """How many files of which ending: ``12 files (9 .txt, 3 .py)``."""
+        """The number of files by file extension: ``12 files (9 .txt, 3 .py)``."""
         counts = Counter(path.suffix.lower() or "without an ending" for path in self.files)
         parts = ", ".join(f"{n:,} {suffix}" for suffix, n in counts.most_common(4))
         return f"{len(self.files):,} files ({parts}{', …' if len(counts) > 4 else ''})"
 
     def reasons(self) -> list[str]:
-        """A line for each reason: how many were left out for it, and the first of them."""
+        """A line for each reason: how many paths were left out for it, and the first of them."""
         groups: dict[str, list[Path]] = {}
         for path, reason in self.left_out:
             groups.setdefault(reason, []).append(path)
@@ -55,7 +55,7 @@ class TextFiles:
 
 
 def shortened(paths: Iterable[str | Path]) -> str:
-    """The first of some paths; of a long one its end."""
+    """The first few paths as text. Only the end of a long path is shown."""
     paths = list(paths)
     names = [shown(path if isinstance(path, str) else path.as_posix()) for path in paths[:EXAMPLES]]
     names = [name if len(name) <= WIDTH else "…" + name[1 - WIDTH :] for name in names]
@@ -63,17 +63,17 @@ def shortened(paths: Iterable[str | Path]) -> str:
 
 
 def find_texts(paths: Iterable[str | Path]) -> TextFiles:
-    """The files that files and folders stand for.
+    """Find the text files in the given files and folders.
 
-    A file, a pipe, or ``-`` for standard input is taken as it is named. A folder stands for all .txt, .md and .py
-    files in it and in its folders, in the order of their names on every system. Left out are hidden ones, folders
-    of models, virtual environments and installed packages, binary files, what cannot be read, and links to other
-    folders; and a file that is there already is not read again.
+    A file, a pipe, or ``-`` (standard input) is always read. In a folder, all .txt, .md and .py files are read,
+    including those in subfolders, sorted by name on every system. Some are left out: hidden files and folders, folders
+    of models, virtual environments and installed packages, binary and unreadable files, and links to other folders. No
+    file is read twice.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If a path is empty or does not exist, or there is no text file in a folder: says what is in it.
+        If a path is empty or does not exist, or a folder has no text file. The message says what the folder contains.
     """
     found, seen = TextFiles(), set()
     for name in paths:
@@ -96,19 +96,19 @@ def find_texts(paths: Iterable[str | Path]) -> TextFiles:
 
 
 def is_pipe(path: str | Path) -> bool:
-    """Whether it is standard input, a pipe or a device: something that can be read once only."""
+    """Whether a path is standard input, a pipe or a device, which can be read only once."""
     return str(path) == STDIN or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir())
 
 
 def text_name(path: str | Path) -> str:
-    """A short name for a text, from its file or folder: ``book`` for ``texts/book.txt``, ``stdin`` for ``-``."""
+    """A short name for a text from its path: ``book`` for ``texts/book.txt``, ``stdin`` for ``-``."""
     if str(path) in (STDIN, "/dev/stdin"):
         return "stdin"
     return "pipe" if _is_device(path) else Path(path).resolve().stem or "text"
 
 
 def _is_device(path: str | Path) -> bool:
-    """Whether it is a place where systems show open files: /dev/fd/63, which a shell makes of <(...)."""
+    """Whether a path is an open file such as /dev/fd/63, into which a shell turns <(...)."""
     return Path(path).as_posix().startswith(("/dev/", "/proc/"))
 
 
@@ -120,7 +120,7 @@ def _existing(path: Path) -> Path:
 
 
 def _in_folder(folder: Path) -> list[tuple[Path, str | None]]:
-    """The files in a folder and in its folders, with the reason to leave each out, or None."""
+    """The files in a folder and its subfolders, each with the reason to leave it out, or None."""
     if _holds_model(folder):
         return [(folder, "model or run folder")]
     entries: list[tuple[Path, str | None]] = []
@@ -130,9 +130,9 @@ def _in_folder(folder: Path) -> list[tuple[Path, str | None]]:
         walked.add(os.path.realpath(current))
         for path, reason in _looked_at(current):
             if LOCK_FILE.fullmatch(path.name):
-                continue  # ours, and gone when the run ends
+                continue  # our own lock file, which is removed when the run ends
             if reason is None and path.is_dir():
-                if os.path.realpath(path) not in walked:  # Windows' junctions lead in circles, as links do
+                if os.path.realpath(path) not in walked:  # junctions on Windows can form cycles, as links can
                     folders.append(path)
             else:
                 entries.append((path, reason))
@@ -140,7 +140,7 @@ def _in_folder(folder: Path) -> list[tuple[Path, str | None]]:
 
 
 def _looked_at(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """What lies in a folder, each with the reason to leave it out; only the folder, if it cannot be opened."""
+    """The entries of a folder, each with the reason to leave it out. If it cannot be opened, only the folder itself."""
     try:
         inside = list(folder.iterdir())
     except OSError:
@@ -154,7 +154,7 @@ def _looked_at(folder: Path) -> Iterator[tuple[Path, str | None]]:
 
 
 def _why_left_out(path: Path) -> str | None:
-    """The reason to leave out something in a folder; None for a text file, and for a folder to look into."""
+    """The reason to leave out an entry of a folder; None for a text file or a folder that should be searched."""
     if path.name.startswith("."):
         return "hidden"
     if not path.exists():
@@ -173,7 +173,7 @@ def _why_left_out(path: Path) -> str | None:
 
 
 def _why_folder_left_out(folder: Path) -> str | None:
-    if folder.is_symlink():  # it may lead to the whole disk; the user can name it
+    if folder.is_symlink():  # it may point to the whole disk; the user can name the folder to read it
         return "link to a folder"
     if folder.name in INSTALLED or folder.suffix in INSTALLED_SUFFIXES:
         return "installed packages"
@@ -183,6 +183,6 @@ def _why_folder_left_out(folder: Path) -> str | None:
 
 
 def _holds_model(folder: Path) -> bool:
-    """Whether there are checkpoints or a vocabulary in a folder, as in all that numpylm and transformers write."""
+    """Whether a folder contains checkpoints or a vocabulary, as the models of numpylm and transformers do."""
     checkpoint = any((folder / name).is_file() for name in CHECKPOINTS)
     return checkpoint or all((folder / name).is_file() for name in VOCABULARY)

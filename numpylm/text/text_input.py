@@ -1,8 +1,8 @@
-"""Text from outside: bytes of files and pipes, and words typed at the command line.
+"""Decoding text from files, pipes, standard input and the command line.
 
-All of it is read by the same rules, so that the same text gives the same tokens in training and in a prompt: UTF-8
-whatever the system's code page, ``\n`` at the ends of lines, no byte-order mark. Unicode is not normalised: é typed as
-one code point and as e with an accent are two texts, unless training was told to ``--clean unicode``.
+All text is decoded by the same rules, so that a text gives the same tokens in training and in a prompt: UTF-8 on every
+system, ``\n`` at the ends of lines, no byte-order mark. Unicode is not normalized: é as one code point and é as e plus
+an accent are different texts, unless training uses ``--clean unicode``.
 """
 
 import re
@@ -11,17 +11,17 @@ from pathlib import Path
 
 from numpylm.system.whole_files import UTF_16_MARKS, decode_text
 
-STDIN = "-"  # stands for standard input where a file is expected
+STDIN = "-"  # means standard input where a file is expected
 ESCAPES = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
 
 
 def outside_text(data: bytes, name: object) -> str:
-    """Text of bytes as `decode_text` reads them; what holds NUL characters is no text.
+    """Decode bytes with `decode_text`, and refuse binary data (data with NUL characters).
 
     Raises
     ------
     ValueError
-        If the bytes are not text: says why, and what to do.
+        If the bytes are not text. The message says why, and what to do.
     """
     if data.startswith(UTF_16_MARKS) or b"\0" not in data:
         text = decode_text(data, name)
@@ -39,22 +39,23 @@ def read_document(path: str | Path) -> str:
 
 
 def read_stdin() -> str:
-    """All of standard input. From a pipe or a file it is UTF-8; a terminal knows its own encoding."""
+    """All of standard input. A pipe or a file is read as UTF-8, a terminal in its own encoding."""
     if sys.stdin.isatty() or not hasattr(sys.stdin, "buffer"):
         return typed_text(sys.stdin.read(), "what was typed")
     return outside_text(sys.stdin.buffer.read(), "standard input")
 
 
 def typed_text(text: str, name: str) -> str:
-    """A text that was typed, or given as an argument, as the same bytes in a file would be read.
+    """Decode text that was typed or given as an argument in the same way as the same bytes in a file.
 
-    Python hands on bytes that are not UTF-8 as lone surrogates ("surrogateescape"); they are named as in a file.
+    Python represents bytes that are not UTF-8 as lone surrogates ("surrogateescape"). They are converted back to bytes,
+    so that an error message is the same as for a file.
     """
     return outside_text(text.encode("utf-8", "surrogateescape"), name)
 
 
 def mistaken_escape(option: str, text: str) -> str:
-    r"""A note if a text holds ``\n``, which may have been meant as a line end."""
+    r"""A note if a text contains ``\n``, which may have been meant as a line end."""
     if r"\n" not in text:
         return ""
     return (
@@ -64,5 +65,5 @@ def mistaken_escape(option: str, text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    r"""A typed text in which ``\n``, ``\t`` and ``\\`` stand for a line end, a tab and one backslash."""
+    r"""Replace ``\n``, ``\t`` and ``\\`` in a typed text by a line end, a tab and one backslash."""
     return re.sub(r"\\[nt\\]", lambda match: ESCAPES[match.group()], text)

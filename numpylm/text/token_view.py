@@ -1,4 +1,4 @@
-"""Looking at tokens: a text in which every token has its own background, and a table of ids and pieces."""
+"""Displaying tokens: a text with a background color for each token, and a table of ids and tokens."""
 
 import html
 import os
@@ -8,29 +8,29 @@ from typing import TextIO
 
 from numpylm.text.char_tokenizer import TextTokenizer
 
-# Black on pale colours, both set, so that it can be read whatever the terminal's own colours are. Neighbours differ.
-PALETTE = {224: "#ffd7d7", 193: "#d7ffaf", 153: "#afd7ff", 229: "#ffffaf", 183: "#d7afff"}  # of 256 colours: as RGB
+# Black text on pale backgrounds is readable whatever colors the terminal uses. Adjacent tokens get different colors.
+PALETTE = {224: "#ffd7d7", 193: "#d7ffaf", 153: "#afd7ff", 229: "#ffffaf", 183: "#d7afff"}  # xterm-256 number: RGB
 BACKGROUNDS = tuple(PALETTE)
-SPECIAL = "\x1b[1;38;5;231;48;5;240m"  # bold, white on grey
+SPECIAL = "\x1b[1;38;5;231;48;5;240m"  # bold, white on gray
 RESET = "\x1b[0m"
 
 MARKS = {" ": "·", "\t": "→", "\n": "⏎\n"}
 
 
 def visible(token: bytes) -> str:
-    """A token as text in which everything can be seen.
+    """A token as text in which every character is visible.
 
-    A space becomes ·, a tab →, a line end ⏎ (and the line ends). Bytes that are part of a character, and characters
-    that are not visible or would command a terminal, are written as in Python: \\xe6, \\u200d, \\x1b.
+    A space becomes ·, a tab →, and a line end ⏎ followed by a line break. Bytes of an incomplete character, and
+    characters that are invisible or would control the terminal, are written as Python escapes: \\xe6, \\u200d, \\x1b.
     """
     text = token.decode("utf-8", "backslashreplace")
     return "".join(MARKS.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode()) for c in text)
 
 
 def shared_characters(tokens: Sequence[bytes]) -> list[str]:
-    """For each token, the characters of which it holds some bytes and a neighbour the others; mostly none.
+    """For each token, the characters that it shares with other tokens because each holds only some of the bytes.
 
-    The tokens together must be UTF-8, as those of a text are.
+    Most tokens have none. All tokens together must be valid UTF-8, as the tokens of a text are.
     """
     owner = [n for n, token in enumerate(tokens) for _ in token]  # of each byte
     shared = [""] * len(tokens)
@@ -45,14 +45,14 @@ def shared_characters(tokens: Sequence[bytes]) -> list[str]:
 
 @dataclass(frozen=True)
 class TokenView:
-    """The tokens of a text, to be looked at: in a notebook, or with ``print``. See `show_tokens`.
+    """The tokens of a text, to display in a notebook or to print. See `show_tokens`.
 
     Attributes
     ----------
     ids : list of int
     tokens : list of bytes
     special : list of bool
-        Which of them are special tokens.
+        Which of the tokens are special tokens.
     """
 
     ids: list[int]
@@ -60,17 +60,17 @@ class TokenView:
     special: list[bool]
 
     def ansi(self) -> str:
-        """The text with a background colour for each token, as terminals understand it."""
+        """The text with a background color for each token, as ANSI escape sequences."""
         drawn = []
         for n, (token, special) in enumerate(zip(self.tokens, self.special, strict=True)):
             style = SPECIAL if special else f"\x1b[38;5;16;48;5;{BACKGROUNDS[n % len(BACKGROUNDS)]}m"
-            # Switched off before a line ends, or many terminals colour the rest of the line.
+            # The color is reset before a line ends. Otherwise many terminals color the rest of the line.
             lines = visible(token).split("\n")
             drawn.append("\n".join(f"{style}{line}{RESET}" if line else "" for line in lines))
         return "".join(drawn)
 
     def table(self) -> str:
-        """A line for each token: id, piece, and for parts of a character which one it is."""
+        """A line for each token: its id, its text, and if it holds only part of a character, which character."""
         lines = []
         for i, token, parts in zip(self.ids, self.tokens, shared_characters(self.tokens), strict=True):
             try:
@@ -85,20 +85,20 @@ class TokenView:
         return self.table()
 
     def _repr_html_(self) -> str:
-        """For notebooks: as `ansi`; the id shows when the mouse rests on a token."""
+        """For notebooks: like `ansi`, with each id as a tooltip."""
         drawn = []
         for n, (i, token, special) in enumerate(zip(self.ids, self.tokens, self.special, strict=True)):
-            colours = (
+            colors = (
                 "background:#585858;color:#fff"
                 if special
                 else (f"background:{PALETTE[BACKGROUNDS[n % len(BACKGROUNDS)]]};color:#000")
             )
-            drawn.append(f'<span style="{colours}" title="{i}">{html.escape(visible(token))}</span>')
+            drawn.append(f'<span style="{colors}" title="{i}">{html.escape(visible(token))}</span>')
         return f'<pre style="white-space:pre-wrap">{"".join(drawn)}</pre>'
 
 
 def show_tokens(tokenizer: TextTokenizer, text: str, allow_special: bool = False) -> TokenView:
-    """How a tokenizer cuts a text, in colour if it is the last line of a notebook's cell.
+    """Show how a tokenizer splits a text. As the last line of a notebook cell, it is shown in color.
 
     Examples
     --------
@@ -116,10 +116,10 @@ def show_tokens(tokenizer: TextTokenizer, text: str, allow_special: bool = False
 
 
 def wants_color(choice: str, stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether to write colours: "always", "never", or "auto", on terminals that know them.
+    """Whether to write colors: "always", "never", or "auto", which means on terminals that support them.
 
-    NO_COLOR in the environment (https://no-color.org) turns "auto" off, and so does TERM=dumb. On Windows only
-    terminals that say what they are get colours; the old console would show the codes.
+    NO_COLOR in the environment (https://no-color.org) turns "auto" off, and so does TERM=dumb. On Windows, "auto" uses
+    colors only if WT_SESSION or TERM is set, because the old console would show the escape codes.
     """
     if choice != "auto":
         return choice == "always"

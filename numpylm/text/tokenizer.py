@@ -1,8 +1,8 @@
-"""Text to tokens and back: byte-level BPE as in GPT-2, and a character tokenizer for small experiments.
+"""Tokenizer: byte-level BPE as in GPT-2, with training, encoding and decoding.
 
-Byte-level (Radford et al. 2019, section 2.2): text becomes UTF-8 bytes, so the alphabet has 256 letters and
-every text in every language can be written in it. A pattern first cuts the text into chunks (a word with its
-leading space, a number, a run of punctuation); merges are learnt and applied inside chunks only.
+Byte-level (Radford et al. 2019, section 2.2) means that text is first converted to UTF-8 bytes. So there are 256 base
+tokens, and they can express any text in any language. A pattern splits the text into chunks (a word with its leading
+space, a number, a run of punctuation). Merges are learned and applied only inside chunks.
 
     "Once upon"  ->  "Once", " upon"  ->  bytes 4f 6e 63 65, 20 75 70 6f 6e  ->  merges  ->  ids
 """
@@ -21,11 +21,11 @@ from numpylm.text.bpe import Pair, apply_merges, learn_merges
 from numpylm.text.pretokenize import END_OF_TEXT, GPT2_PATTERN, blocks, chunk_finder, count_chunks, special_regex, utf8
 from numpylm.text.tokenizer_files import LETTER_OF_BYTE, letters, read_parts, written_vocab
 
-CACHED_CHUNKS = 1 << 18  # how many distinct chunks the encoder remembers: about 50 MB at the most
+CACHED_CHUNKS = 1 << 18  # number of distinct chunks that the encoder remembers: about 50 MB at most
 
 
 def count_merges(vocab_size: int, specials: int = 1) -> int:
-    """How many merges a vocabulary holds beside the bytes and special tokens; a ValueError if these do not fit."""
+    """The number of merges in a vocabulary, without bytes and special tokens. Raises ValueError if it is too small."""
     if vocab_size < 256 + specials:
         raise ValueError(
             f"vocab_size must be at least {256 + specials}: 256 bytes and {specials} special "
@@ -44,11 +44,11 @@ class Tokenizer:
     vocab : dict of bytes -> int
         Ids of all ordinary tokens: the 256 single bytes and one token for each merge.
     merges : list of (bytes, bytes)
-        In the order in which they were learnt, which is the order in which they are applied.
+        In the order in which they were learned, which is also the order in which they are applied.
     special_tokens : dict of str -> int
-        Tokens that no text can produce, unless the caller allows it.
+        `encode` produces these tokens only if the caller allows it.
     pattern : str
-        Regular expression (of the ``regex`` package) whose matches are the chunks.
+        Regular expression (of the ``regex`` package) that matches the chunks.
 
     Examples
     --------
@@ -91,23 +91,23 @@ class Tokenizer:
         Parameters
         ----------
         text : str or iterable of str
-            One text, or several documents. A special token inside them separates, and is not learnt from.
+            One text, or several documents. A special token inside them is a separator; no merge is learned from it.
         vocab_size : int
-            256 bytes + merges + special tokens. A short text may give fewer: a pair must occur twice.
+            256 bytes + merges + special tokens. A short text may give fewer, because a pair must occur twice.
         special_tokens : sequence of str
             They get the last ids.
         pattern : str
         progress : bool
-            Show bars for counting and for learning.
+            Show progress bars for counting and for learning.
         whole_characters : int
-            Characters of several bytes that occur at least so often become tokens before anything else is merged,
-            the most frequent first. 0: no character comes first, as in GPT-2's vocabulary, where a character that
-            occurs less often than the last merge is written in several tokens, and a model may write half of one.
+            Multi-byte characters that occur at least this often become tokens before all other merges, the most
+            frequent first. 0 turns this off, as in GPT-2's vocabulary. A rare character is then written in several
+            tokens, and a model may write only some of them.
 
         Raises
         ------
         ValueError
-            If vocab_size leaves no room for the bytes and special tokens, or the text is empty.
+            If vocab_size is too small for the bytes and special tokens, or the text is empty.
         """
         specials = list(dict.fromkeys(special_tokens))
         if "" in specials:
@@ -120,15 +120,15 @@ class Tokenizer:
         tokens = list(vocab)
         id_of_byte = [vocab[bytes([byte])] for byte in range(256)]
         words = {tuple(id_of_byte[byte] for byte in utf8(chunk)): n for chunk, n in counts.items()}
-        learnt: list[Pair] = []
+        learned: list[Pair] = []
         if whole_characters:
-            learnt = character_merges(counts, whole_characters, id_of_byte)[:n_merges]
-            ranks = {pair: rank for rank, pair in enumerate(learnt)}
-            made = range(256, 256 + len(learnt))
+            learned = character_merges(counts, whole_characters, id_of_byte)[:n_merges]
+            ranks = {pair: rank for rank, pair in enumerate(learned)}
+            made = range(256, 256 + len(learned))
             words = {tuple(apply_merges(word, ranks, made)): n for word, n in words.items()}
-        learnt += learn_merges(words, 256 + len(learnt), n_merges - len(learnt), progress)
+        learned += learn_merges(words, 256 + len(learned), n_merges - len(learned), progress)
         merges = []
-        for left, right in learnt:
+        for left, right in learned:
             merges.append((tokens[left], tokens[right]))
             tokens.append(tokens[left] + tokens[right])
             vocab[tokens[-1]] = len(tokens) - 1
@@ -141,7 +141,7 @@ class Tokenizer:
 
     @property
     def end_id(self) -> int | None:
-        """Id of <|endoftext|>, which separates documents, if this vocabulary has it."""
+        """Id of <|endoftext|>, which separates documents; None if this vocabulary does not have it."""
         return self.special_tokens.get(END_OF_TEXT)
 
     def encode(self, text: str, allow_special: bool = False, progress: bool = False) -> list[int]:
@@ -151,15 +151,15 @@ class Tokenizer:
         ----------
         text : str
         allow_special : bool
-            Whether "<|endoftext|>" in the text becomes that token. Leave it off for text from outside, or
-            whoever wrote it can end your documents for you.
+            Whether "<|endoftext|>" in the text becomes the special token. Leave it off for untrusted text; otherwise
+            the text could end a document early.
         progress : bool
-            Show a bar, in millions of characters.
+            Show a progress bar, in millions of characters.
 
         Raises
         ------
         ValueError
-            If the text holds a lone surrogate (half a character), which UTF-8 cannot express.
+            If the text contains a lone surrogate (half a character), which UTF-8 cannot express.
         """
         if allow_special and self._specials:
             parts = self._specials.split(text)  # ordinary, special, ordinary, ...
@@ -173,16 +173,19 @@ class Tokenizer:
     def _encode_ordinary(self, text: str, progress: bool) -> list[int]:
         parts = tqdm(blocks(text, self.pattern), "tokenizing", unit=" M", disable=not progress, leave=False)
         try:
-            # Almost every chunk has been seen before: what counts is the split and one look-up for each.
+            # Almost every chunk is in the cache already, so the time goes into splitting and one lookup for each chunk.
             chunks = chain.from_iterable(map(self._find_chunks, parts))
             return list(chain.from_iterable(map(self._encode_chunk, chunks)))
         except UnicodeEncodeError:
-            utf8(text)  # raises the same complaint with the position in the whole text
+            utf8(text)  # raises the error with the position in the whole text
             raise
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
-        """Text of ids. Bytes that are not UTF-8 (a character cut in half) become U+FFFD, unless ``errors``
-        says otherwise: see ``bytes.decode``."""
+        """The text of some ids.
+
+        Bytes that are not valid UTF-8 (half a character) become U+FFFD. For other values of ``errors`` see
+        ``bytes.decode``.
+        """
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors=errors)
 
     def token_bytes(self, token: int) -> bytes:
@@ -193,9 +196,9 @@ class Tokenizer:
             raise ValueError(f"token id {token} is outside this vocabulary of {self.vocab_size}") from None
 
     def save(self, directory: str | Path) -> None:
-        """Write GPT-2's two files, ``vocab.json`` and ``merges.txt``, which other tokenizers read too.
+        """Write GPT-2's two files, ``vocab.json`` and ``merges.txt``, which other programs can read, too.
 
-        A pattern other than GPT-2's has no place in them and goes to ``pattern.txt``.
+        These files cannot store a pattern. If it is not GPT-2's, it is written to ``pattern.txt``.
         """
         directory = Path(directory)
         vocab = written_vocab(self.vocab, self.special_tokens)
@@ -209,27 +212,27 @@ class Tokenizer:
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read ``vocab.json`` and ``merges.txt``, ours or GPT-2's own; without them, transformers' ``tokenizer.json``.
+        """Read ``vocab.json`` and ``merges.txt`` (ours or GPT-2's), or else transformers' ``tokenizer.json``.
 
-        What is in the vocabulary and is neither a byte nor made by a merge is a special token. A tokenizer.json
-        must hold byte-level BPE, as GPT-2's does. transformers finds special tokens in every text, and may put
-        some around it; `encode` does the first only when it is allowed to, and never the second.
+        A token that is neither a byte nor made by a merge is a special token. A tokenizer.json must contain byte-level
+        BPE, as GPT-2's does. transformers recognizes special tokens in every text, and may add some before and after
+        it. `encode` recognizes them only if it is allowed to, and never adds any.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            If a file is missing or does not hold what it should; says which and where.
+            If a file is missing or its content is invalid. The message says which file and where.
         """
         return cls(*read_parts(Path(directory)))
 
-    # By a name such as "gpt2". numpylm/__init__.py makes this method: fetching belongs to numpylm/files.
+    # Loads by a name such as "gpt2". numpylm/__init__.py attaches this method, because numpylm/files does the download.
     from_pretrained: ClassVar[Any]  # a classmethod
 
 
 def character_merges(counts: Mapping[str, int], at_least: int, id_of_byte: Sequence[int] = range(256)) -> list[Pair]:
-    """The merges that make tokens of all characters of several bytes that occur at least so often in these chunks.
+    """The merges that make a token of each multi-byte character that occurs at least ``at_least`` times in the chunks.
 
-    They are what `learn_merges` learns where each character is a word of its own.
+    They are the merges that `learn_merges` finds if each character is a word.
     """
     characters: Counter[str] = Counter()
     for chunk, n in counts.items():
@@ -241,11 +244,11 @@ def character_merges(counts: Mapping[str, int], at_least: int, id_of_byte: Seque
         for character, n in characters.items()
         if n >= max(at_least, 2) and not character.isascii()
     }
-    return learn_merges(words, 256, 4 * len(words))  # a character has four bytes at the most
+    return learn_merges(words, 256, 4 * len(words))  # a character has at most four bytes
 
 
 class _ChunkCache(dict):
-    """chunk -> its ids; a chunk that is not there yet is tokenized and remembered."""
+    """A dict of chunk -> ids. A missing chunk is tokenized and stored."""
 
     def __init__(self, vocab: dict[bytes, int], merges: Sequence[tuple[bytes, bytes]]) -> None:
         self.id_of_byte = [vocab[bytes([byte])] for byte in range(256)]
@@ -256,6 +259,6 @@ class _ChunkCache(dict):
         ids = apply_merges(map(self.id_of_byte.__getitem__, chunk.encode("utf-8")), self.ranks, self.made)
         if len(self) >= CACHED_CHUNKS:
             self.clear()
-        if len(chunk) <= 64:  # longer ones hardly ever come back
+        if len(chunk) <= 64:  # longer chunks hardly ever occur again
             self[chunk] = ids
         return ids

@@ -1,6 +1,6 @@
-"""Reading tokenizers: GPT-2's ``vocab.json`` and ``merges.txt``, and transformers' ``tokenizer.json``.
+"""Reading tokenizer files: GPT-2's ``vocab.json`` and ``merges.txt``, and transformers' ``tokenizer.json``.
 
-These files write a token with one visible character for each of its bytes, so " the" stands there as Ġthe.
+These files write each byte of a token as one visible character. For example, " the" is written as Ġthe.
 """
 
 from collections.abc import Iterable
@@ -13,15 +13,16 @@ from numpylm.system.json_fields import brief
 from numpylm.system.whole_files import read_json, read_text
 from numpylm.text.pretokenize import GPT2_PATTERN
 
-# GPT-2's pattern as its authors wrote it: it finds the same chunks as the shorter one in chunks.py.
+# GPT-2's pattern as its authors wrote it. It finds the same chunks as the shorter one in pretokenize.py.
 GPT2_PATTERN_SPELT_OUT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def byte_letters() -> dict[int, str]:
-    """GPT-2's way of writing any byte as one visible character in its files.
+    """The table with which GPT-2's files write each byte as one visible character.
 
-    The 188 bytes that are visible in Latin-1 stand for themselves; the others, in order, take the characters
-    from U+0100 on. So a space (0x20) is written Ġ. In the order of these characters, bytes get ids 0 … 255.
+    The 188 bytes that are visible in Latin-1 are written as that character. The others, in order, are written as the
+    characters from U+0100 on, so a space (0x20) is written Ġ. Bytes get the ids 0 … 255 in the order of these
+    characters.
     """
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     letters = {byte: chr(byte) for byte in visible}
@@ -34,18 +35,18 @@ BYTE_OF_LETTER = {letter: byte for byte, letter in LETTER_OF_BYTE.items()}
 
 
 def letters(token: bytes) -> str:
-    """A token as these files write it."""
+    """A token as it is written in these files."""
     return "".join(map(LETTER_OF_BYTE.__getitem__, token))
 
 
 def written_vocab(vocab: dict[bytes, int], special_tokens: dict[str, int]) -> dict[str, int]:
-    """The content of vocab.json: all tokens as they are written, in the order of their ids."""
+    """The content of vocab.json: all tokens in the order of their ids."""
     ids = {letters(token): i for token, i in vocab.items()} | special_tokens
     return dict(sorted(ids.items(), key=lambda item: item[1]))
 
 
 class TokenizerParts(NamedTuple):
-    """What a tokenizer is made of: the arguments of `numpylm.Tokenizer`."""
+    """The arguments of `numpylm.Tokenizer`."""
 
     vocab: dict[bytes, int]
     merges: list[tuple[bytes, bytes]]
@@ -54,12 +55,12 @@ class TokenizerParts(NamedTuple):
 
 
 def read_parts(directory: Path) -> TokenizerParts:
-    """Read ``vocab.json`` and ``merges.txt``, or ``tokenizer.json`` if one of the two is not there.
+    """Read ``vocab.json`` and ``merges.txt``, or ``tokenizer.json`` if one of the two is missing.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If a file is missing or does not hold what it should; says which and where.
+        If a file is missing or its content is invalid. The message says which file and where.
     """
     missing = [name for name in ("vocab.json", "merges.txt") if not (directory / name).is_file()]
     if not missing:
@@ -72,8 +73,7 @@ def read_parts(directory: Path) -> TokenizerParts:
 
 
 def _read_two_files(directory: Path) -> TokenizerParts:
-    """GPT-2's files, and two that may lie beside them: ``added_tokens.json`` (of older transformers), ``pattern.txt``
-    (ours)."""
+    """Read GPT-2's two files, ``added_tokens.json`` (older transformers) and ``pattern.txt`` (ours) if they exist."""
     ids = _read_ids(directory / "vocab.json")
     if (added := directory / "added_tokens.json").is_file():
         ids |= _read_ids(added)
@@ -94,9 +94,9 @@ def _read_ids(path: Path) -> dict[str, int]:
 def _assemble(
     ids: dict[str, int], pairs: Iterable[tuple[int, Any]], pattern: str, vocab_file: Path, merges_file: Path, unit: str
 ) -> TokenizerParts:
-    """Bytes and merges get their ids; what is left over is neither, and so a special token.
+    """Build the vocabulary from bytes and merges. A token that is neither a byte nor made by a merge is special.
 
-    ``pairs`` are (number, [left, right]) as they are written; ``unit`` is what the numbers count.
+    ``pairs`` are (number, [left, right]) as written in the file. ``unit`` says what the numbers count, for messages.
     """
     if sorted(ids.values()) != list(range(len(ids))):
         raise ValueError(f"{vocab_file}: ids should be 0 … {len(ids) - 1}, each once")
@@ -132,8 +132,8 @@ def _read_one_file(path: Path) -> TokenizerParts:
     model = whole.get("model") if isinstance(whole, dict) else None
     if not isinstance(whole, dict) or not isinstance(model, dict):
         raise ValueError(f"{path} is not a tokenizer.json of transformers: it has no model")
-    if model.get("type", "BPE") != "BPE":  # old files do not say it
-        raise ValueError(f"{path} holds a {model['type']} tokenizer; numpylm reads byte-level BPE, as GPT-2 has it")
+    if model.get("type", "BPE") != "BPE":  # old files have no type
+        raise ValueError(f"{path} holds a {model['type']} tokenizer; numpylm reads only byte-level BPE, as in GPT-2")
     _refuse_other_rules(whole, model, path)
     ids, merges = model.get("vocab"), model.get("merges")
     if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()) or not isinstance(merges, list):
@@ -143,19 +143,21 @@ def _read_one_file(path: Path) -> TokenizerParts:
     added = _added_tokens(whole.get("added_tokens") or [], path)
     parts = _assemble(ids | added, pairs, _chunk_pattern(whole.get("pre_tokenizer"), path), path, path, "merge")
     if both := added.keys() - parts.special_tokens.keys():
-        raise ValueError(f"{path}: {min(both)!r} is an added token and an ordinary one; numpylm has no such tokens")
+        raise ValueError(
+            f"{path}: {min(both)!r} is both an added token and an ordinary one; numpylm does not support that"
+        )
     return parts
 
 
 def _refuse_other_rules(whole: dict[str, Any], model: dict[str, Any], path: Path) -> None:
-    """Settings that would give other ids than plain byte-level BPE does."""
+    """Raise ValueError for settings with which plain byte-level BPE would give different ids."""
     rules = {"normalizer": whole.get("normalizer")}
     names = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
     rules |= {f"model.{name}": model.get(name) for name in names}
     if found := [f"{name} = {value!r}" for name, value in rules.items() if value]:
         raise ValueError(
             f"{path}: {', '.join(found)}: numpylm would give other ids than the program that made this file. "
-            f"It reads plain byte-level BPE, as GPT-2 has it"
+            f"It reads only plain byte-level BPE, as in GPT-2"
         )
 
 
@@ -171,14 +173,14 @@ def _added_tokens(entries: Any, path: Path) -> dict[str, int]:
                 raise ValueError(f"{path}: an added token should have content and an id, got {brief(entry)}")
         if asked := [flag for flag in ("lstrip", "rstrip", "single_word") if entry.get(flag)]:
             raise ValueError(
-                f"{path}: the added token {token!r} depends on what stands beside it ({', '.join(asked)}); "
+                f"{path}: the added token {token!r} depends on the text around it ({', '.join(asked)}); "
                 f"numpylm's special tokens do not"
             )
     return added
 
 
 def _chunk_pattern(pre_tokenizer: Any, path: Path) -> str:
-    """The regular expression whose matches are the chunks, from the ``pre_tokenizer`` of a tokenizer.json."""
+    """The regular expression that matches the chunks, from the ``pre_tokenizer`` of a tokenizer.json."""
     match pre_tokenizer:
         case {"type": "Sequence", "pretokenizers": list(steps)}:
             pass
@@ -194,7 +196,7 @@ def _chunk_pattern(pre_tokenizer: Any, path: Path) -> str:
             if pattern in (GPT2_PATTERN, GPT2_PATTERN_SPELT_OUT):
                 return GPT2_PATTERN
             pattern = _checked_pattern(pattern, path)
-            # "Isolated" keeps what lies between two matches, as chunks of their own.
+            # "Isolated" keeps the text between two matches as separate chunks.
             return pattern if invert else f"{pattern}|(?:(?!{pattern})[\\s\\S])+"
     raise ValueError(
         f"{path}: its pre_tokenizer is {pre_tokenizer!r}; numpylm reads ByteLevel with add_prefix_space false, alone "
@@ -206,7 +208,7 @@ def _checked_pattern(pattern: str, path: Path) -> str:
     try:
         groups = regex.compile(pattern).groups
     except (regex.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"{path}: the pattern {brief(pattern)} is no regular expression: {error}") from None
+        raise ValueError(f"{path}: the pattern {brief(pattern)} is not a regular expression: {error}") from None
     if groups:
-        raise ValueError(f"{path}: the pattern {brief(pattern)} has groups (...): write them (?:...)")
+        raise ValueError(f"{path}: the pattern {brief(pattern)} has groups (...): write them as (?:...)")
     return pattern

@@ -1,4 +1,4 @@
-"""What flows through a model in one forward: how large it is after each part, and how many units are dead."""
+"""Statistics of activations in one forward pass: the standard deviation after each part, and dead MLP units."""
 
 import copy
 import math
@@ -9,11 +9,11 @@ import numpy as np
 from numpylm.check.inner.sublayers import children
 from numpylm.nn.module import Array
 
-DEAD = ": dead"  # ends the name under which a share of dead units is kept
+DEAD = ": dead"  # suffix of the names of fractions of dead units
 
 
 def activations(gpt: Any, ids: Array) -> dict[str, float]:
-    """The standard deviation of what each part gives, and the share of dead units of each MLP (``h.0: dead``)."""
+    """The standard deviation of each part's output, and the fraction of dead units of each MLP (``h.0: dead``)."""
     model = copy.deepcopy(gpt)
     found: dict[str, float] = {}
 
@@ -25,7 +25,7 @@ def activations(gpt: Any, ids: Array) -> dict[str, float]:
             out = np.asarray(result[0] if isinstance(result, tuple) else result)
             if inner:
                 flat = out.reshape(-1, out.shape[-1])
-                found[name] = float((flat < -3).all(axis=0).mean())  # GELU and ReLU are flat there, for every token
+                found[name] = float((flat < -3).all(axis=0).mean())  # GELU and ReLU are flat below -3, for every token
             else:
                 found[name] = float(out.std()) if np.isfinite(out).all() else math.inf
             return result

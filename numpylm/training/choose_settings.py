@@ -1,9 +1,9 @@
-"""Settings that fit a text: what `numpylm train --data my.txt` takes for those that the user did not give.
+"""Choosing hyperparameters that fit a text, for settings that the user of `numpylm train --data` did not give.
 
-The defaults of `TrainConfig` were made for four megabytes of stories. A text of 60 kB is learnt by heart in 200 of
-their 1,400 steps; one of a few thousand Chinese characters cannot even be written in 1,024 tokens. Each function below
-is one rule: it looks at the text and says which value it takes, and why. The numbers were found by training on texts of
-10 kB to 10 MB (English, Chinese, code, lists) and confirmed on others: see benchmarks/defaults.py.
+The defaults of `TrainConfig` are made for four megabytes of stories. A model memorizes a text of 60 kB in 200 of their
+1,400 steps, and a text with a few thousand Chinese characters needs more than 1,024 tokens. Each function below is one
+rule: from the size and the kind of the text it chooses a value, and gives a reason. The numbers were found by training
+on texts of 10 kB to 10 MB (English, Chinese, code, lists) and confirmed on others: see benchmarks/defaults.py.
 """
 
 import math
@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import regex
 
-from numpylm.text.lines import MANY, NAMES, cut_lines, kind_of_lines
+from numpylm.text.line_documents import MANY, NAMES, cut_lines, kind_of_lines
 from numpylm.text.tokenizer import character_merges
 from numpylm.training.config import TrainConfig
 
-MORE_THAN_A_FEW = 3  # occurrences from which on a character is a token
+MORE_THAN_A_FEW = 3  # a character that occurs at least this often becomes a token
 FIRST_TOKENS = 257  # 256 bytes and end-of-text
-_OWN_TOKEN = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")  # scripts whose characters hardly merge
+_OWN_TOKEN = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")  # scripts in which BPE merges few characters
 
 
 class Choice(NamedTuple):
@@ -32,7 +32,7 @@ class Choice(NamedTuple):
 
 
 class Size(NamedTuple):
-    """What fits a text of so many tokens at the most."""
+    """Settings for a text of at most ``tokens`` tokens."""
 
     tokens: float
     vocab_size: int
@@ -41,9 +41,10 @@ class Size(NamedTuple):
     block_size: int
 
 
-# A small text is learnt by heart at once: few channels, much dropout, and short windows, which show more places of it
-# in a batch. A large one is not seen often enough for that, and can fill a larger vocabulary; there, too, windows
-# shorter than the default's 256 pay: attention costs less in them and leaves time for more steps.
+# A model memorizes a small text quickly. So a small text gets few channels, much dropout, and short windows, so that a
+# batch covers more parts of the text. A large text is not seen often enough to be memorized, and has enough data for a
+# larger vocabulary. Windows shorter than the default of 256 help there, too: attention is cheaper, which leaves time
+# for more steps.
 SIZES = (
     Size(8_000, 512, 64, 0.3, 64),
     Size(50_000, 1024, 128, 0.1, 64),
@@ -51,33 +52,35 @@ SIZES = (
     Size(1_000_000, 1024, 128, 0.05, 128),
     Size(math.inf, 2048, 128, 0.0, 128),
 )
-TOKENS_A_STEP = 2048  # as the defaults have: 8 windows of 256
-STEPS_PER_ROOT = 3.5  # of the number of tokens
+TOKENS_A_STEP = 2048  # as in the defaults: 8 windows of 256
+STEPS_PER_ROOT = 3.5  # steps = this number times the square root of the number of tokens
 FEWEST_STEPS = 200
-LONGEST_RUN = 2200  # steps of such windows with the vocabulary of 2,048: 1.4 times the time of the default's 1,400
-EVALUATED_MB = 0.3  # more text would take more time and say hardly more
+LONGEST_RUN = (
+    2200  # steps with windows of 128 and a vocabulary of 2,048; 1.4 times as long as the default's 1,400 steps
+)
+EVALUATED_MB = 0.3  # a longer validation text takes more time and is hardly more accurate
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rules look at."""
+    """Statistics of a text, from which the rules choose settings."""
 
     characters: int
-    tokens: int  # about: a Chinese or Japanese character is one, of other scripts a token holds three
+    tokens: int  # estimate: one token per Chinese or Japanese character, one per three characters of other scripts
     documents: int
-    usual: int  # tokens that 90 in 100 documents have at the most
-    longest: int  # tokens that 98 in 100 have at the most
-    kind: str | None  # of lines, where each is a document
-    merges: int  # that make tokens of all characters that occur more than a few times
+    usual: int  # 90th percentile of the documents' lengths, in tokens
+    longest: int  # 98th percentile of the documents' lengths, in tokens
+    kind: str | None  # the kind of lines, if each line is a document
+    merges: int  # number of merges that make a token of each character that occurs more than a few times
 
     @property
     def size(self) -> Size:
-        """The row of `SIZES` that these tokens fall into."""
+        """The first row of `SIZES` with enough tokens for this text."""
         return next(size for size in SIZES if self.tokens <= size.tokens)
 
     @classmethod
     def of(cls, documents: Sequence[str], kind: str | None, tokenizer: str) -> "Facts":
-        """Count in all documents."""
+        """Compute the statistics of all documents."""
         per_token = 1 if tokenizer == "char" or kind == NAMES else 3
         lengths = sorted(_tokens(document, per_token) for document in documents)
         counts = Counter(character for document in documents if not document.isascii() for character in document)
@@ -98,9 +101,9 @@ def _tokens(text: str, per_token: int) -> int:
 
 
 def fit_to_text(config: TrainConfig, documents: Sequence[str], given: Collection[str]) -> TrainConfig:
-    """The config with all settings but the given ones chosen to fit the documents; says each choice in a line.
+    """Choose all settings except the ``given`` ones to fit the documents, and print each choice with its reason.
 
-    Where no text is given (the bundled stories), or a model to begin with, the config stays as it is.
+    The config is not changed for the bundled stories, or if training begins with a given model.
     """
     if not config.data or config.init_from:
         return config
@@ -111,15 +114,15 @@ def fit_to_text(config: TrainConfig, documents: Sequence[str], given: Collection
 
 
 def choose(config: TrainConfig, documents: Sequence[str], given: Collection[str]) -> tuple[TrainConfig, list[Choice]]:
-    """The config that fits the documents, and what of it is neither given nor a default.
+    """The config that fits the documents, and the list of choices that differ from the defaults.
 
     Parameters
     ----------
     config : TrainConfig
     documents : sequence of str
-        As they were read; where the config says lines, or lines are chosen, they are not cut yet.
+        The documents as they were read. They are not yet split into lines, even if each line is a document.
     given : collection of str
-        Names of settings that stay as they are; the rules take them into account.
+        Names of settings that are not changed. The rules take their values into account.
     """
     choices: list[Choice] = []
 
@@ -139,75 +142,77 @@ def choose(config: TrainConfig, documents: Sequence[str], given: Collection[str]
     return config, choices
 
 
-# A rule gets the config as those before it left it.
+# Each rule gets the config with the choices of the rules before it.
 
 
 def document_rule(config: TrainConfig, kind: str | None) -> Iterator[Choice]:
     """Each line of a list is a document."""
     if kind and not config.loss_after:
-        yield Choice("documents", "lines", f"the lines are {kind}, each for itself (else: --documents file)")
+        yield Choice("documents", "lines", f"the lines are {kind}, each its own document (if not: --documents file)")
 
 
 def vocabulary(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
-    """All characters that occur more than a few times, then as many merges as the text can teach."""
+    """A token for each character that occurs more than a few times, then as many merges as the text has data for."""
     if config.tokenizer == "char":
         return
     if facts.merges:
-        yield Choice("whole_characters", MORE_THAN_A_FEW, "characters that occur so often become tokens, first of all")
+        yield Choice("whole_characters", MORE_THAN_A_FEW, "characters that occur at least this often become tokens")
     if facts.kind == NAMES:
-        yield Choice("vocab_size", FIRST_TOKENS + facts.merges, "names are learnt letter by letter")
+        yield Choice("vocab_size", FIRST_TOKENS + facts.merges, "names are learned letter by letter")
     elif FIRST_TOKENS + facts.merges > facts.size.vocab_size:
         size = FIRST_TOKENS + facts.merges
         yield Choice("vocab_size", size, f"256 bytes, end-of-text, and {facts.merges} merges for these characters")
     else:
-        yield Choice("vocab_size", facts.size.vocab_size, f"as many as about {facts.tokens:,} tokens can teach")
+        yield Choice("vocab_size", facts.size.vocab_size, f"fits a text of about {facts.tokens:,} tokens")
 
 
 def windows(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
-    """Windows that hold nearly every document, if documents are many and short; else windows that are short."""
+    """Windows that hold nearly every document, if there are many short documents; otherwise short windows."""
     default = TrainConfig.block_size
-    if facts.documents >= MANY and facts.usual < 1.2 * default:  # the estimate may be so much too high
-        size = min(16 * -(-(facts.longest + 1) // 16), default)  # one more for end-of-text
-        yield Choice("block_size", size, f"holds nearly every one of {facts.documents:,} documents")
+    if facts.documents >= MANY and facts.usual < 1.2 * default:  # 1.2, because the estimate may be too high
+        size = min(16 * -(-(facts.longest + 1) // 16), default)  # + 1 for the end-of-text token
+        yield Choice("block_size", size, f"holds nearly all of the {facts.documents:,} documents")
     else:
-        yield Choice("block_size", facts.size.block_size, "short, so that a batch shows many places of the text")
+        yield Choice("block_size", facts.size.block_size, "short, so that a batch covers many parts of the text")
 
 
 def batches(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
-    """As many windows as make the tokens of a default step."""
+    """As many windows as give the tokens of a default step."""
     if config.block_size <= TOKENS_A_STEP:
         yield Choice(
-            "batch_size", TOKENS_A_STEP // config.block_size, f"such windows are {TOKENS_A_STEP:,} tokens a step"
+            "batch_size",
+            TOKENS_A_STEP // config.block_size,
+            f"windows of {config.block_size} tokens, so {TOKENS_A_STEP:,} tokens a step",
         )
 
 
 def model(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
-    """A small text is learnt by heart, unless the model is small and forgetful."""
-    reason = f"about {facts.tokens:,} tokens would be learnt by heart"
+    """A smaller model and more dropout for a small text, so that it is not memorized."""
+    reason = f"a larger model without dropout would memorize about {facts.tokens:,} tokens"
     if facts.size.n_embd % config.n_head == 0:
         yield Choice("n_embd", facts.size.n_embd, reason)
     yield Choice("dropout", facts.size.dropout, reason)
 
 
 def steps(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
-    """Steps grow with the root of the text, as long as they take less than twice the time of the default's."""
-    cost = (180 + config.block_size) / (180 + 128) * max(1.0, config.vocab_size / 2048) ** 0.5  # as measured, about
+    """Steps grow with the square root of the number of tokens, but take less than twice the time of the default's."""
+    cost = (180 + config.block_size) / (180 + 128) * max(1.0, config.vocab_size / 2048) ** 0.5  # fitted to measurements
     longest = round(LONGEST_RUN / cost, -1)
     wanted = round(STEPS_PER_ROOT * math.sqrt(facts.tokens), -1)
     yield Choice("max_steps", int(min(max(wanted, FEWEST_STEPS), longest)), f"enough for about {facts.tokens:,} tokens")
 
 
 def evaluations(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
-    """Often enough to find the best moment of a run that overfits."""
-    yield Choice("eval_interval", max(config.max_steps // 160 * 10, 10), "16 evaluations, to find the best moment")
+    """Evaluate often enough to find the best step of a run that overfits."""
+    yield Choice("eval_interval", max(config.max_steps // 160 * 10, 10), "16 evaluations, to find the best step")
     if config.val_fraction * facts.characters > EVALUATED_MB * 1e6:
         yield Choice("max_val_mb", EVALUATED_MB, "so that evaluations take little time")
 
 
 def patience(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
-    """Training ends when nothing has come of a quarter of all steps."""
+    """Early stopping: training ends after a quarter of all steps without improvement."""
     evaluations = max(2, config.max_steps // 4 // config.eval_interval)
-    yield Choice("patience", evaluations, "training ends when a quarter of all steps has brought no improvement")
+    yield Choice("patience", evaluations, "training ends after a quarter of all steps without improvement")
 
 
 RULES: tuple[Callable[[TrainConfig, Facts], Iterator[Choice]], ...] = (

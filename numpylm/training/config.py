@@ -1,4 +1,4 @@
-"""The settings of a training run: one frozen dataclass, filled from defaults, a TOML file and flags."""
+"""TrainConfig: all settings of a training run, from defaults, a TOML file and command-line options."""
 
 import difflib
 import math
@@ -24,58 +24,58 @@ ALLOWED = {"documents": ("file", "lines"), "tokenizer": ("bpe", "char"), "dtype"
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of `numpylm.training.train.train`; each is also a flag and a TOML key.
+    """Settings of `numpylm.training.train.train`. Each is also a command-line option and a TOML key.
 
-    The defaults train on the bundled stories, in about two minutes on two cores. `numpylm.training.choose_settings`
-    has others for a text of one's own.
+    The defaults train on the bundled stories in about two minutes on two cores. `numpylm.training.choose_settings`
+    chooses other values for a user's own text.
     """
 
     data: tuple[str, ...] = _setting((), "text files or folders, - for standard input; none: the bundled stories")
-    out: str = _setting("", "run folder to make; default: runs/NAME, numbered if that exists")
-    documents: str = _setting("file", "what is one document: file (marks may part a file into several) or lines")
+    out: str = _setting("", "run folder to create; default: runs/NAME, numbered if that exists")
+    documents: str = _setting("file", "what is one document: file (<|endoftext|> can divide it into several) or lines")
     clean: tuple[str, ...] = _setting((), f"cleaning steps: {', '.join(CLEANING)}, or all")
     val_fraction: float = _setting(0.1, "share of the text held out for validation")
-    max_val_mb: float = _setting(1.0, "and at most so many million characters of it")
-    stories_mb: float = _setting(4.0, "megabytes of stories to make, if no data is given")
+    max_val_mb: float = _setting(1.0, "largest size of the validation text, in millions of characters")
+    stories_mb: float = _setting(4.0, "megabytes of stories to generate, if no data is given")
 
     init_from: str = _setting("", "fine-tune this: a run folder, a folder with GPT-2's files, or a name such as gpt2")
-    freeze_below: int = _setting(0, "with init_from: leave embeddings and so many blocks from below as they are")
+    freeze_below: int = _setting(0, "with init_from: freeze the embeddings and this many of the lowest blocks")
     lora_rank: int = _setting(0, "with init_from: train LoRA adapters of this rank instead of the weights; 0: none")
-    lora_alpha: float = _setting(0.0, "scale of the adapters, alpha / rank; 0: twice the rank")
+    lora_alpha: float = _setting(0.0, "alpha of LoRA; adapters are scaled by alpha / rank; 0: twice the rank")
     loss_after: str = _setting(
-        "", r"learn only what stands behind this text in each document: answers, not prompts (flag: \n ends a line)"
+        "", r"count only the text after this mark in the loss: answers, not prompts (as an option, \n means a line end)"
     )
 
-    tokenizer: str = _setting("bpe", "bpe (byte-level) or char (one token a character)")
-    vocab_size: int = _setting(1024, "tokens of a bpe vocabulary")
-    whole_characters: int = _setting(0, "bpe: characters that occur so often are tokens in any case; 0: none")
+    tokenizer: str = _setting("bpe", "bpe (byte-level) or char (one token per character)")
+    vocab_size: int = _setting(1024, "size of a bpe vocabulary, in tokens")
+    whole_characters: int = _setting(0, "bpe: characters that occur at least this often become tokens; 0: off")
 
-    block_size: int = _setting(256, "longest context, in tokens")
-    n_layer: int = _setting(2, "Transformer blocks")
-    n_head: int = _setting(4, "attention heads in each block; divides n_embd")
-    n_embd: int = _setting(128, "channels")
-    dropout: float = _setting(0.0, "probability of dropout while training")
+    block_size: int = _setting(256, "context length, in tokens")
+    n_layer: int = _setting(2, "number of Transformer blocks")
+    n_head: int = _setting(4, "number of attention heads in each block; must divide n_embd")
+    n_embd: int = _setting(128, "number of channels")
+    dropout: float = _setting(0.0, "dropout probability during training")
     bias: bool = _setting(True, "biases in linear layers and norms")
     dtype: str = _setting("float32", "float32 or float64")
 
     recompute: bool = _setting(
-        False, "compute blocks again in the backward: a third more time, a fraction of the memory"
+        False, "activation checkpointing (run blocks again in the backward): a third more time, much less memory"
     )
     batch_size: int = _setting(8, "sequences in a batch")
-    grad_accum: int = _setting(1, "batches whose gradients are added up for one step")
+    grad_accum: int = _setting(1, "gradient accumulation: batches per optimizer step")
     max_steps: int = _setting(1400, "optimizer steps")
     learning_rate: float = _setting(6e-3, "highest learning rate")
-    min_lr: float = _setting(2e-4, "learning rate at the end of the cosine")
-    warmup_steps: int = _setting(50, "steps until the highest learning rate")
-    weight_decay: float = _setting(0.1, "AdamW's decay of matrices")
-    beta1: float = _setting(0.9, "AdamW: memory of the gradient")
-    beta2: float = _setting(0.95, "AdamW: memory of its square")
+    min_lr: float = _setting(2e-4, "learning rate at the end of the cosine decay")
+    warmup_steps: int = _setting(50, "steps of linear warmup to the highest learning rate")
+    weight_decay: float = _setting(0.1, "AdamW: weight decay of matrices")
+    beta1: float = _setting(0.9, "AdamW: decay rate of the mean gradient")
+    beta2: float = _setting(0.95, "AdamW: decay rate of the mean squared gradient")
     grad_clip: float = _setting(1.0, "largest norm of the gradient; 0: no clipping")
 
     eval_interval: int = _setting(200, "steps between evaluations and checkpoints")
-    patience: int = _setting(0, "stop after so many evaluations without a lower validation loss; 0: never")
+    patience: int = _setting(0, "early stopping: evaluations without a lower validation loss; 0: never stop early")
     sample_tokens: int = _setting(40, "tokens of the sample shown at each evaluation; 0: none")
-    seed: int = _setting(1337, "seed of everything random")
+    seed: int = _setting(1337, "seed of all random numbers")
     check_gradients: bool = _setting(True, "check every layer's gradient before training")
 
     def __post_init__(self) -> None:
@@ -102,7 +102,7 @@ class TrainConfig:
             if isinstance(getattr(self, setting.name), float) and not math.isfinite(getattr(self, setting.name)):
                 raise ValueError(f"{setting.name} must be a finite number, got {getattr(self, setting.name)}")
         if self.lora_alpha and not self.lora_rank:
-            raise ValueError("lora_alpha scales LoRA adapters: it needs a lora_rank")
+            raise ValueError("lora_alpha scales LoRA adapters: it needs a lora_rank above 0")
         if (self.freeze_below or self.lora_rank) and not self.init_from:
             raise ValueError("freeze_below and lora_rank are for fine-tuning: say with init_from what to begin with")
         if self.min_lr > self.learning_rate:
@@ -125,15 +125,15 @@ class TrainConfig:
             count_merges(self.vocab_size)
 
     def shape(self, vocab_size: int) -> GPTConfig:
-        """The shape of a new model; a ValueError if there is no such model."""
+        """The GPTConfig of a new model. Raises ValueError if the settings are invalid."""
         return GPTConfig(vocab_size, self.block_size, self.n_layer, self.n_head, self.n_embd, self.dropout, self.bias)
 
 
-LARGEST = 10**15  # more than any setting means
+LARGEST = 10**15  # larger than any sensible setting
 KINDS: dict[str, type] = {f.name: type(f.default) for f in fields(TrainConfig)}
 
 
-# Other defaults for fine-tuning, which starts near its goal: small, few steps, and an end before it forgets.
+# The defaults for fine-tuning. It starts near its goal, so it takes few and small steps, and stops early.
 FINE_TUNING: dict[str, Any] = {
     "max_steps": 200,
     "batch_size": 4,
@@ -145,19 +145,19 @@ FINE_TUNING: dict[str, Any] = {
     "patience": 3,
     "max_val_mb": 0.03,
 }
-BROUGHT_ALONG = ("n_layer", "n_head", "n_embd", "bias", "vocab_size", "tokenizer")  # by the model of init_from
+FROM_MODEL = ("n_layer", "n_head", "n_embd", "bias", "vocab_size", "tokenizer")  # set by the model of init_from
 LORA = FINE_TUNING | {"learning_rate": 5e-4, "min_lr": 5e-5}
 
 
 def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
-    """A config from several mappings; later ones win over earlier ones, and over the defaults.
+    """Make a config from several mappings. Later ones override earlier ones, and all override the defaults.
 
-    With ``init_from`` the defaults are those of `FINE_TUNING`, with ``lora_rank`` those of `LORA`.
+    With ``init_from``, the defaults are those of `FINE_TUNING`; with ``lora_rank``, those of `LORA`.
 
     Raises
     ------
     ValueError
-        For an unknown key (names the nearest known one) or a value of the wrong kind.
+        For an unknown key (the message suggests the most similar one) or a value of a wrong type.
     """
     values: dict[str, Any] = {}
     for layer in layers:
@@ -168,7 +168,7 @@ def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
-    """Settings from a TOML file, as a flat table."""
+    """Read settings from a TOML file."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no such config file: {path}")
     try:
@@ -178,13 +178,13 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
 
 
 def refuse_shape(values: Mapping[str, Any]) -> None:
-    """With ``init_from``, settings of the model's shape or the tokenizer are refused: the model brings them along."""
-    if values.get("init_from") and (given := [name for name in values if name in BROUGHT_ALONG]):
+    """With ``init_from``, refuse settings of the model's shape and the tokenizer, because the model determines them."""
+    if values.get("init_from") and (given := [name for name in values if name in FROM_MODEL]):
         raise ValueError(f"{given[0]} cannot be set: {values['init_from']} brings its own; leave it out")
 
 
 def check_key(key: str) -> str:
-    """``key`` itself if it is a setting; else a ValueError that names the nearest one."""
+    """Return ``key`` if it is a setting. Otherwise raise a ValueError that suggests the most similar one."""
     if key in KINDS:
         return key
     near = difflib.get_close_matches(key, KINDS, 1, 0.5)

@@ -1,8 +1,8 @@
-"""Is training healthy? A short run on one batch, watched closely, and plain sentences about what is not.
+"""`numpylm.diagnose`: train a copy of a model on one batch for some steps, and report what looks wrong.
 
-A gradient check proves each layer. It says nothing of a learning rate that is ten times too high, targets that are
-not shifted, a mask that lets the future through, or activations that grow from block to block. `diagnose` looks at
-these, on copies: the model that it is given stays as it is.
+A gradient check verifies each layer. It does not find a learning rate that is ten times too high, targets that are not
+shifted, a mask that lets the model see the future, or activations that grow from block to block. `diagnose` checks
+these. It works on copies, so the given model is not changed.
 """
 
 import copy
@@ -15,13 +15,13 @@ import numpy as np
 
 from numpylm.nn.module import Array
 from numpylm.nn.optim import AdamW, clip_grad_norm
-from numpylm.training import symptoms, training_symptoms
+from numpylm.training import checks_before_training, checks_while_training
 from numpylm.training.activations import DEAD, activations
-from numpylm.training.diagnosis import Diagnosis, Part, part_of, total_norm, trained
+from numpylm.training.diagnosis_report import Diagnosis, Part, part_of, total_norm, trained
 
 STEPS = 40
-WARMUP = 10  # steps in which the learning rate rises
-LAST = 10  # steps over which changes of weights are measured: the last ones, when the first jump is over
+WARMUP = 10  # steps of learning-rate warmup
+LAST = 10  # changes of weights are measured over this many last steps, because the first steps are larger
 
 
 def diagnose(
@@ -36,7 +36,7 @@ def diagnose(
     fresh: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Diagnosis:
-    """Train a copy of a model on one batch for some steps, and say what looks wrong.
+    """Train a copy of a model on one batch for some steps, and report what looks wrong.
 
     Parameters
     ----------
@@ -46,26 +46,29 @@ def diagnose(
     lr : float
         The learning rate that training will use.
     steps : int
-        How many steps to take.
+        Number of steps.
     rng : numpy.random.Generator, optional
-        For dropout, in the steps; without it there is none.
+        If given, dropout is applied in the steps.
     optimizer : class
-        ``optimizer(parameters, lr=lr)`` with ``step()``.
+        ``optimizer(parameters, lr=lr)`` with a method ``step()``.
     fresh : bool
         Whether the model is untrained, so that its loss should be near ln V.
     progress : function, optional
-        Called with a line of text now and then, for example ``print``.
+        Called with a line of text every ten steps, for example ``print``.
 
     Returns
     -------
     diagnosis : Diagnosis
     """
     start = time.perf_counter()
-    untouched = gpt
+    original = gpt
     gpt, ids, targets = copy.deepcopy(gpt), np.asarray(ids), np.asarray(targets)
     logits, _ = gpt.forward(ids)
     result = Diagnosis(f"{type(gpt).__name__}, one batch of {'×'.join(map(str, ids.shape))}", [], [], logits.shape[-1])
-    result.findings += [*symptoms.look_at_batch(ids, targets), *symptoms.look_at_forward(gpt, ids, logits)]
+    result.findings += [
+        *checks_before_training.look_at_batch(ids, targets),
+        *checks_before_training.look_at_forward(gpt, ids, logits),
+    ]
     flow = activations(gpt, ids)
     if any(finding.kind in ("not-finite", "no-targets") for finding in result.findings):
         parts = [name for name in flow if not name.endswith(DEAD)]
@@ -75,46 +78,52 @@ def diagnose(
     result.losses.append(gpt.loss_and_grad(ids, targets))
     named = trained(gpt)
     gradients = {name: float(np.linalg.norm(p.grad)) for name, p in named}
-    result.findings += symptoms.look_at_zero_grad(gpt)
-    alike = list(symptoms.look_at_weights(named))  # then all that follows is made of that
-    result.findings += alike or [
-        *symptoms.look_at_start(result, fresh, symptoms.mean_loss(logits, targets), targets),
-        *training_symptoms.look_at_gradients(
-            named,
-            # LoRA's B is zero at first, so A has no influence yet, and rightly no gradient
-            {name: norm for name, norm in gradients.items() if not name.endswith("lora_A")},
-            lambda name: training_symptoms.influences(gpt, ids, targets, name),
+    result.findings += checks_before_training.look_at_zero_grad(gpt)
+    bad_weights = list(
+        checks_before_training.look_at_weights(named)
+    )  # if there are any, they explain all other findings
+    result.findings += bad_weights or [
+        *checks_before_training.look_at_start(
+            result, fresh, checks_before_training.mean_loss(logits, targets), targets
         ),
-        *training_symptoms.compare_with_loss(gpt, ids, targets),
+        *checks_while_training.look_at_gradients(
+            named,
+            # LoRA's B is zero at first, so the gradient of A is rightly zero
+            {name: norm for name, norm in gradients.items() if not name.endswith("lora_A")},
+            lambda name: checks_while_training.influences(gpt, ids, targets, name),
+        ),
+        *checks_while_training.compare_with_loss(gpt, ids, targets),
     ]
     weights = {name: float(np.linalg.norm(p.data)) for name, p in named}
     updates = short_run(gpt, ids, targets, lr, steps, rng, optimizer, result, progress)
-    for group in dict.fromkeys(part_of(name) for name, _ in named):
-        own = [name for name, _ in named if part_of(name) == group]
-        result.parts.append(
-            Part(
-                group,
-                total_norm(weights, own),
-                total_norm(gradients, own),
-                _median(updates, own),
-                flow.get(group, math.nan),
-            )
-        )
-    if not alike:
+    result.parts = _parts(weights, gradients, updates, flow)
+    if not bad_weights:
         result.findings += [
-            *training_symptoms.look_at_run(result, lr),
-            *training_symptoms.look_at_flow(result.parts, flow),
-            *training_symptoms.look_at_updates(result.parts, updates, lr),
+            *checks_while_training.look_at_run(result, lr),
+            *checks_while_training.look_at_flow(result.parts, flow),
+            *checks_while_training.look_at_updates(result.parts, updates, lr),
         ]
 
         def with_rate(rate: float) -> list[float]:
             again = Diagnosis("", [], [], result.vocab_size)
-            short_run(copy.deepcopy(untouched), ids, targets, rate, steps, rng, optimizer, again)
+            short_run(copy.deepcopy(original), ids, targets, rate, steps, rng, optimizer, again)
             return again.losses
 
-        result.findings += training_symptoms.look_at_smaller_rates(result, lr, with_rate)
+        result.findings += checks_while_training.look_at_smaller_rates(result, lr, with_rate)
     result.seconds = time.perf_counter() - start
     return result
+
+
+def _parts(
+    weights: dict[str, float], gradients: dict[str, float], updates: dict[str, list[float]], flow: dict[str, float]
+) -> list[Part]:
+    """The table of the diagnosis: the norms of all parameters, summarized for each part of the model."""
+    parts = []
+    for group in dict.fromkeys(part_of(name) for name in weights):
+        own = [name for name in weights if part_of(name) == group]
+        weight, gradient = total_norm(weights, own), total_norm(gradients, own)
+        parts.append(Part(group, weight, gradient, _median(updates, own), flow.get(group, math.nan)))
+    return parts
 
 
 def _median(updates: dict[str, list[float]], names: list[str]) -> float:
@@ -133,7 +142,7 @@ def short_run(
     result: Diagnosis,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, list[float]]:
-    """Steps on the same batch; fills in the losses and returns |change| / |weight| of each matrix, step by step."""
+    """Train on the same batch. It fills in the losses, and returns |change| / |weight| of each matrix for each step."""
     named = trained(gpt)
     stepper = optimizer([p for _, p in named], lr=lr)
     ratios: dict[str, list[float]] = {name: [] for name, p in named if p.data.ndim >= 2}
@@ -153,6 +162,6 @@ def short_run(
         for name, p in named:
             if name in before:
                 size = float(np.linalg.norm(before[name]))
-                if size:  # what was all zero has no size to compare with
+                if size:  # the relative change of a zero matrix is not defined
                     ratios[name].append(float(np.linalg.norm(p.data - before[name])) / size)
     return ratios

@@ -1,4 +1,4 @@
-"""How good is a model on a text: loss, perplexity, accuracy, and what the text's own source would score."""
+"""Evaluating a model on a text: loss, perplexity, accuracy, bits per byte, and the entropy of a known source."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ class Score:
     loss : float
         Mean nats per token.
     accuracy : float in [0, 1]
-        How often the likeliest token was the right one.
+        How often the most likely token was right.
     count : int
-        Tokens that were predicted: all but the first.
+        Number of predicted tokens.
     """
 
     loss: float
@@ -34,11 +34,11 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """exp(loss): as uncertain as a fair choice among so many tokens."""
+        """exp(loss): the model is as uncertain as a uniform choice among this many tokens."""
         return math.exp(min(self.loss, 700.0))
 
     def bits_per_byte(self, n_bytes: int) -> float:
-        """Loss of the whole text in bits, divided by its bytes: comparable between tokenizers."""
+        """The loss of the whole text in bits, divided by its bytes. It is comparable between tokenizers."""
         return self.loss * self.count / math.log(2) / n_bytes
 
 
@@ -54,39 +54,40 @@ def evaluate(
     workers: DataParallel | None = None,
     between: Callable[[], object] | None = None,
 ) -> Score:
-    """Score a model on all of a text, each token once, in windows as `sequential_batches` cuts them.
+    """Score a model on a whole text, each token once, in the windows of `sequential_batches`.
 
     Parameters
     ----------
     gpt : GPT
     tokens : int array (N,)
     batch_size : int, optional
-        Windows that are read at a time: a matter of speed and memory alone. Default: about 512 tokens.
+        Windows in a batch. It affects only speed and memory. Default: about 512 tokens.
     starts, counted, stride : optional
         As in `sequential_batches`.
     progress : bool
-        Show a bar, if it takes more than a second.
+        Show a progress bar if the evaluation takes more than a second.
     block_size : int, optional
-        The length of a window, if not the longest that the model can read.
+        The length of a window. Default: the model's context length.
     workers : DataParallel, optional
-        The model's, which then share the windows: the same score up to rounding, sooner.
+        Workers of this model, which share the windows. The score is the same up to rounding.
     between : callable, optional
-        Called after each few batches; what it raises ends the evaluation.
+        Called between batches. An exception that it raises ends the evaluation.
 
     Raises
     ------
     ValueError
-        If block_size is more than the model can read, or there is nothing to predict, or the workers are not its.
+        If block_size is longer than the model's context, there is nothing to predict, or the workers are another
+        model's.
     """
     if workers and workers.gpt is not gpt:
-        raise ValueError("these workers are another model's: evaluate needs those of the model itself")
+        raise ValueError("these workers are another model's: make a DataParallel of the model to evaluate")
     longest = gpt.config.block_size
     T = longest if block_size is None else block_size
     if not 1 <= T <= longest:
         raise ValueError(f"block_size must be 1 to {longest}, what the model can read, got {T}")
     nats, hits, count = 0.0, 0, 0
     size = batch_size or windows_at_once(T)
-    batches = -(-len(tokens) // ((stride or T) * size))  # about, where windows begin with documents
+    batches = -(-len(tokens) // ((stride or T) * size))  # an estimate, if windows begin with documents
     windows = sequential_batches(tokens, size, T, starts, counted, stride)
     scores = workers.map(score, windows) if workers else (score(gpt, *batch) for batch in windows)
     for log_p, hit in tqdm(scores, "evaluating", batches, leave=False, delay=1, unit=" batches", disable=not progress):
@@ -101,7 +102,7 @@ def evaluate(
 
 
 def source_nats(documents: Sequence[str]) -> float | None:
-    """-log of the probability of all documents under the source that made them, in nats; None if unknown."""
+    """-log of the probability of all documents under the generator that made them, in nats; None if it is unknown."""
     for corpus in CORPORA.values():
         total = 0.0
         for document in documents:

@@ -1,4 +1,4 @@
-"""Fine-tuning: begin with a trained model, and choose what of it is trained."""
+"""Fine-tuning: load a pretrained model, freeze blocks or add LoRA adapters, and set its dropout."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -11,22 +11,22 @@ from numpylm.nn.layers import Dropout
 from numpylm.nn.lora import add_lora, has_lora
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
-from numpylm.training.config import BROUGHT_ALONG, TrainConfig
+from numpylm.training.config import FROM_MODEL, TrainConfig
 
 
-def load_start(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer]:
-    """The model and tokenizer that ``config.init_from`` names, and the config with that model's shape.
+def load_pretrained_model(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer]:
+    """Load the model and tokenizer of ``config.init_from``; return them with the config, updated to the model's shape.
 
     Raises
     ------
     ValueError
-        If a setting asks for another shape, or for longer windows than the model can read.
+        If a setting is of another shape, or block_size is longer than the model's context.
     """
     gpt, tokenizer, _ = load_model(config.init_from)
     gpt = as_dtype(gpt, config.dtype)
     set_dropout(gpt, config.dropout)
     kind = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
-    own: dict[str, Any] = {name: kind if name == "tokenizer" else getattr(gpt.config, name) for name in BROUGHT_ALONG}
+    own: dict[str, Any] = {name: kind if name == "tokenizer" else getattr(gpt.config, name) for name in FROM_MODEL}
     defaults = {field.name: field.default for field in fields(TrainConfig)}
     for name, value in own.items():
         asked = getattr(config, name)
@@ -36,12 +36,12 @@ def load_start(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokenizer | CharT
     if config.block_size > longest and config.block_size != defaults["block_size"]:
         raise ValueError(f"{config.init_from} reads {longest} tokens at most, got block_size={config.block_size}")
     config = replace(config, **own, block_size=min(config.block_size, longest))
-    choose_trained(gpt, config)
+    freeze_or_add_lora(gpt, config)
     return config, gpt, tokenizer
 
 
-def choose_trained(gpt: GPT, config: TrainConfig) -> None:
-    """Freeze what the config says, and add adapters if it wants them and the model has none yet."""
+def freeze_or_add_lora(gpt: GPT, config: TrainConfig) -> None:
+    """Freeze the blocks that the config says, or add LoRA adapters if the config asks for them and there are none."""
     if not config.lora_rank:
         gpt.freeze(config.freeze_below)
     elif not has_lora(gpt):
@@ -50,7 +50,7 @@ def choose_trained(gpt: GPT, config: TrainConfig) -> None:
 
 
 def set_dropout(gpt: GPT, p: float) -> None:
-    """Give every dropout of a model the probability ``p``."""
+    """Set the dropout probability of the whole model to ``p``."""
     gpt.config = replace(gpt.config, dropout=p)
     gpt.drop = Dropout(p)
     for block in gpt.h:
@@ -59,7 +59,7 @@ def set_dropout(gpt: GPT, p: float) -> None:
 
 
 def as_dtype(gpt: GPT, dtype: str) -> GPT:
-    """The same model with its numbers in ``dtype``, converted in place where they are in another."""
+    """Convert the parameters of a model to ``dtype`` in place, and return the model."""
     for parameter in gpt.parameters():
         parameter.data = np.asarray(parameter.data, dtype)
     return gpt

@@ -1,4 +1,4 @@
-"""Before a run: the first batch of it, diagnosed or timed. Nothing is written."""
+"""`numpylm train --diagnose` and `--profile`: check or time the first batch of a run without creating a run folder."""
 
 import tempfile
 from collections.abc import Callable, Collection
@@ -15,26 +15,26 @@ from numpylm.text.data import random_batch
 from numpylm.training.config import TrainConfig
 from numpylm.training.diagnose import Diagnosis, diagnose
 from numpylm.training.parallel import DataParallel, keep_memory
-from numpylm.training.prepare import Data
+from numpylm.training.prepare_data import Data
 from numpylm.training.profiling import Profile, profile
-from numpylm.training.train import begin
+from numpylm.training.train import prepare_run
 
 
 def first_batch(config: TrainConfig, given: Collection[str] | None) -> tuple[TrainConfig, GPT, Array, Array]:
-    """The config with the model's shape, the model, and ids and targets (B, T) of a first step."""
-    config, gpt, tokenizer, train_docs, val_docs = begin(config, given)
+    """The config with the model's shape, the model, and the ids and targets (B, T) of the first step."""
+    config, gpt, tokenizer, train_docs, val_docs = prepare_run(config, given)
     with stoppable(), tempfile.TemporaryDirectory() as folder:
         data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder), processes=True)
         rng = np.random.default_rng(config.seed)
         ids, targets = random_batch(data.train, config.batch_size, config.block_size, rng, data.starts, data.counted)
-        del data  # Windows cannot remove files that are mapped
+        del data  # Windows cannot remove memory-mapped files
     return config, gpt, ids, targets
 
 
 def diagnose_run(
     config: TrainConfig, progress: Callable[[str], None] | None = None, given: Collection[str] | None = None
 ) -> Diagnosis:
-    """What `numpylm.diagnose` says about the first batch of a run that is not begun; ``given`` as in `train`."""
+    """Run `numpylm.diagnose` on the first batch of a new run; ``given`` as in `train`."""
     config, gpt, ids, targets = first_batch(config, given)
     return diagnose(
         gpt,
@@ -49,7 +49,7 @@ def diagnose_run(
 
 
 def profile_run(config: TrainConfig, given: Collection[str] | None = None) -> tuple[int, Profile]:
-    """How many workers share a batch of this run, and what one of them spends its time on, on one core."""
+    """The number of workers that share a batch of this run, and the profile of one of them on one core."""
     keep_memory()
     config, gpt, ids, targets = first_batch(config, given)
     workers = min(len(DataParallel(gpt).replicas), len(ids))

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 420, 64, 150, 24, 52
-COLOURS = ("#e0762f", "#3b82c4", "#4a9d5b", "#b45ba8")
+COLORS = ("#e0762f", "#3b82c4", "#4a9d5b", "#b45ba8")
 
 Curve = tuple[str, Sequence[float], Sequence[float]]
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) inside [low, high]."""
+    """Axis ticks in [low, high]. Their distance is 1, 2 or 5 times a power of ten."""
     raw = (high - low) / about
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(m * magnitude for m in (1, 2, 5, 10) if m * magnitude >= raw)
@@ -19,14 +19,14 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
 
 
 def loss_curve(title: str, curves: Sequence[Curve], lines: Sequence[tuple[str, float]]) -> str:
-    """An SVG picture of losses over steps.
+    """Draw losses over steps as SVG.
 
     Parameters
     ----------
     title : str
     curves : sequence of (label, steps, nats per token)
     lines : sequence of (label, nats per token)
-        Drawn dashed over the whole width: baselines and the entropy floor.
+        Dashed horizontal lines: baselines and the entropy of the source.
     """
     points = [(x, y) for _, xs, ys in curves for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
     x_max = max([x for x, _ in points], default=1) or 1
@@ -61,10 +61,10 @@ def loss_curve(title: str, curves: Sequence[Curve], lines: Sequence[tuple[str, f
         parts.append(f'<line class="line" x1="{LEFT}" x2="{right}" y1="{py(y):.1f}" y2="{py(y):.1f}"/>')
         parts.append(text(right + 8, py(y) + 4, f"{label} {y:.3f}"))
     for i, (label, xs, ys) in enumerate(curves):
-        colour = COLOURS[i % len(COLOURS)]
+        color = COLORS[i % len(COLORS)]
         path = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in zip(xs, ys, strict=True) if math.isfinite(y))
-        parts.append(f'<polyline class="curve" stroke="{colour}" points="{path}"/>')
+        parts.append(f'<polyline class="curve" stroke="{color}" points="{path}"/>')
         x, y = right - 100, TOP + 32 + 18 * i
-        parts.append(f'<line x1="{x}" x2="{x + 20}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<line x1="{x}" x2="{x + 20}" y1="{y - 4}" y2="{y - 4}" stroke="{color}" stroke-width="2"/>')
         parts.append(text(x + 26, y, label))
     return "\n".join(parts + ["</svg>"]) + "\n"

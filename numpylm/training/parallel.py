@@ -1,6 +1,7 @@
-"""Speed without touching the layers: workers that share a batch, and memory that is kept.
+"""DataParallel: several workers share each batch. Also the number of BLAS threads, and settings of the allocator.
 
-Neither changes what is computed, beyond rounding. Importing numpylm switches nothing on; the commands do.
+These make training faster without a change of the layers, and change results only by rounding. Importing numpylm does
+not turn them on; the commands do.
 """
 
 import ctypes
@@ -23,12 +24,12 @@ from numpylm.training.replica import RemoteReplica, SharedWeights, copied
 
 
 def keep_memory() -> bool:
-    """Ask the C library (glibc) not to hand memory back to the system between steps; True if it agreed.
+    """Tell the C library (glibc) not to return memory to the system between steps; True if this worked.
 
-    By default each large array is fresh memory from the kernel, which must clear it page by page at the first
-    touch: that can cost more than the arithmetic. Kept memory is reused by the next step, and ``y = x * x``
-    stays fast without a single buffer in sight. The process keeps its peak memory until it ends. A no-op,
-    returning False, on other systems.
+    By default each large array gets new memory from the kernel, which must clear it page by page at the first access.
+    This can take longer than the arithmetic. Memory that is kept is reused in the next step, so ``y = x * x`` is fast
+    without preallocated buffers. The process keeps its peak memory until it ends. On other systems this does nothing
+    and returns False.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -38,21 +39,21 @@ def keep_memory() -> bool:
         return False  # musl and others
     M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
     wanted = [
-        (M_MMAP_MAX, 0),  # large arrays come from the heap, too
-        (M_TRIM_THRESHOLD, -1),  # whose end is never given back
-        (M_TOP_PAD, 2**26),  # and which grows by 64 MB at a time
-        (M_ARENA_MAX, 1),  # one heap for all threads
+        (M_MMAP_MAX, 0),  # allocate large arrays from the heap, too
+        (M_TRIM_THRESHOLD, -1),  # never return the end of the heap to the system
+        (M_TOP_PAD, 2**26),  # grow the heap by 64 MB at a time
+        (M_ARENA_MAX, 1),  # use one heap for all threads
     ]
     return all(mallopt(option, value) for option, value in wanted)
 
 
 @cache
 def _openblas() -> tuple[ctypes.CDLL, str] | None:
-    """The OpenBLAS that NumPy's own packages bring along, and how its functions are called: (library, pattern)."""
+    """The OpenBLAS that is bundled with NumPy, and the pattern of its function names: (library, pattern)."""
     package = Path(np.__file__).parent
     for folder in (package.parent / "numpy.libs", package / ".dylibs"):
         for path in sorted(folder.glob("*openblas*")):
-            library = ctypes.CDLL(str(path))  # loaded already: this finds it
+            library = ctypes.CDLL(str(path))  # NumPy has loaded it already, so this returns the same library
             for pattern in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
                 if hasattr(library, pattern.format("set_num_threads")):
                     return library, pattern
@@ -60,7 +61,7 @@ def _openblas() -> tuple[ctypes.CDLL, str] | None:
 
 
 def set_blas_threads(count: int) -> int | None:
-    """Let matrix products use so many threads; returns how many it was, None if NumPy has another BLAS."""
+    """Set the number of threads of matrix products; return the number before, or None if NumPy uses another BLAS."""
     if (found := _openblas()) is None:
         return None
     library, pattern = found
@@ -70,20 +71,22 @@ def set_blas_threads(count: int) -> int | None:
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def default_workers() -> int:
-    """One for each core; one alone where NumPy's BLAS cannot be told to use a single thread: workers that each start
-    threads get into each other's way."""
+    """One worker for each core, or only one if the number of BLAS threads cannot be set.
+
+    Workers that each start several BLAS threads would slow each other down.
+    """
     return available_cores() if _openblas() else 1
 
 
 def replica(gpt: GPT) -> GPT:
-    """A second model on the same weights, with gradients of its own."""
+    """A second model that shares the weights but has its own gradients."""
     tokenizer = getattr(gpt, "tokenizer", None)
     shared: dict[int, Any] = {id(tokenizer): tokenizer}
     for p in gpt.parameters():
@@ -93,38 +96,39 @@ def replica(gpt: GPT) -> GPT:
 
 
 class DataParallel:
-    """Let several workers each do a part of every batch, as data-parallel training does across machines.
+    """Data parallelism: split each batch among several workers, and sum their gradients.
 
-    NumPy's elementwise work runs on one core, and its matrix products on small matrices hardly gain from a
-    second. Splitting the *batch* uses the cores for everything: each worker runs forward and backward for its
-    rows on the shared weights, with gradients of its own, and the gradients are summed in a fixed order, so a
-    run can be repeated to the bit with as many workers.
+    NumPy runs elementwise operations on one core, and a second core hardly speeds up products of small matrices.
+    Splitting the *batch* uses all cores for everything. Each worker runs forward and backward for its rows with the
+    shared weights and its own gradients. The gradients are summed in a fixed order, so a run with the same number of
+    workers can be repeated to the bit.
 
     Parameters
     ----------
     gpt : GPT
-        Its ``.grad`` receive the sums. Workers follow its weights; who changes anything else of it (its layers, what is
-        frozen, an ε) makes new workers.
+        Its ``.grad`` receive the sums. Workers always use its current weights. After any other change (of its layers,
+        of what is frozen, of an ε), make a new DataParallel.
     workers : int, optional
         Default: `default_workers`.
     processes : bool
-        Whether workers are processes instead of threads (`numpylm.training.replica`): the same numbers, sooner, for a
-        start of a quarter of a second and 25 MB each. They end with this object. Where there can be none, for lack of
-        shared memory or since a script or notebook defines the model's layers, they are threads, and a line says why.
+        Whether workers are processes instead of threads (`numpylm.training.replica`). Processes give the same numbers
+        and are faster, but take a quarter of a second to start and 25 MB each. They end with this object. If they
+        cannot be used, because there is no shared memory or because a script or notebook defines the model's layers,
+        threads are used, and a note is printed.
     on_loss : callable, optional
-        What is called with one line of text when worker processes have ended (see Notes), before the work goes on.
-        Default: print the line to stderr.
+        Called with a line of text when worker processes were lost (see Notes), before the work continues. Default:
+        print the line to stderr.
 
     Notes
     -----
-    Threads work because NumPy releases Python's lock (the GIL) while it computes. A step of 0.8 million
+    Threads help because NumPy releases Python's lock (the GIL) while it computes. A step of 0.8 million
     parameters on 12 x 64 tokens and two cores takes 39 ms with threads, 34 with processes; one of 0.9 million on
     16 x 128 tokens 102 and 92.
 
-    A system that runs out of memory ends one of its processes, perhaps a worker. Nothing is lost with it: it only read
-    the weights, and its gradients are not added to the sum before all workers are done. So a thread takes its place,
-    and does the same part of the batch from the beginning, with gradients that begin at zero and a copy of the
-    generator as the process was given it. The numbers are the same to the bit.
+    A system that runs out of memory kills one of its processes, perhaps a worker. This loses nothing: the worker only
+    reads the weights, and its gradients are added only when all workers are done. So a thread takes its place and
+    repeats its part of the batch from the beginning, with gradients that start at zero and the same random generator.
+    The numbers are the same to the bit.
     """
 
     def __init__(
@@ -154,14 +158,16 @@ class DataParallel:
     def loss_and_grad(
         self, ids: Array, targets: Array, rng: np.random.Generator | None = None, count: int | None = None
     ) -> float:
-        """As ``gpt.loss_and_grad``, equal to it up to rounding (with dropout: other masks)."""
+        """Like ``gpt.loss_and_grad``, and equal to it up to rounding. With dropout, the masks are different."""
         workers = min(len(self.replicas), len(ids))
         if workers == 1:
             return self.gpt.loss_and_grad(ids, targets, rng, count)
         if count is None:
             count = int((targets != IGNORE_INDEX).sum())
         rngs: list[np.random.Generator | None] = [None] * workers
-        if rng is not None:  # drawn, not spawned: what a checkpoint keeps of a generator is how far it has drawn
+        if (
+            rng is not None
+        ):  # draw seeds instead of rng.spawn: a checkpoint stores the generator's state, not its spawns
             rngs = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=workers)]
         split = np.array_split(ids, workers), np.array_split(targets, workers)
         parts = list(zip(*split, rngs, [count] * workers, strict=True))
@@ -172,19 +178,19 @@ class DataParallel:
         return own + sum(others)
 
     def map(self, function: Callable[..., Any], parts: Iterable[tuple]) -> Iterator[Any]:
-        """Yield ``function(gpt, *part)`` for each part, in order; workers share the parts.
+        """Yield ``function(gpt, *part)`` for each part, in order. The workers share the parts.
 
-        For processes, a function of a module, and one that does not need the model's tokenizer.
+        With processes, it must be a function of a module, and must not need the model's tokenizer.
         """
         parts = iter(parts)
         while some := list(itertools.islice(parts, len(self.replicas))):
             yield from self._at_once([function] * len(some), some)
 
     def _at_once(self, functions: list[Callable[..., Any]], parts: list[tuple]) -> list[Any]:
-        """Each worker's function on its part, on one core each."""
+        """Run each worker's function on its part, on one core each, and return the results."""
 
         def work(worker: Any, function: Callable[..., Any], part: tuple) -> Any:
-            """Here, in one of the pool's threads, or in the process that the worker stands for."""
+            """Run in this thread of the pool, or in the worker's process."""
             remote = isinstance(worker, RemoteReplica)
             return worker.run(function, *part) if remote else function(worker, *part)
 
@@ -199,21 +205,21 @@ class DataParallel:
                 running[i] = self.pool.submit(work, self.replicas[i], functions[i], parts[i])
             return [job.result() for job in running]
         finally:
-            wait(running)  # also after an error or Ctrl-C: nobody may still add to gradients when the next batch comes
+            wait(running)  # also after an error or Ctrl-C: no worker may still add to gradients during the next batch
             if before is not None:
                 set_blas_threads(before)
 
     def _replace_lost(self, done: list[Future]) -> list[int]:
-        """Put a thread in the place of each worker process that has ended; returns which."""
+        """Replace each worker process that has ended by a thread; return their indices."""
         lost = [i for i, job in enumerate(done) if isinstance(job.exception(), WorkerError)]
         if lost:
-            self.on_loss(f"{done[lost[0]].exception()}; a thread goes on in its place, with the same result")
+            self.on_loss(f"{done[lost[0]].exception()}; a thread continues in its place, with the same result")
         for i in lost:
             self.replicas[i] = replica(self.gpt)
         return lost
 
     def _follow(self) -> None:
-        """Let all workers have the model's weights, wherever these lie now."""
+        """Make all workers use the model's current weights, even if their arrays were replaced."""
         parameters = self.gpt.parameters()
         if [(p, p.frozen) for p in parameters] != self.parameters:
             raise ValueError(
@@ -233,12 +239,12 @@ def _add_grad(gpt: GPT, *part: Any) -> float:
 
 
 def _loss_and_grad(gpt: GPT, *part: Any) -> float:
-    """A worker's gradients begin at zero: its last ones have been added to the sum."""
+    """Reset a worker's gradients first, because those of the last batch have been added to the sum already."""
     gpt.zero_grad()
     return gpt.loss_and_grad(*part)
 
 
 def _begin() -> None:
-    """What a worker process does first."""
+    """Set up a worker process."""
     keep_memory()
     set_blas_threads(1)

@@ -1,8 +1,8 @@
-"""Where the time of a training step goes: by layer, forwards and backwards, beside what the processor could do.
+"""Profiling a training step: time and FLOP/s of the forward and backward of each layer, compared with the peak.
 
-Every layer of numpylm is an object with a forward and a backward, so a profile needs nothing inside them: their
-methods are replaced by timed ones on a copy of the model. A layer's own time is what remains when its parts' is taken
-off: what an attention takes beyond its two linear layers is softmax(Q Kᵀ) V, what an MLP takes beyond its two is GELU.
+Every layer of numpylm is an object with a forward and a backward. So we copy the model and replace these methods by
+timed ones; the layers need no code for it. The time of a layer does not include its sublayers. For example, the time of
+attention without its two linear layers is that of softmax(Q Kᵀ) V, and that of an MLP without its two is that of GELU.
 """
 
 import re
@@ -20,11 +20,11 @@ from numpylm.nn.module import Array
 from numpylm.nn.optim import AdamW, clip_grad_norm
 from numpylm.training.parallel import replica, set_blas_threads
 
-# The order of the forward; of "gpt" itself, what is beyond its parts.
+# In the order of the forward. "gpt" is the model's own time, without its layers.
 LAYERS: tuple[str, ...] = ("wte", "wpe", "gpt", "h.ln_1", "h.attn.c_attn", "h.attn", "h.attn.c_proj", "h.ln_2")
 LAYERS += ("h.mlp.c_fc", "h.mlp", "h.mlp.c_proj", "h", "ln_f", "head", "loss", "zero_grad", "clip", "AdamW")
 PHASES = ("forward", "backward", "step")
-WHAT = {  # what a layer's own time is spent on, where its name does not say it
+WHAT = {  # labels of rows for which the layer's name does not show what its own time is spent on
     ("h.attn", "forward"): "h.attn: softmax(QKᵀ)V",
     ("h.attn", "backward"): "h.attn: softmax(QKᵀ)V",
     ("h.mlp", "forward"): "h.mlp: gelu",
@@ -39,16 +39,16 @@ WHAT = {  # what a layer's own time is spent on, where its name does not say it
 
 @dataclass(frozen=True)
 class Row:
-    """One layer (all blocks' together) in one phase, or one part of the step that belongs to no layer.
+    """One layer (summed over all blocks) in one phase, or one part of the step that is not a layer.
 
     Attributes
     ----------
     name, phase : str
     seconds : float
-        A step, without the layer's own parts.
+        Time per step, without sublayers.
     flops : float
-        Multiplications and additions of its matrix products; 0 for what works on each number alone, where memory and
-        not arithmetic sets the pace.
+        Multiplications and additions of its matrix products. 0 for elementwise operations, whose speed is limited by
+        memory and not by arithmetic.
     """
 
     name: str
@@ -59,22 +59,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Profile:
-    """Rows in the order of the step, and the machine's own speed. ``print(profile)`` is a table."""
+    """Rows in the order of the step, and the peak speed of the machine. ``print(profile)`` shows a table."""
 
     rows: list[Row]
-    peak: float  # FLOPs a second of one large product of matrices, on as many threads
+    peak: float  # FLOP/s of one large matrix product with the same number of threads
     title: str
 
     @property
     def seconds(self) -> float:
-        """Of a whole step."""
+        """Time of a whole step."""
         return sum(row.seconds for row in self.rows)
 
     def __str__(self) -> str:
         width = max(len(row.name) for row in self.rows)
         lines = [
             self.title,
-            f"one large product of matrices: {self.peak / 1e9:.0f} GFLOP/s",
+            f"one large matrix product: {self.peak / 1e9:.0f} GFLOP/s",
             "",
             f"{'layer':{width}}  phase          ms  share   GFLOP  GFLOP/s  of peak",
         ]
@@ -95,14 +95,14 @@ class Profile:
 
 
 class Stopwatch:
-    """Own times of calls that are nested in each other."""
+    """Measures the time of nested calls, each without the calls inside it."""
 
     def __init__(self) -> None:
         self.seconds: dict[tuple[str, str], float] = {}
-        self.inner = [0.0]  # for each call that is running, the time of the timed calls inside it
+        self.inner = [0.0]  # a stack: for each running call, the time of the timed calls inside it
 
     def timed(self, name: str, phase: str, function: Callable) -> Callable:
-        """The same function, its own time added up under (name, phase)."""
+        """Wrap a function so that its own time is added to the total of (name, phase)."""
         key = (name, phase)
 
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -118,19 +118,19 @@ class Stopwatch:
 
 
 def profile(gpt: GPT, ids: Array, targets: Array, lr: float = 1e-3, steps: int = 5, threads: int = 1) -> Profile:
-    """Take some steps on a copy of a model, and time every layer.
+    """Run some training steps on a copy of a model, and time every layer.
 
     Parameters
     ----------
     gpt : GPT
-        Stays as it is.
+        It is not changed.
     ids, targets : int arrays (B, T)
         One batch, or one worker's part of it.
     lr : float
     steps : int
-        How many are timed, after one that is not.
+        Number of timed steps. One more step is run first to warm up.
     threads : int
-        That a product of matrices may use, in the steps and in the measurement of the peak.
+        Number of BLAS threads, in the steps and in the measurement of the peak.
     """
     before = set_blas_threads(threads)
     try:
@@ -149,7 +149,7 @@ def profile(gpt: GPT, ids: Array, targets: Array, lr: float = 1e-3, steps: int =
         if before is not None:
             set_blas_threads(before)
     flops = count_flops(gpt, *np.shape(ids))
-    keys = sorted(watch.seconds, key=_place)
+    keys = sorted(watch.seconds, key=_order)
     rows = [Row(WHAT.get(key, key[0]), key[1], watch.seconds[key] / steps, flops.get(key, 0.0)) for key in keys]
     B, T = np.shape(ids)
     title = f"{gpt.num_parameters():,} parameters, {B} x {T} tokens, {threads} BLAS thread{'s' if threads > 1 else ''}"
@@ -157,7 +157,7 @@ def profile(gpt: GPT, ids: Array, targets: Array, lr: float = 1e-3, steps: int =
 
 
 def _timed_step(model: GPT, optimizer: AdamW, watch: Stopwatch) -> Callable[[Array, Array], None]:
-    """One training step whose parts are timed; the layers' methods are replaced on these objects only."""
+    """A training step with timed parts. It replaces the methods of these layer objects, not of their classes."""
     for name, layer in _layers(model):
         label = re.sub(r"\.\d+", "", name)  # h.3.attn -> h.attn: all blocks together
         for phase in ("forward", "backward"):
@@ -179,7 +179,7 @@ def _timed_step(model: GPT, optimizer: AdamW, watch: Stopwatch) -> Callable[[Arr
 
 
 def _layers(model: GPT) -> list[tuple[str, Any]]:
-    """Every layer of a GPT with its name, the model itself first."""
+    """All layers of a GPT with their names, beginning with the model itself."""
     found: list[tuple[str, Any]] = [("gpt", model), ("wte", model.wte), ("wpe", model.wpe), ("ln_f", model.ln_f)]
     for i, block in enumerate(model.h):
         found.append((f"h.{i}", block))
@@ -192,11 +192,11 @@ def _layers(model: GPT) -> list[tuple[str, Any]]:
 
 
 def count_flops(gpt: GPT, B: int, T: int) -> dict[tuple[str, str], float]:
-    """FLOPs of all matrix products of a step, by (layer, phase): a product (n, k) @ (k, m) has 2 n k m.
+    """FLOPs of all matrix products of a step, by (layer, phase). A product (n, k) @ (k, m) has 2 n k m FLOPs.
 
-    A linear layer has one product forwards and two backwards, for dx and dW (the former alone if W is frozen);
-    attention has two and four, and of those only the causal half is needed: what is computed beyond it, and LoRA's
-    thin products, are not counted.
+    A linear layer has one product in the forward, and two in the backward, for dx and dW (only dx if W is frozen).
+    Attention has two in the forward and four in the backward, of which only the causal half is counted, even if more is
+    computed. The thin products of LoRA are not counted.
     """
     c, N = gpt.config, B * T
     flops: dict[tuple[str, str], float] = {}
@@ -221,7 +221,7 @@ def count_flops(gpt: GPT, B: int, T: int) -> dict[tuple[str, str], float]:
 
 
 def matmul_peak(size: int = 1536, repeats: int = 6) -> float:
-    """FLOPs a second of a product of two large float32 matrices, the best of several."""
+    """FLOP/s of a product of two large float32 matrices, the best of several measurements."""
     a = np.ones((size, size), np.float32)
 
     def once() -> float:
@@ -233,8 +233,8 @@ def matmul_peak(size: int = 1536, repeats: int = 6) -> float:
     return 2 * size**3 / min(once() for _ in range(repeats))
 
 
-def _place(key: tuple[str, str]) -> tuple[int, int]:
-    """Forwards in the order of the layers, then backwards in the opposite one, then the step."""
+def _order(key: tuple[str, str]) -> tuple[int, int]:
+    """Sort key: first the forward in the order of the layers, then the backward in reverse order, then the step."""
     name, phase = key
-    place = LAYERS.index(name)
-    return PHASES.index(phase), -place if phase == "backward" else place
+    index = LAYERS.index(name)
+    return PHASES.index(phase), -index if phase == "backward" else index

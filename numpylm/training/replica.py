@@ -1,9 +1,9 @@
-"""A model's replica in a process of its own: weights and gradients lie in memory that both processes see.
+"""Model replicas in worker processes, with weights and gradients in shared memory.
 
-Threads of one Python process take turns at its lock (the GIL). While NumPy computes, the lock is free; but between two
-calls it is needed, and for a small model, whose calls take microseconds, threads spend much of their time in waiting
-for each other. Processes have a lock each. What passes between them in a step is ids, targets and a loss; the weights
-are the same memory, and the gradients are read where the other process wrote them.
+The threads of a Python process share one lock (the GIL). NumPy releases it while it computes, but it is needed between
+two calls. The calls of a small model take only microseconds, so its threads spend much of their time waiting for each
+other. Each process has its own lock. In a step, only ids, targets and a loss are sent between processes. The weights
+and gradients are in shared memory.
 """
 
 import copy
@@ -18,7 +18,7 @@ from numpylm.system.worker import Worker
 
 
 class SharedWeights:
-    """A model's parameters, moved into shared memory: their ``.data`` are views of it from now on."""
+    """Moves the parameters of a model into shared memory. Afterwards their ``.data`` are views of this memory."""
 
     def __init__(self, model: Module) -> None:
         self.parameters = model.parameters()
@@ -27,7 +27,7 @@ class SharedWeights:
         self.keep()
 
     def keep(self) -> None:
-        """Move in what has been put in its place since, such as weights that were loaded."""
+        """Copy arrays that have replaced a parameter's ``.data`` (such as loaded weights) into shared memory."""
         for p, shared in zip(self.parameters, self.arrays, strict=True):
             if p.data is not shared:
                 if (p.shape, p.dtype) != (shared.shape, shared.dtype):
@@ -40,23 +40,23 @@ class SharedWeights:
 
 
 class RemoteReplica:
-    """Stands for a replica in a worker process, which ends with this object, or with this process.
+    """A proxy for a replica in a worker process. The worker ends with this object, or with this process.
 
     Parameters
     ----------
     model : Module
-        Must be made of classes that another process can import: not of ones that a script or notebook defines.
+        The worker must be able to import all its classes, so a script or notebook must not define them.
     weights : SharedWeights
-        Those of ``model``; for all its replicas the same.
+        The weights of ``model``, shared by all its replicas.
     setup : callable
-        What the process does first; a function of a module.
+        A function of a module that the worker calls first.
 
     Raises
     ------
     WorkerError
-        If the model cannot be sent to another process, or none can be started.
+        If the model cannot be sent to another process, or no process can be started.
     OSError
-        If there is no room for its gradients.
+        If there is not enough memory for its gradients.
     ValueError
         If the model cannot be copied.
     """
@@ -68,20 +68,20 @@ class RemoteReplica:
         for i, grad in zip(trained, gradients.arrays(), strict=True):
             self.parameters.append(Parameter(weights.arrays[i]))
             self.parameters[-1].grad = grad
-        given = (_hollow(model), weights.memory, gradients, trained, setup)
-        self.worker = Worker(_begin, given, weights.memory.fds + gradients.fds)
+        arguments = (_without_values(model), weights.memory, gradients, trained, setup)
+        self.worker = Worker(_begin, arguments, weights.memory.fds + gradients.fds)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """``function(replica, *args)`` in that process; raises what it raises, and WorkerError as `Worker.run` does."""
+        """Run ``function(replica, *args)`` in the worker process. It raises the same errors as `Worker.run`."""
         return self.worker.run(_call, function, args)
 
     def trainable_parameters(self) -> list[Parameter]:
-        """As the model's own, with that process's gradients."""
+        """The trained parameters of the model, with the gradients of the worker process."""
         return self.parameters
 
 
-def _hollow(model: Module) -> Module:
-    """A copy whose parameters hold no numbers, and which does not take the tokenizer along."""
+def _without_values(model: Module) -> Module:
+    """A copy of the model with empty parameters and without its tokenizer."""
     tokenizer = getattr(model, "tokenizer", None)
     memo: dict[int, Any] = {id(tokenizer): None}
     for p in model.parameters():
@@ -91,22 +91,22 @@ def _hollow(model: Module) -> Module:
 
 
 def copied(model: Any, memo: dict[int, Any]) -> Any:
-    """A deep copy that takes from ``memo`` what is there already; ValueError if there can be none."""
+    """A deep copy, except for the objects in ``memo``. Raises ValueError if the model cannot be copied."""
     try:
         return copy.deepcopy(model, memo)
-    except Exception as error:  # as many kinds as there are classes
+    except Exception as error:  # each class may raise its own type
         raise ValueError(f"each worker needs a copy of the model, and it cannot be copied ({error})") from None
 
 
 # ----------------------------------------------------------------------------------- the other process
 
-_here: dict[str, Any] = {}  # the replica of this process, and where its gradients belong
+_here: dict[str, Any] = {}  # the replica of this process, and the shared memory of its gradients
 
 
 def _begin(
     model: Module, weights: SharedArrays, gradients: SharedArrays, trained: list[int], setup: Callable[[], object]
 ) -> None:
-    """Fill the hollow model."""
+    """Set up the replica: its parameters become views of the shared memory."""
     for p, data in zip(model.parameters(), weights.arrays(), strict=True):
         p.data = data
     _here["model"], _here["gradients"] = model, dict(zip(trained, gradients.arrays(), strict=True))
@@ -121,7 +121,7 @@ def _call(function: Callable[..., Any], args: tuple) -> Any:
 
 
 def _keep_gradients() -> None:
-    """Let gradients lie in shared memory, also those of a layer that puts a new array in its ``.grad``'s place."""
+    """Keep gradients in shared memory, even if a layer has replaced its ``.grad`` by a new array."""
     parameters = _here["model"].parameters()
     shared: dict[int, Array] = _here["gradients"]
     for i, array in shared.items():

@@ -1,4 +1,4 @@
-"""Where runs live: a folder for a new one, which no other process takes; the folder to resume; paths to texts."""
+"""Run folders: reserving a name for a new run, creating the folder at once, finding the folder to resume."""
 
 import itertools
 import os
@@ -14,23 +14,23 @@ from numpylm.system.whole_files import rename, sync_folder
 from numpylm.text.text_files import is_pipe, text_name
 from numpylm.training.config import TrainConfig
 
-LOCK = ".lock"  # in a run folder, while a process trains in it
+LOCK = ".lock"  # this file is in a run folder while a process trains in it
 
 
 # ---------------------------------------------------------------------------------------- a new folder
 
 
 def reserve(config: TrainConfig, held: ExitStack) -> Path:
-    """The name of a new run folder: ``out``, or the first of runs/NAME, runs/NAME-2, ... that is free.
+    """Reserve the name of a new run folder: ``out``, or the first free one of runs/NAME, runs/NAME-2, ...
 
-    Until ``held`` is closed, no other process gets that name.
+    No other process gets that name until ``held`` is closed.
 
     Raises
     ------
     FileExistsError, InUse
-        If ``out`` exists and is not empty, or another process is about to make it.
+        If ``out`` exists and is not empty, or another process is creating it.
     ValueError, OSError
-        If it can never become a run folder.
+        If the folder cannot be created.
     """
     for folder in _candidates(config):
         if not _is_free(folder):
@@ -46,7 +46,7 @@ def reserve(config: TrainConfig, held: ExitStack) -> Path:
             continue
         if _is_free(folder):
             return folder
-        held.close()  # another process has made it just now
+        held.close()  # another process has just created it
     name = quoted(Path(config.out))
     raise FileExistsError(f"{name} exists: choose another --out, or go on with --resume {name}")
 
@@ -65,9 +65,9 @@ def _is_free(folder: Path) -> bool:
 
 
 def _check_place(folder: Path) -> None:
-    """Complain of a place where no folder can be made, or none that replaces what is there, even if that is empty."""
+    """Raise ValueError if the folder cannot be created, or if it exists and cannot be replaced although it is empty."""
     if files := [parent for parent in folder.parents if parent.is_file()]:
-        raise ValueError(f"{shown(folder)} cannot be made, {shown(files[0])} is a file: choose another --out")
+        raise ValueError(f"{shown(folder)} cannot be created, {shown(files[0])} is a file: choose another --out")
     if folder.is_symlink() or os.path.ismount(folder) or (folder.exists() and folder.samefile(Path.cwd())):
         raise ValueError(
             f"{shown(folder)} is a link, a drive or the working folder, which a new run folder cannot replace: give "
@@ -82,10 +82,11 @@ def _remove_if_empty(folders: list[Path]) -> None:
 
 
 @contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """Make a folder all at once: ``with appearing(folder) as draft:`` fill ``draft``.
+def created_at_once(folder: Path) -> Iterator[Path]:
+    """Create a folder atomically with its content: in ``with created_at_once(folder) as draft:``, fill ``draft``.
 
-    At the end it is renamed; after an error it is deleted. ``folder`` is free and reserved (`reserve`).
+    At the end, ``draft`` is renamed to ``folder``; after an error it is deleted. ``folder`` must be reserved with
+    `reserve`.
     """
     draft = folder.with_name(f".{folder.name}.draft")
     if draft.exists():
@@ -94,7 +95,7 @@ def appearing(folder: Path) -> Iterator[Path]:
     try:
         yield draft
         if folder.exists():
-            folder.rmdir()  # it is empty; Windows does not rename onto folders
+            folder.rmdir()  # it is empty; Windows cannot rename a folder to an existing one
         rename(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -106,17 +107,17 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 def hold(folder: Path) -> AbstractContextManager[None]:
-    """The lock on a run folder, for as long as a process trains in it; see `locked`."""
+    """Lock a run folder while a process trains in it; see `locked`."""
     return locked(folder / LOCK, shown(folder))
 
 
 def folder_to_resume(path: str | Path) -> Path:
-    """The run folder that is meant by itself or by a file in it, such as ``last.npz``.
+    """The run folder for a path, which is the folder itself or a file in it, such as ``last.npz``.
 
     Raises
     ------
     ValueError
-        For ``best.npz``: a run goes on from its last checkpoint.
+        For ``best.npz``, because a run is resumed from its last checkpoint.
     """
     path = Path(path)
     folder = path.parent
@@ -124,17 +125,17 @@ def folder_to_resume(path: str | Path) -> Path:
         return path
     if path.suffix == ".npz" and path.name != CHECKPOINTS[-1]:
         raise ValueError(
-            f"a run goes on from its last checkpoint, not from {shown(path)}: --resume {quoted(folder)}; to begin a "
-            f"new run with that model: --init-from {quoted(path)}"
+            f"a run is resumed from its last checkpoint, not from {shown(path)}: use --resume {quoted(folder)}; to "
+            f"begin a new run with that model, use --init-from {quoted(path)}"
         )
     return folder
 
 
 def written_path(path: str, folder: Path) -> str:
-    """A path as config.json keeps it.
+    """The form in which config.json stores a path.
 
-    It is relative to the run folder if both lie in the working folder: that is a project, which may be moved as a
-    whole. Else it is absolute.
+    It is relative to the run folder if both are in the working folder. Then the working folder, with the text and the
+    run, can be moved as a whole. Otherwise it is absolute.
     """
     if is_pipe(path):
         return path

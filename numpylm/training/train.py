@@ -1,4 +1,4 @@
-"""Training: from text to a model that tells stories. Read `whole_job` first; it has everything in order."""
+"""The training loop, with evaluation, checkpoints and early stopping. Read `whole_job` first: it has all steps."""
 
 import copy
 import math
@@ -27,18 +27,27 @@ from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.choose_settings import fit_to_text
 from numpylm.training.config import TrainConfig
 from numpylm.training.evaluation import Score, evaluate
-from numpylm.training.finetune import load_start
+from numpylm.training.finetune import load_pretrained_model
 from numpylm.training.loss_curve import Curve, loss_curve
 from numpylm.training.parallel import DataParallel, default_workers, keep_memory
-from numpylm.training.prepare import Data, as_documents, load_documents, make_tokenizer, reference_losses, split
-from numpylm.training.run import Mean, Run, TrainingError, new_model, new_run, read_config, resumed_run, write_resumed
+from numpylm.training.prepare_data import Data, as_documents, load_documents, make_tokenizer, reference_losses, split
 from numpylm.training.run_folder import folder_to_resume, hold, reserve
-from numpylm.training.saving import optional, save_at_end, save_or_say
+from numpylm.training.run_state import (
+    Mean,
+    Run,
+    TrainingError,
+    new_model,
+    new_run,
+    read_config,
+    resumed_run,
+    write_resumed,
+)
+from numpylm.training.save_checkpoints import optional, save_at_end, save_or_say
 
-WORTH_PROCESSES = 50  # steps; for fewer, starting processes takes longer than they save
+WORTH_PROCESSES = 50  # steps; in a shorter run, starting worker processes takes longer than they save
 LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
 
-Prepared = tuple[Run, Data, Tokenizer | CharTokenizer, list[str]]  # and the documents to validate on
+Prepared = tuple[Run, Data, Tokenizer | CharTokenizer, list[str]]  # the list holds the validation documents
 
 
 def train(
@@ -54,25 +63,25 @@ def train(
     ----------
     config : TrainConfig
     resume : path, optional
-        A run folder to go on with, or its ``last.npz``; ``config`` is then what `resume_config` returned for it.
+        A run folder to resume, or its ``last.npz``. ``config`` must then be the result of `resume_config`.
     stop_at : int, optional
-        Stop after this many steps in all, as Ctrl-C would (the schedule still aims at ``max_steps``).
+        Stop after this many steps in total, as Ctrl-C would. The learning-rate schedule still ends at ``max_steps``.
     processes : bool
         Whether processes instead of threads share each batch (see `DataParallel`), and tokenize a long text.
-        `numpylm train` asks for them.
+        `numpylm train` uses processes.
 
     given : collection of str, optional
-        Names of the settings that are wanted as ``config`` has them; the others are chosen to fit the text, see
-        `numpylm.training.choose_settings`. Default: all are wanted.
+        Names of the settings to use as they are in ``config``. The others are chosen to fit the text, see
+        `numpylm.training.choose_settings`. Default: all settings.
 
     Raises
     ------
     TrainingError
         If a gradient check fails, or the loss is no longer a number.
     ValueError, OSError
-        If settings, data or files are not usable; `InUse` if another process trains in the run folder.
+        If settings, data or files cannot be used. `InUse` if another process trains in the run folder.
     KeyboardInterrupt, SystemExit
-        After Ctrl-C, or another signal that asks for an end, when everything has been saved.
+        After Ctrl-C or another stopping signal, once everything has been saved.
     """
     with lasting_output():
         keep_memory()
@@ -90,11 +99,11 @@ def whole_job(
     given: Collection[str] | None,
     held: ExitStack,
 ) -> Path:
-    """All that `train` does once the gradients are known to be right; the run is locked until ``held`` is closed."""
+    """Everything that `train` does after the gradient check. The run is locked until ``held`` is closed."""
     if resume is None:
         run, data, tokenizer, val_docs = start_run(config, held, processes, given)
     else:
-        run, data, tokenizer, val_docs = take_up(config, folder_to_resume(resume), held, processes)
+        run, data, tokenizer, val_docs = continue_run(config, folder_to_resume(resume), held, processes)
     with optional(run, "description of the data"):
         describe(run, data, tokenizer)
     with interruptible() as interrupt:
@@ -108,7 +117,7 @@ def whole_job(
 
 
 def check_gradients() -> None:
-    """Check every layer; refuse to go on if one is wrong."""
+    """Check the gradients of every layer. Raise TrainingError if one is wrong."""
     start = time.perf_counter()
     reports = list(tqdm(selfcheck.run(), "checking gradients", unit=" layers", leave=False))
     if not all(report.ok for report in reports):
@@ -119,30 +128,30 @@ def check_gradients() -> None:
     worst = max(row.max_rel_error for report in reports for row in report.rows)
     print(
         f"gradients   {len(reports)} layers and {rows} arrays checked in {time.perf_counter() - start:.1f} s: "
-        f"all right, worst relative error {worst:.0e}"
+        f"all correct, largest relative error {worst:.0e}"
     )
 
 
 def start_run(
     config: TrainConfig, held: ExitStack, processes: bool = False, given: Collection[str] | None = None
 ) -> Prepared:
-    """A new run, in a folder that is locked until ``held`` is closed.
+    """Start a new run, in a folder that is locked until ``held`` is closed.
 
-    The folder is reserved first, so that a taken name is said at once, and made last: after whatever is refused, none
-    is left.
+    The name of the folder is reserved first, so that an error for a name in use comes at once. The folder is created
+    last, so that no folder is left after an error.
     """
     with ExitStack() as reserved:
         folder = reserve(config, reserved)
-        config, gpt, tokenizer, train_docs, val_docs = begin(config, given)
+        config, gpt, tokenizer, train_docs, val_docs = prepare_run(config, given)
         data = Data.encode(train_docs, val_docs, tokenizer, config, folder.parent, processes)
         run = new_run(config, folder, gpt, tokenizer, data)
         held.enter_context(hold(folder))
     return run, data, tokenizer, val_docs
 
 
-def take_up(config: TrainConfig, folder: Path, held: ExitStack, processes: bool = False) -> Prepared:
-    """The run of a folder, which is locked until ``held`` is closed. Nothing is written before the text fits."""
-    read_config(folder)  # a folder that is no run stays as it is
+def continue_run(config: TrainConfig, folder: Path, held: ExitStack, processes: bool = False) -> Prepared:
+    """Resume the run of a folder, which is locked until ``held`` is closed. The text is checked before any write."""
+    read_config(folder)  # raises an error before a folder that is not a run gets a lock file
     held.enter_context(hold(folder))
     tokenizer = load_tokenizer(folder)
     run = resumed_run(config, folder)
@@ -153,15 +162,15 @@ def take_up(config: TrainConfig, folder: Path, held: ExitStack, processes: bool 
     return run, data, tokenizer, val_docs
 
 
-def begin(
+def prepare_run(
     config: TrainConfig, given: Collection[str] | None = None
 ) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer, list[str], list[str]]:
-    """The config with the model's shape, a model, its tokenizer, and documents to train and to validate on.
+    """Prepare a run: the config with the model's shape, the model, its tokenizer, training and validation documents.
 
-    Model and tokenizer are new, or those of ``init_from``, which is looked at before the text is read. For ``given``
-    see `train`.
+    Model and tokenizer are new, or loaded from ``init_from``, which is done before the text is read. For ``given`` see
+    `train`.
     """
-    start = load_start(config) if config.init_from else None
+    start = load_pretrained_model(config) if config.init_from else None
     documents = load_documents(config)
     if given is not None:
         config = fit_to_text(config, documents, given)
@@ -173,7 +182,7 @@ def begin(
 
 
 def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None:
-    """Say what is trained on what, and which losses mean what."""
+    """Print the sizes of data and model, and the losses of the baselines."""
     V = tokenizer.vocab_size
     per_token = data.val_bytes / data.val_count
     windows = "windows begin " + ("anywhere" if data.starts is None else "with documents")
@@ -191,7 +200,7 @@ def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None
         print(f"fine-tuning {run.config.init_from}: {trained:,} numbers are trained")
     if data.counted is not None:
         print(
-            f"answers     {int(data.counted.sum()):,} tokens behind {run.config.loss_after!r} are learnt, and no others"
+            f"answers     only the {int(data.counted.sum()):,} tokens after {run.config.loss_after!r} count in the loss"
         )
     print("loss        on the validation text, in nats per token (perplexity, bits per byte):")
     for name, loss in reference_losses(data, V).items():
@@ -209,11 +218,11 @@ def training_loop(
     stop_at: int | None,
     processes: bool,
 ) -> None:
-    """Take steps until the last one; evaluate and save on the way."""
+    """Run the optimizer steps, with evaluations and checkpoints in between."""
     c = run.config
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
     long = last - run.step >= WORTH_PROCESSES
-    count = min(default_workers(), c.batch_size)  # more would have nothing to do
+    count = min(default_workers(), c.batch_size)  # a worker needs at least one sequence
     workers = DataParallel(run.gpt, count, processes=processes and long, on_loss=partial(save_after_loss, run))
     if run.evaluation_due:
         evaluate_and_save(run, data, tokenizer, workers, interrupt)
@@ -241,7 +250,7 @@ def training_loop(
 
 
 def save_after_loss(run: Run, line: str) -> None:
-    """Save when a worker process has been killed, since this process may be the next; then say what happened."""
+    """Save after a worker process was killed, because this process may be killed next; then print a note."""
     if run.saved != (run.step, run.evaluated):
         save_or_say(run)
     resume = command("numpylm", "train", "--resume", run.folder)
@@ -250,18 +259,18 @@ def save_after_loss(run: Run, line: str) -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step did: mean loss in nats per token, how many were counted, norm before clipping."""
+    """Statistics of one optimizer step."""
 
-    loss: float
-    tokens: int
+    loss: float  # mean, in nats per counted token
+    tokens: int  # number of counted tokens
     lr: float
-    grad_norm: float
+    grad_norm: float  # before clipping
 
 
 def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
-    """Add up the gradients of ``grad_accum`` batches, clip, and move every parameter once.
+    """One optimizer step: accumulate the gradients of ``grad_accum`` batches, clip, and update every parameter.
 
-    Until then the run is as the last step left it, its generators included, and can be saved so.
+    The run, including its random generators, does not change before the update. So it can be saved at any time.
     """
     c = run.config
     batch_rng, dropout_rng = copy.deepcopy((run.batch_rng, run.dropout_rng))
@@ -284,13 +293,13 @@ def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
 
 
 def divergence(run: Run) -> str:
-    """Which numbers broke, and what to do about it."""
+    """An error message that names the first array that is not finite, and says what to do."""
     named = list(run.gpt.named_parameters())
     broken = [f"the parameter {name}" for name, p in named if not np.isfinite(p.data).all()]
     broken += [f"the gradient of {name}" for name, p in named if not p.frozen and not np.isfinite(p.grad).all()]
     return (
-        f"training diverged at step {run.step + 1}: the loss or gradient is not a number any more; the first "
-        f"place is {broken[0] if broken else 'the loss itself'}. Try a smaller --learning-rate, more "
+        f"training diverged at step {run.step + 1}: the loss or gradient is not finite; the first array that is "
+        f"not is {broken[0] if broken else 'the loss itself'}. Try a smaller --learning-rate, more "
         f"--warmup-steps, or --grad-clip 1; {shown(run.folder)} still holds step {run.saved[0]}"
     )
 
@@ -298,11 +307,22 @@ def divergence(run: Run) -> str:
 def evaluate_and_save(
     run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, workers: DataParallel, interrupt: Interrupt
 ) -> None:
-    """Validate, show a sample, log, write checkpoints, and draw; a resumed run begins with it if it is interrupted."""
+    """Compute the validation loss, print a sample, log, save checkpoints, and draw the loss curve.
+
+    If it is interrupted, the resumed run begins with it.
+    """
     c = run.config
-    given = (run.gpt, data.val, None, data.val_starts, c.block_size, data.val_counted)
     try:
-        score = evaluate(*given, progress=True, workers=workers, between=interrupt.check)
+        score = evaluate(
+            run.gpt,
+            data.val,
+            starts=data.val_starts,
+            block_size=c.block_size,
+            counted=data.val_counted,
+            progress=True,
+            workers=workers,
+            between=interrupt.check,
+        )
     except Interrupted:
         return
     train_loss, run.since_eval = run.since_eval.value, Mean()
@@ -329,18 +349,18 @@ def evaluate_and_save(
 
 
 def warn_of_overfitting(run: Run, score: Score, train_loss: float) -> None:
-    """Say so, once, when the validation loss has been rising while the training loss is far below it."""
+    """Print a warning, once per run, if the validation loss rises while the training loss is far below it."""
     rising = score.loss > run.best + 0.02
     if rising and train_loss < score.loss - 0.05 and not run.warned:
         run.warned = True
         tqdm.write(
             f"  overfitting: validation loss was lowest at step {run.best_step} ({run.best:.4f}); the model now "
-            f"learns its text by heart. best.npz keeps that step; more text, --dropout 0.2 or a smaller model help"
+            f"memorizes its text. best.npz keeps that step; more text, --dropout 0.2 or a smaller model help"
         )
 
 
 def sample(gpt: GPT, tokenizer: Tokenizer | CharTokenizer, count: int, seed: int) -> str:
-    """A beginning of a text, the same random numbers for the same seed."""
+    """Generate the beginning of a text. The seed determines all random numbers."""
     start = tokenizer.end_id if tokenizer.end_id is not None else 0
     stop = () if tokenizer.end_id is None else (start,)
     ids = gpt.generate([start], count, rng=np.random.default_rng(seed), stop_ids=stop)
@@ -348,7 +368,7 @@ def sample(gpt: GPT, tokenizer: Tokenizer | CharTokenizer, count: int, seed: int
 
 
 def draw(run: Run, data: Data, vocab_size: int) -> None:
-    """Write loss.svg."""
+    """Draw the loss curve as loss.svg."""
     losses = reference_losses(data, vocab_size)
     names = {"guessing, ln V": "ln V", "unigram model": "unigram", "bigram model": "bigram"}
     lines = [(short, losses[name]) for name, short in names.items() if name in losses]
@@ -364,15 +384,15 @@ def draw(run: Run, data: Data, vocab_size: int) -> None:
 
 
 def report_end(run: Run, prompt: str) -> None:
-    """Say where everything is and what to type next."""
+    """Print where the model is, and the command to type next."""
     folder, c = run.folder, run.config
     name = shown(folder)
     if not run.finished:
-        print(f"\nStopped at step {run.step} of {c.max_steps}; everything is saved in {name}. To go on:")
+        print(f"\nStopped at step {run.step} of {c.max_steps}; everything is saved in {name}. To continue:")
         print("    " + command("numpylm", "train", "--resume", folder))
         return
     print(f"\nDone. {name} holds the model (best at step {run.best_step}: {run.best:.4f} nats per token) and loss.svg.")
-    print("Next, let it write:")
+    print("Next, generate text:")
     print("    " + command("numpylm", "generate", folder))
     if prompt:
         print("    " + command("numpylm", "generate", folder, "--prompt", prompt, "--temperature", "0.8"))

@@ -3,7 +3,7 @@
 import pytest
 
 from numpylm.cli.main import build_parser, main
-from numpylm.cli.parser import given, number, path, whole_number
+from numpylm.cli.parser import not_empty, number, path, whole_number
 
 
 def said(capsys, *argv):
@@ -118,7 +118,7 @@ def test_numbers_are_spelt_out(text, meant):
 
 
 def test_right_values_are_themselves():
-    assert (whole_number("-12"), whole_number("1_000"), number("1e-3"), str(path("a")), given("a")) == (
+    assert (whole_number("-12"), whole_number("1_000"), number("1e-3"), str(path("a")), not_empty("a")) == (
         -12,
         1000,
         0.001,

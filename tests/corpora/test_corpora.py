@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numpylm.corpora import CORPORA
-from numpylm.corpora.source import Corpus, Reader, Writer
+from numpylm.corpora.known_entropy import Corpus, Reader, Writer
 from numpylm.corpora.stories import tell
 from numpylm.corpora.story_words import CAST
 from numpylm.text.data import join_documents, split_documents

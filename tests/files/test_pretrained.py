@@ -40,7 +40,7 @@ def test_a_setting_that_is_not_there_has_transformers_default(tmp_path):
     ("changes", "message"),
     [
         ({"model_type": "llama"}, "'llama' model; numpylm reads GPT-2"),
-        ({"model_type": "absent"}, "does not say which architecture"),
+        ({"model_type": "absent"}, "does not say its architecture"),
         ({"model_type": "absent", "block_size": 8, "max_steps": 3}, "training run of numpylm"),
         ({"activation_function": "relu"}, "activation_function is 'relu'.*gelu_new"),
         ({"n_inner": 17}, "n_inner is 17.*= 16 wide"),
@@ -291,8 +291,8 @@ def test_a_file_without_any_bias_is_a_model_without_biases(folder, numbers):
         (lambda data: data[:-5], "cut off"),
         (lambda data: data[:100], "cut off"),
         (lambda data: b"", "cut off"),
-        (lambda data: b"<html><body>404</body></html>", "no safetensors file"),
-        (lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "Git LFS's pointer"),
+        (lambda data: b"<html><body>404</body></html>", "not a safetensors file"),
+        (lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "Git LFS pointer"),
     ],
     ids=["end missing", "header cut", "empty", "web page", "LFS pointer"],
 )

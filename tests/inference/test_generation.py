@@ -246,7 +246,7 @@ class Counted:
 
 def test_a_long_prompt_is_read_in_pieces(monkeypatch):
     """Rows with fillings included: one has a piece of nothing else, and one begins with token 0, as fillings do."""
-    monkeypatch.setattr("numpylm.inference.generation.PIECE", 6)
+    monkeypatch.setattr("numpylm.inference.generation.PREFILL", 6)
     counted = Counted(strong(GPTConfig(13, 12, 2, 2, 8)))
     prompts = [[0, 2, 3, 4, 5, 6, 7], [8, 9], [0, 0, 8, 9]]
     alone = [list(generate(counted, p, 9, 12, temperature=0)) for p in prompts]

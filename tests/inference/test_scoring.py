@@ -264,7 +264,7 @@ def test_impossible_rankings_are_explained(gpt, prompt, answers, message):
 
 
 def test_a_first_token_needs_something_before_it():
-    with pytest.raises(ValueError, match="no token stands before the answers"):
+    with pytest.raises(ValueError, match="there is no token before the answers"):
         strong().rank("", ["a", "b"], CharTokenizer("abcdefg"))
 
 

@@ -202,7 +202,7 @@ def test_another_computer_is_known_by_its_signs_of_life(path, drive, monkeypatch
     ended.set()
     holder.join()
     take(path)
-    assert "to see whether another computer still works in" in capsys.readouterr().out
+    assert "to see whether another computer still uses" in capsys.readouterr().out
 
 
 def test_a_holder_gives_signs_of_life(path, quick):

@@ -30,7 +30,7 @@ def test_where_there_is_no_memory_for_files_small_ones_are_shared_and_large_ones
     monkeypatch.setattr(shared, "MEMORY", str(tmp_path / "missing"))
     assert SharedArrays([np.ones(3)]).arrays()[0].sum() == 0
     monkeypatch.setattr(shared, "SMALL", 20)
-    with pytest.raises(OSError, match=r"shared memory cannot be had .*No such file"):
+    with pytest.raises(OSError, match=r"shared memory cannot be allocated .*No such file"):
         SharedArrays([np.ones(3)])
 
 
@@ -42,5 +42,5 @@ def test_without_shared_memory_threads_do_the_work(monkeypatch, capsys):
     assert not isinstance(parallel.replicas[1], RemoteReplica)
     assert parallel.loss_and_grad(ids, ids) == pytest.approx(gpt.loss(ids, ids))
     said = capsys.readouterr().err
-    assert said.startswith("note: threads share each batch, not processes: 1 MB of shared memory cannot be had")
+    assert said.startswith("note: threads share each batch, not processes: 1 MB of shared memory cannot be allocated")
     assert said.count("\n") == 1

@@ -13,8 +13,8 @@ from numpylm.files import pretrained
 from numpylm.files.checkpoint import load_checkpoint
 from numpylm.system import whole_files as files
 from numpylm.system.signals import STOPPING, interruptible, stoppable
-from numpylm.training import evaluation, run, train
-from numpylm.training.run import resume_config
+from numpylm.training import evaluation, run_state, train
+from numpylm.training.run_state import resume_config
 from tests import tiny
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals to other processes")
@@ -76,7 +76,7 @@ def undisturbed():
         (evaluation, "score", 6, 8),  # in the middle of the third one
         (train, "sample", 1, 4),
         (train, "draw", 2, 4),
-        (run, "save_checkpoint", 5, 4),  # the checkpoint of step 4; the first one is written before training
+        (run_state, "save_checkpoint", 5, 4),  # the checkpoint of step 4; the first one is written before training
         (train, "take_step", 13, 13),  # the last step, whose evaluation is left
     ],
 )
@@ -122,7 +122,7 @@ def test_a_file_or_folder_for_a_moment_does_not_stay(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "exported"))
     (tmp_path / "exported").mkdir()
     signal_at(monkeypatch, train.Data, "encode", 1, signal.SIGTERM)
-    signal_at(monkeypatch, pretrained, "their_tensors", 1, signal.SIGTERM)
+    signal_at(monkeypatch, pretrained, "transformers_tensors", 1, signal.SIGTERM)
     signal_at(monkeypatch, files.os, "fsync", 1, signal.SIGTERM)
     for argv in (["train", "--diagnose", "--data=words.txt"], *2 * [["export", str(folder), "exported"]]):
         with pytest.raises(SystemExit):

@@ -48,8 +48,8 @@ def test_layers_that_a_script_defines_are_shared_by_threads_and_a_line_says_so()
     assert said == ["Own"]
     assert errors.count("\n") == 1
     assert (
-        "threads share each batch, not processes: they cannot import classes that a script or notebook defines"
-        in errors
+        "threads share each batch, not processes: "
+        "worker processes cannot import classes that a script or notebook defines" in errors
     )
 
 

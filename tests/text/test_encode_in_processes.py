@@ -55,7 +55,7 @@ def test_a_process_that_dies_changes_no_id(monkeypatch, capsys):
     whole = encode_documents([TEXT, "x"], tokenizer)
     np.testing.assert_array_equal(encode_documents([TEXT, "x"], tokenizer, processes=2), whole)
     said = {line for line in capsys.readouterr().err.splitlines() if line.startswith("note")}
-    assert said == {"note: a worker process ended with exit code 9; a thread goes on in its place"}
+    assert said == {"note: a worker process ended with exit code 9; a thread continues in its place"}
 
 
 def test_where_no_process_can_start_this_one_tokenizes(monkeypatch, capsys):
@@ -63,14 +63,16 @@ def test_where_no_process_can_start_this_one_tokenizes(monkeypatch, capsys):
     monkeypatch.setattr(worker, "_serving", True)
     whole = encode_documents([TEXT, "x"], tokenizer)
     np.testing.assert_array_equal(encode_documents([TEXT, "x"], tokenizer, processes=2), whole)
-    assert capsys.readouterr().err == "note: one process tokenizes: a worker process starts no others\n"
+    assert (
+        capsys.readouterr().err == "note: one process tokenizes: a worker process cannot start other worker processes\n"
+    )
 
 
 ENDLESS = """
 import itertools, sys
 from numpylm.cli import main as cli
 from numpylm.text import encode_in_processes as processes
-from numpylm.training import prepare
+from numpylm.training import prepare_data
 
 def endless(documents, pattern):
     block = documents[0] * 100
@@ -78,7 +80,7 @@ def endless(documents, pattern):
     print("begun", flush=True)
     yield from itertools.repeat((block, False))
 
-prepare.MANY, processes._with_ends = 0, endless
+prepare_data.MANY, processes._with_ends = 0, endless
 sys.exit(cli.main(["train", "--data", sys.argv[1], "--vocab-size", "300", "--no-check-gradients"]))
 """
 

@@ -254,7 +254,7 @@ def test_blocks_of_a_long_text_are_cut_where_chunks_begin():
         ("merges.txt", "#version: 0.2\na b c\n", "line 2: expected two tokens"),
         ("merges.txt", "z q\n", "no id for 1 tokens"),
         ("merges.txt", "z zz\n", "line 1: merges a token that is not made before, 'zz'"),
-        ("pattern.txt", "(a", "no regular expression"),
+        ("pattern.txt", "(a", "is not a regular expression"),
         ("pattern.txt", "(a)|.", r"has groups \(...\): write them"),
         ("added_tokens.json", '{"": 303}', "must not be empty"),
         ("merges.txt", b"\xff", "not UTF-8"),

@@ -12,8 +12,8 @@ from numpylm.files.checkpoint import load_checkpoint
 from numpylm.training.choose_settings import choose, fit_to_text
 from numpylm.training.config import FINE_TUNING, TrainConfig, make_config
 from numpylm.training.first_batch import first_batch
-from numpylm.training.prepare import make_tokenizer
-from numpylm.training.run import resume_config
+from numpylm.training.prepare_data import make_tokenizer
+from numpylm.training.run_state import resume_config
 from numpylm.training.train import train
 
 TINY = {

@@ -46,8 +46,8 @@ def test_the_model_is_left_alone():
     [
         (IDS, IDS, "not shifted"),
         (TARGETS, IDS, "wrong way"),
-        (IDS[:, :-1], TARGETS[:, 1:], "2 places after"),
-        (IDS[:, :-2], TARGETS[:, 2:], "3 places after"),
+        (IDS[:, :-1], TARGETS[:, 1:], "2 positions after"),
+        (IDS[:, :-2], TARGETS[:, 2:], "3 positions after"),
         (IDS, np.full_like(IDS, -100), "No target is counted"),
         (IDS, np.full_like(IDS, 3), "the same token"),
     ],
@@ -113,7 +113,7 @@ def test_dead_units_are_no_missing_backward():
         if "c_fc.bias" in name:
             p.data[...] = -30
     text = str(diagnose(gpt, IDS, TARGETS))
-    assert "backward never gets there" not in text
+    assert "backward does not write it" not in text
     assert "dead" in text
 
 

@@ -11,12 +11,12 @@ import pytest
 from numpylm import GPT
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint, load_run, save_checkpoint
-from numpylm.text.answers import encode_answers
 from numpylm.text.data import random_batch, sequential_batches
+from numpylm.text.loss_mask import encode_answers
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.config import FINE_TUNING, make_config
 from numpylm.training.first_batch import diagnose_run
-from numpylm.training.run import resume_config
+from numpylm.training.run_state import resume_config
 from numpylm.training.train import train
 
 TINY = {
@@ -127,7 +127,7 @@ def test_prompts_are_not_learnt(base, capsys, monkeypatch, block_size):
 
     monkeypatch.setattr("numpylm.training.train.random_batch", recorded)
     folder = train(fine(loss_after="A:", block_size=block_size))
-    assert "behind 'A:' are learnt" in capsys.readouterr().out
+    assert "tokens after 'A:' count in the loss" in capsys.readouterr().out
     tokenizer = Tokenizer.load(folder)
     assert all((targets >= 0).any(axis=1).all() for _, targets in seen)
     learnt = [tokenizer.token_bytes(i) for _, targets in seen for i in targets[targets >= 0]]
@@ -244,7 +244,7 @@ def test_loading_a_run_holds_nothing_twice(base):
 
 
 def test_a_resumed_run_takes_over_the_optimizers_arrays(base, monkeypatch):
-    import numpylm.training.run
+    import numpylm.training.run_state
 
     folder, read = train(fine(max_steps=2)), []
 
@@ -252,8 +252,8 @@ def test_a_resumed_run_takes_over_the_optimizers_arrays(base, monkeypatch):
         read.append(load_checkpoint(path))
         return read[0]
 
-    monkeypatch.setattr(numpylm.training.run, "load_checkpoint", reading)
-    run = numpylm.training.run.resumed_run(resume_config(folder, {}), folder)
+    monkeypatch.setattr(numpylm.training.run_state, "load_checkpoint", reading)
+    run = numpylm.training.run_state.resumed_run(resume_config(folder, {}), folder)
     assert all(m is read[0].optimizer[f"m.{i}"] for i, m in enumerate(run.optimizer.m))
     assert all(v is read[0].optimizer[f"v.{i}"] for i, v in enumerate(run.optimizer.v))
     assert all(p.data is read[0].model[name] for name, p in run.gpt.named_parameters())

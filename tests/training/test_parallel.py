@@ -195,7 +195,7 @@ def test_processes_that_die_change_no_bit(monkeypatch, capsys):
         np.testing.assert_array_equal(process, thread)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "a worker process ended with exit code 9; a thread goes on in its place" in said
+    assert "a worker process ended with exit code 9; a thread continues in its place" in said
 
 
 def test_a_process_that_is_killed_between_steps_leaves_no_zombie(capsys):
@@ -240,7 +240,9 @@ def test_a_model_that_cannot_be_sent_is_shared_by_threads(kind, capsys):
     assert DataParallel(gpt, 2, processes=True).loss_and_grad(ids, ids) == pytest.approx(gpt.loss(ids, ids))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "threads share each batch, not processes: they cannot be sent what they need (Can't pickle" in said
+    assert (
+        "threads share each batch, not processes: worker processes cannot be sent what they need (Can't pickle" in said
+    )
 
 
 @pytest.mark.parametrize("processes", [False, True])

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import numpylm.training.run
+import numpylm.training.run_state
 import numpylm.training.train
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
 from numpylm.system.lock import InUse
 from numpylm.training.config import make_config
-from numpylm.training.run import TrainingError, resume_config
-from numpylm.training.run_folder import LOCK, appearing, folder_to_resume, hold, reserve
+from numpylm.training.run_folder import LOCK, created_at_once, folder_to_resume, hold, reserve
+from numpylm.training.run_state import TrainingError, resume_config
 from numpylm.training.train import train
 
 TINY = {
@@ -155,7 +155,7 @@ def test_many_at_once_get_a_folder_each(project):
         barrier.wait()
         with ExitStack() as held:
             folder = reserve(tiny(), held)
-            with appearing(folder) as draft:
+            with created_at_once(folder) as draft:
                 (draft / "file").write_text("", encoding="utf-8")
                 time.sleep(0.02)
             folders.append(folder.as_posix())
@@ -247,7 +247,7 @@ def test_what_is_cheap_to_check_is_checked_before_the_text_is_read(project, monk
         if "link" in flags:
             pytest.skip("this system makes no links")
     before = contents(project)
-    monkeypatch.setattr("numpylm.training.prepare.read_documents", lambda paths: pytest.fail("the text was read"))
+    monkeypatch.setattr("numpylm.training.prepare_data.read_documents", lambda paths: pytest.fail("the text was read"))
     assert message in refuse(capsys, *flags)
     assert contents(project) == before
 
@@ -261,7 +261,7 @@ def test_the_working_folder_is_no_place_for_a_run(project, monkeypatch, capsys):
 
 def test_a_model_to_begin_with_is_looked_at_before_the_text_is_read(project, monkeypatch, capsys):
     train(tiny(out="base"))
-    monkeypatch.setattr("numpylm.training.prepare.read_documents", lambda paths: pytest.fail("the text was read"))
+    monkeypatch.setattr("numpylm.training.prepare_data.read_documents", lambda paths: pytest.fail("the text was read"))
     capsys.readouterr()
     for flags, message in (
         (["--init-from", "./nowhere"], "no folder './nowhere'"),
@@ -294,7 +294,7 @@ def test_a_text_that_is_refused_leaves_no_folder(project, capsys, text, flags, m
         ("numpylm.training.train.make_tokenizer", SystemExit),
         ("numpylm.text.data._encoded", KeyboardInterrupt),
         ("numpylm.training.train.new_model", MemoryError),
-        ("numpylm.training.run.save_checkpoint", OSError(errno.ENOSPC, "disk full")),
+        ("numpylm.training.run_state.save_checkpoint", OSError(errno.ENOSPC, "disk full")),
     ],
 )
 def test_whatever_ends_a_run_before_it_begins_leaves_no_folder(project, monkeypatch, place, ending):
@@ -415,13 +415,13 @@ def test_another_text_is_refused_and_nothing_changes(project, capsys, place):
     before = contents(run)
     capsys.readouterr()
     assert main(["train", "--resume", "runs/a", "--data", "b.txt", "--max-steps", "9"]) == 1
-    assert "not what this run began with: b.txt is another one" in said(capsys)
+    assert "not what this run began with: b.txt has changed" in said(capsys)
     assert contents(run) == before
 
 
 def test_a_checkpoint_of_an_older_version_knows_less_of_its_text(project):
     run = train(tiny(), stop_at=2)
-    state = numpylm.training.run.resumed_run(resume_config(run, {}), run)
+    state = numpylm.training.run_state.resumed_run(resume_config(run, {}), run)
     state.fingerprint = state.fingerprint.rpartition("-")[0]
     state.save("last.npz")
     assert steps(resume(run)) == 4
@@ -439,7 +439,7 @@ def test_a_fine_tuned_run_goes_on_without_the_model_that_it_began_with(project):
 def test_a_damaged_checkpoint_is_said_before_the_text_is_read(project, monkeypatch, capsys):
     run = train(tiny(), stop_at=2)
     (run / "last.npz").write_bytes(b"half")
-    monkeypatch.setattr("numpylm.training.prepare.read_documents", lambda paths: pytest.fail("the text was read"))
+    monkeypatch.setattr("numpylm.training.prepare_data.read_documents", lambda paths: pytest.fail("the text was read"))
     before = contents(run)
     capsys.readouterr()
     assert main(["train", "--resume", "runs/a"]) == 1

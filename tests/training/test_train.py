@@ -22,7 +22,7 @@ from numpylm.files.checkpoint import load_checkpoint, load_run, save_checkpoint
 from numpylm.system import worker
 from numpylm.training.config import TrainConfig, make_config
 from numpylm.training.parallel import _loss_and_grad
-from numpylm.training.run import RESUMABLE, TrainingError, resume_config
+from numpylm.training.run_state import RESUMABLE, TrainingError, resume_config
 from numpylm.training.train import save_after_loss, train
 
 TINY = {
@@ -142,7 +142,7 @@ def test_gradient_accumulation_is_one_large_batch(text):
     from numpylm.nn.optim import AdamW, warmup_cosine
     from numpylm.text.char_tokenizer import load_tokenizer
     from numpylm.text.data import split_train_val
-    from numpylm.training.prepare import Data, load_documents
+    from numpylm.training.prepare_data import Data, load_documents
 
     config = tiny(text)
     docs = split_train_val(load_documents(config), 0.1, np.random.default_rng(config.seed))
@@ -353,7 +353,7 @@ def test_evaluation_agrees_with_the_loss_that_training_reported(run, capsys, tex
     gpt, tokenizer, checkpoint = load_run(run)
     from numpylm.text.data import split_train_val
     from numpylm.training.evaluation import evaluate
-    from numpylm.training.prepare import load_documents
+    from numpylm.training.prepare_data import load_documents
 
     docs = split_train_val(load_documents(tiny(text)), 0.1, np.random.default_rng(1337))
     from numpylm.text.data import encode_documents
@@ -538,7 +538,7 @@ def test_a_worker_that_dies_is_survived_and_what_was_trained_is_saved_at_once(te
         patch.setattr("numpylm.training.train.save_after_loss", save)
         survived = train(tiny(text, dropout=0.2, eval_interval=3), processes=True)
     said = capsys.readouterr().out
-    assert "a worker process ended with exit code 9; a thread goes on in its place, with the same result" in said
+    assert "a worker process ended with exit code 9; a thread continues in its place, with the same result" in said
     assert f"If this process is killed, too: numpylm train --resume {survived}" in said
     assert load_checkpoint(kept / "last.npz").meta["step"] == 1
     for folder in (survived, train(resume_config(kept, {}), resume=kept)):
@@ -551,7 +551,7 @@ def test_no_process_is_started_unless_asked_for(text, monkeypatch):
     def refuse(*args):
         raise AssertionError("a process was asked for")
 
-    monkeypatch.setattr("numpylm.training.prepare.MANY", 0)
+    monkeypatch.setattr("numpylm.training.prepare_data.MANY", 0)
     monkeypatch.setattr("numpylm.system.worker.Worker.__init__", refuse)
     train(tiny(text))
     with pytest.raises(AssertionError, match="a process was asked for"):

@@ -1,4 +1,4 @@
-"""What a run trains on: texts, a tokenizer, arrays of tokens, and the losses that they make possible."""
+"""Preparing the data of a training run: documents, tokenizer, token arrays, and baseline losses."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ import numpy as np
 
 from numpylm.corpora import CORPORA
 from numpylm.nn.module import Array
-from numpylm.text.answers import answer_bytes, encode_answers, say_repeated
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.cleaning import clean
 from numpylm.text.data import (
@@ -20,7 +19,8 @@ from numpylm.text.data import (
     read_documents,
     split_train_val,
 )
-from numpylm.text.lines import cut_lines
+from numpylm.text.line_documents import cut_lines
+from numpylm.text.loss_mask import answer_bytes, encode_answers, note_repeated_marks
 from numpylm.text.pretokenize import END_OF_TEXT
 from numpylm.text.text_files import find_texts, is_pipe, shortened
 from numpylm.text.tokenizer import Tokenizer
@@ -29,11 +29,11 @@ from numpylm.training.config import TrainConfig
 from numpylm.training.evaluation import source_nats
 from numpylm.training.parallel import available_cores
 
-MANY = 30_000_000  # characters above which several processes tokenize
+MANY = 30_000_000  # characters; a longer text is tokenized by several processes
 
 
 def load_documents(config: TrainConfig) -> list[str]:
-    """Read (or make) the texts and clean them, saying what was done."""
+    """Read (or generate) the texts and clean them. It prints what it did."""
     if config.data:
         found = find_texts(config.data)
         for pipe in filter(is_pipe, found.files):
@@ -57,26 +57,26 @@ def load_documents(config: TrainConfig) -> list[str]:
 
 
 def as_documents(config: TrainConfig, documents: list[str]) -> list[str]:
-    """The texts as they are, or each of their lines, as the config says."""
+    """The documents themselves or their lines, depending on the config."""
     return cut_lines(documents) if config.documents == "lines" else documents
 
 
 def text_bytes(documents: Sequence[str], in_lines: bool) -> int:
-    """Bytes of UTF-8, without end marks; but those of lines stand for line ends, and are counted."""
+    """The number of UTF-8 bytes, without end-of-text marks. If documents are lines, their line ends are counted."""
     return sum(len(document.encode("utf-8")) for document in documents) + in_lines * len(documents)
 
 
 def split(config: TrainConfig, documents: list[str]) -> tuple[list[str], list[str]]:
-    """Divide documents into training and validation, the same way for the same config."""
+    """Split documents into a training set and a validation set; the same config gives the same split."""
     rng = np.random.default_rng(config.seed)
     return split_train_val(documents, config.val_fraction, rng, int(config.max_val_mb * 1e6))
 
 
 def make_tokenizer(config: TrainConfig, train_docs: list[str], val_docs: list[str]) -> Tokenizer | CharTokenizer:
-    """Train the kind of tokenizer that the config asks for, on the training text.
+    """Train the tokenizer of the config on the training text.
 
-    Characters are those of the whole text: one that occurs only in the validation text has an id, too, and nothing
-    is learnt about it.
+    A character tokenizer gets the characters of the whole text. A character that occurs only in the validation text has
+    an id, but the model does not learn it.
     """
     if config.tokenizer == "char":
         special = (END_OF_TEXT,) if len(train_docs) > 1 else ()
@@ -92,16 +92,18 @@ def make_tokenizer(config: TrainConfig, train_docs: list[str], val_docs: list[st
 
 @dataclass
 class Data:
-    """Tokens to train and to validate on."""
+    """The token arrays of a run, with loss masks and the positions where windows begin."""
 
     train: Array
     val: Array
-    val_bytes: int  # of UTF-8, without end marks; of the answers alone, if only they count
-    starts: Array | None  # where windows begin, if with documents
+    val_bytes: (
+        int  # UTF-8 bytes of the validation text without end-of-text marks, or of its answers if only these count
+    )
+    starts: Array | None  # where windows begin, if they begin with documents
     val_starts: Array | None
-    counted: Array | None  # which tokens are learnt (bool); None: all
+    counted: Array | None  # loss mask: which tokens count (bool); None: all
     val_counted: Array | None
-    floor: float | None  # nats per token of the source itself on the validation text, if the source is known
+    floor: float | None  # entropy of the source on the validation text, in nats per token, if the source is known
 
     @classmethod
     def encode(
@@ -113,14 +115,14 @@ class Data:
         folder: Path,
         processes: bool = False,
     ) -> "Data":
-        """Turn documents into tokens; large arrays go to temporary files in ``folder``.
+        """Tokenize the documents. Large arrays are stored in temporary files in ``folder``.
 
-        With ``processes``, one for each core tokenizes long texts.
+        With ``processes``, long texts are tokenized by one process for each core.
         """
         counted = val_counted = None
         mark = config.loss_after
         if mark:
-            say_repeated(train_docs, mark)
+            note_repeated_marks(train_docs, mark)
             train, counted = encode_answers(train_docs, tokenizer, mark)
             val, val_counted = encode_answers(val_docs, tokenizer, mark)
         else:
@@ -135,7 +137,8 @@ class Data:
         if starts is None:
             check_length(train, config.block_size)
         if starts is not None and counted is not None:
-            seen = np.concatenate([[0], np.cumsum(counted)])  # how many count before each token
+            # Windows without a counted token are useless. seen[i] is the number of counted tokens before token i.
+            seen = np.concatenate([[0], np.cumsum(counted)])
             starts = starts[seen[np.minimum(starts + config.block_size + 1, len(train))] > seen[starts + 1]]
         nats = source_nats(val_docs) if tokenizer.end_id is not None and not mark else None
         return cls(
@@ -151,24 +154,24 @@ class Data:
 
     @property
     def val_count(self) -> int:
-        """How many tokens of the validation text are predicted."""
+        """The number of predicted tokens of the validation text."""
         return len(self.val) - 1 if self.val_counted is None else int(self.val_counted[1:].sum())
 
     def fingerprint(self) -> str:
-        """Changes when the tokens do. (Runs of older versions lack the last part.)"""
+        """A hash of all tokens. (In runs of older versions, the last part is missing.)"""
         train, val = (hashlib.sha256(tokens.view(np.uint8).data).hexdigest()[:16] for tokens in (self.train, self.val))
         return f"{train}-{len(self.val)}-{val}"
 
 
 def reference_losses(data: Data, vocab_size: int) -> dict[str, float]:
-    """The losses that a learner needs to judge a run, by what they mean."""
+    """Losses to compare a run with, by their description."""
     if data.counted is not None:
-        return {"guessing, ln V": baselines.uniform_loss(vocab_size)}  # the others know nothing of answers
+        return {"guessing, ln V": baselines.uniform_loss(vocab_size)}  # the others do not support a loss mask
     losses = {
         "guessing, ln V": baselines.uniform_loss(vocab_size),
         "unigram model": baselines.unigram_loss(data.train, data.val, vocab_size),
         "bigram model": baselines.bigram_loss(data.train, data.val, vocab_size),
     }
     if data.floor is not None:
-        losses["entropy of the source: nobody can do better"] = data.floor
+        losses["entropy of the source: the lowest possible loss"] = data.floor
     return losses

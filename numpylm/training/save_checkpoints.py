@@ -1,4 +1,4 @@
-"""What a training writes on its way. A full disk or a picture that fails does not end it: the steps are worth more."""
+"""Saving checkpoints during training. A full disk, or an error in an optional output, does not end the run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,36 +6,36 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from numpylm.system.shell import command, shown
-from numpylm.training.run import Run, TrainingError
+from numpylm.training.run_state import Run, TrainingError
 
 
 @contextmanager
 def optional(run: Run, what: str) -> Iterator[None]:
-    """Training goes on after any error inside; the first one of each ``what`` is printed."""
+    """Catch all errors inside the ``with``, so that training continues. The first error of each ``what`` is printed."""
     try:
         yield
     except Exception as error:
         if what not in run.failed:
-            tqdm.write(f"note: {what} could not be made ({type(error).__name__}: {error}); training goes on")
+            tqdm.write(f"note: {what} could not be made ({type(error).__name__}: {error}); training continues")
         run.failed.add(what)
 
 
 def save_or_say(run: Run) -> None:
-    """Save; if that fails, say which step is on disk."""
+    """Save. If this fails, print which step is on disk."""
     try:
         save(run)
     except OSError as error:
-        tqdm.write(f"{_not_saved(run, error)} Training goes on; the next evaluation saves again.")
+        tqdm.write(f"{_not_saved(run, error)} Training continues; the next evaluation saves again.")
 
 
 def save_at_end(run: Run) -> None:
-    """Save what is not on disk yet. Raises TrainingError if that fails: steps will be lost."""
+    """Save the last steps if they are not on disk yet. Raises TrainingError if this fails, as they would be lost."""
     try:
         if run.saved != (run.step, run.evaluated):
             save(run)
     except OSError as error:
         resume = command("numpylm", "train", "--resume", run.folder)
-        raise TrainingError(f"{_not_saved(run, error)} Make room, then go on from there: {resume}") from None
+        raise TrainingError(f"{_not_saved(run, error)} Make room on the disk, then resume: {resume}") from None
     if run.behind:
         with optional(run, "metrics.jsonl"):
             run.write_metrics()
@@ -46,10 +46,10 @@ def _not_saved(run: Run, error: OSError) -> str:
 
 
 def save(run: Run) -> None:
-    """Write best.npz, if the evaluation of this step was the best one, and last.npz.
+    """Write best.npz if this step has the best evaluation so far, and last.npz.
 
-    ``run.best`` is always the loss of the best.npz on disk: where that cannot be written, last.npz is left as it was,
-    so that a resumed run comes to this evaluation again.
+    ``run.best`` is always the loss of the best.npz on disk. If best.npz cannot be written, last.npz is not written
+    either, so that a resumed run repeats this evaluation.
     """
     before = run.best, run.best_step
     if run.evaluated == run.step and run.val_loss < run.best:

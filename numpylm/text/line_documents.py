@@ -1,8 +1,8 @@
-"""Is a file one text, or a list whose every line is a text: names, questions, verses, captions?
+"""Detecting files in which each line is a separate document, such as a list of names, questions or captions.
 
-A model learns more from a list if each line is a document: no line says anything about another, and it learns where a
-line ends. A text that was cut into its lines, on the other hand, would lose all that connects them. So a file counts as
-a list only if everything speaks for it.
+A model learns more from a list if each line is a document: the lines are unrelated, and the model learns where a line
+ends. But if a running text were split into lines, the model would lose what connects them. So a file counts as a list
+only if all signs agree.
 """
 
 from collections.abc import Sequence
@@ -10,41 +10,41 @@ from dataclasses import dataclass
 
 import regex
 
-LOOKED_AT = 500_000  # characters of a text
-MANY = 100  # lines; fewer are no list to learn from
+LOOKED_AT = 500_000  # characters of a text that are examined
+MANY = 100  # lines; a model cannot learn much from a shorter list
 SHORT = 300  # characters of a line
 NEARLY_ALL = 0.95
 FEW = 0.02
 SOME = 0.1
 MOST = 0.8
 NAMES = "names or words"
-NAME_WORDS = 4  # words of a line without punctuation, on average: names and titles have fewer, lines of poems more
+NAME_WORDS = 4  # mean number of words of a line without punctuation: names and titles have fewer, lines of poems more
 
-# A sentence is over: its mark, then perhaps quotes or brackets.
+# The end of a sentence: a punctuation mark, then optional quotes or brackets.
 _SENTENCE = regex.compile(r"[.!?…。！？]\s?[\"'”’»」』)\]）]*\s*$")
-# A line that goes on with another one, or answers it: an indent, a list's mark, a dash or quote of speech, a speaker.
+# A line that belongs to another line: it begins with an indent, a list marker, a dash or quote of speech, or a speaker.
 _PART = regex.compile(r"\s|[-–—*•#>|\"“„«「『]|\p{L}[\p{L} .]{0,20}[:：](\s|$)")
-# Words and what stands between the words of a name; a comma at the end would promise another line.
+# Words, and the punctuation inside a name. A comma at the end does not match, because the next line would continue it.
 _BARE = regex.compile(r"[\p{L}\p{M}\p{N} .,'’&()-]*[\p{L}\p{M}\p{N})'’.]\s*")
-_WORD = regex.compile(r"\p{Han}|[\p{L}\p{M}\p{N}]+")  # Chinese has no spaces: each character counts
+_WORD = regex.compile(r"\p{Han}|[\p{L}\p{M}\p{N}]+")  # Chinese has no spaces, so each character counts as a word
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Which shares of a text's lines look how; all but ``count`` and ``words`` lie between 0 and 1."""
+    """Statistics of the lines of a text. All but ``count`` and ``words`` are fractions between 0 and 1."""
 
-    count: int  # lines that are not blank
-    blank: float  # blank lines, of all
-    short: float  # at most `SHORT` characters
-    sentences: float  # end as a sentence does
-    parts: float  # begin as a part of something larger does
-    bare: float  # nothing but words, and no sentence's end
-    columns: float  # have as many tabs as most others, and one at least
-    words: float  # on average
+    count: int  # number of lines that are not blank
+    blank: float  # blank lines, as a fraction of all lines
+    short: float  # lines of at most `SHORT` characters
+    sentences: float  # lines that end with the end of a sentence
+    parts: float  # lines whose beginning shows that they belong to another line
+    bare: float  # lines with only words, and no end of a sentence
+    columns: float  # lines with the most frequent number of tabs, if this is at least one
+    words: float  # mean number of words of a line
 
     @classmethod
     def of(cls, text: str) -> "Lines":
-        """Look at the lines of a text, of a long one at the first."""
+        """Compute the statistics of a text, or of the first `LOOKED_AT` characters of a long one."""
         every = text[:LOOKED_AT].rstrip("\n").split("\n")
         lines = [line for line in every if line.strip()]
         n = max(len(lines), 1)
@@ -64,7 +64,7 @@ class Lines:
 
     @property
     def kind(self) -> str | None:
-        """What the lines are, if each is a text for itself; None if they belong together."""
+        """The kind of list, if each line is a separate text; None if the lines belong together."""
         if self.count < MANY or self.blank > FEW or self.short < NEARLY_ALL:
             return None
         if self.columns >= NEARLY_ALL:
@@ -79,7 +79,7 @@ class Lines:
 
 
 def kind_of_lines(documents: Sequence[str]) -> str | None:
-    """What the lines of all documents are, if each document is a list of the same kind; else None."""
+    """The kind of list, if all documents are lists of the same kind; else None."""
     kind = None
     for document in documents:
         found = Lines.of(document).kind
@@ -90,5 +90,5 @@ def kind_of_lines(documents: Sequence[str]) -> str | None:
 
 
 def cut_lines(documents: Sequence[str]) -> list[str]:
-    """Each line that is not blank, as a document."""
+    """Split documents into lines. Each line that is not blank becomes a document."""
     return [line for document in documents for line in document.split("\n") if line.strip()]

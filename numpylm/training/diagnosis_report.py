@@ -1,4 +1,4 @@
-"""What `numpylm.diagnose` gives back, and how it is printed."""
+"""Diagnosis: the result of `numpylm.diagnose`, with a table of norms and updates for each part of the model."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from numpylm.nn.module import Parameter
 
 @dataclass
 class Part:
-    """One part of the model: the norms of its weights and gradients at the start, and what flows through it."""
+    """Statistics of one part of the model, such as a block."""
 
     name: str
-    weight: float
-    gradient: float
+    weight: float  # norm of its weights at the start
+    gradient: float  # norm of its gradients at the start
     update: float  # |change| / |weight| of its matrices, median over the last ten steps
     activation: float  # standard deviation of its output; NaN if it has none
 
 
 @dataclass
 class Diagnosis:
-    """Result of `diagnose`. ``print(diagnosis)`` shows it; ``diagnosis.ok`` is True if nothing is wrong."""
+    """The result of `diagnose`. ``print(diagnosis)`` shows it; ``diagnosis.ok`` is True if nothing is wrong."""
 
     title: str
     parts: list[Part]
@@ -47,7 +47,7 @@ class Diagnosis:
             f"  {'part':{width}}  {'|weights|':>9}  {'|gradient|':>10}  {'update/weight':>13}  {'output std':>10}"
         )
         for part in self.parts:
-            update = "-" if math.isnan(part.update) else f"{part.update:.1e}"  # a norm has no matrix
+            update = "-" if math.isnan(part.update) else f"{part.update:.1e}"  # a LayerNorm has no matrix
             flow = "" if math.isnan(part.activation) else f"{part.activation:10.3g}"
             lines.append(f"  {part.name:{width}}  {part.weight:9.3g}  {part.gradient:10.3g}  {update:>13}  {flow}")
         for finding in self.findings:
@@ -58,7 +58,7 @@ class Diagnosis:
 
 
 def trained(gpt: Any) -> list[tuple[str, Parameter]]:
-    """Names and parameters that training moves: all but frozen ones."""
+    """The names and parameters that are trained: all except frozen ones."""
     return [(name, p) for name, p in gpt.named_parameters() if not getattr(p, "frozen", False)]
 
 

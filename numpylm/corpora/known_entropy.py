@@ -1,19 +1,19 @@
-"""Text sources whose entropy is known.
+"""Random text generators with known entropy, so that the lowest possible loss of a language model is known.
 
-A source is an ordinary function ``tell(teller)`` that writes a text by asking its teller, again and again, to
-pick one of several phrases with equal probability. Because it is a program and not a list of sentences, a
-hero can keep a name and a lost kite its colour; because each pick is written down *at once*, and no phrase of
-a pick is the beginning of another one, the text gives every pick away again:
+A generator is an ordinary function ``tell(teller)``. It writes a text by repeatedly asking its teller to pick one of
+several phrases with equal probability. Because it is a program and not a list of sentences, it can be consistent: a
+hero keeps a name, and a lost kite keeps its color. Each picked phrase is written *at once*, and no phrase of a pick is
+the beginning of another one. So the picks can be read off the text:
 
     text  <->  sequence of picks        one to one (a prefix code)
 
-Hence the probability of a text is the product of 1/n over its picks, exactly, with nothing to sum over:
+So the probability of a text is exactly the product of 1/n over its picks:
 
     -log P(text) = Σ log n_i  nats,     and the mean over texts is the source's entropy H.
 
-For any model Q, the expected cross-entropy is H + KL(P‖Q) >= H (Gibbs), so no model can be expected to fall
-below it on texts that it has not seen. A tokenizer changes nothing in that: it writes each text in one way,
-so -log P per text stays and is only divided by another number of tokens.
+For any model Q, the expected cross-entropy is H + KL(P‖Q) >= H (Gibbs' inequality). So no model can be expected to
+reach a lower loss on texts that it has not seen. This holds for every tokenizer: it writes each text in one way, so
+-log P of a text does not change, and is only divided by a different number of tokens.
 """
 
 import itertools
@@ -27,7 +27,7 @@ Thing = TypeVar("Thing")
 
 
 class Teller(Protocol):
-    """What a source sees: somewhere to write, and somebody who decides."""
+    """The interface of a teller, which writes the text and decides which phrases are picked."""
 
     def say(self, phrase: str) -> None: ...
     def pick(self, *phrases: str) -> int: ...
@@ -35,7 +35,7 @@ class Teller(Protocol):
 
 
 class _Teller:
-    """Keeps the text so far and -log of its probability, in nats."""
+    """Base class: stores the text so far and -log of its probability, in nats."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -45,23 +45,23 @@ class _Teller:
         raise NotImplementedError
 
     def say(self, phrase: str) -> None:
-        """Write something that is certain at this point: it costs no nats."""
+        """Write a phrase that has probability 1 here, so it adds 0 nats."""
         self.parts.append(phrase)
 
     def pick(self, *phrases: str) -> int:
-        """Write one of several phrases, all equally likely; return which."""
+        """Write one of several equally likely phrases; return its index."""
         index = self.decide(phrases)
         self.nats += math.log(len(phrases))
         self.say(phrases[index])
         return index
 
     def choose(self, things: Sequence[Thing], phrase: Callable[[Thing], str] = str) -> Thing:
-        """Pick one of several things, writing its phrase; return the thing."""
+        """Pick one of several things and write its phrase; return the thing."""
         return things[self.pick(*map(phrase, things))]
 
 
 class Writer(_Teller):
-    """Decides at random: makes new texts."""
+    """Picks phrases at random, to generate a new text."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Writer(_Teller):
 
 
 class Reader(_Teller):
-    """Decides as a given text did: finds out which picks made it, and so its probability."""
+    """Picks the phrases of a given text, to compute its probability."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -94,24 +94,24 @@ class Reader(_Teller):
         raise ForeignText(self.position)
 
     def say(self, phrase: str) -> None:
-        """Move on over a phrase, which the text must have here."""
+        """Skip a phrase, which the text must have at this position."""
         if not self.text.startswith(phrase, self.position):
             raise ForeignText(self.position)
         self.position += len(phrase)
 
 
 class ForeignText(Exception):
-    """The source cannot have made this text; ``args[0]`` is the position in it where that shows."""
+    """The generator cannot have made this text. ``args[0]`` is the first position that does not fit."""
 
 
 class Corpus:
-    """An endless, reproducible sequence of texts from one source.
+    """An endless, reproducible sequence of texts from one generator.
 
     Parameters
     ----------
     tell : function of a Teller
     seed : int
-        The n-th text depends on (seed, n) alone, so a longer corpus begins with the shorter one.
+        The n-th text depends only on (seed, n), so a longer corpus begins with a shorter one.
     """
 
     def __init__(self, tell: Callable[[Teller], None], seed: int) -> None:
@@ -125,7 +125,7 @@ class Corpus:
         return writer.text
 
     def documents(self, size: int) -> list[str]:
-        """The first texts that together have ``size`` bytes of UTF-8 or just more."""
+        """The first texts, as many as are needed for ``size`` bytes of UTF-8."""
         return list(self._until(size))
 
     def _until(self, size: int) -> Iterator[str]:
@@ -137,7 +137,7 @@ class Corpus:
             yield text
 
     def nats(self, text: str) -> float:
-        """-log P(text), its end included, in nats; infinite for a text that the source never makes."""
+        """-log P(text) in nats, including its end. Infinite for a text that the generator never makes."""
         reader = Reader(text)
         try:
             self.tell(reader)

@@ -1,4 +1,4 @@
-"""What can be wrong before the first step, each with the sentence that says so. `numpylm.diagnose` asks them all."""
+"""Checks of `numpylm.diagnose` before the first step: the batch, the forward, zero_grad, weights and first loss."""
 
 import math
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from numpylm.check.report import Cause
 from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array, Parameter
 from numpylm.training.activations import activations
-from numpylm.training.diagnosis import Diagnosis, trained
+from numpylm.training.diagnosis_report import Diagnosis, trained
 
 
 def look_at_batch(ids: Array, targets: Array) -> Iterator[Cause]:
-    """Are these the targets that belong to these ids?"""
+    """Check the targets: are they the next tokens of these ids?"""
     counted = targets != IGNORE_INDEX
     if not counted.any():
         text = "No target is counted: all are -100, so there is nothing to learn. Were prompt and answer masked alike?"
@@ -44,22 +44,22 @@ def look_at_batch(ids: Array, targets: Array) -> Iterator[Cause]:
 
 
 def _shifted_too_far(ids: Array, targets: Array, counted: Array) -> Iterator[Cause]:
-    """Targets that lie two or three tokens ahead: shifted once in the data, and once more in the loss."""
+    """Check for targets that are two or three tokens ahead: shifted once in the data, and again in the loss."""
     for shift in (2, 3):
         known = counted[:, :-shift]
         if ids.shape[1] > shift + 2 and known.any() and (ids[:, shift:] == targets[:, :-shift])[known].mean() > 0.95:
             text = (
-                f"Each target is the token {shift} places after the one that the model reads there, not the next one: "
-                "ids and targets are shifted against each other more than once (in the data and again in the loss?)."
+                f"Each target is the token {shift} positions after the one that the model reads there, not the next "
+                "one: ids and targets are shifted more than once (in the data and again in the loss?)."
             )
             yield Cause("targets", text, 98, "targets")
 
 
 def look_at_forward(gpt: Any, ids: Array, logits: Array) -> Iterator[Cause]:
-    """Numbers that are none; the future or the neighbour in the batch shining through."""
+    """Check for NaN and infinity, and whether the logits depend on later tokens or on other sequences of the batch."""
     if not np.isfinite(logits).all():
         first = next((name for name, std in activations(gpt, ids).items() if not math.isfinite(std)), "the logits")
-        text = f"The forward gives NaN or infinity; the first part whose output holds some is {first}."
+        text = f"The forward gives NaN or infinity. The first part whose output contains it is {first}."
         yield Cause("not-finite", text, 100, first)
         return
     V = logits.shape[-1]
@@ -70,8 +70,8 @@ def look_at_forward(gpt: Any, ids: Array, logits: Array) -> Iterator[Cause]:
         gap = np.abs(gpt.forward(changed)[0] - logits)[:, :-1].max()
         if gap > 1e-4 * scale:
             text = (
-                f"The model sees the future: changing the last token changes what it predicts before (by {gap:.2g}). "
-                "It will reach a loss near zero and write nonsense. The causal mask is missing or off by one."
+                f"The model sees the future: changing the last token changes the predictions before it (by {gap:.2g}). "
+                "It will reach a loss near zero and generate nonsense. The causal mask is missing or off by one."
             )
             yield Cause("causal", text, 99, "forward")
     if len(ids) > 1:
@@ -79,12 +79,12 @@ def look_at_forward(gpt: Any, ids: Array, logits: Array) -> Iterator[Cause]:
         changed[-1] = (changed[-1] + 1) % V
         gap = np.abs(gpt.forward(changed)[0] - logits)[:-1].max()
         if gap > 1e-4 * scale:
-            text = f"The sequences of a batch see each other: changing the last one changes the first (by {gap:.2g})."
+            text = f"The sequences of a batch affect each other: changing the last changes the others (by {gap:.2g})."
             yield Cause("mixing", text, 99, "forward")
 
 
 def mean_loss(logits: Array, targets: Array) -> float:
-    """The mean cross-entropy of logits, computed here: what a loss should be."""
+    """The mean cross-entropy of logits in float64, as a reference for the model's loss."""
     counted = targets != IGNORE_INDEX
     z = logits[counted].astype(np.float64)
     z -= z.max(axis=-1, keepdims=True)
@@ -93,12 +93,12 @@ def mean_loss(logits: Array, targets: Array) -> float:
 
 
 def look_at_zero_grad(gpt: Any) -> Iterator[Cause]:
-    """Gradients must be gone after zero_grad, or those of all steps add up."""
+    """Check that zero_grad sets all gradients to zero. Otherwise the gradients of all steps add up."""
     gpt.zero_grad()
     left = next((name for name, p in trained(gpt) if np.any(p.grad)), "")
     if left:
         text = (
-            f"zero_grad leaves the gradient of {left} as it was. Every backward adds to it, so each step would follow "
+            f"zero_grad does not reset the gradient of {left}. Every backward adds to it, so each step would follow "
             "the sum of all gradients since the start."
         )
         yield Cause("state", text, 96, left)
@@ -107,36 +107,36 @@ def look_at_zero_grad(gpt: Any) -> Iterator[Cause]:
 
 
 def look_at_weights(named: list[tuple[str, Parameter]]) -> Iterator[Cause]:
-    """Matrices that are all zero, or in which all numbers are the same."""
+    """Check for matrices that are all zero, or in which all values are equal."""
     matrices = [(name, p.data) for name, p in named if p.data.ndim >= 2 and p.data.size > 1]
     zero = [name for name, data in matrices if not np.any(data)]
     if len(zero) > len(matrices) / 2:
         text = (
             f"{len(zero)} of {len(matrices)} weight matrices are zero "
-            f"({zero[0]} first). Then nothing flows forward and no gradient back, and it stays so: draw them at "
-            "random, GPT-2 with a standard deviation of 0.02."
+            f"({zero[0]} first). Then no signal flows forward and no gradient flows back, and this does not change: "
+            "draw them at random, as GPT-2 does with a standard deviation of 0.02."
         )
         yield Cause("initial-values", text, 98, zero[0])
         return
     alike = [name for name, data in matrices if np.any(data) and np.ptp(data) == 0]
     if alike:
         text = (
-            f"All numbers in {alike[0]} are the same"
-            + (f" (and so in {len(alike) - 1} more)" if len(alike) > 1 else "")
-            + ": then all its units compute the same, get the same gradient and stay alike for ever. Draw them at "
+            f"All values in {alike[0]} are equal"
+            + (f" (and in {len(alike) - 1} more matrices)" if len(alike) > 1 else "")
+            + ": then all its units compute the same, get the same gradient and stay equal forever. Draw them at "
             "random."
         )
         yield Cause("initial-values", text, 98, alike[0])
 
 
 def look_at_start(result: Diagnosis, fresh: bool, mean: float, targets: Array) -> Iterator[Cause]:
-    """The first loss beside the mean cross-entropy of the logits, and beside ln V."""
+    """Compare the first loss with the mean cross-entropy of the logits and with ln V."""
     loss, guess = result.losses[0], math.log(result.vocab_size)
     times = times_too_much(loss / mean if mean else 1.0, targets)
     if times:
         text = (
             f"The loss at the start, {loss:.3f}, is {loss / mean:.4g} times the mean cross-entropy of its logits "
-            f"({mean:.3f}): {times}. Divide the sum by the number of counted tokens, no more and no less."
+            f"({mean:.3f}): {times}. Divide the sum by exactly the number of counted tokens."
         )
         yield Cause("counting", text, 90, "loss")
         return
@@ -145,20 +145,20 @@ def look_at_start(result: Diagnosis, fresh: bool, mean: float, targets: Array) -
     if loss > 1.15 * guess + 0.3:
         text = (
             f"The loss at the start, {loss:.3f}, is far above guessing (ln V = {guess:.3f}): the model is sure of "
-            "wrong answers. Initial weights are too large; GPT-2 draws them with a standard deviation of 0.02."
+            "wrong answers. The initial weights are too large; GPT-2 draws them with a standard deviation of 0.02."
         )
         yield Cause("initial-values", text, 80, "loss")
     elif loss < 0.85 * guess:
         text = (
             f"The loss at the start, {loss:.3f}, is far below guessing (ln V = {guess:.3f}): an untrained model "
-            "cannot know that. Does it see its targets, or is the loss divided by too many tokens? (If the model is "
-            "trained, say fresh=False.)"
+            "cannot be that good. Does it see its targets, or is the loss divided by too many tokens? (If the model is "
+            "trained, pass fresh=False.)"
         )
         yield Cause("counting", text, 80, "loss")
 
 
 def times_too_much(ratio: float, targets: Array) -> str:
-    """A factor between two losses, by the size that it is."""
+    """Describe a factor between two losses if it is T, B, B·T or the number of counted tokens; otherwise return ""."""
     B, T = targets.shape[0], targets.shape[-1]
     count = int((targets != IGNORE_INDEX).sum())
     sizes = {f"the number of counted tokens, {count}": count, f"T = {T}": T, f"B = {B}": B, f"B·T = {B * T}": B * T}

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from numpylm.text.lines import Lines, cut_lines, kind_of_lines
+from numpylm.text.line_documents import Lines, cut_lines, kind_of_lines
 
 NAMES = ["emma", "olivia", "ava", "isabella", "sophia", "mary ann", "O'Brien", "Jean-Luc", "Łukasz", "Zoë"]
 SENTENCES = [

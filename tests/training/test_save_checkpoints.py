@@ -9,8 +9,8 @@ import pytest
 
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
-from numpylm.training import run, train
-from numpylm.training.run import TrainingError, resume_config
+from numpylm.training import run_state, train
+from numpylm.training.run_state import TrainingError, resume_config
 from tests import tiny
 
 
@@ -29,7 +29,7 @@ def undisturbed():
 @pytest.fixture
 def full_disk(monkeypatch):
     """A function that says which checkpoints find no room: by their names and steps."""
-    save = run.save_checkpoint
+    save = run_state.save_checkpoint
 
     def fill(*full):
         def no_room(path, gpt, optimizer, meta):
@@ -37,7 +37,7 @@ def full_disk(monkeypatch):
                 raise OSError(errno.ENOSPC, "No space left on device", str(path))
             save(path, gpt, optimizer, meta)
 
-        monkeypatch.setattr(run, "save_checkpoint", no_room)
+        monkeypatch.setattr(run_state, "save_checkpoint", no_room)
 
     return fill
 
@@ -48,7 +48,7 @@ def test_a_checkpoint_without_room_is_said_and_the_next_one_is_written(full_disk
     out = capsys.readouterr().out
     assert out.count("No space left on device") == 1
     assert "step 4 could not be saved" in out
-    assert "still holds step 0. Training goes on" in out
+    assert "still holds step 0. Training continues" in out
     assert tiny.everything(folder) == undisturbed
 
 
@@ -67,7 +67,7 @@ def test_a_last_save_that_fails_is_one_line_and_exit_code_1(full_disk, undisturb
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("numpylm: error: step 13 could not be saved ([Errno 28] No space left on device")
     assert error.endswith(
-        'my run still holds step 8. Make room, then go on from there: numpylm train --resume "my run"'
+        'my run still holds step 8. Make room on the disk, then resume: numpylm train --resume "my run"'
     )
     full_disk()
     train.train(resume_config("my run", {}), resume="my run")

@@ -1,4 +1,4 @@
-"""What can be wrong with gradients, with a short run, and with what flows through the model: sentences for each."""
+"""Checks of `numpylm.diagnose` while training on one batch: gradients, losses, learning rate, updates, activations."""
 
 import copy
 import math
@@ -10,17 +10,17 @@ import numpy as np
 from numpylm.check.report import Cause
 from numpylm.nn.module import Array, Parameter
 from numpylm.training.activations import DEAD
-from numpylm.training.diagnosis import Diagnosis, Part, part_of, total_norm, trained
-from numpylm.training.symptoms import times_too_much
+from numpylm.training.checks_before_training import times_too_much
+from numpylm.training.diagnosis_report import Diagnosis, Part, part_of, total_norm, trained
 
-NOISE = 1e-9  # a gradient below that is rounding
-FEW = 20  # steps in which nothing needs to be learnt yet
-MOST = 20  # parameters that are asked whether they matter
+NOISE = 1e-9  # a smaller gradient is rounding
+FEW = 20  # in a run of at most this many steps, the loss need not have fallen yet
+MOST = 20  # number of parameters for which `influences` is computed
 HEALTHY_UPDATE = (1e-5, 0.1)  # |change| / |weight| of a matrix in one step; about 1e-3 is usual
 
 
 def influences(gpt: Any, ids: Array, targets: Array, name: str) -> bool:
-    """Whether the loss changes with a parameter at all."""
+    """Whether the loss depends on a parameter."""
     model = copy.deepcopy(gpt)
     for _, p in model.named_parameters():
         p.data, p.grad = p.data.astype(np.float64), np.zeros(p.shape)
@@ -33,22 +33,22 @@ def influences(gpt: Any, ids: Array, targets: Array, name: str) -> bool:
 def look_at_gradients(
     named: list[tuple[str, Parameter]], norms: dict[str, float], matters: Callable[[str], bool]
 ) -> Iterator[Cause]:
-    """Parameters without a gradient; gradients that fade or grow over the depth."""
+    """Check for parameters without a gradient, and for gradients that vanish or explode over the depth."""
     broken = [name for name, norm in norms.items() if not math.isfinite(norm)]
     if broken:
-        yield Cause("not-finite", f"The gradient of {broken[0]} holds NaN or infinity.", 100, broken[0])
+        yield Cause("not-finite", f"The gradient of {broken[0]} contains NaN or infinity.", 100, broken[0])
         return
     silent = [name for name, norm in norms.items() if norm == 0]
     missed = [name for name in silent[:MOST] if matters(name)]
     if missed:
         more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
-        text = f"No gradient reaches {missed[0]}{more}: backward never gets there, and it will stay as it is."
+        text = f"No gradient reaches {missed[0]}{more}: backward does not write it, so it will never be trained."
         yield Cause("never-written", text, 97, missed[0])
     elif silent:
         more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
         text = (
-            f"The loss does not depend on {silent[0]}{more}: what follows in the forward is flat there (dead units) or "
-            "multiplies it by zero, so its gradient is rightly zero and it will stay as it is."
+            f"The loss does not depend on {silent[0]}{more}: a later part of the forward is flat there (dead units) or "
+            "multiplies it by zero. So its gradient is rightly zero, and it will not be trained."
         )
         yield Cause("activations", text, 76, silent[0])
     blocks = sorted(
@@ -59,17 +59,18 @@ def look_at_gradients(
         if min(by_block[0], by_block[-1]) > 0:
             ratio = by_block[0] / by_block[-1]
             if ratio < 1e-3 or ratio > 1e3:
-                what = "fades on its way down: the lowest block hardly learns" if ratio < 1 else "grows on its way down"
+                what = (
+                    "vanishes on its way down: the lowest block hardly learns" if ratio < 1 else "grows on its way down"
+                )
                 text = (
                     f"The gradient {what} ({by_block[0]:.2g} in {blocks[0]}, {by_block[-1]:.2g} in {blocks[-1]}). "
-                    "Residual connections and norms are what prevents that: are they all there, and in the backward "
-                    "too?"
+                    "Residual connections and norms prevent this: are they all there, also in the backward?"
                 )
                 yield Cause("wiring", text, 85, blocks[0])
 
 
 def compare_with_loss(gpt: Any, ids: Array, targets: Array) -> Iterator[Cause]:
-    """Does the loss change along the gradient as the gradient says? Two losses, in float64."""
+    """Check the gradient with a central difference of the loss along its own direction, in float64."""
     model = copy.deepcopy(gpt)
     for _, p in model.named_parameters():
         p.data, p.grad = p.data.astype(np.float64), np.zeros(p.shape)
@@ -92,14 +93,14 @@ def compare_with_loss(gpt: Any, ids: Array, targets: Array) -> Iterator[Cause]:
     slope = (loss(h) - loss(-h)) / (2 * h)
     if abs(slope - norm) > 1e-3 * norm:
         text = (
-            f"The gradient is not that of the loss: along its own direction the loss should change by {norm:.6g} a "
-            f"unit, it changes by {slope:.6g}. "
+            f"The gradient is not that of the loss: along its own direction the loss should change by {norm:.6g} per "
+            f"unit, but it changes by {slope:.6g}. "
         )
         times = times_too_much(slope / norm, targets)
         text += (
             f"The loss is {times} for this gradient, or one of the two is divided wrongly."
             if times
-            else ("Some backward is wrong: gradcheck tells which, layer by layer.")
+            else ("Some backward is wrong: gradcheck finds which, layer by layer.")
         )
         yield Cause("inner", text, 96, "gradient")
 
@@ -108,12 +109,12 @@ def compare_with_loss(gpt: Any, ids: Array, targets: Array) -> Iterator[Cause]:
 
 
 def look_at_run(result: Diagnosis, lr: float) -> Iterator[Cause]:
-    """Can one batch be learnt by heart? Anything that learns can do that."""
+    """Check that the loss on one batch falls. Every model that can learn can overfit a single batch."""
     losses = np.array(result.losses)
     if not np.isfinite(losses).all():
         text = (
-            f"The loss is no number any more after {len(losses) - 1} steps: the learning rate {lr:g} is too high, or "
-            "a layer overflows."
+            f"The loss is not finite after {len(losses) - 1} steps: the learning rate {lr:g} is too high, or a layer "
+            "overflows."
         )
         yield Cause("learning-rate", text, 95, "loss")
         return
@@ -121,8 +122,8 @@ def look_at_run(result: Diagnosis, lr: float) -> Iterator[Cause]:
     rises = int((np.diff(losses) > 0.02 * first).sum())
     if last > first and lowest > 0.9 * first:
         text = (
-            f"The loss rises on a batch that is shown again and again ({first:.3f} to {last:.3f}): the step goes "
-            f"uphill (a sign, in the gradient or in the optimizer), or the learning rate {lr:g} is far too high."
+            f"The loss rises on a batch that is repeated ({first:.3f} to {last:.3f}): the step goes uphill (a wrong "
+            f"sign in the gradient or in the optimizer), or the learning rate {lr:g} is far too high."
         )
         yield Cause("sign", text, 90, "loss")
     elif last > 1.3 * lowest + 0.05 or rises > 0.25 * len(losses):
@@ -133,17 +134,17 @@ def look_at_run(result: Diagnosis, lr: float) -> Iterator[Cause]:
         yield Cause("learning-rate", text, 85, "loss")
     elif first - last < 0.1 * first and first > 0.05 and len(losses) > FEW:
         text = (
-            f"This batch cannot be learnt by heart: {len(losses) - 1} steps on it took the loss from {first:.3f} to "
-            f"{last:.3f} only. Either the learning rate {lr:g} is too small, or gradients do not reach the weights "
-            "that matter."
+            f"The model does not overfit this batch: {len(losses) - 1} steps on it took the loss only from {first:.3f} "
+            f"to {last:.3f}. Either the learning rate {lr:g} is too low, or gradients do not reach the weights that "
+            "matter."
         )
         yield Cause("learning-rate", text, 80, "loss")
 
 
 def look_at_smaller_rates(result: Diagnosis, lr: float, with_rate: Callable[[float], list[float]]) -> Iterator[Cause]:
-    """Would a smaller learning rate have come further? It is tried, but only where the loss has stopped falling.
+    """If the loss has stopped falling, check whether a smaller learning rate reaches a lower loss.
 
-    How far weights move in a step does not tell: their size grows with the rate, and the share stays much the same.
+    The relative size of the updates does not show this: with a higher rate the weights grow, too, so it hardly changes.
     """
     if any(finding.kind in ("learning-rate", "sign", "not-finite", "step") for finding in result.findings):
         return
@@ -158,53 +159,52 @@ def look_at_smaller_rates(result: Diagnosis, lr: float, with_rate: Callable[[flo
             moves = max((part.update for part in result.parts if math.isfinite(part.update)), default=math.nan)
             text = (
                 f"The learning rate {lr:g} is too high: {len(losses) - 1} steps on this batch took the loss to "
-                f"{losses[-1]:.3f}, and with {said} of it to {other:.3f}. (In a step, weights changed by up to "
-                f"{moves:.1e} of themselves; once training is under way about 1e-3 is usual.)"
+                f"{losses[-1]:.3f}, and with {said} of it to {other:.3f}. (The largest relative change of weights in a "
+                f"step was {moves:.1e}; during training about 1e-3 is usual.)"
             )
             yield Cause("learning-rate", text, 84, "loss")
             return
 
 
 def look_at_updates(parts: list[Part], updates: dict[str, list[float]], lr: float) -> Iterator[Cause]:
-    """|change| / |weight|, part by part as in the table; about 1e-3 is usual."""
+    """Check the relative size of updates, |change| / |weight|, of each part; about 1e-3 is usual."""
     low, high = HEALTHY_UPDATE
     still = [name for name, ratios in updates.items() if ratios and not any(ratios)]
     typical = {part.name: part.update for part in parts if math.isfinite(part.update)}
     fast = [name for name, ratio in typical.items() if ratio > high]
     slow = [name for name, ratio in typical.items() if 0 < ratio < low]
     if still:
-        yield Cause("step", f"{still[0]} does not move at all: does the optimizer know it?", 92, still[0])
+        yield Cause("step", f"{still[0]} does not change at all: was it passed to the optimizer?", 92, still[0])
     if len(fast) > 0.3 * len(typical):
         text = (
-            f"Weights change too fast: the matrices of {fast[0]} by a share of {typical[fast[0]]:.1e} of themselves "
-            f"in a step; about 1e-3 is usual. Learning rate {lr:g} too high?"
+            f"Weights change too fast: the relative change of the matrices of {fast[0]} is {typical[fast[0]]:.1e} "
+            f"in a step; about 1e-3 is usual. Is the learning rate {lr:g} too high?"
         )
         yield Cause("learning-rate", text, 75, fast[0])
     if len(slow) > 0.8 * len(typical):
         text = (
-            f"Weights hardly change: the matrices of {slow[0]} by a share of {typical[slow[0]]:.1e} of themselves in a "
-            "step; about 1e-3 is usual. "
-            f"Learning rate {lr:g} too low?"
+            f"Weights hardly change: the relative change of the matrices of {slow[0]} is {typical[slow[0]]:.1e} in a "
+            f"step; about 1e-3 is usual. Is the learning rate {lr:g} too low?"
         )
         yield Cause("learning-rate", text, 70, slow[0])
 
 
 def look_at_flow(parts: list[Part], flow: dict[str, float]) -> Iterator[Cause]:
-    """Activations that explode or die over the depth."""
+    """Check for activations that explode or vanish over the depth, and for dead MLP units."""
     blocks = [(name, std) for name, std in flow.items() if name.count(".") == 1 and name.split(".")[1].isdigit()]
     if len(blocks) > 1 and blocks[0][1] > 0:
         growth = blocks[-1][1] / blocks[0][1]
         if growth > 30 or blocks[-1][1] > 1e3:
             text = (
                 f"Activations explode over the depth: their standard deviation is {blocks[0][1]:.2g} after "
-                f"{blocks[0][0]} and {blocks[-1][1]:.2g} after {blocks[-1][0]}. Smaller initial weights for what "
-                "writes into the residual stream (0.02 / √(2L) in GPT-2), and a norm before each branch, keep it "
-                "level."
+                f"{blocks[0][0]} and {blocks[-1][1]:.2g} after {blocks[-1][0]}. Smaller initial weights of the "
+                "projections into the residual stream (0.02 / √(2L) in GPT-2), and a norm before each branch, prevent "
+                "this."
             )
             yield Cause("activations", text, 80, blocks[-1][0])
         elif growth < 1e-3:
             text = (
-                f"Activations die out over the depth: {blocks[0][1]:.2g} after {blocks[0][0]}, {blocks[-1][1]:.2g} "
+                f"Activations vanish over the depth: {blocks[0][1]:.2g} after {blocks[0][0]}, {blocks[-1][1]:.2g} "
                 f"after {blocks[-1][0]}."
             )
             yield Cause("activations", text, 80, blocks[-1][0])
