@@ -121,7 +121,7 @@ def zoo_code(animal: str, right: bool) -> str:
     class is a child of ours and shows forward and backward alone, and the method with the bug.
     """
     from numpylm.check.mutants import World, without_docstrings
-    from numpylm.zoo.keeper import get
+    from numpylm.zoo.catalog import get
 
     fault = get(animal)
     world = World() if right else World(fault)
@@ -242,7 +242,7 @@ def write_progress(file: Path, path: Path) -> None:
 
 def solved_sources(path: Path) -> list[tuple[ExerciseCell, str]]:
     """Each exercise of a lesson with what `check` would have kept of its solution."""
-    from numpylm.course.source import PASSED, source_of
+    from numpylm.course.student_source import PASSED, source_of
 
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]

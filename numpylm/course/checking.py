@@ -8,7 +8,7 @@ from numpylm.course import progress
 from numpylm.course.exercise import Verdict
 from numpylm.course.judge import judge
 from numpylm.course.lessons import find, lesson_of
-from numpylm.course.source import PASSED, source_of
+from numpylm.course.student_source import PASSED, source_of
 
 
 def check(name: str, *theirs: Any) -> Any:

@@ -15,7 +15,7 @@ from numpylm.course.exercise import Exercise
 from numpylm.course.judge import judge
 from numpylm.course.lessons import LESSONS
 from numpylm.course.progress import Solved
-from numpylm.course.source import ALWAYS, ours
+from numpylm.course.student_source import ALWAYS, ours
 
 HEAD = '''"""My own GPT. {mine} of its {total} parts are my own, the others, and the loss, are numpylm's.
 

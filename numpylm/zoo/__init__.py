@@ -6,6 +6,6 @@ animals cannot drift from the layers that they were made of.
 """
 
 from numpylm.check.mutants import Fault, World
-from numpylm.zoo.keeper import animals, check, get
+from numpylm.zoo.catalog import animals, check, get
 
 __all__ = ["Fault", "World", "animals", "check", "get"]

@@ -13,7 +13,7 @@ from numpylm.check.student import check_file
 from numpylm.cli.main import main
 from numpylm.course import check, collect, progress, swap
 from numpylm.course.judge import differ, equal
-from numpylm.course.source import source_of
+from numpylm.course.student_source import source_of
 
 CONFIG = GPTConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12)
 

@@ -15,7 +15,7 @@ from numpylm.system import whole_files as files
 from numpylm.system.signals import STOPPING, interruptible, stoppable
 from numpylm.training import evaluation, run, train
 from numpylm.training.run import resume_config
-from tests import tiny
+from tests import tiny_training as tiny
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals to other processes")
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143} | ({signal.SIGHUP: 129} if hasattr(signal, "SIGHUP") else {})

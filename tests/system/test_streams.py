@@ -9,7 +9,7 @@ import pytest
 
 from numpylm import GPT, GPTConfig, Tokenizer
 from numpylm.files.checkpoint import load_checkpoint, save_checkpoint
-from tests import tiny
+from tests import tiny_training as tiny
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows' shell closes no descriptors")
 NUMPYLM = [sys.executable, "-m", "numpylm"]

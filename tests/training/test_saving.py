@@ -11,7 +11,7 @@ from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
 from numpylm.training import run, train
 from numpylm.training.run import TrainingError, resume_config
-from tests import tiny
+from tests import tiny_training as tiny
 
 
 @pytest.fixture(autouse=True)

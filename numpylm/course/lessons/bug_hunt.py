@@ -14,7 +14,7 @@ from numpylm.check.mutants import Fault, World, without_docstrings
 from numpylm.check.subject.subject import CheckError
 from numpylm.course.exercise import Exercise, Lesson, Result, Test
 from numpylm.course.judge import Rng, differ, equal, from_report, gradients
-from numpylm.zoo.keeper import get
+from numpylm.zoo.catalog import get
 
 HUNTED = (
     ("otter", "softmax"),

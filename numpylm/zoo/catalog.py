@@ -9,7 +9,7 @@ from numpylm.check.mutants import Fault, World, difference, without_docstrings
 from numpylm.check.report import KINDS, Report
 from numpylm.zoo.layers import FUNCTIONS, LAYERS
 from numpylm.zoo.model import MODEL
-from numpylm.zoo.steps import STEPS
+from numpylm.zoo.optimizer import STEPS
 
 
 def animals() -> list[Fault]:
