@@ -334,7 +334,7 @@ plt.show()
 
 # %% exercise="bpe_encode"
 def my_bpe_encode(ids, merges):
-    """Apply learnt merges to the bytes of a text.
+    """Apply learned merges to the bytes of a text.
 
     Parameters
     ----------
@@ -417,7 +417,7 @@ for name, text in texts.items():
 # %% [markdown]
 # ## 6 Where words begin
 #
-# Here are the longest tokens that your loop has learnt:
+# Here are the longest tokens that your loop has learned:
 
 # %%
 for token in sorted(vocab.values(), key=len, reverse=True)[:8]:
@@ -455,13 +455,15 @@ print(regex.findall(GPT2_PATTERN, "The fox's two tails weren't 10 cm long!  ÁãêÁ
 
 # %%
 tokenizer = Tokenizer.train(train, vocab_size=1024)
-learnt = [tokenizer.token_bytes(i).decode() for i in range(256, 1023)]  # 256 bytes come before, one special token after
-print("the first ten:  ", learnt[:10])
-print("ten in between: ", learnt[300:310])
-print("the last ten:   ", learnt[-10:])
-print("the longest:    ", sorted(learnt, key=len, reverse=True)[:7])
-spaced = sum(token.startswith(" ") for token in learnt)
-print(f"\n{spaced} of the {len(learnt)} learnt tokens begin with a space")
+learned = [
+    tokenizer.token_bytes(i).decode() for i in range(256, 1023)
+]  # 256 bytes come before, one special token after
+print("the first ten:  ", learned[:10])
+print("ten in between: ", learned[300:310])
+print("the last ten:   ", learned[-10:])
+print("the longest:    ", sorted(learned, key=len, reverse=True)[:7])
+spaced = sum(token.startswith(" ") for token in learned)
+print(f"\n{spaced} of the {len(learned)} learned tokens begin with a space")
 
 # %% [markdown]
 # The first tokens are mostly pairs of letters, then come syllables and short words, and at the end mostly whole words.
@@ -563,7 +565,7 @@ for i in tokenizer.encode("".join(train)):
     uses[i] += 1
 often = sorted(uses[256:1023], reverse=True)
 never = [tokenizer.decode([i]) for i in range(256, 1023) if uses[i] == 0]
-print(f"the most frequent learnt token occurs {often[0]:,} times, the middle one {often[len(often) // 2]} times")
+print(f"the most frequent learned token occurs {often[0]:,} times, the middle one {often[len(often) // 2]} times")
 print(f"{len(never)} never occur, such as {never[54:62]}")
 
 # %% [markdown]

@@ -444,7 +444,7 @@ for step in tqdm(range(1000), leave=False):
     W -= 30 * dW  # against the gradient; 30 is the learning rate
     losses.append(loss)
 
-learnt = table_loss(softmax(W), validation)
+learned = table_loss(softmax(W), validation)
 fig, axes = plt.subplots()
 axes.plot(losses, label="training loss, one batch", linewidth=1)
 for value, name in ((uniform, "ln V"), (unigram, "unigram"), (bigram, "bigram by counting")):
@@ -453,7 +453,7 @@ for value, name in ((uniform, "ln V"), (unigram, "unigram"), (bigram, "bigram by
 axes.set(xlabel="step", ylabel="loss (nats per token)", xlim=(0, 1000))
 axes.legend(loc=(0.3, 0.75))
 plt.show()
-print(f"validation loss: learnt {learnt:.3f}, counted {bigram:.3f} nats per token")
+print(f"validation loss: learned {learned:.3f}, counted {bigram:.3f} nats per token")
 
 # %% [markdown]
 # Gradient descent finds what counting finds. The loss starts at ln V. The model first learns how frequent each
@@ -514,7 +514,7 @@ scores = check("scores", my_scores)
 # %%
 n_bytes = len(tokenizer.decode(validation.tolist()).encode("utf-8"))
 print("                 nats per token   perplexity   bits per byte")
-for name, loss in (("guessing", uniform), ("unigram", unigram), ("bigram", bigram), ("learnt bigram", learnt)):
+for name, loss in (("guessing", uniform), ("unigram", unigram), ("bigram", bigram), ("learned bigram", learned)):
     perplexity, bits = scores(loss, len(validation), n_bytes)
     print(f"{name:15}  {loss:14.3f}  {perplexity:11.2f}  {bits:14.3f}")
 

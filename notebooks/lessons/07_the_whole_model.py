@@ -34,9 +34,9 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## 1 From ids to vectors: the embedding
 #
-# A token is a number between 0 and V - 1, but the size of this number means nothing: token 17 is not "more" than token
-# 16. So each token $v$ has its own vector of C trainable numbers, row $v$ of a table $W$ with shape (V, C). The forward
-# looks up rows:
+# A token is a number between 0 and V - 1, but the size of this number means nothing: token 17 is not "more" than
+# token 16. So each token $v$ has its own vector of C trainable numbers, row $v$ of a table $W$ with shape (V, C). The
+# forward looks up rows:
 #
 # $$y_n = W_{\text{id}_n}$$
 #

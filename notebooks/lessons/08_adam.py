@@ -158,7 +158,7 @@ print("limit: 2 / 50 =", 2 / h[1])
 # $$v \leftarrow \mu\, v + g, \qquad \theta \leftarrow \theta - \text{lr} \cdot v$$
 #
 # $v$ is called the velocity, and $\mu$ (mu, between 0 and 1) says how much of it remains after one step. If the
-# gradient stays the same, $v$ grows towards $g + \mu g + \mu^2 g + \dots = g / (1 - \mu)$: with $\mu = 0.9$, steps
+# gradient stays the same, $v$ grows toward $g + \mu g + \mu^2 g + \dots = g / (1 - \mu)$: with $\mu = 0.9$, steps
 # become ten times as long. (Polyak 1964; for neural networks Sutskever et al. 2013.)
 
 # %% [markdown]
@@ -259,9 +259,14 @@ for label, names in groups.items():
     values = np.concatenate([size[n] for n in names])
     axes.hist(np.log10(values[values > 1e-9]), bins=60, range=(-6, -1), alpha=0.6, label=label, density=True)
 axes.set_xticks(range(-6, 0), [f"$10^{{{k}}}$" for k in range(-6, 0)])
-axes.set(xlabel="typical size of one parameter's gradient (root mean square over 20 batches)", ylabel="share",
-yticks=[]) axes.legend() plt.show() values = np.concatenate(list(size.values())) low, high = np.quantile(values, [0.01,
-0.99]) print(f"98 % of them lie between {low:.1e} and {high:.1e}: a factor of {high / low:,.0f}")
+axes.set(
+    xlabel="typical size of one parameter's gradient (root mean square over 20 batches)", ylabel="share", yticks=[]
+)
+axes.legend()
+plt.show()
+values = np.concatenate(list(size.values()))
+low, high = np.quantile(values, [0.01, 0.99])
+print(f"98 % of them lie between {low:.1e} and {high:.1e}: a factor of {high / low:,.0f}")
 
 by_frequency = np.argsort(-np.bincount(tokens, minlength=V))
 embedding, c_attn = size["wte.weight"].reshape(V, -1), size["h.0.attn.c_attn.weight"].reshape(48, 3, 48)
@@ -575,8 +580,9 @@ for (name, lr), losses in results.items():
 
 # %%
 frequency = np.bincount(tokens, minlength=V) / len(tokens)
-unigram = -(frequency * np.log(np.maximum(frequency, 1e-9))).sum()  # the loss of a model that knows only token
-frequencies
+unigram = -(
+    frequency * np.log(np.maximum(frequency, 1e-9))
+).sum()  # the loss of a model that knows only token frequencies
 
 fig, axes = plt.subplots()
 for name, (_, rates) in optimizers.items():

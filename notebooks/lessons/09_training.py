@@ -354,8 +354,7 @@ print(diagnose(gpt, x, x, lr=0.003).findings[0].text)
 
 # %%
 class Workers:
-    """A model and its copies, one for each core. They share the weights; each has a part of the batch, and its own
-    gradients."""
+    """A model and its copies, one for each core. They share the weights; each has a part of the batch, and its own gradients."""
 
     def __init__(self, gpt):
         self.gpts = [gpt, *(replica(gpt) for _ in range(available_cores() - 1))]

@@ -46,7 +46,7 @@ for story in stories(1_000_000):
         counts[tokenizer.encode(story[len(prompt) :][:20])[0]] += 1
 frequency = np.array([counts[i] for i in range(V)]) / counts.total()  # (V,)
 
-top = np.argsort(-p)[:16]  # the likeliest tokens; every picture below shows these
+top = np.argsort(-p)[:16]  # the most likely tokens; every plot below shows these
 names = [repr(tokenizer.decode([i])) for i in top]
 fig, axes = plt.subplots(figsize=(7.5, 2.8))
 axes.bar(names, p[top], label="the model")
@@ -175,10 +175,11 @@ temperature_probabilities = check("temperature_probabilities", my_temperature_pr
 
 # %%
 def bars(axes, q, title):
-    """The distribution before (outlined) and after (filled) for the same 16 tokens; the title says how many tokens are
-    left.""" axes.bar(names, q[top]) axes.bar(names, p[top], fill=False, edgecolor="#808080") axes.tick_params(axis="x",
-    rotation=90, labelsize=8) axes.set(xlabel="next token", title=f"{title}\nentropy {entropy(q):.2f} nats,
-    {np.count_nonzero(q)} left")
+    """The distribution before (outlined) and after (filled) for the same 16 tokens; the title says how many tokens are left."""
+    axes.bar(names, q[top])
+    axes.bar(names, p[top], fill=False, edgecolor="#808080")
+    axes.tick_params(axis="x", rotation=90, labelsize=8)
+    axes.set(xlabel="next token", title=f"{title}\nentropy {entropy(q):.2f} nats, {np.count_nonzero(q)} left")
 
 
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), sharey=True)
@@ -219,7 +220,7 @@ slope = (entropy(temperature_probabilities(z, 1.501)) - entropy(temperature_prob
 print(f"dH/dT at T = 1.5: formula {(q * (z - q @ z) ** 2).sum() / 1.5**3:.5f}, difference {slope:.5f} nats")
 
 # %% [markdown]
-# ## 4 Top-k: keep the k likeliest
+# ## 4 Top-k: keep the k most likely tokens
 #
 # Temperature cannot distinguish a good word from the tail: it changes both. **Top-k** (Fan et al. 2018,
 # arXiv:1805.04833, section 5) cuts off the tail. Keep the $k$ most likely tokens, set all others to 0, and divide by
@@ -248,7 +249,7 @@ print(f"dH/dT at T = 1.5: formula {(q * (z - q @ z) ** 2).sum() / 1.5**3:.5f}, d
 
 # %% exercise="top_k"
 def my_top_k(p, k):
-    """Keep the k likeliest tokens.
+    """Keep the k most likely tokens.
 
     Parameters
     ----------
@@ -328,7 +329,7 @@ print(f"\none token is enough at {np.mean(needed == 1):.0%} of the positions; th
 
 # %% exercise="top_p"
 def my_top_p(p, mass):
-    """Keep the smallest set of likeliest tokens whose probabilities sum to at least `mass`.
+    """Keep the smallest set of most likely tokens whose probabilities sum to at least `mass`.
 
     Parameters
     ----------
@@ -832,8 +833,7 @@ def first_keys(positions):
 
 here, moved = first_keys(np.arange(1, 201)), first_keys(np.arange(200))
 print(
-    f"moving one position to the left changes the keys by {np.linalg.norm(here - moved) / np.linalg.norm(here):.0%} of
-    their length"
+    f"moving one position to the left changes the keys by {np.linalg.norm(here - moved) / np.linalg.norm(here):.0%} of their length"
 )
 
 # %% [markdown]

@@ -188,8 +188,10 @@ plt.show()
 # token of *mill*.
 #
 # One story proves nothing, so we take all sixty. If a head looks at one specific position, its largest weight is close
-# to 1. The next cell computes the mean of the largest weight, for positions *before* a hero's name, before another
-# name, and before the rest. %%
+# to 1. The next cell computes the mean of the largest weight, for positions *before* a hero's name, before another name,
+# and before the rest.
+
+# %%
 maps = [trace(gpt, ids[None]).attention for ids in encoded]  # for each story L arrays (1, H, T, T)
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.2))
 largest = {kind: np.zeros((L, H)) for kind in ("hero", "other name", "rest")}
@@ -347,7 +349,6 @@ for fact in ("kind", "home", "name"):
 
 # %% [markdown]
 # ## 5 Gradients at every depth
-
 #
 # The next method is the gradient. It says how a number at the end depends on earlier numbers, and the backward pass
 # computes it at every depth anyway. `GPT.backward` does not return these intermediate gradients, so you write the

@@ -293,10 +293,12 @@ STEPS, WARMUP, EVERY = 500, 100, 50
 
 
 def train_model(tokens, held_out, label):
-    """Train a new model. Returns the model, its curve (steps, training loss, validation loss), and the seconds of
-    training.""" gpt = GPT(config, np.random.default_rng(0)) optimizer = AdamW(gpt.parameters()) rng =
-    np.random.default_rng(1) curve, recent, seconds = [], [], 0.0 for step in tqdm(range(STEPS + 1), label,
-    leave=False):
+    """Train a new model. Returns the model, its curve (steps, training loss, validation loss), and the seconds of training."""
+    gpt = GPT(config, np.random.default_rng(0))
+    optimizer = AdamW(gpt.parameters())
+    rng = np.random.default_rng(1)
+    curve, recent, seconds = [], [], 0.0
+    for step in tqdm(range(STEPS + 1), label, leave=False):
         if step % EVERY == 0:
             curve.append((step, np.mean(recent) if recent else np.nan, evaluate(gpt, held_out, B).loss))
             recent = []
@@ -502,11 +504,15 @@ for n in np.argsort(-surprise)[:8]:
 # documentation:
 
 # %%
-shuffled = [real_clean[i] for i in np.random.default_rng(0).permutation(len(real_clean))]  # mixes chapters and
-docstrings real_train, real_validation = split_documents_train_val(shuffled, 0.1, np.random.default_rng(0)) real_train =
-first(real_train, 1_000_000) real_tokenizer = Tokenizer.train(real_train, vocab_size=V) real_tokens =
-encode_documents(real_train, real_tokenizer) real_held_out = encode_documents(real_validation, real_tokenizer)[:8000] _,
-real_curve, _ = train_model(real_tokens, real_held_out, "Python's documentation")
+shuffled = [
+    real_clean[i] for i in np.random.default_rng(0).permutation(len(real_clean))
+]  # mixes chapters and docstrings
+real_train, real_validation = split_documents_train_val(shuffled, 0.1, np.random.default_rng(0))
+real_train = first(real_train, 1_000_000)
+real_tokenizer = Tokenizer.train(real_train, vocab_size=V)
+real_tokens = encode_documents(real_train, real_tokenizer)
+real_held_out = encode_documents(real_validation, real_tokenizer)[:8000]
+_, real_curve, _ = train_model(real_tokens, real_held_out, "Python's documentation")
 
 print("in bits per byte           guessing   unigram    bigram   this model")
 for name, train_tokens, val_tokens, texts, curve in (

@@ -1,4 +1,4 @@
-"""A full disk, a picture that fails, output that nobody reads: training goes on, and nothing that was saved is lost."""
+"""A full disk, a failing plot, or output that is not read: training continues, and nothing that was saved is lost."""
 
 import errno
 import json
@@ -28,7 +28,7 @@ def undisturbed():
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """A function that says which checkpoints find no room: by their names and steps."""
+    """Make saving fail for chosen checkpoints, by their names and steps."""
     save = run.save_checkpoint
 
     def fill(*full):

@@ -1,4 +1,4 @@
-"""The zoo proves the checker: every animal is found, its place is named, and the right cause stands first."""
+"""The zoo tests the checker: it detects every animal, names the place, and gives the right cause first."""
 
 import re
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_the_zoo_is_large_and_covers_the_whole_model():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_faults_are_found_with_other_numbers_too(seed):
-    """Nothing hangs on one seed: all found and placed, and at least 85 % explained, with five more."""
+    """The result does not depend on the seed: with five more seeds, all are detected and placed, and at least 85 % explained."""
     reports = [(fault, zoo.check(fault, seed)) for fault in ANIMALS]
     assert all(not report.ok for _, report in reports)
     assert all(catalog.names_place(fault, report) for fault, report in reports)
@@ -63,7 +63,7 @@ def test_no_false_alarm_over_200_seeds_and_sizes():
 
 
 def test_an_unchanged_world_is_right():
-    """The machinery that makes faulty modules adds no fault of its own."""
+    """Building a faulty module adds no other fault."""
     rng = np.random.default_rng(0)
     fault = next(f for f in ANIMALS if f.name == "block-drops-the-residual")
     subject, inputs, options = fault.build(World(), rng)

@@ -39,7 +39,7 @@ LESSONS: tuple[Lesson, ...] = (
 
 
 def find(name: str) -> Exercise:
-    """The exercise of that name; a ValueError names the nearest one."""
+    """The exercise with a name; for an unknown name, a ValueError suggests the nearest one."""
     exercises = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.exercises}
     if name not in exercises:
         near = difflib.get_close_matches(name, exercises, 1, 0.4)

@@ -1,4 +1,4 @@
-"""Exercises of lesson 12: ten layers from the zoo, each with one bug to find, to explain and to mend."""
+"""Exercises of lesson 12: ten layers from the zoo, each with one bug to find, explain and fix."""
 
 import inspect
 from dataclasses import replace
@@ -31,7 +31,7 @@ HUNTED = (
 
 
 class Mended(World):
-    """Our modules, with what a student mended in place of ours."""
+    """Our modules, with the student's fixed objects in place of ours."""
 
     def __init__(self, theirs: dict[str, Any]) -> None:
         super().__init__()
@@ -42,12 +42,12 @@ class Mended(World):
 
 
 def names(fault: Fault) -> tuple[str, ...]:
-    """What a student gets to see of a fault: a layer or a function, or a backward with its forward."""
+    """The code of a fault that a student sees: a layer, a function, or a backward with its forward."""
     return tuple(dict.fromkeys((fault.owner.removesuffix("_backward"), fault.owner)))
 
 
 def mended(animal: str) -> Test:
-    """A test that a bug is gone: the gradients are right, and the forward is still ours.
+    """A test that a bug is fixed: the gradients are right, and the forward still equals ours.
 
     Code that nobody has touched yet is not judged.
     """
@@ -73,7 +73,7 @@ def mended(animal: str) -> Test:
             return Result(
                 [
                     "The gradients fit the forward, but the forward is no longer ours: "
-                    f"{problem}\nThe bug is in one line; put the others back as they were."
+                    f"{problem}\nThe bug is in one line; restore the others."
                 ]
             )
         also = ALSO[animal](*theirs) if animal in ALSO else Result()
@@ -83,7 +83,7 @@ def mended(animal: str) -> Test:
 
 
 def untouched(fault: Fault, theirs: tuple) -> bool:
-    """Whether a student's code is, apart from comments and empty lines, what the cell began with."""
+    """Whether a student's code is unchanged, apart from comments and empty lines."""
     for name, thing in zip(names(fault), theirs, strict=True):
         begun = _inner(compile(without_docstrings(World(fault).source(name)), "", "exec"), name)
         if inspect.isclass(thing):
@@ -104,7 +104,7 @@ def _inner(code: CodeType, name: str) -> CodeType:
 
 
 def _steps(code: CodeType) -> tuple:
-    """What code does, wherever its lines stand."""
+    """The instructions of code, without line numbers."""
     constants = [_steps(c) if isinstance(c, CodeType) else c for c in code.co_consts]
     return code.co_code, code.co_names, code.co_varnames, constants
 
@@ -114,8 +114,8 @@ EXCHANGED = {
     "kudu": (
         "dthought = self.drop.backward(dx, drop_2_cache)",
         "dthought = self.drop.backward(dx, drop_1_cache)",
-        "Now the two caches are exchanged: drop_1_cache comes from the dropout behind the attention, drop_2_cache from "
-        "the one behind the MLP.",
+        "Now the two caches are swapped: drop_1_cache comes from the dropout after the attention, drop_2_cache from "
+        "the one after the MLP.",
     )
 }
 
@@ -143,7 +143,7 @@ def _attention_inputs(rng: Rng) -> tuple:
 
 
 def _nothing_left_from_before(dropout: Any) -> Result:
-    """A forward that drops, then one that does not: the second's backward must pass everything."""
+    """A forward with dropout, then one without: the backward of the second must pass everything."""
     layer, rng = dropout(0.3), np.random.default_rng(0)
     x, dy = rng.standard_normal((2, 3, 12)), rng.standard_normal((3, 12))
     layer.forward(x[0], rng)
@@ -152,8 +152,8 @@ def _nothing_left_from_before(dropout: Any) -> Result:
         return Result()
     return Result(
         [
-            "A forward with rng, then one without, then the backward of the second: it must pass everything, and still "
-            "multiplies by the mask of the first. What a call needs belongs into its cache, and nowhere else."
+            "A forward with rng, then one without, then the backward of the second: it must pass everything, but it "
+            "still multiplies by the mask of the first. What a call needs belongs in its cache, and nowhere else."
         ]
     )
 
@@ -179,7 +179,7 @@ def _values(case: tuple[Any, tuple, dict]) -> list:
 
 def _exercise(animal: str, what: str) -> Exercise:
     ours = tuple(getattr(numpylm, name) for name in names(get(animal)))
-    return Exercise(f"hunt_{animal}", f"{what}: find the bug and mend it", mended(animal), ours)
+    return Exercise(f"hunt_{animal}", f"{what}: find the bug and fix it", mended(animal), ours)
 
 
 LESSON = Lesson("12_bug_hunt", "Bug hunt", tuple(_exercise(*hunted) for hunted in HUNTED))
