@@ -1,4 +1,4 @@
-"""A small part of the soak test: each disturbance once, at a random moment. The full test is ``python -m tests.soak``."""
+"""A part of the soak test: each disturbance once, at a random moment. The full test is ``python -m tests.soak``."""
 
 import sys
 

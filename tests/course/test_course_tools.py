@@ -214,7 +214,7 @@ def test_a_global_of_a_local_s_name_stays_where_it_is(code):
 
 
 def test_what_a_cell_with_a_magic_defines_goes_along():
-    """IPython passes the code below ``%%time`` to the magic as one string, and does not compile it under a cell's name."""
+    """IPython passes the code below ``%%time`` to the magic as one string, not compiled under a cell's name."""
     space, file = _run_cells("def get_ipython():\n    pass\n")
     below = "A = 0.5\n\ndef f(x):\n    return A * x\n"
     magic = f"get_ipython().run_cell_magic('time', '', {below!r})"

@@ -231,7 +231,7 @@ def test_from_the_command_line(base, capsys):
 
 
 def test_loading_a_run_holds_nothing_twice(base):
-    """The optimizer's arrays are not read, and the old weights are freed after merging: at most 3.1 models in memory, once."""
+    """The optimizer's arrays are not read, and old weights are freed after merging: a peak of 3.1 models."""
     folder = train(fine(lora_rank=2))
     whole = load_checkpoint(folder / "last.npz", optimizer=False)
     assert not whole.optimizer

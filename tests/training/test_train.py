@@ -523,7 +523,7 @@ calls: list[int] = []
 
 
 def test_a_worker_that_dies_is_survived_and_what_was_trained_is_saved_at_once(text, monkeypatch, capsys):
-    """A run that continues and a run that is resumed from the saved state end with the same bits as an undisturbed run."""
+    """A run that continues, and one resumed from the saved state, end with the bits of an undisturbed run."""
     monkeypatch.setattr("numpylm.training.train.WORTH_PROCESSES", 4)
     monkeypatch.setattr("numpylm.training.train.default_workers", lambda: 2)
     expected = arrays(train(tiny(text, dropout=0.2, eval_interval=3)))

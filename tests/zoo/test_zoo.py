@@ -44,7 +44,7 @@ def test_the_zoo_is_large_and_covers_the_whole_model():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_faults_are_found_with_other_numbers_too(seed):
-    """The result does not depend on the seed: with five more seeds, all are detected and placed, and at least 85 % explained."""
+    """With five more seeds, all animals are detected and placed, and at least 85 % are explained."""
     reports = [(fault, zoo.check(fault, seed)) for fault in ANIMALS]
     assert all(not report.ok for _, report in reports)
     assert all(catalog.names_place(fault, report) for fault, report in reports)
