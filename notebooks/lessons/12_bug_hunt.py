@@ -299,7 +299,7 @@ softmax, softmax_backward = check("hunt_otter", my_softmax, my_softmax_backward)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The second part of softmax's Jacobian is missing: - p_i p_j. The right code is `p * (dp - (dp * p).sum(axis=axis,
+# The second term of softmax's Jacobian is missing: - p_i p_j. The right code is `p * (dp - (dp * p).sum(axis=axis,
 # keepdims=True))`.
 #
 # The shape is right, and often the sign of large entries, too. But the rows of a right gradient sum to 0, because

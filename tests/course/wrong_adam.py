@@ -32,7 +32,7 @@ WRONG = {
         ("v = mu * v + grad", "v = mu * v + (1 - mu) * grad", "that is a running mean"),
         ("v = mu * v + grad", "v = mu * v - grad", "the two minus signs cancel"),
         ("theta - lr * v, v", "theta - lr * grad, v", "along the gradient alone"),
-        ("theta - lr * v, v", "theta - lr * v", "expected 2 things"),
+        ("theta - lr * v, v", "theta - lr * v", "expected 2 values"),
         ("v = mu * v + grad", "v = v + grad", "nothing of the old velocity is forgotten"),
         (
             "v = mu * v + grad\n    return theta - lr * v",

@@ -57,6 +57,6 @@ WRONG = {
         ),
         ("attn.c_proj.forward(merge_heads(out))", "merge_heads(out), None", "the output projection is missing"),
         ("axis=2", "axis=1", "shape"),
-        ("return y_t, (k, v)", "return y_t", "expected 2 things"),
+        ("return y_t, (k, v)", "return y_t", "expected 2 values"),
     ],
 }
