@@ -30,7 +30,7 @@ HUNTED = (
 )
 
 
-class Mended(World):
+class FixedWorld(World):
     """Our modules, with the student's fixed objects in place of ours."""
 
     def __init__(self, theirs: dict[str, Any]) -> None:
@@ -46,17 +46,17 @@ def names(fault: Fault) -> tuple[str, ...]:
     return tuple(dict.fromkeys((fault.owner.removesuffix("_backward"), fault.owner)))
 
 
-def mended(animal: str) -> Test:
+def is_fixed(animal: str) -> Test:
     """A test that a bug is fixed: the gradients are right, and the forward still equals ours.
 
-    Code that nobody has touched yet is not judged.
+    Unchanged code is not tested.
     """
 
     def test(*theirs: Any) -> Result:
         fault = get(animal)
         if untouched(fault, theirs):
             raise NotImplementedError("still has its bug")
-        case = _case(fault, Mended(dict(zip(names(fault), theirs, strict=True))))
+        case = _case(fault, FixedWorld(dict(zip(names(fault), theirs, strict=True))))
         try:
             got = _values(case)
         except CheckError:
@@ -109,7 +109,7 @@ def _steps(code: CodeType) -> tuple:
     return code.co_code, code.co_names, code.co_varnames, constants
 
 
-# What somebody may change in the faulty code so that it gets worse in a way that the numbers do not explain.
+# Wrong fixes that the numbers alone do not explain.
 EXCHANGED = {
     "kudu": (
         "dthought = self.drop.backward(dx, drop_2_cache)",
@@ -158,7 +158,7 @@ def _nothing_left_from_before(dropout: Any) -> Result:
     )
 
 
-# Half of a bug may be left where the zoo's own inputs do not see it.
+# A fix may be incomplete where the inputs of the zoo do not show it.
 ALSO: dict[str, Test] = {
     "otter": _under("Right for axis=-1, but not for axis=1.", gradients(_softmax_inputs, axis=1)),
     "serval": _under("Right with dropout, but not without (dropout_p=0).", gradients(_attention_inputs)),
@@ -179,7 +179,7 @@ def _values(case: tuple[Any, tuple, dict]) -> list:
 
 def _exercise(animal: str, what: str) -> Exercise:
     ours = tuple(getattr(numpylm, name) for name in names(get(animal)))
-    return Exercise(f"hunt_{animal}", f"{what}: find the bug and fix it", mended(animal), ours)
+    return Exercise(f"hunt_{animal}", f"{what}: find the bug and fix it", is_fixed(animal), ours)
 
 
 LESSON = Lesson("12_bug_hunt", "Bug hunt", tuple(_exercise(*hunted) for hunted in HUNTED))

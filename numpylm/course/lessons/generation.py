@@ -62,7 +62,7 @@ def _project(attn: CausalSelfAttention, q: Array, k: Array, v: Array) -> Array:
     return attn.c_proj.forward(merge_heads(scaled_dot_product_attention(q, k, v)[0]))[0]
 
 
-# ------------------------------------------------------------------------------------- what is tried
+# ------------------------------------------------------------------------------------------ test cases
 
 
 def _temperatures(rng: Rng) -> Iterator[tuple]:
@@ -114,7 +114,7 @@ def _positions(rng: Rng) -> Iterator[tuple]:
         yield attn, x[:, t : t + 1], (k[:, :, :t], v[:, :, :t])
 
 
-# ----------------------------------------------------------------------------------------- the slips
+# --------------------------------------------------------------------------------------- wrong answers
 
 
 def _soft(z: Array) -> Array:

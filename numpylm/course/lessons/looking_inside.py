@@ -46,7 +46,7 @@ def induction_score(attention: Array, period: Array) -> Array:
     return np.mean(scores, axis=0)
 
 
-# ------------------------------------------------------------------------------------- what is tried
+# ------------------------------------------------------------------------------------------ test cases
 
 
 def _gpt(rng: Rng) -> GPT:
@@ -93,7 +93,7 @@ def _maps(rng: Rng) -> Iterator[tuple]:
     yield perfect, np.array([3])
 
 
-# ----------------------------------------------------------------------------------------- the slips
+# --------------------------------------------------------------------------------------- wrong answers
 
 
 def _rows(weight: Array, rows: slice | Array) -> Array:
