@@ -40,7 +40,7 @@ WRONG = {
     "induction_score": [
         ("t - p + 1]", "t - p]", "the previous occurrence of the token itself"),
         ("t - p + 1]", "t - p - 1]", "too far to the left"),
-        ("weights[:, t, t - p + 1]", "weights[:, t - p + 1, t]", "queries and keys are exchanged"),
+        ("weights[:, t, t - p + 1]", "weights[:, t - p + 1, t]", "queries and keys are swapped"),
         ("np.arange(p, 2 * p)", "np.arange(p, weights.shape[-1])", "from p to the end"),
         ("weights[:, t, t - p + 1].mean(axis=-1)", "weights[:, t][:, :, t - p + 1].mean(axis=(-1, -2))", "all pairs"),
         (".mean(axis=-1))", ".sum(axis=-1))", "sums over positions"),
