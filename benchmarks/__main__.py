@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other, each in a process of its own: ``python -m benchmarks [NAME ...]``."""
+"""Run all benchmarks, one after the other, each in its own process: ``python -m benchmarks [NAME ...]``."""
 
 import platform
 import subprocess
@@ -8,13 +8,13 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NAMES = {
-    "training": "a training step beside torch eager and torch.compile",
-    "memory": "its peak memory beside torch's",
-    "generation": "greedy decoding beside transformers",
-    "finetuning": "fine-tuning the shape of GPT-2 beside torch",
-    "tokenizer": "BPE training and encoding beside tiktoken and tokenizers",
+    "training": "a training step, compared with torch eager and torch.compile",
+    "memory": "its peak memory, compared with torch",
+    "generation": "greedy decoding, compared with transformers",
+    "finetuning": "fine-tuning the shape of GPT-2, compared with torch",
+    "tokenizer": "BPE training and encoding, compared with tiktoken and tokenizers",
     "gpt2_files": "loading and saving the shape of GPT-2",
-    "recipe": "nanoGPT's CPU recipe, evaluations included, beside torch",
+    "recipe": "nanoGPT's CPU recipe with evaluations, compared with torch",
     "scaling": "how a step's cost grows with five sizes",
 }
 

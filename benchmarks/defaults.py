@@ -1,11 +1,11 @@
-"""What `numpylm train` chooses for a text of yours, beside the defaults that were made for the stories.
+"""The settings that `numpylm train` chooses for a text, compared with the defaults for the stories.
 
     python benchmarks/defaults.py [--quick | --tuning] [TEXT ...]
 
-Each text of `texts.REPORTED` is trained on twice: with nothing but ``--data``, and with every setting given as the
-default that it has. Both are scored on a text apart, by ``numpylm evaluate``: bits per byte, so that vocabularies can
-be compared. Every training has one core, and two run side by side; its time is how long its core was at work. The
-table is in Markdown. The rules were made with the texts of ``--tuning`` and no others.
+The script trains twice on each text in `texts.REPORTED`: with ``--data`` alone, and with every setting at its default.
+``numpylm evaluate`` scores both on a separate text, in bits per byte, so that different vocabularies can be compared.
+Each training run uses one core, and two run at a time. The time is CPU time. The output is a Markdown table. The rules
+were developed only on the texts of ``--tuning``.
 """
 
 import argparse
@@ -29,7 +29,7 @@ QUICK = ("prose 10 kB", "names (German words)", "verse (quatrains)")
 
 
 def old_defaults() -> str:
-    """TOML in which every setting is given."""
+    """TOML text with every setting at its default."""
     values = {f.name: f.default for f in fields(TrainConfig) if f.default not in ("", ())}
     return "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
 
@@ -39,7 +39,7 @@ def _toml(value: object) -> str:
 
 
 def measure(text: Text, flags: list[str], cores: "Queue[int | None]") -> tuple[float, float]:
-    """Train and score on a core of its own: bits per byte of the text to test on, and seconds of training."""
+    """Train and score on one core; returns bits per byte of the test text, and seconds of training."""
     core = cores.get()
     try:
         with tempfile.TemporaryDirectory() as name:
@@ -57,9 +57,9 @@ def measure(text: Text, flags: list[str], cores: "Queue[int | None]") -> tuple[f
 
 
 def run(arguments: list[str], folder: Path, core: int | None) -> tuple[str, float]:
-    """Run a command of numpylm on one core: what it printed, and how many seconds the core was at work.
+    """Run a numpylm command on one core; returns its output and its CPU seconds.
 
-    Where that cannot be asked (Windows), the seconds that passed.
+    Where CPU time is not available (Windows), it returns the elapsed seconds.
     """
     start = time.perf_counter()
     with (folder / "printed").open("w+", encoding="utf-8") as printed:

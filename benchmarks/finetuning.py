@@ -1,11 +1,12 @@
-"""Steps of fine-tuning the 124M shape of GPT-2 beside torch: seconds a step and peak memory, each in its own process.
+"""Fine-tuning steps of the 124M shape of GPT-2, compared with torch: seconds per step and peak memory.
 
     pip install -e ".[bench]"
     python benchmarks/finetuning.py
 
-Random weights of the true shapes; batches of 4 x 256 tokens; forward, backward, clipping and AdamW on what is trained:
-the top two blocks and the last norm, or LoRA adapters of rank 8 on all linear layers of all blocks. torch runs
-transformers' model with scaled_dot_product_attention and fused AdamW; its adapters are those of `LoRA` below.
+Each library runs in its own process, with random weights of the true shapes and batches of 4 x 256 tokens. A step is
+forward, backward, clipping and AdamW on the trained parameters: the top two blocks and the final norm, or LoRA adapters
+of rank 8 on all linear layers of all blocks. torch runs transformers' model with scaled_dot_product_attention and fused
+AdamW; its adapters are those of `LoRA` below.
 """
 
 import json
@@ -24,7 +25,7 @@ JOBS = ("top 2 blocks", "LoRA on all blocks")
 
 
 def batches():
-    """The same random ids for both."""
+    """Random ids, the same for both libraries."""
     rng = np.random.default_rng(0)
     while True:
         window = rng.integers(0, VOCAB, (B, T + 1))
@@ -32,7 +33,7 @@ def batches():
 
 
 def numpylm_steps(job: str):
-    """A step as `numpylm train` takes it, its peak memory in MB, and how many numbers it trains."""
+    """A step as in `numpylm train`, its peak memory in MB, and the number of trained parameters."""
     from numpylm_step import NumpylmStep
 
     from numpylm import GPT, GPTConfig

@@ -1,10 +1,10 @@
-"""Greedy decoding beside transformers with its KV cache, in turns, in one process, on all cores.
+"""Greedy decoding, compared with transformers and its KV cache, in alternating runs in one process, on all cores.
 
     pip install -e ".[bench]"
     python benchmarks/generation.py
 
-Weights are random and the same in both: speed does not depend on them. Prints tokens per second, the median of the
-ratios of neighbouring runs, and the share of the limit: to write one token, every weight must be read once.
+Both libraries have the same random weights; speed does not depend on them. The script prints tokens per second, the
+median ratio of consecutive runs, and the share of the limit: to write one token, every weight must be read once.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def torch_model(c: GPTConfig) -> transformers.GPT2LMHeadModel:
 
 
 def copy_weights(gpt: GPT, model: transformers.GPT2LMHeadModel) -> None:
-    """Ours into theirs: the names are the same."""
+    """Copy our weights into the torch model; the names are the same."""
     theirs = dict(model.transformer.named_parameters())
     with torch.no_grad():
         for name, parameter in gpt.named_parameters():

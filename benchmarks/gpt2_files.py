@@ -3,8 +3,8 @@
     pip install -e ".[gpt2]"
     python benchmarks/gpt2_files.py
 
-Each figure comes from a process of its own. Memory is what is resident above an imported numpylm at the highest (the
-kernel's VmHWM, pages of mapped files included), in units of the weights: 498 MB in float32.
+Each figure comes from a separate process. Memory is the peak resident memory (the kernel's VmHWM, including pages of
+mapped files) minus that of an imported numpylm, relative to the size of the weights: 498 MB in float32.
 """
 
 import subprocess
@@ -22,18 +22,18 @@ GPT2_124M = GPTConfig(50257, 1024, 12, 12, 768)
 
 
 def highest_memory() -> int:
-    """Bytes that were resident at the highest since the process began, or since `forget_highest`."""
+    """Peak resident memory in bytes since the process started, or since `forget_highest`."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def forget_highest() -> None:
-    """Let the kernel's mark fall to what is resident now."""
+    """Reset the kernel's peak to the current resident memory."""
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def make(folder: Path) -> None:
-    """Write the model's files, with weights of the right size: what they are makes no difference."""
+    """Write the model's files with random weights; their values do not matter."""
     gpt = GPT(GPT2_124M, np.random.default_rng(0))
     gpt.save_pretrained(folder)
 

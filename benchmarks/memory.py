@@ -1,11 +1,11 @@
-"""Peak resident memory of training steps beside torch eager, each in a process of its own.
+"""Peak resident memory of training steps, compared with torch eager, each in its own process.
 
     pip install -e ".[bench]"
     python benchmarks/memory.py
 
-Prints what the steps add to the libraries themselves: an imported torch takes 200 MB more than an imported NumPy. Both
-figures are the largest that the process ever had, and for numpylm what its worker process holds beyond the memory that
-both share, interpreter and libraries included (Linux).
+Prints the memory that the steps add to the libraries themselves: an imported torch takes 200 MB more than an imported
+NumPy. Both figures are peaks of the process. The figure for numpylm includes the private memory of its worker process,
+with interpreter and libraries (Linux).
 """
 
 import json

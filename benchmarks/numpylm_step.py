@@ -1,4 +1,4 @@
-"""A step as `numpylm train` takes it, and the memory that it takes: what several benchmarks measure."""
+"""A training step as in `numpylm train`, and its memory; several benchmarks use both."""
 
 import resource
 import sys
@@ -26,17 +26,17 @@ class NumpylmStep:
         return loss
 
     def peak(self) -> float:
-        """Largest resident memory so far, in MB, with what worker processes hold beyond the memory that all share."""
+        """Peak resident memory so far, in MB, including the private memory of worker processes."""
         others = [worker for worker in self.workers.replicas if isinstance(worker, RemoteReplica)]
         return resident() + sum(other.run(private) for other in others)
 
 
 def resident() -> float:
-    """Largest resident memory of this process so far, in MB."""
+    """Peak resident memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def private(model: object) -> float:
-    """What a worker process has for itself, in MB; it keeps what it ever had."""
+    """Private memory of a worker process, in MB; a worker never returns memory."""
     rollup = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
     return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private")) * 1024 / 1e6

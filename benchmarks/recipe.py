@@ -1,12 +1,11 @@
-"""nanoGPT's CPU recipe from the first line to the last, evaluations included, beside the same in torch eager.
+"""nanoGPT's CPU recipe from beginning to end, with evaluations, compared with torch eager.
 
     pip install -e ".[bench]"
     python benchmarks/recipe.py [tinyshakespeare.txt]
 
-Each runs in a process of its own, one after the other: `numpylm train` with nanogpt_cpu.toml (its check of all
-gradients, checkpoints and samples included), and a loop in torch with the same settings, split, batches and evaluations
-(every 250 steps, over the whole validation text). Without a path, the text is looked for in the folder that
-NUMPYLM_SHARED_DATA names.
+The two runs use separate processes, one after the other: `numpylm train` with nanogpt_cpu.toml (including its gradient
+check, checkpoints and samples), and a loop in torch with the same settings, split, batches and evaluations (every 250
+steps, over the whole validation text). Without a path, the script looks for the text in the folder NUMPYLM_SHARED_DATA.
 """
 
 import json

@@ -2,12 +2,13 @@
 
     pip install -e ".[bench]"
     python benchmarks/scaling.py              about eight minutes; needs 20 GB of memory for the largest models
-    python benchmarks/scaling.py --quick      the small half of it, one minute
+    python benchmarks/scaling.py --quick      the smaller half, one minute
 
-From one model, one size at a time is changed. Theory: 6 N + 6 L C T FLOPs a token (three times what Kaplan et al. 2020,
-arXiv:2001.08361, equation 2.2, count for a forward; a causal map of attention counts half), N the weights that multiply
-matrices (12 L C² + V C), at the speed of one large product of matrices. What is measured is fitted by a sum of terms,
-none of them negative: each term's unit cost then says what the theory leaves out. Writes scaling.svg beside this file.
+Starting from one model, the script changes one size at a time. Theory: 6 N + 6 L C T FLOPs per token (three times the
+forward count of Kaplan et al. 2020, arXiv:2001.08361, equation 2.2; a causal attention map counts half) at the speed of
+one large matrix product. N is the number of weights in matrices (12 L C² + V C). The measurements are fitted by a sum
+of non-negative terms, and the unit cost of each term shows what the theory leaves out. Writes scaling.svg next to this
+file.
 """
 
 import argparse
@@ -42,16 +43,16 @@ class Point:
 
     @property
     def parameters(self) -> int:
-        """Weights that multiply matrices; the position table and vectors are left out."""
+        """The number of weights in matrices, without the position table and vectors."""
         return 12 * self.L * self.C**2 + self.V * self.C
 
     @property
     def flops(self) -> float:
-        """Of a step, as theory has it."""
+        """FLOPs of a step according to the theory."""
         return self.tokens * (6.0 * self.parameters + 6.0 * self.L * self.C * self.T)
 
     def terms(self) -> dict[str, float]:
-        """What a step's time is fitted with: how many there are of each kind of work."""
+        """The terms of the fit of a step's time: the amount of each kind of work."""
         return {
             "FLOP of products with weights": 6.0 * self.parameters * self.tokens,
             "FLOP of attention": 6.0 * self.L * self.C * self.T * self.tokens,
@@ -63,7 +64,7 @@ class Point:
         }
 
     def memory_terms(self) -> dict[str, float]:
-        """What its memory is fitted with."""
+        """The terms of the fit of its memory."""
         return {
             "parameter": float(self.parameters + self.T * self.C),
             "activation (tokens L C)": float(self.tokens * self.L * self.C),
@@ -74,7 +75,7 @@ class Point:
 
 
 def series(quick: bool) -> dict[str, tuple[str, list[Point]]]:
-    """For each size that is changed: the field of `Point` on the axis, and the points."""
+    """For each size that changes: the field of `Point` on the axis, and the points."""
     end = 1 if quick else 0  # how much is left out at the large end, in steps
     tokens = [2**k for k in range(9 - 2 * end)]  # B: 256 … 65,536 tokens
     context = [2**k for k in range(5, 14 - 2 * end)]  # T, always 8,192 tokens
@@ -123,7 +124,7 @@ def measure(point: Point, budget: float = 1.5) -> tuple[float, float]:
 
 
 def measured(point: Point) -> tuple[float, float] | None:
-    """`measure` in a process of its own; None if memory did not suffice."""
+    """`measure` in a separate process; None if there was not enough memory."""
     command = [sys.executable, __file__, "--one", json.dumps(asdict(point))]
     out = subprocess.run(command, capture_output=True, text=True)
     if out.returncode == -9 or any(word in out.stderr for word in ("MemoryError", "exit code -9")):
@@ -134,7 +135,7 @@ def measured(point: Point) -> tuple[float, float] | None:
 
 
 def fit(terms: list[dict[str, float]], values: list[float]) -> dict[str, float]:
-    """Cost of a unit of each term, none below zero, by least squares of the relative error."""
+    """The unit cost of each term, by non-negative least squares of the relative error."""
     names = list(terms[0])
     table = np.array([[term[name] / value for name in names] for term, value in zip(terms, values, strict=True)])
     scale = table.max(axis=0)
@@ -157,7 +158,7 @@ def power(xs: Sequence[float], ys: Sequence[float]) -> float:
 
 
 def growth(axis: str, points: list[tuple[Point, float, float]]) -> str:
-    """With which power of a size time and memory grow, where it is large."""
+    """The exponents with which time and memory grow for large sizes."""
     xs = [getattr(p, axis) for p, _, _ in points]
     measured, theory, memory = zip(*[(seconds, p.flops, mb) for p, seconds, mb in points], strict=True)
     time, ideal, space = power(xs, measured), power(xs, theory), power(xs, memory)

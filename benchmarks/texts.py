@@ -1,8 +1,8 @@
-"""Texts of many kinds and sizes, each as a part to train on and a part to test on.
+"""Texts of many kinds and sizes, each with a training part and a test part.
 
-They are made of what stands in the folder NUMPYLM_SHARED_DATA (default: ../shared/data), of Python's own library and of
-Vim's manual; what is absent is left out. The rules of `numpylm.training.choose_settings` were tuned on the texts of
-`TUNING` alone, so that those of `REPORTED` say what the rules are worth.
+They come from the folder NUMPYLM_SHARED_DATA (default: ../shared/data), from Python's own library and from Vim's
+manual. Missing sources are left out. The rules of `numpylm.training.choose_settings` were tuned only on the texts in
+`TUNING`, so the texts in `REPORTED` are a fair test.
 """
 
 import gzip
@@ -25,14 +25,14 @@ VIM = Path("/usr/share/vim/vim90/doc")
 
 @dataclass(frozen=True)
 class Text:
-    """A text to train on and one to test on, with nothing in common."""
+    """A training text and a test text that do not overlap."""
 
     train: str
     test: str
 
 
 def running(text: str, size: int) -> Text:
-    """The first ``size`` characters, and a fifth as many (4,000 to 100,000) that follow."""
+    """The first ``size`` characters for training, and the next fifth as many (4,000 to 100,000) for testing."""
     return Text(text[:size], text[size : size + min(max(size // 5, 4000), 100_000)])
 
 

@@ -1,11 +1,11 @@
-"""Train and run BPE beside Rust's tokenizers and tiktoken, in one process: on Python's own source and on plays.
+"""BPE training and encoding, compared with tokenizers (Rust) and tiktoken, on Python's own source and on plays.
 
     pip install -e ".[bench]"
     python benchmarks/tokenizer.py            add --large for 200 MB in several processes
 
-Prints medians of several runs, and ratios to the peers: those are what counts, since machines differ. The plays are
-tinyshakespeare.txt in the folder that NUMPYLM_SHARED_DATA names; without it they are left out. Our tokenizer remembers
-the chunks that it has seen: "first time" is one that has seen none.
+All run in one process. The script prints medians of several runs, and ratios to the other libraries, which depend less
+on the machine. The plays are tinyshakespeare.txt in the folder NUMPYLM_SHARED_DATA; without it they are left out. Our
+tokenizer remembers the chunks that it has seen. "First time" means a tokenizer that has not seen any.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def timed(function):
 
 
 def compare(name: str, text: str, vocab: int, repeats: int = 3) -> None:
-    """Training and encoding of one text by all, in turns."""
+    """Train and encode one text with all libraries, in alternating runs."""
     megabytes = len(text.encode("utf-8")) / 1e6
     print(f"{name}: {megabytes:.2f} MB, vocabulary {vocab:,}")
 
@@ -103,7 +103,7 @@ def compare(name: str, text: str, vocab: int, repeats: int = 3) -> None:
 
 
 def fresh(tokenizer: Tokenizer) -> Tokenizer:
-    """The same tokenizer, which has seen no text yet and remembers no chunk."""
+    """The same tokenizer without any remembered chunks."""
     return Tokenizer(tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens, tokenizer.pattern)
 
 

@@ -1,6 +1,6 @@
-"""nanoGPT's model in torch, as fast as it goes there: scaled_dot_product_attention, fused AdamW, optionally compiled.
+"""nanoGPT's model in torch, optimized: scaled_dot_product_attention, fused AdamW, optionally compiled.
 
-The peer of the training benchmarks. Same shapes, same initial scale, weights tied, no dropout.
+The training benchmarks compare with it. It has the same shapes and initial scale, tied weights, and no dropout.
 """
 
 import math

@@ -1,10 +1,11 @@
-"""One training step (forward, backward, clipping, AdamW) beside torch eager and torch.compile, in turns, all cores.
+"""One training step (forward, backward, clipping, AdamW), compared with torch eager and torch.compile on all cores.
 
     pip install -e ".[bench]"
     python benchmarks/training.py
 
-Prints milliseconds a step, the median of the ratios of neighbouring runs (above 1: numpylm is faster), and the share
-of this machine's matrix-multiply peak: (6 N + 6 L C T) FLOPs a token, N without the position table.
+The runs alternate. The script prints milliseconds per step, the median ratio of consecutive runs (above 1 means that
+numpylm is faster), and the share of this machine's peak for matrix products: (6 N + 6 L C T) FLOPs per token, N without
+the position table.
 """
 
 import argparse

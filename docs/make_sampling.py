@@ -27,54 +27,60 @@ COLUMNS = {
 
 PAGE = """# What the options of sampling do
 
-Made by `python docs/make_sampling.py > docs/sampling.md`; a test holds this page against the code.
+Made by `python docs/make_sampling.py > docs/sampling.md`. A test compares this page with the code.
 
 The model in `data/storyteller` reads
 
 > {prompt}
 
-(after the end-of-text token, with which its documents begin) and gives each of its {size:,} tokens a probability of
-being the next. In per cent, as it is and with one option at a time (`·` is exactly 0: the token cannot come; the space
-belongs to the token):
+after the end-of-text token, with which its documents begin. It gives each of its {size:,} tokens a probability of
+being the next token. The table shows these probabilities in percent, without any option and with one option at a
+time. A `·` is exactly 0, so the token cannot be drawn. The space belongs to the token.
 
 {table}
 
-- **temperature** divides all logits: below 1 the likely become likelier, above 1 the unlikely do (here the tail of
-  {others} tokens grows from {tail:.1%} to {hot:.1%}). **0** takes the likeliest and leaves nothing to chance (greedy).
-- **top-k** keeps the k likeliest, whether the model is sure or not.
-- **top-p** keeps the fewest likeliest tokens that together reach p: here {in_top_p}, which have {top_p_mass:.1%}.
-- **min-p** keeps what is at least p times as likely as the likeliest: here {in_min_p}, at least {floor:.1%} each.
-- **repetition penalty** r divides a positive logit by r and multiplies a negative one, for every token that was there
-  before, in the prompt too.{seen}
-  How hard it hits depends on how large the logits happen to be, so small steps are wise.
+- **temperature** divides all logits. Below 1, likely tokens become more likely. Above 1, unlikely tokens do (here the
+  probability of the tail of {others} tokens grows from {tail:.1%} to {hot:.1%}). **0** always takes the most likely
+  token (greedy decoding).
+- **top-k** keeps the k most likely tokens, whether the model is certain or not.
+- **top-p** keeps the smallest number of most likely tokens whose probabilities reach p: here {in_top_p}, with
+  {top_p_mass:.1%}.
+- **min-p** keeps the tokens that are at least p times as likely as the most likely one: here {in_min_p}, with at least
+  {floor:.1%} each.
+- **repetition penalty** r divides a positive logit by r, and multiplies a negative logit by r, for every token that has
+  already occurred, including the prompt.
+ {seen}
+  The effect depends on the size of the logits, so use small values.
 
-What is kept is scaled up to 100% again.
+The probabilities of the tokens that are kept are scaled to 100% again.
 
 ## Order
 
-If several are given, they act in this order: repetition penalty, temperature, top-k, top-p, min-p. So top-p and min-p
-look at the distribution that temperature has made: a high temperature lets more tokens in. Top-k keeps the same ones
-at any temperature above 0.
+If you give several options, they are applied in this order: repetition penalty, temperature, top-k, top-p, min-p. So
+top-p and min-p use the distribution after temperature, and a high temperature lets more tokens in. Top-k keeps the same
+tokens at every temperature above 0.
 
 ## When to use which
 
-- Begin with none of them: temperature 1 is the distribution that the model was trained to give, and the texts are as
-  varied as what it read.
-- Nonsense now and then? Cut off the tail: `--top-p 0.9` or `--min-p 0.05`; one of the two is enough. Both keep many
-  tokens where the model is unsure and few where it is certain; top-k cannot tell the difference.
-- Too wild altogether, or one good answer is wanted: `--temperature 0.7`. To get the same text each time: `--temperature
-  0`, or a `--seed`.
-- It goes round in circles? Raise the temperature first; then `--repetition-penalty 1.1`. It falls on all words that
-  come back for good reasons, too: names, "the", the full stop. 1.3 is a lot, as the table shows.
+- Start without any option. Temperature 1 is the distribution that the model was trained to give, so the texts are as
+  varied as the training text.
+- If the model sometimes writes nonsense, cut off the tail with `--top-p 0.9` or `--min-p 0.05`. One of the two is
+  enough. Both keep many tokens where the model is uncertain and few where it is certain. Top-k does not adapt in this
+  way.
+- If the text is too random, or if you want one good answer, use `--temperature 0.7`. To get the same text each time,
+  use `--temperature 0` or a `--seed`.
+- If the model repeats itself, first raise the temperature, and then try `--repetition-penalty 1.1`. The penalty also
+  affects words that are repeated for good reasons: names, "the", the period. 1.3 is a strong penalty, as the table
+  shows.
 
 `numpylm generate --help` lists the flags; in Python they are arguments of `gpt.generate`. The options are defined in
 [generation.py](../numpylm/inference/generation.py), and lesson 10 builds them one by one.
 
 ## Beyond the window
 
-A model reads `block_size` tokens at most. Of a longer prompt it reads the end. When a text outgrows the window, its
-newest half is kept, moves to the window's beginning and is read again; so from then on each token is written with at
-least half a window before it.
+A model reads at most `block_size` tokens. If a prompt is longer, it reads the end of it. When a text becomes longer
+than the window, the newest half is kept, moved to the beginning of the window, and read again. So from then on, each
+token is written with at least half a window of context.
 """
 
 
@@ -85,7 +91,7 @@ def main() -> None:
 
 
 def page() -> str:
-    """The page as it should be."""
+    """The text of the page."""
     gpt, tokenizer, own = load_model(MODEL)
     ids = prompt_ids(tokenizer, PROMPT, own)
     logits = gpt.read(np.array([ids]), gpt.new_past())[0]  # (V,)
@@ -109,7 +115,7 @@ def page() -> str:
 
 
 def table(names: dict[int, str], p: dict[str, Array]) -> str:
-    """A line for each token and one for all others; a column for each option."""
+    """The table: a row for each token and one for all others, and a column for each option."""
     lines = [["next token", *p], ["---", *("---:" for _ in p)]]
     lines += [[name, *(percent(column[i]) for column in p.values())] for i, name in names.items()]
     rest = [column.sum() - column[list(names)].sum() for column in p.values()]
@@ -118,14 +124,14 @@ def table(names: dict[int, str], p: dict[str, Array]) -> str:
 
 
 def percent(p: float) -> str:
-    """With one digit after the point; exactly 0 as a dot."""
+    """A percentage with one decimal; exactly 0 as a dot."""
     return "·" if p < 1e-12 else f"{100 * p:.1f}"
 
 
 def seen_before(names: dict[int, str], ids: list[int], logits: Array, p: dict[str, Array]) -> str:
-    """What the repetition penalty does to the tokens of the table that were in the prompt."""
+    """The effect of the repetition penalty on the tokens in the table that were in the prompt."""
     sentences = [
-        f" {name} was: its logit {logits[i]:.2f} becomes {logits[i] / 1.3:.2f}, and its "
+        f" {name} has: its logit {logits[i]:.2f} becomes {logits[i] / 1.3:.2f}, and its "
         f"probability falls by a factor of {p['as it is'][i] / p['repetition penalty 1.3'][i]:.0f}."
         for i, name in names.items()
         if i in ids

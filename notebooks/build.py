@@ -1,18 +1,18 @@
-"""Make the notebooks from the lessons' sources. One source for each lesson; nothing is edited in two places.
+"""Build the notebooks from the sources of the lessons. Each lesson has one source, so nothing is edited twice.
 
-    python notebooks/build.py                  every student's notebook, and every solution, executed
+    python notebooks/build.py                  build every student's notebook, and build and execute every solution
     python notebooks/build.py 02 03            these lessons
-    python notebooks/build.py --check          only look whether what is committed belongs to the sources
-    python notebooks/build.py --run students   run the students' notebooks, all blanks left blank; nothing is written
-    python notebooks/build.py --run solutions  run the solutions; nothing is written
+    python notebooks/build.py --check          only check that the committed notebooks match the sources
+    python notebooks/build.py --run students   run the students' notebooks without solutions; write nothing
+    python notebooks/build.py --run solutions  run the solutions; write nothing
 
 A source is a Python file in jupytext's percent format, with four additions:
 
-    # %% exercise="NAME"     a cell with something to write: what stands between the comments ``--- solution`` and
-                             ``--- end`` is what the student's notebook leaves blank
+    # %% exercise="NAME"     an exercise cell: the student's notebook leaves out the lines between
+                             the comments ``--- solution`` and ``--- end``
     # %% zoo="ANIMAL" exercise="NAME"
-                             a bug to mend: faulty code from the zoo (and the right code in the solution)
-    # @hint TITLE            in text: hints that open with a click, until the next one or ``@end``
+                             a bug to fix: faulty code from the zoo (and the right code in the solution)
+    # @hint TITLE            in text: a hint that opens with a click; it ends at the next one or at ``@end``
     # @answer QUESTION       in text: a question whose answer opens with a click
 """
 
@@ -42,7 +42,7 @@ TIMEOUT = 600  # seconds for one cell
 
 @dataclass(frozen=True)
 class ExerciseCell:
-    """A cell with something to write: the solution, what a student begins with, and what ``check`` is called with."""
+    """An exercise cell: the solution, the student's first version, and the arguments of ``check``."""
 
     name: str
     code: str
@@ -51,7 +51,7 @@ class ExerciseCell:
 
 
 def sources(wanted: list[str] | None = None) -> list[Path]:
-    """The lessons' files, in order; all, or those whose names begin with one of ``wanted``."""
+    """The lesson files in order: all of them, or those whose names begin with one of ``wanted``."""
     found = sorted(SOURCES.glob("[0-9][0-9]_*.py"))
     chosen = [path for path in found if not wanted or any(path.name.startswith(w) for w in wanted)]
     if not chosen:
@@ -75,19 +75,19 @@ def exercise_cells(path: Path) -> list[ExerciseCell]:
 
 
 def fill(code: str, animal: str | None, solved: bool) -> str:
-    """What an exercise's cell holds in the solution, or in the student's notebook."""
+    """The code of an exercise cell in the solution or in the student's notebook."""
     if animal:
         return zoo_code(animal, solved)
     return solution(code) if solved else blank(code)
 
 
 def solution(code: str) -> str:
-    """The code with its solution, and without the marks around it."""
+    """The code with its solution, without the marker comments."""
     return re.sub(r"^[ ]*# --- (solution|end)\n?", "", code, flags=re.MULTILINE).strip("\n") + "\n"
 
 
 def blank(code: str) -> str:
-    """The code with its solutions taken out."""
+    """The code with its solutions removed."""
     pattern = r"^([ ]*)# --- solution\n.*?^[ ]*# --- end\n?"
     return re.sub(pattern, rf"\1{BLANK}\n", code, flags=re.MULTILINE | re.DOTALL).strip("\n") + "\n"
 
@@ -121,7 +121,7 @@ def zoo_code(animal: str, right: bool) -> str:
     class is a child of ours and shows forward and backward alone, and the method with the bug.
     """
     from numpylm.check.mutants import World, without_docstrings
-    from numpylm.zoo.keeper import get
+    from numpylm.zoo.catalog import get
 
     fault = get(animal)
     world = World() if right else World(fault)
@@ -185,7 +185,7 @@ def notebook(path: Path, solved: bool) -> Any:
 
 
 def footer(path: Path, solved: bool) -> str:
-    """Where to go from here."""
+    """Links to the previous lesson, the solutions, and the next lesson."""
     found = sources()
     at = found.index(path)
     links = []
@@ -203,7 +203,7 @@ def footer(path: Path, solved: bool) -> str:
 
 
 def run(path: Path, solved: bool) -> tuple[Any, float]:
-    """Execute a lesson's notebook in a folder of its own; (the notebook with outputs, seconds)."""
+    """Execute a lesson's notebook in a temporary folder; returns the notebook with outputs, and the seconds."""
     book = notebook(path, solved)
     with tempfile.TemporaryDirectory() as folder:
         progress = Path(folder) / "course.json"
@@ -217,7 +217,7 @@ def run(path: Path, solved: bool) -> tuple[Any, float]:
 
 
 def run_cells(book: Any, folder: str | Path, progress: Path) -> None:
-    """Execute a notebook's cells in a kernel of its own, with ``progress`` as the file of what has been solved."""
+    """Execute a notebook's cells in a new kernel, with ``progress`` as the progress file of the course."""
     from nbclient import NotebookClient
 
     client = NotebookClient(
@@ -232,7 +232,7 @@ def run_cells(book: Any, folder: str | Path, progress: Path) -> None:
 
 
 def write_progress(file: Path, path: Path) -> None:
-    """As if a student had solved every lesson before this one."""
+    """Write a progress file as if a student had solved every earlier lesson."""
     solved = {}
     for earlier in sources()[: sources().index(path)]:
         for cell, source in solved_sources(earlier):
@@ -241,8 +241,8 @@ def write_progress(file: Path, path: Path) -> None:
 
 
 def solved_sources(path: Path) -> list[tuple[ExerciseCell, str]]:
-    """Each exercise of a lesson with what `check` would have kept of its solution."""
-    from numpylm.course.source import PASSED, source_of
+    """Each exercise of a lesson, with the source that `check` would record for its solution."""
+    from numpylm.course.student_source import PASSED, source_of
 
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
@@ -263,7 +263,7 @@ def solved_sources(path: Path) -> list[tuple[ExerciseCell, str]]:
 
 
 def tidy(book: Any) -> None:
-    """Take out of the outputs what differs from run to run and what nobody wants to read: progress bars, times."""
+    """Remove progress bars and times from the outputs, because they differ from run to run."""
     for cell in book.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
@@ -274,7 +274,7 @@ def tidy(book: Any) -> None:
 
 
 def write(book: Any, path: Path) -> None:
-    """Write a notebook as UTF-8 with one kind of line end."""
+    """Write a notebook as UTF-8 with \n as the line ending."""
     import nbformat
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -282,7 +282,7 @@ def write(book: Any, path: Path) -> None:
 
 
 def same_cells(book: Any, path: Path) -> bool:
-    """Whether a notebook on disk has the cells that the source makes."""
+    """Whether a notebook on disk has the same cells as the source."""
     import nbformat
 
     if not path.exists():
@@ -292,7 +292,7 @@ def same_cells(book: Any, path: Path) -> bool:
 
 
 def complaint(path: Path) -> str:
-    """What is wrong with the outputs of a committed solution; "" if it was executed and every check passed."""
+    """A problem with the outputs of a committed solution; "" if it was executed and every check passed."""
     import nbformat
 
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
@@ -331,17 +331,17 @@ def main() -> int:
             elif said := complaint(HERE / "solutions" / f"{path.stem}.ipynb"):
                 stale.append(f"solutions/{path.stem}.ipynb ({said})")
     if stale:
-        print(f"these do not belong to their sources: {', '.join(stale)}; run python notebooks/build.py")
+        print(f"these do not match their sources: {', '.join(stale)}; run python notebooks/build.py")
         return 1
     if args.check:
-        print(f"{len(chosen)} lessons: every notebook belongs to its source")
+        print(f"{len(chosen)} lessons: every notebook matches its source")
     if args.run or not (args.check or args.students):
         execute(chosen, args.run != "students", keep=not args.run, jobs=args.jobs)
     return 0
 
 
 def execute(chosen: list[Path], solved: bool, keep: bool, jobs: int) -> None:
-    """Run notebooks, write them if they are to be kept, and print how long each took."""
+    """Run notebooks, write them if ``keep`` is true, and print how long each took."""
     from nbclient.exceptions import CellExecutionError
 
     def one(path: Path) -> tuple[Path, float, str]:

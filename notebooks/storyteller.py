@@ -1,7 +1,7 @@
 """Make data/storyteller from a run folder: ``python notebooks/storyteller.py runs/stories``.
 
-Only the best model's parameters, as float16 (half the size; the loss on data/stories.txt is the same to four digits),
-and the tokenizer.
+It keeps only the parameters of the best model, as float16 (half the size; the loss on data/stories.txt is the same to
+four digits), and the tokenizer.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Where optional real data lies: the folder in NUMPYLM_SHARED_DATA, else ../shared/data."""
+"""The folder of optional real data: NUMPYLM_SHARED_DATA, or else ../shared/data."""
 
 import os
 from pathlib import Path

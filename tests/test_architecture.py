@@ -25,13 +25,13 @@ def the_map():
 
 
 def modules(package=PACKAGE):
-    """Every module but the packages' own files, by its name without ``numpylm.``."""
+    """Every module except the packages' own files, by its name without ``numpylm.``."""
     paths = {".".join(path.relative_to(package).with_suffix("").parts): path for path in package.rglob("*.py")}
     return {name: path for name, path in paths.items() if name == "__init__" or not name.endswith("__init__")}
 
 
 def imports(source, known):
-    """What a file imports of numpylm, wherever it does so: ``(module, line)``."""
+    """All imports of numpylm in a file, including those inside functions: ``(module, line)``."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "numpylm":
             for alias in node.names:
@@ -44,7 +44,7 @@ def imports(source, known):
 
 
 def late(name, source, order):
-    """Imports that run up the map; a package stands for its last file."""
+    """Imports of files further down the map; a package counts as its last file."""
     place = {module: n for n, module in enumerate(order)}
     for target, line in imports(source, place):
         last = max((n for module, n in place.items() if f"{module}.".startswith(f"{target}.")), default=None)
@@ -82,7 +82,7 @@ def test_an_import_that_runs_up_the_map_is_found(planted):
     "package", sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
 )
 def test_a_package_imports_only_what_is_in_it_or_above(package):
-    """Its own file makes names of the package's; it may not bring in what comes later."""
+    """A package's own file only collects names from the package; it must not import anything further down."""
     order, name = the_map(), ".".join(package.relative_to(PACKAGE).parts)
     inside = [n for n, module in enumerate(order) if module.startswith(f"{name}.")]
     source = (package / "__init__.py").read_text(encoding="utf-8")

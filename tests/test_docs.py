@@ -1,4 +1,4 @@
-"""What README and docs/ say stays true: their Python runs, their commands exist, their links lead somewhere."""
+"""README and docs/ stay correct: their Python code runs, their commands exist, and their links work."""
 
 import inspect
 import re
@@ -17,7 +17,7 @@ FETCHED = 'GPT.from_pretrained("gpt2")'  # the network is needed for these
 
 
 def snippets():
-    """Python code of all pages, but for what is shown of the source and what must be fetched."""
+    """The Python code of all pages, except copies of our source and code that needs a download."""
     for name, text in TEXTS.items():
         for number, code in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
             if not code.startswith("class LayerNorm") and FETCHED not in code:
@@ -25,7 +25,7 @@ def snippets():
 
 
 def commands():
-    """Every line that begins with the command, as words."""
+    """Every line that begins with the command, split into words."""
     for name, text in TEXTS.items():
         for line in re.findall(r"^    (?:pip .* && )?(numpylm .*)$", text, re.MULTILINE):
             words = shlex.split(line.partition("  #")[0].partition(" < ")[0])

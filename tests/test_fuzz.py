@@ -1,4 +1,4 @@
-"""A slice of the fuzzing of all files and options, and that the fuzzer sees what it looks for."""
+"""A small part of the fuzzing of all files and options, and tests that the fuzzer detects failures."""
 
 import sys
 import warnings

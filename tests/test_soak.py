@@ -1,4 +1,4 @@
-"""A slice of the soak: each disturbance once, at a random moment. The whole of it: ``python -m tests.soak``."""
+"""A part of the soak test: each disturbance once, at a random moment. The full test is ``python -m tests.soak``."""
 
 import sys
 

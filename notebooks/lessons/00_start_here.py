@@ -1,13 +1,15 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# A language model is about to tell you a story. It runs on your computer, in Python, with NumPy and nothing else behind it. By the end of this course you will
-# have written such a model yourself: every step forward, and every gradient, each of them proven.
+# In the cell below, a language model tells you a story. It runs on your computer, in Python, and it uses nothing but
+# NumPy. By the end of this course you will have written such a model yourself: every step of the forward pass and every
+# gradient. You will also have proved that each gradient is right.
 #
-# **You need:** Python, some calculus (derivatives, the chain rule), some linear algebra (what a matrix product is). No deep learning.
+# **You need:** Python, some calculus (derivatives, the chain rule), and some linear algebra (the matrix product). You
+# need no deep learning.
 # **Time for this lesson:** twenty minutes. **You will write:** one line.
 #
-# Click into the cell below and press Shift + Enter. Then go on like that, cell by cell.
+# Click into the cell below and press Shift + Enter. Then go through the notebook in the same way, cell by cell.
 
 # %%
 import numpy as np
@@ -23,13 +25,15 @@ for piece in stream_text((t for t in tokens if t != tokenizer.end_id), tokenizer
     print(piece, end="", flush=True)
 
 # %% [markdown]
-# Another number in `default_rng(3)` gives another story. (`temperature` says how daring the choice of words is; lesson 10.) The model has learnt from 4 MB of little stories in two minutes. It has 560,640 *parameters*: numbers that
-# were random at first and were then changed, a little at a time, until the model was good at one single thing.
+# Change the number in `default_rng(3)` to get another story. (`temperature` sets how random the choice of words is; see
+# lesson 10.) The model was trained for two minutes on 4 MB of short stories. It has 560,640 *parameters*. These are
+# numbers that start out random. Training changes them a little at a time, until the model is good at a single task.
 #
-# ## 1 The one thing: what comes next?
+# ## 1 The task: what comes next?
 #
-# A text is cut into **tokens**, pieces of a few letters. The model reads the tokens so far and gives each possible next token a probability. That is all. To write,
-# one token is drawn at random with these probabilities, appended, and the model is asked again.
+# A text is cut into **tokens**, pieces of a few letters. The model reads the tokens so far and gives each possible next
+# token a probability. That is all it does. To write a text, we draw one token at random with these probabilities,
+# append it, and run the model again.
 
 # %%
 text = "There was once a"
@@ -47,7 +51,8 @@ plt.show()
 # %% [markdown]
 # ## 2 The map
 #
-# Here is the whole model in one picture. You need not understand it yet; each box is a lesson. Come back to it.
+# Here is the whole model in one picture. You do not need to understand it yet. Each box is the subject of a lesson, and
+# you can come back to this picture at any time.
 
 # %%
 map_of_gpt(n_layer=gpt.config.n_layer)
@@ -58,18 +63,20 @@ plt.show()
 #
 # | letter | what it counts | in this model |
 # | --- | --- | --- |
-# | **B** | batch: texts that are worked on together | 1 just now |
+# | **B** | batch: texts that are processed together | 1 here |
 # | **T** | time: positions in a text | at most 256 |
 # | **C** | channels: numbers that describe one position | 128 |
-# | **H** | heads: attentions side by side | 4 |
+# | **H** | heads: attention operations that run in parallel | 4 |
 # | **D** | channels of one head, C / H | 32 |
 # | **V** | vocabulary: different tokens | 1,024 |
 # | **L** | layers: blocks, one after the other | 2 |
 #
-# (Two of them do double duty, and the place tells which: L is also the loss, V also attention's values. N is not in the table:
-# it is whatever is counted just then. S, from lesson 06 on, counts keys; mostly S = T.)
+# (Two letters have a second meaning, which the context makes clear: L is also the loss, and V is also the matrix of
+# values in attention. N is not in the table, because it counts different things in different places; each lesson says
+# which. From lesson 06 on, S counts keys. Usually S = T.)
 #
-# Behind each line of code that changes a shape stands the new one, like this: `# (B, T, C)`. Most mistakes are mistakes in shapes; read them.
+# When a line of code changes a shape, a comment gives the new shape, like this: `# (B, T, C)`. Most mistakes are
+# mistakes in shapes, so read these comments.
 
 # %%
 x, _ = gpt.wte.forward(ids)  # the position is left out here; the model adds it
@@ -82,9 +89,10 @@ print("logits             ", logits.shape, " (B, T, V)")
 # %% [markdown]
 # ## 3 What you will learn to write: backward
 #
-# *Forward* computes the output. How does a model get better? For each of its parameters one must know: if this number grew a little, would the result be better or worse, and by
-# how much? This is a derivative, and all of them together are the **gradient**. To compute it, one goes through the model from the end to the beginning, step by step. That is
-# *backward*, and it is what this course is about.
+# The *forward* pass computes the output. How does a model get better? For each parameter we must know: if this number
+# grew a little, would the result be better or worse, and by how much? The answer is a derivative. All the derivatives
+# together are the **gradient**. To compute it, we go through the model from the end to the beginning, step by step.
+# This is the *backward* pass, and it is the subject of this course.
 #
 # In every lesson, a step is a pair of functions:
 #
@@ -93,19 +101,21 @@ print("logits             ", logits.shape, " (B, T, V)")
 # dx = f_backward(dout, cache)    # backward: from the gradient of out to that of x
 # ```
 #
-# `dout` has the shape of `out`. For each number of `out` it says how much the final result changes when that number changes. `dx` says the same of `x`, and has its shape. The
-# chain rule makes one from the other.
+# `dout` has the shape of `out`. For each number in `out` it says how much the final result changes when that number
+# changes. `dx` says the same about `x`, and has the shape of `x`. The chain rule computes `dx` from `dout`.
 
 # %% [markdown]
 # ### Exercise: `square_backward`
 #
-# Your first one. Forward squares each number, $\text{out}_i = x_i^2$. Its slope is $2 x_i$, so by the chain rule $dx_i = \text{dout}_i \cdot 2 x_i$.
+# This is your first exercise. The forward squares each number, $\text{out}_i = x_i^2$. Its slope is $2 x_i$, so by the
+# chain rule $dx_i = \text{dout}_i \cdot 2 x_i$.
 #
-# In an exercise you replace the line `raise NotImplementedError`. Run the cell, then the one below it, which checks your work. First run both **without** writing anything, to see
-# what happens. If you are stuck, click on the hints; each one says more than the one before.
+# In an exercise, you replace the line `raise NotImplementedError` by your own code. Run the cell, then run the cell
+# below it, which checks your work. The first time, run both **without** writing anything, to see what happens. If you
+# are stuck, click on the hints. Each hint says more than the one before.
 #
 # @hint A nudge
-# The cache is what the forward put there: look at its `return`.
+# The cache is the second value that the forward returns: look at its `return`.
 # @hint Almost code
 # ```python
 # x = cache
@@ -147,16 +157,19 @@ square_backward = check("square_backward", my_square_backward)
 # %% [markdown]
 # Four things can happen.
 #
-# - **○ not written yet.** Nothing breaks. `check` returns numpylm's own function, and the rest of the lesson works with that. You can skip any exercise.
-# - **✗ not right yet.** The check says what is wrong, as far as it can find out. See an example below.
-# - **✓ right.** From here on the lesson works with *yours*.
-# - **A red error under your own cell**, such as SyntaxError. Mend that first: until the cell runs, the check below sees what
-#   was there before.
+# - **○ not written yet.** Nothing breaks. `check` returns numpylm's own function, and the rest of the lesson uses it.
+#   So you can skip any exercise.
+# - **✗ not right yet.** The check says what is wrong, as far as it can tell. There is an example below.
+# - **✓ right.** From here on, the lesson uses *your* function.
+# - **A red error under your own cell**, such as a SyntaxError. Fix it first: until the cell runs, the check sees your
+#   previous version.
 #
 # ## 4 How does it know?
 #
-# It computes each derivative a second time, without any formula: change one number a tiny bit, run the forward again, and look at how much the output has changed. If your backward says
-# something else, it is wrong. And then it looks at *how* it is wrong. Here is a wrong answer, on purpose (it does not undo your right one):
+# The check computes each derivative a second time, without any formula. It changes one number by a tiny amount, runs
+# the forward again, and measures how much the output changed. If your backward gives a different result, it is wrong.
+# Then the check looks at *how* it is wrong. Here is an answer that is wrong on purpose (it does not undo your right
+# one):
 
 
 # %%
@@ -172,7 +185,7 @@ _ = check("square_backward", forgets_the_upstream_gradient)
 #
 #     numpylm gradcheck --file my_layers.py
 #
-# ## 5 The way
+# ## 5 The course
 #
 # | lesson | what you will be able to do |
 # | --- | --- |
@@ -180,32 +193,33 @@ _ = check("square_backward", forgets_the_upstream_gradient)
 # | 02 softmax and loss | build a first language model, measure it, derive p - y |
 # | 03 checking gradients | prove that a gradient is right |
 # | 04 linear and MLP | write the layer that does most of the work |
-# | 05 layer norm and residuals | keep a deep network alive |
+# | 05 layer norm and residuals | make a deep network trainable |
 # | 06 attention | let positions look at each other |
 # | 07 the whole model | put it all together: your own GPT |
 # | 08 Adam | turn gradients into learning |
 # | 09 training | train your GPT until it tells a story |
 # | 10 generation | choose the next token well, and fast |
 # | 11 looking inside | see what a model does, and test what you see |
-# | 12 bug hunt | find ten bugs that real programs had |
+# | 12 bug hunt | find ten bugs of the kind that real programs have |
 # | 13 your own text | do it all with a text of yours |
 #
-# `numpylm course` in a terminal shows which exercises you have solved, and what comes next. The solutions lie in `notebooks/solutions`. They are best read after an attempt: an hour
-# with a wrong gradient teaches more than ten right ones.
+# `numpylm course` in a terminal shows which exercises you have solved, and what comes next. The solutions are in
+# `notebooks/solutions`. Read a solution only after you have tried the exercise yourself: you learn more from an hour
+# with one wrong gradient than from reading ten right ones.
 #
 # ## What you can do now
 #
 # - say what a language model computes, and watch one do it;
 # - read the letters B, T, C, H, D, V, L;
-# - write a backward, have it checked, and read what the check says.
+# - write a backward, check it, and read the result of the check.
 #
 # ## Three questions
 #
-# @answer The logits above have shape (1, T, V). Why T rows, if only the last one was used?
-# The model predicts the next token at every position at once. For writing only the last is needed; for training all are, since there each
-# position's next token is known.
+# @answer The logits above have shape (1, T, V). Why are there T rows, if we used only the last one?
+# The model predicts the next token at every position at once. To write, we need only the last prediction. To train, we
+# need all of them, because in a training text the next token is known at every position.
 # @answer What is the shape of dx, if x is (B, T, C)?
-# (B, T, C). A gradient always has the shape of what it is the gradient of: one derivative for each number.
+# (B, T, C). The gradient with respect to an array always has the shape of that array: one derivative for each number.
 # @answer Why does backward need a cache?
-# The slope of x² depends on x. In general, a step's gradient depends on what was there when the forward ran.
+# The slope of x² depends on x. In general, the gradient of a step depends on the values that the forward used.
 # @end

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 02 · Softmax and loss: the first language model
 #
-# In this lesson you build the smallest language model there is, measure how good it is, and derive the one gradient from
-# which all others in this course begin.
+# In this lesson you build the simplest language model, measure how good it is, and derive the gradient of its loss.
+# Every backward pass in this course starts with this gradient.
 #
 # **You need:** lesson 01 (what a token is), what a derivative is, and that the logarithm of a product is a sum.
 # **Time:** about an hour. **You will write:** five functions.
@@ -21,11 +21,13 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## 1 What a language model is
 #
-# A language model answers one question: **which token comes next?** Not with one token, but with a probability for each of
-# the $V$ tokens of its vocabulary. Written $P(y \mid x)$: the probability of the next token $y$, given the text so far $x$.
+# A language model answers one question: **which token comes next?** Its answer is not one token, but a probability for
+# each of the $V$ tokens of its vocabulary. We write $P(y \mid x)$ for the probability of the next token $y$, given the
+# text so far, $x$.
 #
-# Our first model looks back one token only. It is called a *bigram* model, because it knows about pairs. For now a token is
-# a character, so that the vocabulary is small enough to look at, and $x$ is nothing but the token before.
+# Our first model looks back only one token. It is called a *bigram* model, because it knows about pairs of tokens. In
+# this lesson a token is a character, so that the vocabulary is small enough to look at, and $x$ is just the previous
+# token.
 
 # %%
 text = "".join(stories(200_000))
@@ -41,15 +43,17 @@ print(f"V = {V} different characters, {len(train):,} tokens to learn from, {len(
 # %% [markdown]
 # ## 2 P(y|x), by counting
 #
-# Go through the text and count: how often does $y$ follow $x$? Put the count into row $x$, column $y$ of a table. A row
-# divided by its sum is a distribution: how likely is each $y$ after this $x$?
+# Go through the text and count how often $y$ follows $x$. Put the count into row $x$, column $y$ of a table. A row
+# divided by its sum is a probability distribution. It says how likely each $y$ is after this $x$:
 #
 # $$P(y \mid x) = \frac{1 + \text{count}(x, y)}{\sum_{y'} \left(1 + \text{count}(x, y')\right)}$$
 #
-# The 1 keeps a pair that never occurred *possible*. You will see below why a probability of exactly 0 would be a disaster.
+# The 1 gives every pair a positive probability, even a pair that never occurred. You will see below why a probability
+# of exactly 0 would be a disaster.
 #
-# NumPy sets a trap here. `counts[a, b] += 1` with arrays `a` and `b` adds 1 to each *different* place once, however often it occurs
-# in the arrays. `np.add.at(counts, (a, b), 1)` adds every time. It is the most frequent bug of embeddings, too; you will meet it again.
+# NumPy has a trap here. With arrays `a` and `b`, `counts[a, b] += 1` adds 1 only once to each *different* entry,
+# however often that entry occurs in the arrays. `np.add.at(counts, (a, b), 1)` adds every time. This is also the most
+# frequent bug in embeddings, and you will meet it again.
 
 # %% [markdown]
 # ### Exercise: `bigram_probabilities`
@@ -57,7 +61,8 @@ print(f"V = {V} different characters, {len(train):,} tokens to learn from, {len(
 # `ids` holds the tokens one after the other, so the pairs are `ids[0], ids[1]`, then `ids[1], ids[2]`, and so on.
 #
 # @hint A nudge
-# All the tokens before are `ids[:-1]`, all the tokens after are `ids[1:]`: the same length, shifted by one.
+# The first tokens of all pairs are `ids[:-1]`, and the second tokens are `ids[1:]`. Both have the same length, and they
+# are shifted by one.
 # @hint The formula
 # $P(y \mid x) = (1 + \text{count}(x, y)) \,/\, \sum_{y'} (1 + \text{count}(x, y'))$
 # @hint Almost code
@@ -71,7 +76,7 @@ print(f"V = {V} different characters, {len(train):,} tokens to learn from, {len(
 
 # %% exercise="bigram_probabilities"
 def my_bigram_probabilities(ids, vocab_size):
-    """P(y|x) from counts of neighbours.
+    """P(y|x) from counts of pairs.
 
     Parameters
     ----------
@@ -97,7 +102,7 @@ bigram_probabilities = check("bigram_probabilities", my_bigram_probabilities)
 
 # %% [markdown]
 # Here is the table for the most frequent characters. Each row is one distribution. What follows an `h`? What follows a
-# full stop?
+# period?
 
 # %%
 P = bigram_probabilities(train, V)  # (V, V)
@@ -111,8 +116,9 @@ fig.colorbar(image, label="probability")
 plt.show()
 
 # %% [markdown]
-# A model that knows probabilities can write: draw a token from row $x$, go to that token's row, draw again. It is nonsense,
-# but look at the *lengths* of the words, at `, "` and at the endings. That much can be learnt from pairs.
+# A model that knows probabilities can write: draw a token from row $x$, go to that token's row, and draw again. The
+# result is nonsense, but look at the *lengths* of the words, at `, "` and at the endings. The model has learned all
+# this from pairs alone.
 
 
 # %%
@@ -131,13 +137,15 @@ print(write(P))
 # %% [markdown]
 # ## 3 How good is it? Surprise
 #
-# Show the model a text that it has never seen. At each position it gave the token that really came a probability $p$. If
-# $p$ was 1, the model knew. If $p$ was small, it was surprised. Measure surprise by
+# Show the model a text that it has never seen. At each position, let $p$ be the probability that the model gave to the
+# actual next token. If $p$ is 1, the model was certain and right. If $p$ is small, the model is surprised. We measure
+# surprise by
 #
 # $$-\log p.$$
 #
-# Why the logarithm? The probability of a whole text is the *product* of its tokens' probabilities, a number far too small
-# for a computer; its logarithm is a *sum*. And what is sure ($p = 1$) costs nothing.
+# Why do we use the logarithm? The probability of a whole text is the *product* of its tokens' probabilities, and that
+# is too small for a computer to represent. The logarithm turns the product into a *sum*. And a token that was certain
+# ($p = 1$) has a surprise of 0.
 
 # %%
 p = np.linspace(0.001, 1, 500)
@@ -148,19 +156,20 @@ for value in (0.5, 0.1, 1 / V):
     axes.annotate(
         f"p = {value:.2g}: {-math.log(value):.2f} nats", (value, -math.log(value)), (value + 0.04, -math.log(value))
     )
-axes.set(xlabel="probability that the model gave to what came", ylabel="surprise (nats)")
+axes.set(xlabel="probability that the model gave to the actual token", ylabel="surprise (nats)")
 plt.show()
 
 # %% [markdown]
 # With the natural logarithm, surprise is measured in **nats**. With $\log_2$ it would be in bits; 1 bit = ln 2 = 0.693 nats.
-# And here is the disaster: for $p = 0$ the surprise is infinite. A single token that was called impossible spoils the whole
-# text, hence the 1 in the counts.
+# And here is the disaster: for $p = 0$ the surprise is infinite. A single token with probability 0 makes the loss of
+# the whole text infinite. That is why we add 1 to the counts.
 #
 # The mean over all tokens of a text is the **cross-entropy**, in nats per token. It is *the* loss of language models:
 #
 # $$L = -\frac{1}{N} \sum_{n=1}^{N} \log p_{n, y_n}$$
 #
-# Here $n$ counts positions, $y_n$ is the token that really came there, and $p_{n, y_n}$ the probability it was given.
+# Here $n$ counts positions, $y_n$ is the actual token at position $n$, and $p_{n, y_n}$ is the probability that the
+# model gave to it.
 
 
 # %%
@@ -175,39 +184,41 @@ unigram = float(-np.log(unigram_p[validation[1:]]).mean())
 bigram = table_loss(P, validation)
 print(f"guessing, ln V   {uniform:.3f} nats per token")
 print(f"unigram          {unigram:.3f}   knows how frequent each character is")
-print(f"bigram           {bigram:.3f}   knows the character before")
+print(f"bigram           {bigram:.3f}   knows the previous character")
 
 # %% [markdown]
-# Remember **ln V**. A model that knows nothing and gives each token $1/V$ has exactly this loss, and so does a freshly made
-# GPT. If a training run does not start near ln V, something is wrong before it has begun.
+# Remember **ln V**. A model that knows nothing gives each token the probability $1/V$, and its loss is exactly ln V. A
+# new, untrained GPT has nearly this loss. If a training run does not start near ln V, something is already wrong.
 
 # %% [markdown]
 # ## 4 From counts to logits: softmax
 #
-# Counting works for one token of context. For two there would be $V^2$ rows, for ten $V^{10}$: nobody has seen that much
-# text. So a neural network *computes* the row. But a network computes any numbers, negative or large, and not
-# probabilities. Its raw numbers are called **logits**, $z$, and **softmax** turns them into a distribution:
+# Counting works for one token of context. For two tokens the table would have $V^2$ rows, and for ten tokens $V^{10}$,
+# more than any text could fill. So a neural network *computes* the row instead. But the outputs of a network can be any
+# numbers, negative or large, and not probabilities. These raw outputs are called **logits**, $z$. **Softmax** turns
+# them into a distribution:
 #
 # $$p_j = \frac{e^{z_j}}{\sum_k e^{z_k}}$$
 #
-# The exponential makes everything positive, the division makes the sum 1. Larger logit, larger probability. Adding the same
-# number $c$ to all logits changes nothing: $e^{z_j + c} = e^c e^{z_j}$, and $e^c$ cancels. That is more useful than it looks:
+# The exponential makes every entry positive, and the division makes the sum 1. A larger logit gives a larger
+# probability. Adding the same number $c$ to all logits changes nothing, because $e^{z_j + c} = e^c e^{z_j}$, and $e^c$
+# cancels. This is useful, because the exponential overflows easily:
 
 # %%
 with np.errstate(over="ignore"):
     print("exp of 88 and 89 in float32:", np.exp(np.float32([88, 89])))
 
 # %% [markdown]
-# Beyond 88 the exponential overflows in float32. Since a constant changes nothing, subtract the largest logit of each row
-# first. Then the largest exponent is 0 and nothing can overflow.
+# Above 88, the exponential overflows in float32. Adding a constant changes nothing, so we first subtract the largest
+# logit of each row. Then the largest exponent is 0, and nothing can overflow.
 
 # %% [markdown]
 # ### Exercise: `softmax`
 #
-# Over the *last* axis, for an array of any shape. The check tries logits of 1,000.
+# Write softmax over the *last* axis, for an array of any shape. The check tries logits of 1,000.
 #
 # @hint A nudge
-# Each row has its own maximum and its own sum. `axis=-1` takes them along the last axis.
+# Each row has its own maximum and its own sum. `axis=-1` computes them along the last axis.
 # @hint The formula
 # $p_j = e^{z_j - m} / \sum_k e^{z_k - m}$ with $m = \max_k z_k$.
 # @hint Almost code
@@ -251,8 +262,9 @@ print("all + 1000    ", softmax(z + 1000).round(3))
 # %% [markdown]
 # ## 5 The loss of logits
 #
-# Now softmax and -log in one function: logits in, loss out. It also returns what its gradient will need, the **cache**. Every
-# function that has a backward comes in this shape (the softmax above had none; from lesson 03 on it returns a cache, too):
+# Now we combine softmax and -log in one function, from logits to loss. It also returns what its gradient will need, the
+# **cache**. Every function with a backward has this form. (The softmax above has no backward yet; from lesson 03 on, it
+# returns a cache, too.)
 #
 # ```python
 # out, cache = f(x)              # forward
@@ -261,10 +273,10 @@ print("all + 1000    ", softmax(z + 1000).round(3))
 #
 # ### Exercise: `cross_entropy`
 #
-# `z` holds one row of logits for each position, `y` the right token for each.
+# `z` holds one row of logits for each position, and `y` holds the right token for each position.
 #
 # @hint A nudge
-# First softmax. Then pick one number from each row: for row $n$ the one in column $y_n$.
+# First compute the softmax. Then pick one number from each row: from row $n$, the number in column $y_n$.
 # @hint The trick
 # `p[np.arange(N), y]` picks `p[0, y[0]], p[1, y[1]], …`: one number for each row. (`p[:, y]` is something else: all rows, and
 # N columns.)
@@ -306,7 +318,8 @@ def my_cross_entropy(z, y):
 cross_entropy = check("cross_entropy", my_cross_entropy)
 
 # %% [markdown]
-# A first sanity check, the same for every model you will ever train: equal logits must cost ln V.
+# Here is a first sanity check, which works for every model that you will ever train: equal logits must give a loss of
+# ln V.
 #
 # (If p underflows to 0, its -log is infinite. Libraries therefore compute $\log \sum_k e^{z_k} - z_y$ directly, the formula of the next
 # section.)
@@ -318,8 +331,9 @@ print(f"loss of equal logits: {loss:.4f}, ln V: {math.log(V):.4f}")
 # %% [markdown]
 # ## 6 The gradient: p - y
 #
-# To improve the model, change each logit a little in the direction that lowers the loss. How much does the loss change with
-# logit $z_j$? Take one position, with right token $y$. First write the loss without the fraction:
+# To improve the model, we change each logit a little in the direction that lowers the loss. How much does the loss
+# change when logit $z_j$ changes? Take one position, and let $y$ be its right token. First, write the loss without the
+# fraction:
 #
 # $$L = -\log \frac{e^{z_y}}{\sum_k e^{z_k}} = \log \sum_k e^{z_k} - z_y$$
 #
@@ -331,9 +345,10 @@ print(f"loss of equal logits: {loss:.4f}, ln V: {math.log(V):.4f}")
 #
 # $$\boxed{\frac{\partial L}{\partial z_j} = p_j - [j = y]}$$
 #
-# Write $y$ as a row of zeros with a single 1 at the right token, which is called **one-hot**. Then all of this is $p - y$: "what the model
-# said, minus what was right". (In code `y` holds only the *numbers* of the right tokens, so `p - y` cannot be written literally.) For a mean over $N$ positions, each row is divided by $N$. (This is equation 8
-# of Bridle 1990, where softmax got its name; every framework uses it.)
+# Write $y$ as a row of zeros with a single 1 at the right token. This is called a **one-hot** vector. Then the gradient
+# is $p - y$: the model's prediction minus the right answer. (In code, `y` holds only the *ids* of the right tokens, so
+# you cannot write `p - y` literally.) For a mean over $N$ positions, each row is divided by $N$. (This is equation 8 of
+# Bridle 1990, the paper that gave softmax its name. Every framework uses it.)
 
 # %%
 z = np.array([[2.0, 1.0, 0.0, -1.0, 0.5]])
@@ -342,7 +357,7 @@ p = softmax(z)[0]
 onehot = np.eye(5)[y[0]]
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.3), sharey=True)
 for ax, values, title in zip(
-    axes, (p, onehot, p - onehot), ("p: said", "y: right", "p - y: the gradient"), strict=True
+    axes, (p, onehot, p - onehot), ("p: predicted", "y: right", "p - y: the gradient"), strict=True
 ):
     ax.bar(range(5), values, color=["#3b82f6" if v >= 0 else "#e15759" for v in values])
     ax.axhline(0, color="#808080", linewidth=0.8)
@@ -351,17 +366,19 @@ axes[0].set_ylabel("probability, or nats per logit")
 plt.show()
 
 # %% [markdown]
-# Training goes *against* the gradient: the right token's logit rises (its bar is negative), all others fall, the more the
-# more probability they wrongly got. The bars add up to 0: probability is only moved, never made.
+# Training moves *against* the gradient. So the logit of the right token rises (its bar is negative), and all other
+# logits fall. A logit falls more if its token wrongly got more probability. The bars add up to 0: training moves
+# probability from one token to another, and the total stays the same.
 
 # %% [markdown]
 # ### Exercise: `cross_entropy_backward`
 #
-# `dloss` is the gradient that arrives from above: how much the final result changes with this loss. When the loss *is* the
-# final result it is 1. Multiply by it all the same: that is the chain rule, and the check uses another number.
+# `dloss` is the upstream gradient. It says how much the final result changes when this loss changes. If the loss *is*
+# the final result, `dloss` is 1. Multiply by it anyway: the chain rule requires it, and the check uses another number.
 #
 # @hint A nudge
-# Start from a copy of `p`. (Why a copy? `p` is in the cache, and whoever runs the backward twice wants it unchanged.)
+# Start from a copy of `p`. (Why a copy? `p` is in the cache, and it must stay unchanged in case the backward runs
+# twice.)
 # @hint The formula
 # $\texttt{dz}[n, j] = \texttt{dloss} \cdot (p_{nj} - [j = y_n]) / N$
 # @hint Almost code
@@ -381,7 +398,7 @@ def my_cross_entropy_backward(dloss, cache):
     Parameters
     ----------
     dloss : float
-        The gradient that arrives at the loss.
+        The upstream gradient.
     cache : (p, y)
         Probabilities (N, V) and targets (N,), from the forward.
 
@@ -401,14 +418,16 @@ def my_cross_entropy_backward(dloss, cache):
 cross_entropy, cross_entropy_backward = check("cross_entropy_backward", my_cross_entropy, my_cross_entropy_backward)
 
 # %% [markdown]
-# How does the check know? It wiggles every logit a little, runs *your* forward again, and sees by how much the loss changed.
-# Your forward proves your backward. In the next lesson you write that check yourself.
+# How does the check know? It changes every logit a little, runs *your* forward again, and measures how much the loss
+# changes. So your own forward proves that your backward is right. In the next lesson you will write such a check
+# yourself.
 
 # %% [markdown]
 # ## 7 The bigram model, trained
 #
-# Now the same model as in section 2, but *learnt*: a table $W$ of logits, row $x$ for the token before. No counting; only the
-# gradient, 1,000 times. $W$ starts at 0, so every row says $1/V$.
+# Now we *train* the same model as in section 2. Its parameters are a table $W$ of logits, with one row $x$ for each
+# previous token. We do not count anything. We only follow the gradient, for 1,000 steps. $W$ starts at 0, so at first
+# every probability is $1/V$.
 
 # %%
 from tqdm import tqdm
@@ -425,7 +444,7 @@ for step in tqdm(range(1000), leave=False):
     W -= 30 * dW  # against the gradient; 30 is the learning rate
     losses.append(loss)
 
-learnt = table_loss(softmax(W), validation)
+learned = table_loss(softmax(W), validation)
 fig, axes = plt.subplots()
 axes.plot(losses, label="training loss, one batch", linewidth=1)
 for value, name in ((uniform, "ln V"), (unigram, "unigram"), (bigram, "bigram by counting")):
@@ -434,22 +453,24 @@ for value, name in ((uniform, "ln V"), (unigram, "unigram"), (bigram, "bigram by
 axes.set(xlabel="step", ylabel="loss (nats per token)", xlim=(0, 1000))
 axes.legend(loc=(0.3, 0.75))
 plt.show()
-print(f"validation loss: learnt {learnt:.3f}, counted {bigram:.3f} nats per token")
+print(f"validation loss: learned {learned:.3f}, counted {bigram:.3f} nats per token")
 
 # %% [markdown]
-# Gradient descent finds what counting finds. It starts at ln V, first learns how frequent each character is, then what
-# follows what. Counting stops here; gradients go on to any model, and the rest of the course is about better ones.
+# Gradient descent finds what counting finds. The loss starts at ln V. The model first learns how frequent each
+# character is, and then which characters follow which. Counting works only for a model like this one. Gradients work
+# for any model, and the rest of the course builds better ones.
 
 # %% [markdown]
 # ## 8 Two other names for the same number
 #
-# **Perplexity** is $e^{L}$ for a loss $L$ in nats. A model with perplexity 10 is as uncertain as if it had to choose among 10
-# equally likely tokens; guessing has perplexity $V$.
+# **Perplexity** is $e^{L}$ for a loss $L$ in nats. A model with perplexity 10 is as uncertain as if it had to choose
+# among 10 equally likely tokens. Uniform guessing has perplexity $V$.
 #
-# **Bits per byte** makes losses of *different tokenizers* comparable. Larger tokens are harder to guess but there are fewer
-# of them. So take the loss of the whole text (nats per token times tokens), turn it into bits, and divide by the bytes of
-# the text, which do not depend on the tokenizer. (Here each character is one byte, nearly, so tokens and bytes are the same number; from
-# lesson 09 on they are not.)
+# **Bits per byte** makes the losses of models with *different tokenizers* comparable. Longer tokens are harder to
+# predict, but there are fewer of them. So take the loss of the whole text (nats per token times the number of tokens),
+# convert it to bits, and divide by the number of bytes in the text, which does not depend on the tokenizer. (In this
+# lesson almost every character is one byte, so the text has about as many tokens as bytes. From lesson 09 on, this is
+# no longer true.)
 #
 # $$\text{bits per byte} = \frac{L \cdot \text{tokens}}{\ln 2 \cdot \text{bytes}}$$
 
@@ -457,7 +478,7 @@ print(f"validation loss: learnt {learnt:.3f}, counted {bigram:.3f} nats per toke
 # ### Exercise: `scores`
 #
 # @hint A nudge
-# One bit is ln 2 = 0.693 nats, so a number of bits is *larger* than the same thing in nats.
+# One bit is ln 2 = 0.693 nats, so the same amount is a *larger* number in bits than in nats.
 # @hint The formula
 # perplexity $= e^L$; bits per byte $= L \cdot \text{tokens} / (\ln 2 \cdot \text{bytes})$
 # @hint Almost code
@@ -475,7 +496,7 @@ def my_scores(nats_per_token, tokens, n_bytes):
     ----------
     nats_per_token : float
     tokens, n_bytes : int
-        How long the text is, in tokens and in bytes.
+        The length of the text, in tokens and in bytes.
 
     Returns
     -------
@@ -493,7 +514,7 @@ scores = check("scores", my_scores)
 # %%
 n_bytes = len(tokenizer.decode(validation.tolist()).encode("utf-8"))
 print("                 nats per token   perplexity   bits per byte")
-for name, loss in (("guessing", uniform), ("unigram", unigram), ("bigram", bigram), ("learnt bigram", learnt)):
+for name, loss in (("guessing", uniform), ("unigram", unigram), ("bigram", bigram), ("learned bigram", learned)):
     perplexity, bits = scores(loss, len(validation), n_bytes)
     print(f"{name:15}  {loss:14.3f}  {perplexity:11.2f}  {bits:14.3f}")
 
@@ -508,12 +529,13 @@ for name, loss in (("guessing", uniform), ("unigram", unigram), ("bigram", bigra
 # ## Three questions
 #
 # @answer A model's loss at the start is 9.2 with V = 1,024. What do you conclude?
-# ln 1,024 = 6.93. The model is *worse* than guessing: its initial logits are large, so it is confidently wrong. Look at the
-# scale of the initial weights.
+# ln 1,024 = 6.93. The model is *worse* than uniform guessing. Its initial logits are too large, so it is confident and
+# wrong. Check the scale of the initial weights.
 # @answer Why do the entries of p - y sum to 0, and what would it mean if they did not?
-# p sums to 1 and so does the one-hot y. Adding a constant to all logits changes nothing, so the gradient has no component in
-# that direction; a sum other than 0 would mean that the loss changes with that constant, which it cannot.
+# p sums to 1, and so does the one-hot y. Adding a constant to all logits does not change the loss, so the gradient has
+# no component in that direction. A sum other than 0 would mean that the loss changes with that constant, which is
+# impossible.
 # @answer Two models have losses of 2.0 and 1.2 nats per token. Can the first be better?
-# Yes, if its tokens are longer. At 4 bytes a token the first needs 2.0 / 0.693 / 4 = 0.72 bits per byte, the second with
-# 1 byte a token 1.73.
+# Yes, if its tokens are longer. At 4 bytes per token, the first model needs 2.0 / 0.693 / 4 = 0.72 bits per byte. At 1
+# byte per token, the second needs 1.73.
 # @end

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 03 · Checking gradients
 #
-# In this lesson you write the tool by which every gradient of this course is proven. Then you find out how exact it can be,
-# and in which places a wrong gradient gets past it.
+# In this lesson you write the tool that proves every gradient in this course. Then you find out how accurate it can be,
+# and under which conditions it misses a wrong gradient.
 #
-# **You need:** lesson 02 (softmax, cross-entropy, and the pair `out, cache`), and Taylor's series (the
-# polynomial that has the derivatives of $f$ at one place).
+# **You need:** lesson 02 (softmax, cross-entropy, and the pair `out, cache`), and the Taylor series (the power series
+# built from the derivatives of $f$ at one point).
 # **Time:** an hour and a half. **You will write:** three functions.
 
 # %%
@@ -30,7 +30,7 @@ plt = style()
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## 1 Three runs, and one right gradient
+# ## 1 Three runs and one right gradient
 #
 # Here the bigram model of lesson 02 is trained three times. The forward is the same in all of them. In two of the three the
 # gradient has a bug. (`cross_entropy` and `softmax` are numpylm's own in this lesson. Both return the pair `out, cache`,
@@ -76,19 +76,19 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# All three fall. There is no error message and no NaN. Run B is the right one. C has the bug of lesson 02, where a token
-# that occurs several times in a batch is counted once, and A has the same bug and a learning rate that somebody turned up
+# All three curves fall. There is no error message and no NaN. Run B is right. Run C has the bug of lesson 02: a token
+# that occurs several times in a batch is counted only once. Run A has the same bug, and a learning rate that was raised
 # until the curve looked good.
 #
-# This is what bugs in gradients are like. A wrong gradient often still points roughly downhill, so training works, only
-# worse, and one looks for the reason everywhere else: in the learning rate, the data, the size. You cannot see from a loss
-# curve that a gradient is right. You have to check it.
+# Bugs in gradients are often like this. A wrong gradient usually still points roughly downhill, so training works, only
+# not as well. Then people look for the reason everywhere else: in the learning rate, in the data, in the size of the
+# model. A loss curve cannot show that a gradient is right. You have to check the gradient itself.
 
 # %% [markdown]
 # ## 2 The slope from two values
 #
-# The derivative says by how much $f(x)$ changes when $x$ changes a little. So change $x$ a little, by $h$, and look. There
-# are two ways to do that:
+# The derivative says how much $f(x)$ changes when $x$ changes a little. So we change $x$ by a small step $h$ and
+# measure the change. There are two ways to do this:
 #
 # $$\text{forward difference: } \frac{f(x+h) - f(x)}{h} \qquad\qquad \text{central difference: } \frac{f(x+h) - f(x-h)}{2h}$$
 #
@@ -103,25 +103,26 @@ for h in (0.1, 0.01, 0.001):
     print(f"{h:6}   {abs(forward - f(x)):16.1e}   {abs(central - f(x)):16.1e}")
 
 # %% [markdown]
-# A step ten times smaller makes the forward difference ten times better, and the central one a *hundred* times. Taylor's
-# series says why:
+# With a step that is ten times smaller, the forward difference becomes ten times more accurate, and the central
+# difference a *hundred* times. The Taylor series shows why:
 #
 # $$f(x+h) = f(x) + h f'(x) + \tfrac{h^2}{2} f''(x) + \tfrac{h^3}{6} f'''(x) + \dots$$
 # $$f(x-h) = f(x) - h f'(x) + \tfrac{h^2}{2} f''(x) - \tfrac{h^3}{6} f'''(x) + \dots$$
 #
-# - **Forward:** subtract $f(x)$ from the first line, divide by $h$. What is left beside $f'$ is $\frac{h}{2} f''$: an error
-#   of size $h$.
-# - **Central:** subtract the second line from the first, divide by $2h$. Everything with an even power of $h$ is the same
-#   in both lines and cancels. What is left is $\frac{h^2}{6} f'''$: an error of size $h^2$.
+# - **Forward:** subtract $f(x)$ from the first line, divide by $h$. Besides $f'$, the largest term that remains is
+#   $\frac{h}{2} f''$: an error proportional to $h$.
+# - **Central:** subtract the second line from the first, divide by $2h$. The terms with even powers of $h$ are the same
+#   in both lines, so they cancel. What remains is $\frac{h^2}{6} f'''$: an error proportional to $h^2$.
 #
-# So two values, one on either side, are far better than one and $f(x)$ itself. We use the central difference.
+# So two values, one on each side of $x$, are far better than one value and $f(x)$ itself. We use the central
+# difference.
 
 # %% [markdown]
 # ## 3 How small should h be?
 #
-# As small as possible, says the table. It is wrong: a computer rounds. Here is the error of the central difference for 300
-# steps $h$ from $10^{-12}$ to 1, once with numbers of 64 bits (`float64`, Python's own) and once with 32 (`float32`, in
-# which models are trained).
+# The table suggests that $h$ should be as small as possible. This is not true, because a computer rounds. The next plot
+# shows the error of the central difference for 300 steps $h$ from $10^{-12}$ to 1, once with 64-bit numbers (`float64`,
+# the type of Python's own floats) and once with 32-bit numbers (`float32`, the type used to train models).
 
 # %%
 steps = np.logspace(-12, 0, 300)
@@ -138,22 +139,24 @@ axes.legend(title="line: h²/6 + ε/h")
 plt.show()
 
 # %% [markdown]
-# Read it from right to left.
+# Read the plot from right to left.
 #
-# - **On the right: truncation.** The part of Taylor's series that we left out, $\frac{h^2}{6} |f'''|$. On these axes it is
-#   a straight line: ten times smaller $h$, hundred times smaller error.
+# - **On the right: truncation.** The error is the first term of the Taylor series that we left out, $\frac{h^2}{6}
+#   |f'''|$. On logarithmic axes it is a straight line: if $h$ is ten times smaller, the error is a hundred times
+#   smaller.
 # - **On the left: rounding.** A computer keeps about 7 digits in float32 and 16 in float64. Write $\varepsilon$ for the
-#   distance from 1 to the next number that it can hold: $1.2 \cdot 10^{-7}$ and $2.2 \cdot 10^{-16}$. Each value of $f$ is
-#   off by up to $\frac{1}{2} \varepsilon |f|$. For tiny $h$ the two values agree in almost all digits, these cancel, and
-#   what remains is mostly rounding error, which is then divided by the tiny $2h$. Together with the rounding of $x \pm h$,
-#   about $\varepsilon |f| / h$. It *grows* as $h$ shrinks.
+#   distance from 1 to the next number that it can represent: $1.2 \cdot 10^{-7}$ in float32 and $2.2 \cdot 10^{-16}$ in
+#   float64. Each value of $f$ has an error of up to $\frac{1}{2} \varepsilon |f|$. For tiny $h$ the two values agree in
+#   almost all digits. These digits cancel, and what remains is mostly rounding error, which is then divided by the tiny
+#   $2h$. Together with the rounding of $x \pm h$, this gives an error of about $\varepsilon |f| / h$. It *grows* as $h$
+#   shrinks.
 # - **In the middle: the best step.** The sum $E(h) = \frac{h^2}{6}|f'''| + \frac{\varepsilon |f|}{h}$ is smallest where its
 #   derivative is 0:
 #
 # $$\frac{h}{3} |f'''| = \frac{\varepsilon |f|}{h^2} \quad\Longrightarrow\quad h = \sqrt[3]{3 \varepsilon |f| / |f'''|}$$
 #
-# So the best step is about the cube root of $\varepsilon$, and the error there about $\varepsilon^{2/3}$: two thirds of the
-# digits survive.
+# So the best step is about the cube root of $\varepsilon$. The error there is about $\varepsilon^{2/3}$, which means
+# that two thirds of the digits are correct.
 
 # %%
 for dtype in (np.float32, np.float64):
@@ -163,26 +166,29 @@ for dtype in (np.float32, np.float64):
     print(f"for f = 7 and f' = 0.001: {eps * 7 / h / 0.001:.0e}")
 
 # %% [markdown]
-# The last column is what happens in practice: a loss of 7 nats, and a weight that hardly matters. The rounding error
-# belongs to the *loss*, so it is 7,000 times as large in relation to this derivative. In float32 the check would be
-# worthless. Hence two rules: **check in float64, with $h = 10^{-5}$**, even if the model is trained in float32.
+# The last number on each line is closer to practice: a loss of 7 nats, and a weight that has little effect on it. The
+# rounding error is proportional to the *loss*, so relative to this small derivative it is 7,000 times as large. In
+# float32 the check would be useless. This gives two rules: **check in float64, and use $h = 10^{-5}$**, even if the
+# model is trained in float32.
 
 # %% [markdown]
 # ## 4 All derivatives of an array
 #
-# A gradient has one number for each element of $x$. Move one element, leave all the others where they are, take the central
-# difference, put the element back, go to the next. `np.ndindex(x.shape)` goes through all indices of an array of any shape.
+# A gradient has one number for each element of $x$. So move one element and leave all others unchanged. Compute the
+# central difference, restore the element, and go on to the next. `np.ndindex(x.shape)` loops over all indices of an
+# array of any shape.
 
 # %% [markdown]
 # ### Exercise: `numerical_gradient`
 #
-# `f` takes an array and returns one number. The caller must find `x` as it was. The check also tries arrays of integers.
+# `f` takes an array and returns one number. Your function must not change the caller's `x`. The check also tries arrays
+# of integers.
 #
 # @hint A nudge
 # The loop is `for i in np.ndindex(x.shape): …`, and in it `x[i]` is one number, whatever the shape.
 # @hint The trap
-# If `x` holds integers, `x[i] = 3 + 1e-5` stores 3. And `np.zeros_like(x)` is an array of integers as well. Begin with a
-# copy in float64: then the caller's array is safe, too.
+# If `x` holds integers, `x[i] = 3 + 1e-5` stores 3. And `np.zeros_like(x)` is an array of integers as well. Start with
+# a copy in float64. Then the caller's array also stays unchanged.
 # @hint Almost code
 # ```python
 # x = np.array(x, dtype=np.float64)
@@ -236,8 +242,8 @@ def my_numerical_gradient(f, x, h=1e-5):
 numerical_gradient = check("numerical_gradient", my_numerical_gradient)
 
 # %% [markdown]
-# Now prove what you derived in lesson 02. The gradient of the cross-entropy is $(p - y)/N$: what the model said, minus what
-# was right.
+# Now prove what you derived in lesson 02: the gradient of the cross-entropy is $(p - y)/N$, the prediction minus the
+# right answer.
 
 # %%
 z, y = rng.standard_normal((3, 5)), np.array([1, 4, 0])
@@ -249,10 +255,10 @@ print("(p - y) / N\n", a.round(4))
 print(f"largest difference {np.abs(a - n).max():.0e}")
 
 # %% [markdown]
-# ## 5 Equal, in relation to what?
+# ## 5 How close is close enough?
 #
-# Rounding never gives exactly the same number, so we need a tolerance. Say, 0.0001? Here is a mean squared error, near the
-# end of its training, and a gradient in which the factor 2 was forgotten.
+# Because of rounding, the two gradients are never exactly equal, so we need a tolerance. Would 0.0001 do? The example
+# is a mean squared error near the end of training, with a gradient in which the factor 2 was forgotten.
 
 # %%
 target = rng.standard_normal((40, 50))
@@ -263,26 +269,26 @@ print(f"largest difference of the wrong gradient       {np.abs(a - n).max():.0e}
 print(f"largest difference of a gradient of only zeros {np.abs(0 - n).max():.0e}")
 
 # %% [markdown]
-# Both "pass" at 0.0001. Because the loss is a mean over 2,000 numbers, its gradient is tiny, and so is every error. Whether
-# $10^{-5}$ is much depends on what it is compared with. So divide:
+# Both wrong gradients "pass" at 0.0001. The loss is a mean over 2,000 numbers, so its gradient is tiny, and every error
+# is tiny, too. Whether $10^{-5}$ is a large error depends on the size of the gradient. So we divide by this size:
 #
 # $$\text{relative error of one element} = \frac{|a - n|}{\max(|a|, |n|)}$$
 #
-# Here $a$ is the analytic gradient, what your backward computed, and $n$ the numerical one. Of all elements take the worst:
-# with a mean, one wrong element among a thousand would not be noticed.
+# Here $a$ is the analytic gradient, which your backward computes, and $n$ is the numerical gradient. We take the worst
+# element of all. A mean would hide one wrong element among a thousand.
 #
-# One thing is left to mend. If the true derivative is 0, then $a = 0$ and $n$ is a rounding error such as $10^{-12}$, and
-# the relative error is 1. So divide by at least a *floor*: $10^{-4}$ of the largest number in the two arrays. And where all
-# numbers are 0, by $10^{-250}$, so that 0/0 cannot happen.
+# One problem remains. If the true derivative is 0, then $a = 0$ and $n$ is a rounding error such as $10^{-12}$, so the
+# relative error is 1. Therefore we never divide by less than a *floor*: $10^{-4}$ times the largest absolute value in
+# the two arrays. If all numbers are 0, the floor is $10^{-250}$, so that 0/0 cannot happen.
 
 # %% [markdown]
 # ### Exercise: `relative_error`
 #
-# The first line is there already: arrays of different shapes are infinitely wrong. (Otherwise broadcasting would compare
-# them without complaint.)
+# The first lines are given: if the shapes differ, the error is infinite. (Otherwise broadcasting would compare the
+# arrays without any error message.)
 #
 # @hint A nudge
-# `np.maximum(u, v)` takes the larger one element by element. `u.max()` is the largest of a whole array.
+# `np.maximum(u, v)` takes the larger value element by element. `u.max()` is the largest value of a whole array.
 # @hint The formula
 # $\displaystyle \max_i \frac{|a_i - n_i|}{\max(|a_i|, |n_i|, \text{floor})}$ with floor $= \max(10^{-4} \cdot \max_j
 # \max(|a_j|, |n_j|),\ 10^{-250})$
@@ -297,7 +303,7 @@ print(f"largest difference of a gradient of only zeros {np.abs(0 - n).max():.0e}
 
 # %% exercise="relative_error"
 def my_relative_error(a, n):
-    """How far apart two gradients are, in relation to their size; the worst element counts.
+    """The difference of two gradients relative to their size; the worst element counts.
 
     Parameters
     ----------
@@ -328,7 +334,7 @@ print(f"2 forgotten            {relative_error(a, n):.2f}")
 print(f"only zeros             {relative_error(0 * n, n):.2f}")
 
 # %% [markdown]
-# Which number is small enough? In float64, with $h = 10^{-5}$, as a rule of thumb:
+# Which relative error is small enough? Here is a rule of thumb for float64 and $h = 10^{-5}$:
 #
 # | relative error | what it means |
 # | --- | --- |
@@ -339,22 +345,23 @@ print(f"only zeros             {relative_error(0 * n, n):.2f}")
 # %% [markdown]
 # ## 6 Checking a backward
 #
-# A loss is one number. But a layer's output is an array, and its backward does not compute "the" derivative of it. It gets
-# `dout`, the gradient of the loss with respect to its output, and returns `dx`, that with respect to its input. How to
-# check that without a loss?
+# A loss is one number. But the output of a layer is an array, so its backward does not compute a single derivative. It
+# receives `dout`, the gradient of the loss with respect to the layer's output, and it returns `dx`, the gradient with
+# respect to the layer's input. How can we check this without a loss?
 #
-# Make one up. Take random numbers $u$ of the output's shape, and let
+# We make up a loss. Take random numbers $u$ with the shape of the output, and let
 #
 # $$L(x) = \sum_i u_i \, f(x)_i$$
 #
-# be the loss. Then $\partial L / \partial f(x)_i = u_i$: the upstream gradient *is* $u$. So give `dout = u` to the
-# backward, and compare what it returns with the numerical gradient of $L$, which is one number and needs the forward alone.
+# be the loss. Then $\partial L / \partial f(x)_i = u_i$: the upstream gradient *is* $u$. So pass `dout = u` to the
+# backward, and compare its result with the numerical gradient of $L$. This works because $L$ is one number, and
+# computing it needs only the forward.
 
 # %% [markdown]
 # ### Exercise: `gradcheck`
 #
-# Return the relative error. The check puts right and faulty pairs through your function: it must pass the first and fail
-# the second.
+# Return the relative error. The check runs your function on right pairs and on faulty pairs. The right pairs must pass,
+# and the faulty pairs must fail.
 #
 # @hint A nudge
 # Five lines: run the forward, draw `dout`, run the backward, differentiate $L$ numerically, compare. Both sides must use
@@ -406,13 +413,14 @@ def my_gradcheck(f, f_backward, x, rng=None):
 gradcheck = check("gradcheck", my_gradcheck)
 
 # %% [markdown]
-# Twenty lines of code, and from now on nobody has to believe a derivation. Softmax's backward $\,dx = p \cdot (dp - \sum
-# dp \cdot p)$ is derived in lesson 06; you can check it today. Beside it, a version in which the sum was forgotten.
+# This takes twenty lines of code, and from now on you do not have to trust a derivation. You can check it. For example,
+# lesson 06 derives the backward of softmax, $\,dx = p \cdot (dp - \sum dp \cdot p)$, but you can check it today. The
+# last line below checks a version in which the sum was forgotten.
 
 
 # %%
 def verdict(error):
-    """A relative error and what it means."""
+    """A relative error, and whether it passes."""
     return f"{error:.1e}  {'passes' if error < 1e-6 else 'FAILS'}"
 
 
@@ -424,17 +432,17 @@ print("without the sum  ", verdict(gradcheck(softmax, lambda dp, cache: cache[0]
 # %% [markdown]
 # ## 7 A faster check: one random direction
 #
-# For an array with a million elements, `numerical_gradient` runs the forward two million times. There is a check that runs
-# it twice, whatever the size.
+# For an array with a million elements, `numerical_gradient` runs the forward two million times. Another check runs it
+# only twice, for an array of any size.
 #
-# Do not move one element, but all of them together, along a random direction $v$: $x + hv$ and $x - hv$. Write $J$ for all
-# the partial derivatives, $J_{ij} = \partial f(x)_i / \partial x_j$. Moving along $v$ changes the output by $(Jv)_i =
-# \sum_j J_{ij} v_j$, and the loss by $\langle u, Jv \rangle = \sum_i u_i (Jv)_i$. The backward computes $(J^\top u)_j =
-# \sum_i u_i J_{ij}$: that is `dx`. Both are the same double sum, added up in another order:
+# Instead of moving one element, move all of them together, along a random direction $v$: $x + hv$ and $x - hv$. Write
+# $J$ for all the partial derivatives, $J_{ij} = \partial f(x)_i / \partial x_j$. Moving along $v$ changes the output by
+# $(Jv)_i = \sum_j J_{ij} v_j$, and the loss by $\langle u, Jv \rangle = \sum_i u_i (Jv)_i$. The backward computes
+# $(J^\top u)_j = \sum_i u_i J_{ij}$: that is `dx`. Both expressions are the same double sum, only in a different order:
 #
 # $$\langle u, Jv \rangle = \sum_i \sum_j u_i J_{ij} v_j = \langle J^\top u, v \rangle$$
 #
-# Left: two forwards. Right: one backward. One number on either side.
+# The left side needs two forwards, and the right side needs one backward. Each side is one number.
 
 
 # %%
@@ -466,16 +474,16 @@ def one_wrong(dp, cache):
 print("\none element of 300,000 wrong by half:  ", verdict(direction_check(softmax, one_wrong, large, rng)))
 
 # %% [markdown]
-# Even one wrong element among 300,000 can show. But the direction only says *that* something is wrong, while the check element
-# by element says where. So `numpylm.gradcheck` takes all elements of small arrays, and of large ones a random direction and
-# twelve random elements.
+# Even one wrong element among 300,000 can show up. But this check only says *that* something is wrong. The
+# element-by-element check also says where. So `numpylm.gradcheck` checks all elements of small arrays. For large arrays
+# it checks a random direction and twelve random elements.
 
 # %% [markdown]
 # ## 8 Kinks
 #
-# Taylor's series supposes that the function is smooth. ReLU, $\max(x, 0)$, has a kink at 0: slope 0 on the left, slope 1 on
-# the right. If $x - h$ and $x + h$ lie on different sides, the difference mixes the two slopes, and a right backward looks
-# wrong.
+# The Taylor series assumes that the function is smooth. ReLU, $\max(x, 0)$, has a kink at 0: slope 0 on the left, slope
+# 1 on the right. If $x - h$ and $x + h$ lie on different sides, the difference mixes the two slopes, and a right
+# backward looks wrong.
 
 # %%
 h = 0.1
@@ -494,7 +502,8 @@ for nearest in (0.5, 3e-6, 0.0):
 # %% [markdown]
 # The band of wrong values is $2h$ wide, so with $h = 10^{-5}$ random inputs rarely fall into it. If one does ($x = 3 \cdot
 # 10^{-6}$ here), check again with a smaller $h$, or with other inputs. Exactly at 0 there is no right answer: any slope
-# from 0 to 1 is allowed, and everybody takes 0. `numpylm.gradcheck` does all this by itself, and says so:
+# from 0 to 1 is allowed, and by convention the slope is 0. `numpylm.gradcheck` handles kinks automatically, and reports
+# them:
 
 # %%
 report = numpylm.gradcheck((relu, relu_backward), np.array([-1.0, 2.0, 0.0]))
@@ -503,12 +512,13 @@ print(report)
 # %% [markdown]
 # ## 9 Where wrong gradients hide
 #
-# You now have a check that sees an error of a millionth. It can still be wrong about a layer. A check looks at *one* input,
-# *one* set of weights, *one* upstream gradient, and there are choices for which a wrong backward happens to be right. They
-# are not exotic: most of them are the choices that one makes without thinking, because they are the simplest.
+# You now have a check that detects a relative error of one millionth. But it can still miss a bug. A check looks at
+# *one* input, *one* set of weights and *one* upstream gradient. For some choices of these, a wrong backward gives the
+# right result. Such choices are not rare: most of them are the simplest choices, the ones that people make without
+# thinking.
 #
-# Nine of them follow. Each has a small layer with a bug, a check that passes it, and a check that does not. Read the code
-# first and find the bug.
+# Here are nine such choices. Each example has a small layer with a bug, a check that misses the bug, and a check that
+# finds it. Read the code first, and find the bug yourself.
 #
 # ### Initial values
 #
@@ -530,13 +540,14 @@ for said, gain in (("gain 1, as it starts", np.ones(5)), ("random gain", rng.sta
     print(f"{said:20}", verdict(gradcheck(lambda x: scale(x, gain), scale_backward, x)))
 
 # %% [markdown]
-# The backward forgets the gain. At 1 nobody notices; after the first training step it is wrong. A bias that starts at 0
-# hides bugs in the same way. **Close it:** give every parameter random values before checking.
+# The backward forgets the gain. While the gain is 1, this makes no difference. After the first training step the
+# gradient is wrong. A bias that starts at 0 hides bugs in the same way. **The remedy:** give every parameter random
+# values before the check.
 #
 # ### Dropout that is switched off
 #
-# Dropout sets each number to 0 with probability $p$ and divides the others by $1 - p$ (lesson 04). In tests one likes to
-# switch it off, because it is random.
+# Dropout sets each number to 0 with probability $p$ and divides the others by $1 - p$ (lesson 04). In tests it is
+# tempting to switch dropout off, because it is random.
 
 
 # %%
@@ -553,13 +564,13 @@ for p in (0.0, 0.5):
     print(f"p = {p}:", verdict(gradcheck(lambda x: dropout(x, p), dropout_backward, x)))
 
 # %% [markdown]
-# **Close it:** check with $p > 0$, and draw the mask from a generator with the same seed in every call, so that the forward
-# is a fixed function.
+# **The remedy:** check with $p > 0$, and draw the mask from a generator with the same seed in every call, so that the
+# forward is a fixed function.
 #
 # ### An upstream gradient of ones
 #
-# To make one number out of an array, most people take its sum. Then the upstream gradient is 1 everywhere. The row of a
-# softmax always sums to 1, whatever its input: the derivative of that sum is zero.
+# To turn an array into one number, most people take its sum. Then the upstream gradient is 1 everywhere. But each row
+# of a softmax always sums to 1, for every input, so the derivative of this sum is zero.
 
 
 # %%
@@ -580,9 +591,10 @@ print("  right      ", verdict(gradcheck(softmax, softmax_backward, x)))
 print("  wrong      ", verdict(gradcheck(softmax, softmax_backward_by_mean, x)))
 
 # %% [markdown]
-# All three are zero, up to rounding. Any backward that returns zero would pass. The same for a LayerNorm at its initial
-# gain, whose output always has the mean 0, and for every backward that forgets to multiply by `dout`. **Close it:** a
-# random upstream gradient, as in your `gradcheck`.
+# With ones, all three gradients are zero, up to rounding, and any backward that returns zero would pass. The same
+# happens with a LayerNorm at its initial gain, because its output always has mean 0. And an upstream gradient of ones
+# also hides a backward that forgets to multiply by `dout`. **The remedy:** use a random upstream gradient, as in your
+# `gradcheck`.
 #
 # ### Sizes that are equal
 #
@@ -602,13 +614,14 @@ for T, C in ((4, 4), (3, 5)):
     print(f"T = {T}, C = {C}:", verdict(gradcheck(centre, centre_backward, rng.standard_normal((T, C)))))
 
 # %% [markdown]
-# The sum over C channels is divided by T. With square inputs even an axis that is mistaken or a transposed matrix raises no
-# error, and everything that is counted along the wrong axis comes out right. **Close it:** sizes that are all different, so
-# that no two axes can be taken for each other.
+# The sum over C channels is divided by T. With square inputs, even a wrong axis or a transposed matrix raises no error,
+# and a count along the wrong axis gives the right number. **The remedy:** use sizes that are all different, so that no
+# axis can be mistaken for another.
 #
 # ### A batch of one
 #
-# The gradient of a bias is the sum over all places where it was added. The bias has C elements, the input (B, T, C).
+# A bias is added at many positions, and its gradient is the sum over all of them. The bias has C elements, and the
+# input has shape (B, T, C).
 
 
 # %%
@@ -626,12 +639,14 @@ for B in (1, 2):
     print(f"B = {B}:", verdict(gradcheck(lambda bias: add_bias(x, bias), add_bias_backward, bias)))
 
 # %% [markdown]
-# Only the first sequence of the batch counts. A sum over one element is also the same as its mean and its maximum, so a
-# batch of one hides those mistakes, too. **Close it:** B > 1. The same holds for one head and for one block.
+# This backward uses only the first sequence of the batch. A sum over one element also equals its mean and its maximum,
+# so a batch of one hides those mistakes, too. **The remedy:** use B > 1. In the same way, use more than one head and
+# more than one block.
 #
 # ### Inputs without repeats
 #
-# The bug of section 1. `ids` picks rows of a table; a row that is picked several times has several gradients.
+# This is the bug of section 1. `ids` picks rows of a table. A row that is picked several times receives several
+# gradients.
 
 
 # %%
@@ -647,12 +662,12 @@ for ids in (np.array([3, 0, 5, 2]), np.array([3, 0, 3, 3])):
     print(f"ids {ids}:", verdict(gradcheck(lambda W: (W[ids], (ids, W.shape)), rows_backward, W)))
 
 # %% [markdown]
-# **Close it:** inputs in which ids repeat. In general: let the test input contain what real text contains, such as repeats,
-# padding, and targets that are not counted.
+# **The remedy:** use inputs in which ids repeat. In general, the test input should contain what real text contains,
+# such as repeated ids, padding, and targets that are not counted.
 #
 # ### An absolute tolerance
 #
-# You saw it in section 5: gradients of means are small. Here a layer's gradient is wrong by 30 percent.
+# As you saw in section 5, gradients of means are small. In this example the gradient of a layer is wrong by 30 percent.
 
 
 # %%
@@ -672,12 +687,12 @@ print("np.allclose with an absolute tolerance of 1e-4:", np.allclose(a, n, atol=
 print("relative error:", verdict(gradcheck(mean_of_squares, mean_of_squares_backward, x)))
 
 # %% [markdown]
-# `np.allclose` has an absolute tolerance even if you give none (`atol=1e-8`). **Close it:** relative errors.
+# `np.allclose` has an absolute tolerance even if you do not set one (`atol=1e-8`). **The remedy:** use relative errors.
 #
-# ### Parameters that nobody looks at
+# ### Parameters that are not checked
 #
-# A layer with two parameters: $y = x W + b$. Its backward returns three gradients. Somebody checks the first two, for these
-# are the difficult ones.
+# A layer with two parameters: $y = x W + b$. Its backward returns three gradients. Suppose that only the first two are
+# checked, because they are the difficult ones.
 
 
 # %%
@@ -700,16 +715,16 @@ for k, (name, f, value) in enumerate(views):
     print(f"{name}:", verdict(gradcheck(f, lambda dout, cache: linear_backward(dout, cache)[k], value)))
 
 # %% [markdown]
-# `b` gets no gradient and never learns. In a large model the list of parameters is where this happens: a layer that was
-# left off the list is neither checked nor trained, and the others learn to do without it. **Close it:** collect the
-# parameters by a program (`named_parameters` of numpylm walks through all attributes), and be suspicious of a gradient that
-# is zero everywhere.
+# `b` gets no gradient and never learns. In a large model this happens when the list of parameters is incomplete: a
+# layer that is missing from the list is neither checked nor trained, and the other layers learn to do without it. **The
+# remedy:** let a program collect the parameters (`named_parameters` in numpylm walks through all attributes), and be
+# suspicious of a gradient that is zero everywhere.
 #
 # ### `=` instead of `+=`
 #
-# In numpylm a layer is an object. Each of its weights is a `Parameter`, which has the values in `.data` and the gradient in
-# `.grad`. The backward returns `dx` and writes the weights' gradients into `.grad`. The base class `Module` finds the
-# parameters among the attributes.
+# In numpylm a layer is an object. Each of its weights is a `Parameter`, with its values in `.data` and its gradient in
+# `.grad`. The backward returns `dx`, and adds the gradients of the weights to `.grad`. The base class `Module` finds
+# the parameters among the attributes.
 
 
 # %%
@@ -740,42 +755,44 @@ for parts in (1, 2):
     print(f"batch in {parts} part{'s' * (parts > 1)}:", verdict(relative_error(layer.gain.grad, n)))
 
 # %% [markdown]
-# A batch that is too large for the memory is computed in parts, and the gradient of the whole is the sum of theirs.
-# Assigning keeps that of the last part. The same happens to a weight that is used in two places, as a GPT's embedding is
-# (lesson 07): it has two gradients, and the chain rule adds them. **Close it:** let the gradients start at random values
-# and not at zero, and look at what backward *added*.
+# A batch that does not fit into memory is computed in parts, and its gradient is the sum of the gradients of the parts.
+# With `=`, only the gradient of the last part remains. The same happens to a weight that is used in two places, such as
+# the embedding of a GPT (lesson 07): it has two gradients, and the chain rule adds them. **The remedy:** start from
+# gradients that are random and not zero, and look at what backward *added*.
 
 # %% [markdown]
 # ## 10 The list
 #
-# | hiding place | what it hides | how to close it | in the zoo |
+# | choice | what it hides | remedy | in the zoo |
 # | --- | --- | --- | --- |
-# | initial values | a forgotten gain, terms with a bias | random parameters | tui |
-# | dropout off, $p = 0$ | another mask, no mask, no $1/(1-p)$ | $p > 0$, the same mask in each call | bittern, crake, rail |
+# | initial values | a forgotten gain, wrong terms with a bias | random parameters | tui |
+# | dropout off, $p = 0$ | a different mask, no mask, no $1/(1-p)$ | $p > 0$, the same mask in each call | bittern, crake, rail |
 # | upstream gradient of ones | `dout` unused; anything for softmax | random `dout` | ibex |
-# | equal sizes, T = C | wrong axis, wrong count, transposes | no two sizes alike | okapi, tapir (they raise no error) |
+# | equal sizes, T = C | wrong axis, wrong count, transposes | sizes that are all different | okapi, tapir (they raise no error) |
 # | a batch of one | sums over the batch forgotten | B > 1; two heads, two blocks | dingo, impala, marmoset, serow |
 # | no repeated ids, no padding | lost repeats, gradients of padding | inputs like real ones | numbat, finch |
 # | absolute tolerance | everything, if gradients are small | relative error, with a floor | hare |
-# | parameters left off the list | what never learns | find them by a program | puffin |
+# | parameters missing from the list | parameters that never learn | collect them by a program | puffin |
 # | `=` instead of `+=` | lost gradients of weights used twice | gradients start at random values | bilby, gazelle |
 #
-# The last column names animals of numpylm's *zoo*: real layers with one bug each. You will hunt ten of them in lesson 12.
+# The last column names animals in numpylm's *zoo*: real layers with one bug each. You will hunt for ten of these bugs
+# in lesson 12.
 
 # %% [markdown]
 # ## 11 The checker of this course
 #
-# `numpylm.gradcheck` is your `gradcheck` with all these doors closed. It takes a pair of functions or a layer, draws random
-# parameters and upstream gradients, keeps dropout's mask, finds all parameters, starts from gradients that are not zero. It
-# uses a difference of four values instead of two, whose error is of size $h^4$. And when a gradient is wrong, it
-# compares it with the true one and says in words what is different. Here it looks at the layer from just above:
+# `numpylm.gradcheck` is your `gradcheck` with all nine remedies built in. It takes a pair of functions or a layer. It
+# draws random parameters and upstream gradients, keeps the dropout mask fixed, finds all parameters, and starts from
+# gradients that are not zero. It uses a difference of four values instead of two, with an error proportional to $h^4$.
+# And when a gradient is wrong, it compares it with the true gradient and says in words what is different. Here it
+# checks the layer `Scale` from above:
 
 # %%
 print(numpylm.gradcheck(Scale(5), rng.standard_normal((3, 5))))
 
 # %% [markdown]
-# A line for each array: name, shape, worst relative error, verdict; below it, the most likely cause. Now some of the other
-# faulty functions of this lesson, and three animals:
+# The report has one line for each array: its name, its shape, its worst relative error and the verdict. Below that it
+# gives the most likely cause. Now we check some of the other faulty functions of this lesson, and three animals:
 
 # %%
 x = rng.standard_normal((3, 5))
@@ -791,27 +808,29 @@ for name, report in reports.items():
     print(textwrap.fill(f"{name}: {report.causes[0].text}", 98, subsequent_indent="    "))
 
 # %% [markdown]
-# From the next lesson on, this is what looks at every backward that you write. It costs a second, and you will never again
-# have to wonder whether it is the gradient.
+# From the next lesson on, this checker looks at every backward that you write. It takes a second, and afterwards you
+# know whether the gradient is the problem.
 
 # %% [markdown]
 # ## What you can do now
 #
-# - compute a gradient without deriving anything, and know how exact it is;
+# - compute a gradient without deriving anything, and know how accurate it is;
 # - choose the step, and say why the error curve is a V;
 # - check a backward with a random upstream gradient, element by element or along one direction;
-# - name nine places where a wrong gradient passes a check, and close them.
+# - name nine conditions under which a wrong gradient passes a check, and avoid them.
 #
 # ## Three questions
 #
 # @answer Your check gives 3e-4 for a layer. You make h ten times smaller and get 3e-6. Is the layer right?
-# Probably. The error fell by 100 = 10², which is what truncation does: the backward agrees with the limit. A wrong gradient
-# keeps its error whatever h is. Go on to smaller h to be sure, until the error stops falling: it should get below 1e-6.
+# Probably. The error fell by a factor of 100 = 10², as a truncation error does, so the difference converges to the
+# backward's result. The error of a wrong gradient stays about the same for every h. To be sure, make h still smaller
+# until the error stops falling. It should get below 1e-6.
 # @answer Why does the check differentiate sum(dout * f(x)), and not sum(f(x))?
-# A sum is the special case of an upstream gradient of ones. It does not see whether backward multiplies by dout, and for
-# layers whose output has a constant sum (softmax, LayerNorm at its initial gain) its gradient is zero, so that any backward
-# that gives zero passes.
+# The sum is the special case of an upstream gradient of ones. It cannot tell whether backward multiplies by dout. And
+# if the output of a layer has a constant sum (softmax, or LayerNorm at its initial gain), the gradient of the sum is
+# zero, so any backward that returns zero passes.
 # @answer A backward passes with B = 4, T = 8, C = 8, random weights, random dout and dropout. What would you still change?
-# T = C = 8: an axis that was mistaken shows nothing. Make the sizes different. And start from gradients that are not zero,
-# to see an = where += belongs; repeat ids and ignore some targets, if there are any.
+# T and C are both 8, so a wrong axis would not be noticed. Make the sizes different. Also start from gradients that are
+# not zero, to detect an = in place of +=. If there are ids, repeat some of them. If there are targets, ignore some of
+# them.
 # @end

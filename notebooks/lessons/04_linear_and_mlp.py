@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 04 · Linear layers and the MLP
 #
-# Four fifths or more of a Transformer's arithmetic happens in one layer, the linear one: a matrix product. In this lesson you derive its
-# gradient in two ways, write the layer, and build from it the first of the two parts of a Transformer block, the MLP.
+# Four fifths or more of a Transformer's arithmetic happens in one kind of layer, the linear layer, which is a matrix
+# product. In this lesson you derive its gradient in two ways, and you write the layer. Then you use it to build the
+# MLP, one of the two parts of a Transformer block.
 #
 # **You need:** lessons 02 and 03, the chain rule, and what a matrix product is.
 # **Time:** about an hour and a half. **You will write:** the gradients of a linear layer, `Linear`, GELU, the MLP, and dropout.
@@ -22,13 +23,14 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## 1 What a linear layer does
 #
-# It turns a list of numbers into another list. Each output is a weighted sum of all inputs, plus a constant:
+# A linear layer turns a list of numbers into another list. Each output is a weighted sum of all inputs, plus a
+# constant:
 #
 # $$y_j = \sum_i x_i W_{ij} + b_j$$
 #
-# $x$ has $C$ numbers (*channels*), $y$ has $K$. $W$ has $C$ rows and $K$ columns; $b$ has $K$ entries. A text has many
-# positions, and the same $W$ and $b$ serve all of them. Put one position in each row of a matrix $x$ with $N$ rows, and all of
-# it is one matrix product:
+# $x$ has $C$ numbers (*channels*), and $y$ has $K$. $W$ has $C$ rows and $K$ columns, and $b$ has $K$ entries. A text
+# has many positions, and all of them use the same $W$ and $b$. Put each position into one row of a matrix $x$ with $N$
+# rows. Then the whole layer is one matrix product:
 #
 # $$y = x W + b \qquad (N, C) \cdot (C, K) \to (N, K)$$
 #
@@ -49,39 +51,40 @@ for ax, (matrix, title) in zip(axes, parts, strict=True):
 plt.show()
 
 # %% [markdown]
-# ## 2 Backward: what we have and what we want
+# ## 2 Backward: what is given and what we want
 #
-# Somewhere behind this layer stands a loss $L$, one number. The layers behind us hand us **dy**: for each number of $y$, how
-# much $L$ changes with it. It has $y$'s shape.
+# Somewhere after this layer, the model computes a loss $L$, which is one number. The later layers give us **dy**: for
+# each number in $y$, it says how much $L$ changes when that number changes. It has the shape of $y$.
 #
 # $$\texttt{dy}_{nj} = \frac{\partial L}{\partial y_{nj}}$$
 #
-# We want the same for what went in: **dx**, with $x$'s shape, to hand on to the layer before; **dW** and **db**, with the
-# shapes of $W$ and $b$, to train them.
+# We want the same for the inputs of this layer. **dx**, with the shape of $x$, is passed back to the previous layer.
+# **dW** and **db**, with the shapes of $W$ and $b$, are used to train $W$ and $b$.
 
 # %% [markdown]
 # ## 3 The first way: by shapes
 #
-# We know three arrays: `dy` (N, K), `x` (N, C), `W` (C, K). The gradient of a product contains the *other* factor. So dW is
-# made of `dy` and `x`, dx of `dy` and `W`. How can they be multiplied so that the shape is right? There is one way each.
+# We know three arrays: `dy` (N, K), `x` (N, C), `W` (C, K). The gradient with respect to one factor of a product
+# contains the *other* factor. So dW is a product of `dy` and `x`, and dx is a product of `dy` and `W`. How can we
+# multiply them so that the shape is right? In each case there is one way.
 #
-# | wanted | shape | made of | fits |
+# | we want | shape | from | the product that fits |
 # | --- | --- | --- | --- |
 # | dW | (C, K) | x (N, C), dy (N, K) | $x^T dy$: (C, N) · (N, K) |
 # | dx | (N, C) | dy (N, K), W (C, K) | $dy\, W^T$: (N, K) · (K, C) |
 # | db | (K,) | dy (N, K) | sum over the N rows |
 #
-# This is how people write gradients of matrices from memory. It is not a proof: if $C = K$, more than one product fits, and a
-# transpose can be forgotten without any error. So:
+# Many people find the gradients of matrix products in this way. But it is not a proof. If $C = K$, more than one
+# product fits, and a forgotten transpose raises no error. So we also derive the gradients index by index.
 #
 # ## 4 The second way: by indices
 #
-# Write one number of the output, and see where each input occurs in it:
+# Write down one number of the output, and look where each input occurs in it:
 #
 # $$y_{nj} = \sum_i x_{ni} W_{ij} + b_j$$
 #
-# $W_{ij}$ occurs in $y_{nj}$ for every row $n$, multiplied by $x_{ni}$. The chain rule adds up all ways on which $W_{ij}$
-# reaches the loss:
+# $W_{ij}$ occurs in $y_{nj}$ for every row $n$, multiplied by $x_{ni}$. The chain rule adds up all paths from $W_{ij}$
+# to the loss:
 #
 # $$\frac{\partial L}{\partial W_{ij}} = \sum_n \frac{\partial L}{\partial y_{nj}} \frac{\partial y_{nj}}{\partial W_{ij}}
 # = \sum_n \texttt{dy}_{nj}\, x_{ni} = \sum_n (x^T)_{in}\, \texttt{dy}_{nj} = (x^T \texttt{dy})_{ij}$$
@@ -94,14 +97,14 @@ plt.show()
 #
 # $$\frac{\partial L}{\partial b_j} = \sum_n \texttt{dy}_{nj}$$
 #
-# One rule stands behind all three, and you will use it in every lesson: **what is used several times in the forward gets a
-# sum in the backward.**
+# All three results follow from one rule, which you will use in every lesson: **if a value is used several times in the
+# forward, its gradient is a sum in the backward.**
 
 # %% [markdown]
 # ### Exercise: `linear_gradients`
 #
 # @hint A nudge
-# Three lines, one for each gradient; each is in the table above.
+# Write three lines, one for each gradient. All three are in the table above.
 # @hint The formula
 # $dx = dy\, W^T$, $dW = x^T dy$, $db_j = \sum_n dy_{nj}$
 # @hint Almost code
@@ -120,7 +123,7 @@ def my_linear_gradients(dy, x, W):
     Parameters
     ----------
     dy : array (N, K)
-        dL/dy, from behind.
+        dL/dy, the upstream gradient.
     x : array (N, C)
     W : array (C, K)
 
@@ -142,17 +145,18 @@ linear_gradients = check("linear_gradients", my_linear_gradients)
 # %% [markdown]
 # ## 5 The layer
 #
-# Every layer of this course, and of numpylm, has the same shape:
+# Every layer in this course, and in numpylm, has the same form:
 #
 # - an object owns its **parameters**. A `Parameter` has `.data` (the values, an array), `.grad` (the gradient, zero at first) and
 #   `.shape`. The base class `Module` finds the parameters among an object's attributes;
-# - `out, cache = layer.forward(x)`. The cache is what the backward will need. Nothing is kept on the layer, so it can be
-#   called twice before anything goes back;
+# - `out, cache = layer.forward(x)`. The cache holds what the backward will need. Nothing is stored on the layer, so you
+#   can call forward twice before you call backward;
 # - `dx = layer.backward(dout, cache)` returns the gradient of the input and **adds** to each `.grad`. It adds because a
 #   parameter may be used more than once.
 #
-# A text comes as (B, T, C): a batch of B sequences with T positions. A linear layer does the same to every position, so it
-# treats all B·T positions as rows: `x.reshape(-1, C)` lays (B, T, C) out as (B·T, C), and `-1` means "whatever is left".
+# The input has the shape (B, T, C): a batch of B sequences with T positions. A linear layer treats every position in
+# the same way, so it can treat all B·T positions as rows. `x.reshape(-1, C)` turns (B, T, C) into (B·T, C). Here `-1`
+# tells NumPy to compute this length itself.
 
 # %% [markdown]
 # ### Exercise: `Linear`
@@ -160,9 +164,9 @@ linear_gradients = check("linear_gradients", my_linear_gradients)
 # The forward is given. Write the backward, for inputs of any shape (..., in).
 #
 # @hint A nudge
-# Lay `dy` and `x` out as rows first. At the end give dx the shape of x again.
+# First reshape `dy` and `x` into rows. At the end, reshape dx to the shape of x.
 # @hint The formula
-# With rows: $dW = x^T dy$, $db = \sum_n dy_n$, $dx = dy\, W^T$. Into `.grad` with `+=`.
+# With rows: $dW = x^T dy$, $db = \sum_n dy_n$, $dx = dy\, W^T$. Add dW and db to `.grad` with `+=`.
 # @hint Almost code
 # ```python
 # x = cache
@@ -213,22 +217,21 @@ class MyLinear(Module):
 Linear = check("Linear", MyLinear)
 
 # %% [markdown]
-# What if you had written `=` instead of `+=`? Or forgotten the transpose? Try it: change a line, run the two cells again, read
-# what the check says, and change it back. Finding out how errors look is worth more than avoiding them.
+# What happens if you write `=` instead of `+=`, or if you forget the transpose? Try it: change a line, run the two
+# cells again, read what the check says, and change the line back. It is worth knowing what these errors look like.
 
 # %% [markdown]
 # ## 6 Why linear is not enough
 #
-# Two linear layers in a row are one linear layer: $(x W_1) W_2 = x (W_1 W_2)$. A hundred of them can do no more than one (biases change
-# nothing in that). Below,
-# a single linear layer and two of them try to learn a curve.
+# Two linear layers in a row are one linear layer: $(x W_1) W_2 = x (W_1 W_2)$. A hundred linear layers can do no more
+# than one (biases do not change this). In the next cell, one linear layer and a stack of two try to learn a curve.
 
 
 # %%
 def fit(layers, inputs, targets, steps=1500, lr=0.01):
     """Train a chain of layers on mean squared error; layers is a list of objects or (forward, backward) pairs."""
     objects = [layer for layer in layers if not isinstance(layer, tuple)]
-    # AdamW moves each parameter against its gradient; how, lesson 08 tells
+    # AdamW moves each parameter against its gradient; lesson 08 explains how
     optimizer = AdamW([p for layer in objects for p in layer.parameters()], lr=lr, weight_decay=0)
     for _ in tqdm(range(steps), leave=False):
         out, caches = inputs, []
@@ -255,7 +258,7 @@ def linear(n_in, n_out):
 one = fit([linear(1, 1)], inputs, targets)
 two = fit([linear(1, 32), linear(32, 1)], inputs, targets)
 fig, axes = plt.subplots(figsize=(6, 2.8))
-axes.plot(inputs, targets, label="to be learnt", color="#808080", linewidth=4, alpha=0.4)
+axes.plot(inputs, targets, label="target", color="#808080", linewidth=4, alpha=0.4)
 axes.plot(inputs, one, label="one linear layer")
 axes.plot(inputs, two, label="two linear layers", linestyle="--")
 axes.set(xlabel="input", ylabel="output")
@@ -263,27 +266,28 @@ axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# What is missing is something that bends, between the two. The plainest is ReLU, $\max(x, 0)$. GPT-2 uses the smoother **GELU**
-# (Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2):
+# We need a nonlinear function between the two layers. The simplest is ReLU, $\max(x, 0)$. GPT-2 uses the smoother
+# **GELU** (Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2):
 #
 # $$\text{gelu}(x) = x \cdot \tfrac12 \left(1 + \tanh u\right), \qquad u = \sqrt{2/\pi}\,\left(x + 0.044715\, x^3\right)$$
 #
-# The factor $\tfrac12(1 + \tanh u)$ is near 0 for very negative $x$ and near 1 for large $x$: a soft switch. (It approximates
-# the normal distribution function, hence the odd constants.)
+# The factor $\tfrac12(1 + \tanh u)$ is near 0 for very negative $x$ and near 1 for large $x$. It works like a soft
+# switch. (It approximates the cumulative distribution function of the normal distribution, which explains the
+# constants.)
 #
-# Its derivative: gelu is a product of $x$ and the switch $g = \tfrac12 (1 + \tanh u)$, so by the product rule it is
-# $g + x\, g'$. And since $\tanh' = 1 - \tanh^2$, the chain rule gives
+# Now its derivative. GELU is the product of $x$ and the switch $g = \tfrac12 (1 + \tanh u)$, so by the product rule its
+# derivative is $g + x\, g'$. Since $\tanh' = 1 - \tanh^2$, the chain rule gives
 #
 # $$g' = \tfrac12 \left(1 - \tanh^2 u\right) u', \qquad u' = \sqrt{2/\pi}\,\left(1 + 3 \cdot 0.044715\, x^2\right)$$
 
 # %% [markdown]
 # ### Exercise: `gelu`
 #
-# A pair of functions; there are no parameters. GELU works on each number alone, so backward is a product, number by number:
+# Write a pair of functions. There are no parameters. GELU is elementwise, so the backward is an elementwise product:
 # `dx = dout * slope`.
 #
 # @hint A nudge
-# The backward needs $x$ and $\tanh u$. Put both into the cache, then the tanh is computed once.
+# The backward needs $x$ and $\tanh u$. Put both into the cache, so that the tanh is computed only once.
 # @hint Faster
 # `x**3` is slow in NumPy (a general power); `x * x * x` is not.
 # @hint Almost code
@@ -344,15 +348,16 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# GELU has a slope nearly everywhere, a little negative left of -0.75; ReLU's slope is 0 for all negative inputs, so a unit that is
-# always negative never learns again. Now the curve once more, with a GELU between the two layers:
+# The slope of GELU is nonzero almost everywhere. (It is slightly negative to the left of -0.75.) The slope of ReLU is 0
+# for all negative inputs, so a unit whose input is always negative never learns again. Now we fit the curve again, with
+# a GELU between the two layers:
 
 # %%
 bent = fit([linear(1, 32), (gelu, gelu_backward), linear(32, 1)], inputs, targets)
 fig, axes = plt.subplots(figsize=(6, 2.8))
-axes.plot(inputs, targets, label="to be learnt", color="#808080", linewidth=4, alpha=0.4)
+axes.plot(inputs, targets, label="target", color="#808080", linewidth=4, alpha=0.4)
 axes.plot(inputs, two, label="two linear layers", linestyle="--", color="#e8871e")
-axes.plot(inputs, bent, label="with a GELU between", color="#22a559")
+axes.plot(inputs, bent, label="with a GELU in between", color="#22a559")
 axes.set(xlabel="input", ylabel="output")
 axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
@@ -360,15 +365,16 @@ plt.show()
 # %% [markdown]
 # ## 7 The MLP
 #
-# That is it: two linear layers with a GELU between them are the **MLP** ("multi-layer perceptron", or feed-forward network) of
-# a Transformer block (Vaswani et al. 2017, arXiv:1706.03762, equation 2, with GELU for ReLU):
+# Two linear layers with a GELU between them are the **MLP** ("multi-layer perceptron", or feed-forward network) of a
+# Transformer block (Vaswani et al. 2017, arXiv:1706.03762, equation 2, with GELU for ReLU):
 #
 # $$y = \text{gelu}(x W_1 + b_1)\, W_2 + b_2$$
 #
-# The hidden layer has 4C numbers. It works on each position alone; no information moves between positions. (Moving it is
-# attention's part, in lesson 06.) The names `c_fc` and `c_proj` are GPT-2's.
+# The hidden layer has 4C numbers. The MLP works on each position separately, so no information moves between positions.
+# (That is the task of attention, in lesson 06.) The names `c_fc` and `c_proj` come from GPT-2.
 #
-# The backward of a chain is the chain backwards: the last step first, each with **its own cache**.
+# The backward of a chain of layers goes through the chain in reverse: the last step comes first, and each step uses
+# **its own cache**.
 
 # %% [markdown]
 # ### Exercise: `MLP`
@@ -390,7 +396,7 @@ plt.show()
 
 # %% exercise="MLP"
 class MyMLP(Module):
-    """y = gelu(x W₁ + b₁) W₂ + b₂, on each position alone."""
+    """y = gelu(x W₁ + b₁) W₂ + b₂, on each position separately."""
 
     def __init__(self, n_embd, bias=True, *, proj_std=0.02, rng=None, dtype=np.float32):
         self.c_fc = Linear(n_embd, 4 * n_embd, bias, rng=rng, dtype=dtype)
@@ -421,23 +427,25 @@ MLP = check("MLP", MyMLP)
 # %% [markdown]
 # ## 8 Dropout
 #
-# A large model can learn a small text by heart. One remedy: while training, set each number to 0 with probability $p$, at random
-# and anew each time, so that no part can rely on another (Srivastava et al. 2014). What is kept is divided by $1 - p$; then
-# the mean stays what it was, and nothing needs to be corrected when dropout is off:
+# A large model can memorize a small text. One remedy is **dropout**: during training, set each number to 0 with
+# probability $p$, with a new random choice in every call, so that no part can rely on another (Srivastava et al. 2014).
+# The numbers that are kept are divided by $1 - p$. Then the mean stays the same, and nothing needs to be corrected when
+# dropout is off:
 #
 # $$y = \frac{x \cdot m}{1 - p}, \qquad m = 1 \text{ with probability } 1 - p, \text{ else } 0$$
 #
-# For a given mask $m$ this is a product with constants, so $dx = dy \cdot m / (1 - p)$, **with the same mask**. Where does the
-# backward get it from? From the cache. A layer that keeps the mask on itself goes wrong when it is called twice; drawing a new
-# one is wrong always. And a check with $p = 0$ sees neither.
+# For a given mask $m$, this is a multiplication by constants, so $dx = dy \cdot m / (1 - p)$, **with the same mask**.
+# The backward gets the mask from the cache. If a layer stores the mask on itself, its gradient is wrong when the layer
+# is called twice. If the backward draws a new mask, its gradient is always wrong. And a check with $p = 0$ detects
+# neither of these bugs.
 #
-# There is no "training mode" in numpylm: dropout happens when the forward gets a random generator, and not otherwise.
+# There is no "training mode" in numpylm: dropout happens if, and only if, the forward gets a random generator.
 
 # %% [markdown]
 # ### Exercise: `Dropout`
 #
 # @hint A nudge
-# `rng.random(x.shape)` gives uniform numbers in [0, 1). Which share of them is at least p?
+# `rng.random(x.shape)` gives uniform random numbers in [0, 1). What share of them is at least p?
 # @hint The formula
 # $y = x \cdot m / (1 - p)$ and $dx = dy \cdot m / (1 - p)$, with the same $m$: 1 where a number is kept, 0 where it is dropped.
 # @hint Almost code
@@ -453,7 +461,7 @@ MLP = check("MLP", MyMLP)
 
 # %% exercise="Dropout"
 class MyDropout(Module):
-    """y = x · m / (1 - p) if the forward is given an rng; y = x if not."""
+    """y = x · m / (1 - p) if the forward gets an rng; otherwise y = x."""
 
     def __init__(self, p):
         self.p = p
@@ -468,7 +476,7 @@ class MyDropout(Module):
         # --- end
 
     def backward(self, dy, cache):
-        """dy -> dx, through the mask of that very call."""
+        """dy -> dx, through the mask of the same call."""
         # --- solution
         return dy if cache is None else dy * cache
         # --- end
@@ -480,8 +488,9 @@ Dropout = check("Dropout", MyDropout)
 # %% [markdown]
 # ## 9 Your layers in a GPT
 #
-# `swap` puts layers into a model in place of the library's own: same parameters, other code. (The model itself is lesson 07's.) If yours are right, the loss is
-# the same to the last digits, and training does not notice.
+# `swap` replaces the layers of a model by yours: the parameters stay the same, and the code is different. (Lesson 07
+# builds the model itself.) If your layers are right, the loss is the same to the last digits, and training works as
+# before.
 
 # %%
 config = GPTConfig(vocab_size=50, block_size=16, n_layer=2, n_head=2, n_embd=32)
@@ -503,7 +512,7 @@ for step in range(61):
         print(f"step {step:3}  loss {loss:.3f}")
 
 # %% [markdown]
-# And the same check that the library runs on its own layers before each training:
+# Finally, we run the check that the library runs on its own layers before each training run:
 
 # %%
 print(gradcheck(mine.h[0].mlp, rng.standard_normal((2, 5, 32))))
@@ -511,18 +520,20 @@ print(gradcheck(mine.h[0].mlp, rng.standard_normal((2, 5, 32))))
 # %% [markdown]
 # ## What you can do now
 #
-# - find the gradient of a matrix product by shapes, and prove it by indices;
+# - find the gradient of a matrix product from the shapes, and prove it with indices;
 # - write a layer: parameters on the object, cache on the call, gradients added;
-# - chain layers backwards, each with its own cache;
+# - write the backward of a chain of layers, each with its own cache;
 # - say why a nonlinearity is needed, and what dropout does to forward and backward.
 #
 # ## Three questions
 #
 # @answer A linear layer with C = K = 64 has the backward `dx = dy @ W`. Which tests does it pass?
-# All tests of shapes, and those with a symmetric W. It is wrong: dx = dy Wᵀ. Test with C ≠ K, then it cannot even run.
+# It passes all tests of shapes, and all tests with a symmetric W. But it is wrong: dx = dy Wᵀ. Test with C ≠ K, and it
+# cannot even run.
 # @answer Why is `self.weight.grad = …` wrong even if every check with a single call passes?
-# A parameter may be used more than once before the step: by a layer that is called twice, by tied weights, by batches whose
-# gradients are added up. The last use would erase the others.
+# A parameter may be used more than once before the optimizer step: a layer may be called twice, weights may be tied, or
+# the gradients of several batches may be added up. With `=`, the last use would overwrite the others.
 # @answer How many multiplications does the MLP need for one position, and how many does its backward need?
-# Forward C·4C + 4C·C = 8C². Backward twice as much: for each of the two matrices one product for dx and one for dW.
+# The forward needs C·4C + 4C·C = 8C². The backward needs twice as many: for each of the two matrices, one product for
+# dx and one for dW.
 # @end

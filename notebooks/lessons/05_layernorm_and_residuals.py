@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 05 · Layer norm and residuals
 #
-# Stack forty layers, and numbers vanish or explode. Two small inventions keep a deep network alive: the residual connection
-# and layer normalisation. The gradient of the second is often written wrong, also in published code; here you derive it in three steps.
+# In a stack of forty layers, numbers vanish or explode. Two simple ideas make a deep network trainable: the residual
+# connection and layer normalization. The gradient of layer normalization is often wrong, even in published code. In
+# this lesson you derive it in three steps.
 #
 # **You need:** lesson 04. **Time:** about an hour and a half.
 # **You will write:** normalisation and its gradient, `LayerNorm`, and the residual connection.
@@ -19,8 +20,9 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## 1 What goes wrong in a deep network
 #
-# Send random numbers through 40 layers $x \leftarrow x W$, each $W$ random with standard deviation $s/\sqrt{C}$, and watch how large
-# the numbers are after each layer. For $s = 1$ the size is kept on average. But who says that it stays 1 while training?
+# Send random numbers through 40 layers $x \leftarrow x W$, each $W$ random with standard deviation $s/\sqrt{C}$, and
+# look at the size of the numbers after each layer. For $s = 1$ their size stays the same on average. But nothing
+# guarantees that $s$ stays 1 during training.
 
 # %%
 C, depth = 64, 40
@@ -37,27 +39,28 @@ axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# A quarter too much, and after 40 layers the numbers are thousands of times too large. A fifth too little, and nearly nothing is left.
-# Gradients take the same way back and suffer the same.
+# If $s$ is a quarter too large, the numbers are thousands of times too large after 40 layers. If $s$ is a fifth too
+# small, they nearly vanish. Gradients pass through the same matrices on the way back, so the same happens to them.
 #
 # ## 2 Normalise
 #
-# The cure (Ba, Kiros and Hinton 2016, arXiv:1607.06450, equations 3 and 4): give each row mean 0 and variance 1, whatever came in.
+# The remedy is to give each row mean 0 and variance 1 (Ba, Kiros and Hinton 2016, arXiv:1607.06450, equations 3 and 4).
 # A row is one position with its C channels, $x_1 \dots x_C$:
 #
 # $$\mu = \frac1C \sum_i x_i, \qquad \sigma^2 = \frac1C \sum_i (x_i - \mu)^2, \qquad
 # \hat x_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \varepsilon}}$$
 #
-# Each row for itself: positions do not mix. $\varepsilon = 10^{-5}$ stands *inside* the root and keeps a row of equal numbers from
-# becoming 0/0. The variance divides by $C$. (`np.var` does; `np.std(ddof=1)` and some libraries divide by $C - 1$.)
+# Each row is normalized separately, so positions do not mix. $\varepsilon = 10^{-5}$ is *inside* the root, and it
+# prevents 0/0 for a row of equal numbers. The variance divides by $C$. (`np.var` does; `np.std(ddof=1)` and some
+# libraries divide by $C - 1$.)
 #
-# Write $r = 1 / \sqrt{\sigma^2 + \varepsilon}$ for the factor; it is called `rstd`, "reciprocal standard deviation", and
-# $\hat x = (x - \mu)\, r$.
+# Write $r = 1 / \sqrt{\sigma^2 + \varepsilon}$ for the factor, so that $\hat x = (x - \mu)\, r$. In code it is called
+# `rstd`, for "reciprocal standard deviation".
 
 # %% [markdown]
 # ### Exercise: `normalize`
 #
-# The cache is `(xhat, rstd)`: that is all that the backward will need.
+# The cache is `(xhat, rstd)`. The backward will need nothing else.
 #
 # @hint A nudge
 # `x.mean(axis=-1, keepdims=True)` has shape (..., 1) and broadcasts against x.
@@ -102,33 +105,36 @@ normalize = check("normalize", my_normalize)
 # %% [markdown]
 # ## 3 The gradient, in three steps
 #
-# Behind us stands the loss; the gradient that arrives at $\hat x$ is $g$, with $g_i = \partial L / \partial \hat x_i$. One row
-# only: rows do not mix. Take the forward apart into three steps, and go back through them, the last one first.
+# The upstream gradient, which arrives at $\hat x$, is $g$, with $g_i = \partial L / \partial \hat x_i$. Rows do not
+# mix, so we look at one row only. Split the forward into three steps, and go back through them, starting with the last.
 #
-# | step | forward | who uses what |
+# | step | forward | dependencies |
 # | --- | --- | --- |
-# | 1 | $c_i = x_i - \mu$ | every $c_i$ uses $\mu$, so every $x_j$ |
-# | 2 | $r = (\sigma^2 + \varepsilon)^{-1/2}$, with $\sigma^2 = \frac1C \sum_i c_i^2$ | $r$ uses every $c_i$ |
-# | 3 | $\hat x_i = c_i\, r$ | |
+# | 1 | $c_i = x_i - \mu$ | every $c_i$ depends on $\mu$, and so on every $x_j$ |
+# | 2 | $r = (\sigma^2 + \varepsilon)^{-1/2}$, with $\sigma^2 = \frac1C \sum_i c_i^2$ | $r$ depends on every $c_i$ |
+# | 3 | $\hat x_i = c_i\, r$ | every $\hat x_i$ depends on $c_i$ and on $r$ |
 #
-# **Back through step 3.** $\hat x_i$ is a product. So $c_i$ gets $g_i\, r$ directly. And $r$, which was used by every $i$, gets a
-# sum: $\partial L/\partial r = \sum_i g_i c_i$.
+# **Back through step 3.** $\hat x_i$ is a product. So $c_i$ gets $g_i\, r$ directly. And $r$, which is used for every
+# $i$, gets a sum: $\partial L/\partial r = \sum_i g_i c_i$.
 #
 # **Back through step 2.** The derivative of $(\sigma^2 + \varepsilon)^{-1/2}$ is $-\frac12 (\sigma^2 + \varepsilon)^{-3/2} = -\frac12 r^3$,
-# and that of $\sigma^2$ with respect to $c_i$ is $\frac{2}{C} c_i$. So $c_i$ gets on this second way
+# and that of $\sigma^2$ with respect to $c_i$ is $\frac{2}{C} c_i$. So along this second path $c_i$ gets
 #
 # $$\Big(\sum_k g_k c_k\Big) \cdot \big(-\tfrac12 r^3\big) \cdot \tfrac2C c_i = -\, r \cdot (c_i r) \cdot \tfrac1C \sum_k g_k\, (c_k r)
 # = -\, r\, \hat x_i\, \text{mean}(g \hat x)$$
 #
-# ($\text{mean}(\cdot)$ is always the mean over the row's C channels.) Both ways together: $\;\partial L/\partial c_i = r\,\big(g_i - \hat x_i\, \text{mean}(g \hat x)\big)$.
+# ($\text{mean}(\cdot)$ is always the mean over the C channels of the row.) Both paths together give $\;\partial
+# L/\partial c_i = r\,\big(g_i - \hat x_i\, \text{mean}(g \hat x)\big)$.
 #
-# **Back through step 1.** $c_i = x_i - \mu$, and $\mu$ is the mean of all. Then $x_i$ gets $\partial L / \partial c_i$ directly, and
-# through $\mu$ minus the mean of all of them. What is the mean of $\partial L/\partial c$? Since $\text{mean}(\hat x) = 0$, only the first part
-# is left: $r\, \text{mean}(g)$. The result:
+# **Back through step 1.** $c_i = x_i - \mu$, and $\mu$ is the mean of all $x_j$. So $x_i$ gets $\partial L / \partial
+# c_i$ directly, and through $\mu$ it gets minus the mean of all $\partial L / \partial c_j$. What is the mean of
+# $\partial L/\partial c$? Since $\text{mean}(\hat x) = 0$, only the first part remains: $r\, \text{mean}(g)$. The
+# result is
 #
 # $$\boxed{dx = r\,\big(g - \text{mean}(g) - \hat x \cdot \text{mean}(g \hat x)\big)}$$
 #
-# One line of code, three terms: through nothing, through the mean, through the variance.
+# This is one line of code with three terms: the direct path, the path through the mean, and the path through the
+# variance.
 
 # %% [markdown]
 # ### Exercise: `normalize_backward`
@@ -175,9 +181,10 @@ normalize, normalize_backward = check("normalize_backward", my_normalize, my_nor
 # %% [markdown]
 # ### What the two means do
 #
-# Add a constant to a row: $\hat x$ does not change. Stretch a row: $\hat x$ does not change either. So the loss cannot depend on
-# shifting or stretching, and the gradient must have nothing in these two directions. The first mean takes out the part of $g$ along
-# $(1, 1, \dots, 1)$, the second the part along $\hat x$. See for yourself (the second product is not exactly 0: ε is in the way):
+# If you add a constant to a row, $\hat x$ does not change. If you scale a row, $\hat x$ does not change either. So the
+# loss does not depend on shifting or scaling, and the gradient must have no component in these two directions. The
+# first mean removes the component of $g$ along $(1, 1, \dots, 1)$, and the second removes the component along $\hat x$.
+# The next cell shows this. (Because of ε, the second product is not exactly 0.)
 
 # %%
 x = 3 + 2 * rng.standard_normal((1, 6))
@@ -195,23 +202,26 @@ print(
 # %% [markdown]
 # ## 4 Gain and bias: the layer
 #
-# Mean 0 and variance 1 may not be what the next layer needs. So each channel gets two trained numbers, a gain $\gamma$ and a bias
-# $\beta$. At first all gains are 1 and all biases 0:
+# Mean 0 and variance 1 may not be what the next layer needs. So each channel has two trainable numbers, a gain $\gamma$
+# and a bias $\beta$. Initially all gains are 1 and all biases are 0:
 #
 # $$y_i = \gamma_i \hat x_i + \beta_i$$
 #
-# Backward through this line: $\hat x_i$ gets $g_i = dy_i \gamma_i$. And $\gamma_i$, $\beta_i$ were used for every row $n$, so they get sums:
+# Now go back through this line. $\hat x_i$ gets $g_i = dy_i \gamma_i$. And $\gamma_i$ and $\beta_i$ are used for every
+# row $n$, so they get sums:
 #
 # $$d\gamma_i = \sum_n dy_{ni}\, \hat x_{ni}, \qquad d\beta_i = \sum_n dy_{ni}$$
 #
-# Note the order. The gain is multiplied in **first**, and then the two means are taken, of $g$ and not of $dy$. Whoever multiplies at
-# the end gets a gradient that is exactly right at the start, when all gains are 1, and wrong ever after.
+# Note the order. **First** multiply by the gain, and then compute the two means, of $g$ and not of $dy$. If you
+# multiply by the gain at the end, the gradient is exactly right at the start, when all gains are 1, and wrong from then
+# on.
 
 # %% [markdown]
 # ### Exercise: `LayerNorm`
 #
 # @hint A nudge
-# The forward calls `normalize(x, self.eps)`, the backward `normalize_backward`. What is left to write is the line above, both ways.
+# The forward calls `normalize(x, self.eps)`, the backward `normalize_backward`. You only have to write the equation
+# above, forward and backward.
 # @hint The sums
 # For any number of axes before the last: `(dy * xhat).reshape(-1, C).sum(axis=0)`.
 # @hint Almost code
@@ -263,26 +273,27 @@ LayerNorm = check("LayerNorm", MyLayerNorm)
 # %% [markdown]
 # ## 5 Residual connections
 #
-# The other invention (He et al. 2015, arXiv:1512.03385): do not replace $x$, add to it.
+# The other idea is to add to $x$ instead of replacing it (He et al. 2015, arXiv:1512.03385):
 #
 # $$y = x + f(x)$$
 #
-# $f$ is a whole layer or several. It needs to find only what should *change*. If it outputs 0, nothing is lost.
+# Here $f$ is one layer or several. It only has to compute the *change* in $x$. If it outputs 0, nothing is lost.
 #
-# And backward? $x$ is used twice, so its gradient is a sum of two: one comes past $f$, unchanged, the other through it.
+# What does the backward look like? $x$ is used twice, so its gradient is a sum of two terms. One bypasses $f$
+# unchanged, and the other goes through $f$.
 #
 # $$dx = dy + \Big(\frac{\partial f}{\partial x}\Big)^{T} dy$$
 #
-# The second term is what `f.backward(dy)` returns. The first is a path from the loss to the very first layer without a single
-# weight on it.
+# The second term is what `f.backward(dy)` returns. The first term gives a direct path from the loss to the very first
+# layer, with no weights on it.
 
 # %% [markdown]
 # ### Exercise: `Residual`
 #
-# `layer` is any object with our forward and backward.
+# `layer` is any object with a forward and a backward in our form.
 #
 # @hint A nudge
-# One addition in the forward, one in the backward.
+# There is one addition in the forward, and one in the backward.
 # @hint Beware
 # `dy += …` would write into the caller's array. Make a new one.
 # @hint Almost code
@@ -301,7 +312,7 @@ class MyResidual(Module):
         self.layer = layer
 
     def forward(self, x):
-        """x -> y, of the same shape; the layer's cache is ours."""
+        """x -> y, of the same shape; the cache is the layer's cache."""
         # --- solution
         out, cache = self.layer.forward(x)
         return x + out, cache
@@ -318,11 +329,11 @@ class MyResidual(Module):
 Residual = check("Residual", MyResidual)
 
 # %% [markdown]
-# ## 6 What it is worth
+# ## 6 What the two ideas do
 #
-# Three stacks of 40 MLPs: plain; with residuals; with residuals and a layer norm before each MLP, as GPT-2 has it
-# ("pre-norm", $x + \text{MLP}(\text{LayerNorm}(x))$). Send a random gradient back from the end, and measure how much of it arrives
-# in front of each layer.
+# We compare three stacks of 40 MLPs: a plain stack; a stack with residuals; and a stack with residuals and a layer norm
+# before each MLP, as in GPT-2 ("pre-norm", $x + \text{MLP}(\text{LayerNorm}(x))$). We send a random gradient back from
+# the end, and measure its size at the input of each layer.
 
 
 # %%
@@ -353,7 +364,7 @@ def mlp(std):
 
 
 def gradient_sizes(layers):
-    """Sizes of the gradient in front of each layer, the first layer first."""
+    """The norm of the gradient at the input of each layer, starting with the first layer."""
     x, caches = rng.standard_normal((20, C)), []
     for layer in layers:
         x, cache = layer.forward(x)
@@ -379,11 +390,12 @@ axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# On the left, with small weights, nothing arrives at the first layers of the plain stack, and they cannot learn; the two stacks with residuals
-# lie on each other. On the right, with larger weights, the gradient grows from layer to layer, by a factor of $10^8$ with residuals alone. With the norm
-# before each layer it grows by about ten.
+# In the left plot, with small weights, almost no gradient reaches the first layers of the plain stack, so they cannot
+# learn. The curves of the two stacks with residuals coincide. In the right plot, with larger weights, the gradient
+# grows from layer to layer: by a factor of $10^8$ with residuals alone, but only by a factor of about ten with a norm
+# before each layer.
 #
-# GPT-2 has both in every block, twice: around attention and around the MLP.
+# Every block of GPT-2 uses both ideas twice: around attention and around the MLP.
 
 # %%
 config = GPTConfig(vocab_size=50, block_size=16, n_layer=2, n_head=2, n_embd=32)
@@ -397,20 +409,21 @@ print(
 # %% [markdown]
 # ## What you can do now
 #
-# - take a formula apart into steps and go back through them one at a time;
-# - derive and write the gradient of layer normalisation, and say what its two means do;
-# - say why the gain belongs inside, and which check would not notice;
+# - split a formula into steps, and go back through them one at a time;
+# - derive and write the gradient of layer normalization, and say what its two means do;
+# - say why the gain belongs inside the means, and which check would miss this bug;
 # - write a residual connection and explain what it does to a deep network.
 #
 # ## Three questions
 #
 # @answer A LayerNorm's backward forgets the term with mean(g x̂). Its input gradient is checked with dy = x̂. What happens?
-# With g = x̂: mean(g) = 0 and x̂ · mean(x̂ x̂) = x̂ (up to ε), so the true gradient is about 0, and the faulty one is r x̂. The check
-# sees it at once. With g = 1 it would see nothing: both give 0. A random g finds either.
+# With g = x̂: mean(g) = 0 and x̂ · mean(x̂ x̂) = x̂ (up to ε), so the true gradient is about 0, and the faulty one is r
+# x̂. The check detects this at once. With g = 1 it would detect nothing, because both gradients are 0. A random g
+# detects the bug in every case.
 # @answer Why may the backward of a residual not be written `dy += self.layer.backward(dy, cache); return dy`?
-# It changes the array of whoever called. If that array is used once more (another residual, a second backward), it is wrong there,
-# far from this line.
+# It changes an array that belongs to the caller. If that array is used again (by another residual, or a second
+# backward), the result is wrong there, far away from this line.
 # @answer Batch normalisation uses mean and variance over the batch instead of over the channels. Why is that awkward for a language model?
-# Then sequences of a batch would influence each other, results would depend on what else is in the batch, and with one sequence at a time,
-# as in generation, there is no batch to take means over.
+# The sequences in a batch would influence each other, so the results would depend on what else is in the batch. And
+# when we generate one sequence at a time, there is no batch to compute means over.
 # @end

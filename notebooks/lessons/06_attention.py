@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 06 · Attention
 #
-# So far each position is worked on alone. Attention lets positions look at each other: it is the one place in a Transformer where
-# information moves along the text. You build it up from a plain average, and derive the gradient of every step.
+# So far, every layer works on each position separately. Attention lets positions look at each other. It is the only
+# place in a Transformer where information moves along the text. You build it up from a simple average, and you derive
+# the gradient of every step.
 #
 # **You need:** lessons 04 and 05. **Time:** two hours.
 # **You will write:** a causal average, softmax's gradient, attention and its gradient, the splitting into heads, and the layer
@@ -21,19 +22,20 @@ plt = style()
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## 1 From no average to a plain average
+# ## 1 A plain average
 #
-# *"Tess the hare went to the river, and there **she** …"* To guess what follows, position "she" needs to know about "Tess" and
-# "hare". So each position should gather something from the positions before it. What is the least that could work? The average of all
-# positions so far, itself included:
+# *"Tess the hare went to the river, and there **she** …"* To predict what follows, the position of "she" needs
+# information about "Tess" and "hare". So each position should gather information from the positions before it. The
+# simplest way is to take the average of all positions so far, including the position itself:
 #
 # $$y_t = \frac{1}{t+1} \sum_{s=0}^{t} x_s$$
 #
-# Not of the positions after it. A language model learns to predict the next token at *every* position at once; a position that could
-# look ahead would copy the answer. This is what **causal** means.
+# The average does not include later positions. A language model learns to predict the next token at *every* position at
+# once, and a position that could look ahead would simply copy the answer. A model in which no position sees a later one
+# is called **causal**.
 #
-# Gathering is a matrix product. With weights $A$ of shape (T, T), where row $t$ says how much position $t$ takes from each
-# position $s$: $\;y = A x$, (T, T) · (T, C).
+# Such an average is a matrix product. Let $A$ be a matrix of weights with shape (T, T), where row $t$ says how much
+# position $t$ takes from each position $s$. Then $\;y = A x$, (T, T) · (T, C).
 
 # %% [markdown]
 # ### Exercise: `causal_average_weights`
@@ -87,20 +89,22 @@ plt.show()
 # %% [markdown]
 # ## 2 Weights that depend on the content
 #
-# A plain average gives "the" as much weight as "Tess". Better weights depend on what stands where. Let each position say three things,
-# each computed from its $x$ by a linear layer:
+# A plain average gives "the" as much weight as "Tess". Better weights depend on the tokens at the positions. Let each
+# position compute three vectors from its $x$, each with a linear layer:
 #
 # - a **query** $q_t$: what am I looking for?
 # - a **key** $k_s$: what do I have to offer?
-# - a **value** $v_s$: what do I hand over, if I am chosen?
+# - a **value** $v_s$: what information do I give, if I am chosen?
 #
-# How well does what $t$ looks for fit what $s$ offers? Take the dot product $q_t \cdot k_s$: large if both point the same way. Over all
-# positions that is one matrix product, the **scores** $Q K^T$. Softmax turns each row of scores into weights that are positive and sum
-# to 1, and the rest is as before: a weighted average, now of the values.
+# How well does the key of $s$ match the query of $t$? We use the dot product $q_t \cdot k_s$, which is large if both
+# vectors point in the same direction. For all positions together this is one matrix product, the **scores** $Q K^T$.
+# Softmax turns each row of scores into weights that are positive and sum to 1. The rest is as before: a weighted
+# average, now of the values.
 #
 # $$\text{Attention}(Q, K, V) = \underbrace{\text{softmax}\!\left(\frac{Q K^T}{\sqrt D}\right)}_{P} V$$
 #
-# (Vaswani et al. 2017, arXiv:1706.03762, equation 1.) $D$ is the length of one query. Why divide by its root?
+# (Vaswani et al. 2017, arXiv:1706.03762, equation 1.) $D$ is the number of entries in one query. Why do we divide by
+# $\sqrt D$?
 #
 # ## 3 Why √D
 #
@@ -123,20 +127,21 @@ for D in (1, 4, 16, 64, 256):
     print(f"{D:4}   {variance:15.1f}   {largest_weight(scores):31.2f}   {largest_weight(scores / math.sqrt(D)):6.2f}")
 
 # %% [markdown]
-# With D = 64 the unscaled scores are so far apart that one key takes nearly all the weight, whatever it says. Such a softmax has hardly any
-# gradient, as you will see in the next section. Divided by $\sqrt D$ the variance is 1 for every $D$.
+# With D = 64, the unscaled scores are so far apart that one key takes nearly all the weight. Such a softmax has almost
+# no gradient, as you will see in the next section. After division by $\sqrt D$, the variance is 1 for every $D$.
 
 # %% [markdown]
-# ## 4 Softmax backwards
+# ## 4 The gradient of softmax
 #
-# We met softmax's gradient only together with the cross-entropy, where it was $p - y$. Here it stands alone. Take one row,
-# $p_i = e^{z_i} / \sum_k e^{z_k}$. How does $p_i$ change with $z_j$? By the quotient rule, writing $Z = \sum_k e^{z_k}$:
+# In lesson 02 we derived the gradient of softmax only together with the cross-entropy, where it was $p - y$. Here we
+# need the gradient of softmax alone. Take one row, $p_i = e^{z_i} / \sum_k e^{z_k}$. How does $p_i$ change with $z_j$?
+# By the quotient rule, writing $Z = \sum_k e^{z_k}$:
 #
 # - if $i = j$: $\;\dfrac{\partial p_i}{\partial z_i} = \dfrac{e^{z_i} Z - e^{z_i} e^{z_i}}{Z^2} = p_i - p_i^2$
 # - if $i \ne j$: $\;\dfrac{\partial p_i}{\partial z_j} = \dfrac{0 - e^{z_i} e^{z_j}}{Z^2} = -\, p_i p_j$
 #
-# In one formula, with $[i = j]$ for 1 or 0: $\;\dfrac{\partial p_i}{\partial z_j} = p_i \left([i = j] - p_j\right)$. This table of all
-# derivatives is called the **Jacobian**.
+# In one formula, where $[i = j]$ is 1 if $i = j$ and 0 otherwise: $\;\dfrac{\partial p_i}{\partial z_j} = p_i \left([i
+# = j] - p_j\right)$. This matrix of all partial derivatives is called the **Jacobian**.
 
 # %%
 z = np.array([2.0, 1.0, 0.0, -1.0])
@@ -158,25 +163,26 @@ plt.show()
 print("each row sums to 0:", jacobian.sum(axis=1).round(15))
 
 # %% [markdown]
-# If one logit rises, its own probability rises and all others fall. Every row sums to 0, since a constant added to all logits changes
-# nothing.
+# If one logit rises, its own probability rises and all others fall. Every row sums to 0, because adding a constant to
+# all logits changes nothing.
 #
-# Nobody builds this table. What we need is its product with the gradient $dp$ that arrives:
+# In practice we never build this matrix. We only need its product with the upstream gradient $dp$:
 #
 # $$dz_j = \sum_i dp_i \frac{\partial p_i}{\partial z_j} = \sum_i dp_i\, p_i \left([i = j] - p_j\right) = p_j\, dp_j - p_j \sum_i dp_i\, p_i$$
 #
 # $$\boxed{dz = p \cdot \Big(dp - \sum_i dp_i\, p_i\Big)}$$
 #
-# The sum is one number for each row. If one $p_j$ is nearly 1 and the others are nearly 0, then $dz$ is nearly 0 everywhere: that is why
-# unscaled scores would not learn.
+# The sum is one number for each row. If one $p_j$ is nearly 1 and the others are nearly 0, then $dz$ is nearly 0
+# everywhere. That is why a model with unscaled scores would hardly learn.
 
 # %% [markdown]
 # ### Exercise: `softmax_backward`
 #
-# The forward is given; its cache is p. (It is your softmax of lesson 02, and safe for a row of nothing but -inf, where it gives zeros.)
+# The forward is given, and its cache is p. (It is your softmax from lesson 02, with one addition: for a row in which
+# every entry is -inf, it returns zeros.)
 #
 # @hint A nudge
-# The sum runs over the last axis and keeps it.
+# The sum runs over the last axis. Use `keepdims=True`.
 # @hint The formula
 # $dz = p \cdot (dp - \sum_i dp_i\, p_i)$, the sum along the last axis, kept as (…, 1)
 # @hint Almost code
@@ -190,7 +196,7 @@ print("each row sums to 0:", jacobian.sum(axis=1).round(15))
 # %% exercise="softmax_backward"
 def my_softmax(z):
     """Softmax over the last axis: z (..., S) -> p (..., S), and p as the cache."""
-    lowest = np.finfo(z.dtype).min  # so that a row of -inf has something finite to subtract
+    lowest = np.finfo(z.dtype).min  # so that the maximum of a row of -inf is finite
     e = np.exp(z - z.max(axis=-1, keepdims=True, initial=lowest))
     p = e / np.maximum(e.sum(axis=-1, keepdims=True), np.finfo(z.dtype).tiny)
     return p, p
@@ -210,25 +216,27 @@ softmax, softmax_backward = check("softmax_backward", my_softmax, my_softmax_bac
 # %% [markdown]
 # ## 5 Attention, forward
 #
-# Shapes: a batch of B sequences, each with H *heads* (section 8; for now, "several attentions at once"), T positions, D numbers for each
-# query: q, k and v are (B, H, T, D). NumPy's `@` multiplies the last two axes and repeats over the others, so
-# `q @ k.swapaxes(-1, -2)` is (B, H, T, D) · (B, H, D, T) → (B, H, T, T): scores of every query for every key.
+# Shapes: a batch of B sequences, each with H *heads* (section 8; for now, think of several attention operations in
+# parallel), T positions, and D numbers for each query. So q, k and v have shape (B, H, T, D). NumPy's `@` multiplies
+# matrices along the last two axes and loops over the others, so `q @ k.swapaxes(-1, -2)` is (B, H, T, D) · (B, H, D, T)
+# → (B, H, T, T): a score for every query and every key.
 #
-# **The mask.** `mask` is True where a query may look. Where it may not, set the score to $-\infty$ *before* the softmax:
-# $e^{-\infty} = 0$, so the weight is exactly 0 and the others still sum to 1. `causal_mask(T, T)` gives the mask for a text, a row for each query and a column for
-# each key.
+# **The mask.** `mask` is True where a query may look. Where it is False, set the score to $-\infty$ *before* the
+# softmax: $e^{-\infty} = 0$, so the weight is exactly 0 and the others still sum to 1. `causal_mask(T, T)` returns the
+# causal mask, with a row for each query and a column for each key.
 #
-# **Dropout** may drop attention weights while training. It comes last, after the softmax: `Dropout(dropout_p).forward(p, rng)`, lesson 04.
-# Without an rng it does nothing.
+# **Dropout** can drop attention weights during training. It is applied after the softmax:
+# `Dropout(dropout_p).forward(p, rng)`, lesson 04. Without an rng it does nothing.
 #
 # ### Exercise: `attention`
 #
-# What the cache holds is up to you; the backward will need q, k, v, the scale, the weights, and what the softmax and the dropout returned.
+# You decide what the cache holds. The backward will need q, k, v, the scale, the weights after dropout, and the caches
+# of the softmax and the dropout.
 #
 # @hint A nudge
-# Five lines: scores, mask, softmax, dropout, product with v.
+# There are five steps: scores, mask, softmax, dropout, and the product with v.
 # @hint The mask
-# `scores + np.where(mask, 0, -np.inf)` leaves the scores where True and makes them -inf where False.
+# `scores + np.where(mask, 0, -np.inf)` keeps the scores where the mask is True, and makes them -inf where it is False.
 # @hint Almost code
 # ```python
 # scale = 1 / math.sqrt(q.shape[-1])
@@ -279,30 +287,32 @@ attention = check("attention", my_attention)
 # %% [markdown]
 # ## 6 Attention, backward
 #
-# Four steps forward, four steps back, in the opposite order. You know the gradient of each of them: two are matrix products
-# (lesson 04: what arrives, times the other factor transposed), one is a softmax, one a dropout.
+# The forward has four steps, and the backward goes through them in reverse order. You know the gradient of each step.
+# Two are matrix products (lesson 04: multiply the upstream gradient by the transpose of the other factor), one is a
+# softmax, and one is a dropout.
 #
 # | forward | backward |
 # | --- | --- |
 # | $O = P V$ | $dV = P^T dO$, $\quad dP = dO\, V^T$ |
-# | (dropout of $P$) | back through the same mask |
+# | (dropout of $P$) | the same mask |
 # | $P = \text{softmax}(S)$ | $dS = P \cdot (dP - \sum dP \cdot P)$ |
 # | $S = Q K^T / \sqrt D$ | $dQ = dS\, K / \sqrt D$, $\quad dK = dS^T Q / \sqrt D$ |
 #
-# Two places where published code went wrong, unnoticed, and one line that you need *not* write:
+# Published code has had unnoticed bugs in the first two of these points. The third is a line that you do *not* need to
+# write.
 #
-# 1. $dK$ needs $dS$ *transposed*: key $s$ was looked at by all queries $t$. Getting the shape right with a `reshape` gives numbers in
-#    wrong places.
-# 2. $dV$ needs the $P$ that really multiplied $V$: the one *after* dropout.
-# 3. The mask needs no line of its own: where it was, $P$ is 0, and so $dS$ is 0.
+# 1. $dK$ needs $dS$ *transposed*, because all queries $t$ look at key $s$. A `reshape` would give the right shape, but
+#    with the numbers in the wrong places.
+# 2. $dV$ needs the $P$ that was actually multiplied by $V$: the weights *after* dropout.
+# 3. The mask needs no line of its own: where the mask is False, $P$ is 0, so $dS$ is 0.
 
 # %% [markdown]
 # ### Exercise: `attention_backward`
 #
-# Now as a pair: your forward of above, and the backward. The check uses a mask and dropout, too.
+# The check takes your forward from above and this backward as a pair. It also uses a mask and dropout.
 #
 # @hint A nudge
-# Begin at the end of the forward: `dropped @ v`.
+# Start at the end of the forward: `dropped @ v`.
 # @hint Transposing
 # `x.swapaxes(-1, -2)` swaps the last two axes and leaves batch and heads where they are. (`x.T` would reverse all four.)
 # @hint Almost code
@@ -349,9 +359,10 @@ def my_attention_backward(dout, cache):
 attention, attention_backward = check("attention_backward", my_attention, my_attention_backward)
 
 # %% [markdown]
-# ## 7 What you have built
+# ## 7 A small example
 #
-# A small example to see with the eye. Three words, with keys that are easy to tell apart; one query that looks for the second.
+# Here is an example that is small enough to check by eye. There are three words, with keys that are easy to tell apart,
+# and one query that looks for the second word.
 
 # %%
 keys = np.eye(3)[None, None] * 4  # (1, 1, 3, 3): three keys, each with its own direction
@@ -363,14 +374,17 @@ print("what the query gathers:", out[0, 0, 0].round(3))
 # %% [markdown]
 # ## 8 Heads
 #
-# One softmax can point at one place well. But a position may need several things: the hero's name, *and* the last verb. So the C
-# channels are divided into H **heads** of $D = C/H$ channels, and each head does its own attention, with its own weights. It costs no more: H
-# products with D numbers instead of one with C.
+# One softmax is good at pointing at one position. But a position may need several pieces of information, such as the
+# hero's name *and* the last verb. So the C channels are divided into H **heads** of $D = C/H$ channels, and each head
+# computes its own attention, with its own weights. The scores cost no more: for each query and key there are H dot
+# products of length D instead of one of length C.
 #
-# The layout: channels 0 … D-1 belong to head 0, the next D to head 1, and so on. From (B, T, C) to (B, H, T, D) takes two steps. First name the
-# parts: (B, T, H, D), a `reshape` that moves no number. Then swap positions and heads, so that each head has its (T, D) matrix at the end.
+# Channels 0 … D-1 belong to head 0, the next D channels to head 1, and so on. We go from (B, T, C) to (B, H, T, D) in
+# two steps. First, split the channels: (B, T, H, D). This is a `reshape` that moves no number. Then swap positions and
+# heads, so that the last two axes hold the (T, D) matrix of each head.
 #
-# Why not reshape to (B, H, T, D) at once? Because `reshape` only draws new borders in the same row of numbers:
+# Why can we not reshape to (B, H, T, D) directly? Because `reshape` keeps the numbers in the same order in memory, and
+# only divides them in a different way:
 
 # %%
 x = np.array([[[1, 2, 3, 4], [11, 12, 13, 14], [21, 22, 23, 24]]])  # (1, 3, 4): T = 3 positions, C = 4 channels
@@ -380,11 +394,11 @@ print(
 print("wrong: head 0 has all channels of the first one and a half positions\n", x.reshape(1, 2, 3, 2)[0, 0].tolist())
 
 # %% [markdown]
-# Every test of shapes passes for both.
+# Both results pass every test of shapes.
 #
 # ### Exercise: `heads`
 #
-# Two functions, each the inverse of the other.
+# Write two functions, each the inverse of the other.
 #
 # @hint A nudge
 # Merging undoes the two steps in the opposite order: first swap back, then reshape.
@@ -424,21 +438,22 @@ def my_merge_heads(x):
 split_heads, merge_heads = check("heads", my_split_heads, my_merge_heads)
 
 # %% [markdown]
-# Both only move numbers. The backward of moving numbers is moving the gradients back: the backward of `split_heads` is `merge_heads`, and
-# the other way round.
+# Both functions only move numbers. Their backward moves the gradients back. So the backward of `split_heads` is
+# `merge_heads`, and the backward of `merge_heads` is `split_heads`.
 #
 # ## 9 The layer
 #
-# Put together, as in GPT-2: one linear layer `c_attn` makes queries, keys and values at once, C → 3C (the first C columns are Q, the next C are
-# K, the last C are V). Split into heads, attend with the causal mask, merge. A second linear layer `c_proj` mixes what the heads found.
+# Now we put the parts together, as in GPT-2. One linear layer, `c_attn`, computes queries, keys and values at once, C →
+# 3C (the first C columns are Q, the next C are K, the last C are V). Then we split them into heads, compute attention
+# with the causal mask, and merge the heads. A second linear layer, `c_proj`, combines the outputs of the heads.
 #
 # ### Exercise: `CausalSelfAttention`
 #
 # @hint A nudge, forward
 # `np.split(qkv, 3, axis=-1)` cuts (B, T, 3C) into three arrays (B, T, C).
 # @hint A nudge, backward
-# The forward read from right to left: c_proj, split (the backward of merge), attention, merge (the backward of split) each of dq, dk, dv, put the
-# three side by side, c_attn.
+# Go through the forward in reverse: c_proj; split (the backward of merge); attention; merge (the backward of split) for
+# each of dq, dk and dv; concatenate the three; c_attn.
 # @hint Almost code, forward
 # ```python
 # T = x.shape[1]
@@ -495,7 +510,7 @@ class MyCausalSelfAttention(Module):
 CausalSelfAttention = check("CausalSelfAttention", MyCausalSelfAttention)
 
 # %% [markdown]
-# Is it causal? Change the last position and see which outputs change.
+# Is the layer causal? Change the last position, and see which outputs change.
 
 # %%
 layer = CausalSelfAttention(12, 3, rng=rng, dtype=np.float64)
@@ -506,10 +521,10 @@ difference = np.abs(layer.forward(x)[0] - layer.forward(changed)[0]).max(axis=-1
 print("change of the output at positions 0 … 4:", difference[0])
 
 # %% [markdown]
-# ## 10 Attention, seen
+# ## 10 Look at the attention weights
 #
-# Put your layer into the storyteller, and look at the weights $P$ of its second block while it reads a sentence. Each row is a position; its
-# colours show where it looks.
+# Put your layer into the storyteller, and look at the weights $P$ of its second block while the model reads a sentence.
+# Each row is a position, and its colors show where that position looks.
 
 # %%
 gpt, tokenizer = storyteller()
@@ -538,11 +553,13 @@ fig.colorbar(image, label="weight", shrink=0.6)
 plt.show()
 
 # %% [markdown]
-# Head 1 spreads its weight over many positions; head 4 often points at one. Look at its row "was": the model must now say the hero's name. Head 4 looks at "␣m", the beginning of "mill". In these
-# stories every place has its own inhabitant, so the place gives the name away, and a head has found out where to read it. Nobody told it;
-# the gradient that you have written did. Lesson 11 looks at such pictures more closely, and at what they do not prove.
+# Head 1 spreads its weight over many positions; head 4 often points at one. Look at the row of "was", where the model
+# must predict the hero's name. There, head 4 looks at "␣m", the beginning of "mill". In these stories each animal lives
+# in its own place, so the place determines the name, and this head has learned to look at the place. No rule told it to
+# do so: it learned this from gradients like the one you have just written. Lesson 11 looks at such pictures more
+# closely, and discusses what they do not prove.
 #
-# And the model still works with this attention in it:
+# The model also writes with your attention layer in it:
 
 # %%
 out = list(mine.generate(ids[0], 40, temperature=0.7, rng=np.random.default_rng(2)))
@@ -551,18 +568,19 @@ print(sentence + tokenizer.decode(out))
 # %% [markdown]
 # ## What you can do now
 #
-# - explain queries, keys, values, the scale, the mask and the heads, each by what would go wrong without it;
-# - derive softmax's gradient from its Jacobian;
-# - write attention and its gradient, and name the places where it goes wrong.
+# - explain queries, keys, values, the scale, the mask and the heads, and say what would go wrong without each of them;
+# - derive the gradient of softmax from its Jacobian;
+# - write attention and its gradient, and name the usual mistakes.
 #
 # ## Three questions
 #
 # @answer The gradient of a key's bias (the middle third of c_attn.bias) is always zero. Why?
-# The bias adds the same vector b to all keys. Then every score of query t rises by q_t · b, the same for all s, and softmax ignores a constant. So the
-# loss does not depend on it.
+# The bias adds the same vector b to all keys. So all scores of query t rise by the same amount, q_t · b, and softmax
+# ignores a constant. Therefore the loss does not depend on this bias.
 # @answer How do time and memory of attention grow with the length T of the text?
-# The scores are (T, T) for each head: both grow with T². The linear layers grow with T only. For short texts they cost more, for long ones attention does.
+# The scores have shape (T, T) for each head, so both time and memory grow with T². The linear layers grow only with T.
+# For short texts the linear layers cost more, and for long texts attention costs more.
 # @answer A model is trained without the causal mask by mistake. Its training loss falls far below the entropy of the text. What does it write?
-# Nonsense. It has learnt to copy the next token from the position after; when it writes, there is no position after. A loss below what is possible is the sign of
-# a leak.
+# It writes nonsense. The model has learned to copy the next token from the position after the current one. When it
+# writes, there is no such position. A loss that is lower than possible is the sign of a leak.
 # @end

@@ -1,11 +1,12 @@
 # %% [markdown]
 # # 07 · The whole model
 #
-# You have all the parts. In this lesson they become a GPT: embeddings at the front, blocks in the middle, the embedding again at the end. Then
-# the whole model is checked at once, counted, and compared with GPT-2.
+# You have nearly all the parts. In this lesson you put them together to a GPT: embeddings at the beginning, blocks in
+# the middle, and the embedding again at the end. Then you check the gradients of the whole model at once, count its
+# parameters, and compare it with GPT-2.
 #
 # **You need:** lessons 04 to 06. **Time:** an hour and a half.
-# **You will write:** `Embedding`, `Block`, `GPT`, and the count of its parameters.
+# **You will write:** `Embedding`, `Block`, `GPT`, and a function that counts its parameters.
 
 # %%
 import math
@@ -33,19 +34,20 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## 1 From ids to vectors: the embedding
 #
-# A token is a number between 0 and V - 1, but its size means nothing: token 17 is not "more" than token 16. So each token gets a vector of its
-# own, C numbers that are trained: row $v$ of a table $W$ (V, C). Forward is looking up rows:
+# A token is a number between 0 and V - 1, but the size of this number means nothing: token 17 is not "more" than
+# token 16. So each token $v$ has its own vector of C trainable numbers, row $v$ of a table $W$ with shape (V, C). The
+# forward looks up rows:
 #
 # $$y_n = W_{\text{id}_n}$$
 #
-# It is a matrix product in disguise: with one-hot rows $E$ (N, V), where $E_{nv} = 1$ if $\text{id}_n = v$, we have $y = E\, W$. By lesson 04
-# then $dW = E^T dy$, and since $E$ is nearly all zeros, that only means: **row $v$ of dW is the sum of dy over all positions where token $v$
-# stands.**
+# This is really a matrix product. Let $E$ be a matrix with one-hot rows and shape (N, V), where $E_{nv} = 1$ if
+# $\text{id}_n = v$. Then $y = E\, W$, and by lesson 04 $dW = E^T dy$. Since $E$ is almost all zeros, this simply means:
+# **row $v$ of dW is the sum of dy over all positions that hold token $v$.**
 #
 # $$dW_v = \sum_{n\,:\,\text{id}_n = v} dy_n$$
 #
-# A sum again, because a row may be used several times. Here NumPy sets a trap that you know from lesson 02: `dW[ids] += dy` keeps only the last of
-# several equal ids.
+# It is a sum because a row may be used several times. Here is the NumPy trap that you know from lesson 02: if several
+# ids are equal, `dW[ids] += dy` adds only the last of their gradients.
 
 # %% [markdown]
 # ### Exercise: `Embedding`
@@ -65,7 +67,7 @@ rng = np.random.default_rng(0)
 
 # %% exercise="Embedding"
 class MyEmbedding(Module):
-    """A table of vectors, weight (V, C); the forward looks rows up."""
+    """A table of vectors, weight (V, C); the forward looks up rows."""
 
     def __init__(self, num_embeddings, embedding_dim, *, std=0.02, rng=None, dtype=np.float32):
         rng = rng or np.random.default_rng()
@@ -87,10 +89,11 @@ class MyEmbedding(Module):
 Embedding = check("Embedding", MyEmbedding)
 
 # %% [markdown]
-# ## 2 Where: the position embedding
+# ## 2 The position embedding
 #
-# Attention is a weighted average, and an average does not know order. Without the mask, if you shuffle the positions that go in, the same vectors
-# come out, shuffled. "Dog bites man" would equal "man bites dog":
+# Attention is a weighted average, and an average does not depend on order. Without the mask, if you shuffle the
+# positions of the input, the output has the same vectors, shuffled in the same way. So "dog bites man" would mean the
+# same as "man bites dog":
 
 # %%
 from numpylm.nn.attention import scaled_dot_product_attention  # lesson 06's attention
@@ -102,28 +105,29 @@ shuffled, _ = scaled_dot_product_attention(q[:, :, order], k[:, :, order], v[:, 
 print("the same vectors, in another order:", np.allclose(shuffled, out[:, :, order]))
 
 # %% [markdown]
-# So GPT-2 adds a second vector that depends on the position only, from a second table `wpe` with a row for each position:
+# So GPT-2 adds a second vector, which depends only on the position. It comes from a second table, `wpe`, with one row
+# for each position:
 #
 # $$x_t = \text{wte}[\text{id}_t] + \text{wpe}[t]$$
 #
-# One table of positions serves all B sequences of a batch. Backward then means, once more, a sum: over the batch.
+# All B sequences of a batch use the same table of positions. So its gradient is again a sum, this time over the batch.
 
 # %% [markdown]
 # ## 3 The block
 #
-# Attention moves information between positions; the MLP works on it at each position. Each is wrapped as in lesson 05, with a norm before it and a
-# path around it:
+# Attention moves information between positions, and the MLP processes it at each position. Each of the two has a norm
+# before it and a residual connection around it, as in lesson 05:
 #
 # $$x \leftarrow x + \text{dropout}(\text{attn}(\text{ln}_1(x)))$$
 # $$x \leftarrow x + \text{dropout}(\text{mlp}(\text{ln}_2(x)))$$
 #
-# Backward, the second line first. At each line the gradient splits: past the branch it stays as it is, through the branch it goes back step by step,
-# and the two are added.
+# The backward starts with the second line. At each line the gradient takes two paths. On the residual path it stays as
+# it is. On the other path it goes back through the branch, step by step. At the end, the two are added.
 #
 # ### Exercise: `Block`
 #
 # @hint A nudge
-# Every forward gives a cache, and there are six. `self.drop` is called twice: two caches.
+# Every forward returns a cache, so there are six caches. `self.drop` is called twice, so it has two of them.
 # @hint Forward, the first half
 # ```python
 # normed, ln_1_cache = self.ln_1.forward(x)
@@ -192,27 +196,28 @@ Block = check("Block", MyBlock)
 # | look up tokens and positions, add | `wte[ids] + wpe[0 … T-1]` | (B, T, C) |
 # | dropout | | (B, T, C) |
 # | L blocks | `h[0]`, …, `h[L-1]` | (B, T, C) |
-# | a last norm | `ln_f` | (B, T, C) |
+# | the final norm | `ln_f` | (B, T, C) |
 # | a logit for each token | `x @ wte.T` | (B, T, V) |
 #
-# The last step has no weights of its own. The logit of token $v$ is the dot product of $x$ with the *embedding* of $v$: how much does what the
-# model has in mind look like token $v$? The table serves twice (Press and Wolf 2017, arXiv:1608.05859), which saves V·C parameters: a quarter of
-# the storyteller's, a third of GPT-2 small's. And it is the finest trap in the whole backward pass:
+# The last step has no weights of its own. The logit of token $v$ is the dot product of $x$ with the *embedding* of $v$,
+# so it measures how similar $x$ is to the embedding of $v$. The table is used twice (Press and Wolf 2017,
+# arXiv:1608.05859). We say that the output layer is **tied** to the embedding. This saves V·C parameters: a quarter of
+# the storyteller's parameters, and a third of those of GPT-2 small. It also sets a trap for the backward pass:
 #
-# > **Used twice, so two gradients add up.** As the output layer: $dW = d\text{logits}^T x$ (it is a linear layer with weight $W^T$). As the table:
-# > the rows that were looked up.
+# > **The table is used twice, so two gradients add up.** As the output layer it gets $dW = d\text{logits}^T x$ (it is a linear
+# > layer with weight $W^T$). As the table, the rows that were looked up get the gradients of the embeddings.
 #
 # ### Exercise: `GPT`
 #
-# The forward is given; read it. The backward goes through it from the end.
+# The forward is given. Read it first. The backward goes through it in reverse.
 #
 # @hint A nudge
-# In this order: the logits, ln_f, the blocks from the last to the first, dropout, then the two tables.
+# Go back in this order: the logits, ln_f, the blocks from the last to the first, dropout, and then the two tables.
 # @hint The head
 # With all positions as rows, `rows` (N, C) and `dlogits` (N, V): the head is `logits = rows @ wte.T`. So `wte.grad += dlogits.T @ rows` and
 # `dx = dlogits @ wte`.
 # @hint The positions
-# `tokens + positions` broadcasts (T, C) over the batch, so what arrives at the positions is `dx.sum(axis=0)`.
+# `tokens + positions` broadcasts (T, C) over the batch, so the gradient of the positions is `dx.sum(axis=0)`.
 # @hint Almost code
 # ```python
 # wte_cache, wpe_cache, drop_cache, block_caches, ln_f_cache, x = cache
@@ -291,14 +296,15 @@ class MyGPT(Module):
 GPT = check("GPT", MyGPT)
 
 # %% [markdown]
-# The check looked at all parameters at once, 28 arrays of a small model, through embeddings, two blocks and the head. If one line in one of your layers were wrong,
-# it would say which.
+# The check tested all parameters at once: the 28 arrays of a small model, with embeddings, two blocks and the head. If
+# one line in one of your layers were wrong, it would say which one.
 
 # %% [markdown]
 # ## 5 How it starts
 #
-# An untrained model should not be sure of anything. Its loss should be close to ln V, as for guessing. That depends on the size of the initial weights. GPT-2 draws them
-# with standard deviation 0.02. See what other sizes do:
+# An untrained model should not be confident about anything, so its loss should be close to ln V, the loss of uniform
+# guessing. This depends on the size of the initial weights. GPT-2 draws them with standard deviation 0.02. The next
+# cell tries other values:
 
 # %%
 config = GPTConfig(vocab_size=1024, block_size=64, n_layer=4, n_head=4, n_embd=64)
@@ -315,15 +321,19 @@ for std in (0.002, 0.02, 0.2, 1.0):
     print(f"{std:14}   {loss:17.3f}   {logits.std():17.3f}")
 
 # %% [markdown]
-# With weights of size 1 the model is wildly sure of random tokens, and so very wrong. The first hundreds of steps would go into undoing that.
+# With a standard deviation of 1, the model is very confident about random tokens, and its loss is very high. Training
+# would spend its first hundreds of steps undoing this.
 #
-# One more detail, in `__init__`: the matrices that write into the *residual stream* (the x that every block adds to), `c_proj`, start smaller, by $1/\sqrt{2L}$. Each block adds two branches
-# to the stream, so 2L in all. A sum of 2L independent things has a variance 2L times as large; the factor takes it back (Radford et al. 2019, section 2.3).
+# There is one more detail in `__init__`. The `c_proj` matrices write into the *residual stream* (the x that every block
+# adds to). Their initial values are smaller, by a factor of $1/\sqrt{2L}$. Each block adds two branches to the stream,
+# so there are 2L branches in all. The variance of a sum of 2L independent terms is 2L times as large as that of one
+# term, and the factor compensates for this (Radford et al. 2019, section 2.3).
 
 # %% [markdown]
 # ## 6 Two gradients in one
 #
-# How large are the two parts of the embedding's gradient? Go back with the head alone, then with everything.
+# How large are the two parts of the embedding's gradient? The next cell runs the whole backward, computes the part of
+# the output layer separately, and takes the difference.
 
 # %%
 gpt = GPT(config, np.random.default_rng(1))
@@ -332,8 +342,8 @@ loss, loss_cache = cross_entropy(logits, ids[:, 1:])
 dlogits = cross_entropy_backward(1.0, loss_cache)
 gpt.backward(dlogits, cache)
 both = gpt.wte.weight.grad  # (V, C)
-head = dlogits.reshape(-1, 1024).T @ cache[-1].reshape(-1, 64)  # the output layer's part
-table = both - head  # the look-ups' part
+head = dlogits.reshape(-1, 1024).T @ cache[-1].reshape(-1, 64)  # the part of the output layer
+table = both - head  # the part of the look-ups
 seen = np.isin(np.arange(1024), ids[:, :-1])
 print(f"{seen.sum()} of 1,024 tokens occur in this batch")
 print("                     rows of tokens that occur   of tokens that do not")
@@ -341,13 +351,14 @@ for name, part in (("as output layer", head), ("as table", table)):
     print(f"{name:20} {np.linalg.norm(part[seen]):25.4f}   {np.linalg.norm(part[~seen]):21.4f}")
 
 # %% [markdown]
-# The output layer's part reaches every token: each was a possible answer, and nearly always a wrong one. The table's part reaches only those that were read. A model that forgets one of the
-# two still learns, a little worse. Nothing but a check tells.
+# The part of the output layer reaches every token, because every token was a possible answer, and nearly always a wrong
+# one. The part of the table reaches only the tokens in the input. A model that forgets one of the two parts still
+# learns, only a little worse. Only a gradient check reveals the bug.
 
 # %% [markdown]
-# ## 7 The same numbers as the library's
+# ## 7 Compare with the library
 #
-# Give both the same parameters, and compare loss and gradients, all of them:
+# We give both models the same parameters, and compare the loss and all gradients:
 
 # %%
 ours = OurGPT(config, np.random.default_rng(2), np.float64)
@@ -364,7 +375,7 @@ print(
 # %% [markdown]
 # ## 8 Counting
 #
-# How many numbers does such a model train? Go through the parts; C channels, L blocks, T = block size.
+# How many trainable numbers does such a model have? Go through its parts, with C channels, L blocks and T = block size.
 #
 # | part | matrices | biases and gains |
 # | --- | --- | --- |
@@ -379,7 +390,8 @@ print(
 # ### Exercise: `count_parameters`
 #
 # @hint A nudge
-# The four matrices and the two norms stand in every block, the rest once. The head is tied.
+# Every block has the four matrices and the two norms. Everything else occurs once. The head is tied, so it adds
+# nothing.
 # @hint Almost code
 # In one block: $12 C^2$ in matrices, $9C$ in biases, $4C$ in norms.
 # ```python
@@ -391,7 +403,7 @@ print(
 
 # %% exercise="count_parameters"
 def my_count_parameters(vocab_size, block_size, n_layer, n_embd):
-    """How many numbers a GPT trains, without building it.
+    """The number of parameters of a GPT, without building it.
 
     Parameters
     ----------
@@ -419,16 +431,18 @@ for name, L, C in (("small", 12, 768), ("medium", 24, 1024), ("large", 36, 1280)
     print(f"{name:12} {L:4}   {C:4}   {N:13,}   {12 * C * C * L / N:.0%}")
 
 # %% [markdown]
-# These are GPT-2's published sizes, 124 million to 1.5 billion. Your code is the same model; only four numbers in the config are larger.
+# These are the published sizes of GPT-2, from 124 million to 1.5 billion parameters. Your code is the same model. Only
+# four numbers in the config are larger.
 #
 # ## 9 What a step costs
 #
 # **Arithmetic.** A matrix with $n$ numbers takes part in $n$ multiplications and $n$ additions for each token: $2n$ operations forward, and twice that backward (dx and dW).
-# So a step costs about $6M$ operations a token, where $M = 12\,C^2 L + V C$ counts the
-# parameters in matrices, the head included. (Looking up rows multiplies nothing.) Attention's scores come on top: $12\, L\, T\, C$ a token, forward and backward.
+# So a step costs about $6M$ operations per token, where $M = 12\,C^2 L + V C$ counts the
+# parameters in matrices, the head included. (Looking up rows needs no multiplications.) Attention adds $12\, L\, T\, C$
+# operations per token, forward and backward.
 #
-# **Memory.** Each parameter is kept four times: its value, its gradient, and two numbers for Adam (lesson 08). At 4 bytes each that is 16 bytes for each parameter. On top come the
-# caches, which grow with the batch.
+# **Memory.** Training stores four numbers for each parameter: its value, its gradient, and two numbers for Adam (lesson
+# 08). At 4 bytes each, that is 16 bytes per parameter. The caches need additional memory, which grows with the batch.
 
 # %%
 print("                      parameters   operations a token      memory   one pass over 1 M tokens at 100 GFLOP/s")
@@ -446,19 +460,21 @@ for name, V, T, L, C in (
 # %% [markdown]
 # ## 10 Your model, in a file
 #
-# `collect` writes all layers that you have written, and that have passed, into one Python module. What is still missing is imported from numpylm.
+# `collect` writes all of your layers that have passed their checks into one Python module. It imports the missing ones
+# from numpylm.
 
 # %%
 count = collect("my_gpt.py")
 print(f"my_gpt.py: {count} of its parts are your own")
 
 # %% [markdown]
-# It is an ordinary file. Open it and read it from top to bottom: a whole GPT with every gradient. Then let the checker look at it from the command line, as it would at
-# anybody's:
+# This is an ordinary file. Open it and read it from top to bottom: it is a whole GPT with every gradient. Then run the
+# checker on it from the command line, as you can with any file:
 #
 #     numpylm gradcheck --file my_gpt.py
 #
-# In lesson 09 this model learns to tell stories. A first sign of life: can it learn one batch by heart? If a model cannot do that, something is wrong, whatever else you try.
+# In lesson 09 this model learns to tell stories. Here is a first test: can it memorize one batch? If a model cannot do
+# that, something is wrong, and longer training will not help.
 
 # %%
 from tqdm import tqdm
@@ -486,18 +502,21 @@ print(gradcheck(gpt, batch[:, :-1]))
 # %% [markdown]
 # ## What you can do now
 #
-# - build a GPT from its parts, and go back through all of it;
-# - say where parameters are shared, and where gradients therefore add up: embedding and head, positions and batch;
-# - tell from the first loss whether a model was made well;
-# - count parameters, operations and memory of any GPT before you build it.
+# - build a GPT from its parts, and write the backward of the whole model;
+# - say where parameters are used several times, so that their gradients add up: in the embedding and the head, and in
+#   the positions over the batch;
+# - tell from the first loss whether a model is initialized well;
+# - compute the parameters, operations and memory of any GPT before you build it.
 #
 # ## Three questions
 #
 # @answer The loss at the start is 4.2 with V = 50 and random weights of size 0.02. Is that all right?
-# ln 50 = 3.91. A little above is normal: the logits are not exactly equal. 4.2 is more than one would expect from weights of size 0.02; look at the scale of the
-# embedding, and at the last norm.
+# ln 50 = 3.91. A loss slightly above this is normal, because the logits are not exactly equal. But 4.2 is more than you
+# would expect from weights of size 0.02. Check the scale of the embedding and the final norm.
 # @answer Your model's gradients are all right, layer by layer, but the whole model's gradient check fails in wpe only. Where do you look?
-# At what connects the layers: the line that hands the gradient to wpe. The sum over the batch is missing, or it is a mean, or only one sequence's.
+# Look at the code that connects the layers, at the line that passes the gradient to wpe. Perhaps the sum over the batch
+# is missing, or it is a mean, or it uses only one sequence.
 # @answer GPT-2 small has 124 million parameters, of which 39 million are in wte. How many of the multiplications for one token need wte?
-# Looking up needs none. The head needs all V·C = 39 million of them: for each token of the vocabulary one dot product. It is a third of the model's arithmetic.
+# Looking up rows needs none. The head needs V·C = 39 million multiplications, one dot product for each token of the
+# vocabulary. This is a third of the model's arithmetic.
 # @end

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 08 · Adam: how far to step
 #
-# A gradient says in which direction the loss rises. How far to go against it is another question, and the answer decides
-# whether a Transformer learns at all. In this lesson you go from the plainest answer to AdamW, which trains nearly every
-# language model, first on a surface that you can see, then on a small GPT.
+# A gradient says in which direction the loss rises. It does not say how far to step in the opposite direction, and this
+# decides whether a Transformer learns at all. In this lesson you go from the simplest rule to AdamW, which trains
+# nearly every language model. You try each rule first on a surface that you can plot, and then on a small GPT.
 #
 # **You need:** lesson 02 (loss and gradient); `GPT` from lesson 07 is used as it is.
 # **Time:** about an hour and a half. **You will write:** four functions and a class.
@@ -19,20 +19,20 @@ from numpylm.course import check, stories, style
 from numpylm.training.parallel import set_blas_threads
 
 plt = style()
-_ = set_blas_threads(1)  # the matrices here are small: one thread is faster than several that wait for each other
+_ = set_blas_threads(1)  # the matrices here are small, so one thread is faster than several
 
 # %% [markdown]
 # ## 1 A long, narrow valley
 #
-# The loss of a model depends on all of its parameters, half a million or more. Nobody can look at that. So begin with
-# two, $\theta_1$ and $\theta_2$, and a loss that is as simple as a valley can be:
+# The loss of a model depends on all of its parameters, half a million or more. We cannot plot that. So we begin with
+# two parameters, $\theta_1$ and $\theta_2$, and a loss with the shape of a simple valley:
 #
 # $$f(\theta) = \tfrac12 \left( h_1 \theta_1^2 + h_2 \theta_2^2 \right), \qquad
 #   \frac{\partial f}{\partial \theta_i} = h_i\, \theta_i$$
 #
-# The numbers $h_1 = 0.5$ and $h_2 = 50$ say how strongly the ground curves along each axis. Along $\theta_1$ it is
-# nearly flat; along $\theta_2$ the walls are a hundred times steeper. The lowest point is at $(0, 0)$. Real losses look
-# like this wherever one looks closely: steep across some directions, flat along others.
+# The numbers $h_1 = 0.5$ and $h_2 = 50$ are the curvatures along the two axes. Along $\theta_1$ the valley is nearly
+# flat. Along $\theta_2$ its walls are a hundred times steeper. The lowest point is at $(0, 0)$. Near any point, a real
+# loss looks similar: steep in some directions and flat in others.
 
 # %%
 h = np.array([0.5, 50.0])  # (2,)
@@ -52,20 +52,21 @@ def gradient(theta):
 print("gradient at the start:", gradient(start))
 
 # %% [markdown]
-# The gradient at the start is $(-2, 60)$: thirty times more of it points at the opposite wall than along the valley.
-# That is the whole difficulty.
+# The gradient at the start is $(-2, 60)$. Its component across the valley is thirty times as large as its component
+# along the valley. This is the main difficulty.
 #
-# **Gradient descent** takes a step against the gradient $g$, and the **learning rate** $\text{lr}$ says how long it is:
+# **Gradient descent** takes a step against the gradient $g$. The **learning rate** $\text{lr}$ sets the length of the
+# step:
 #
 # $$\theta \leftarrow \theta - \text{lr} \cdot g$$
 #
-# With a gradient that comes from a random batch and not from all of the text, the same rule is called *stochastic*
-# gradient descent, **SGD**. You used it in lesson 02.
+# If the gradient comes from a random batch and not from the whole text, the same rule is called *stochastic* gradient
+# descent, **SGD**. You used it in lesson 02.
 
 # %% [markdown]
 # ### Exercise: `sgd_step`
 #
-# One line. Return a new array; the old parameters stay as they are, since the cell below wants to draw all of them.
+# Write one line. Return a new array, and do not change the old parameters, because the cell below plots all of them.
 #
 # @hint A nudge
 # The gradient points uphill. You want to go down.
@@ -126,16 +127,17 @@ axes[0].set_ylabel("θ₂")
 plt.show()
 
 # %% [markdown]
-# The cross is the goal. On the left, the rate is too small. In the middle, the path jumps from wall to wall, and yet
-# hardly moves along the valley. On the right, with a rate only a little larger, every jump is longer than the one
-# before.
+# The cross marks the lowest point. On the left, the learning rate is too small. In the middle, the path jumps from wall
+# to wall, and still hardly moves along the valley. On the right, with a rate that is only a little larger, every jump
+# is longer than the one before.
 #
-# Why can the rate not be larger? Put the gradient into the rule. Each axis goes its own way:
+# Why can the rate not be larger? Insert the gradient into the rule. Each axis evolves independently:
 #
 # $$\theta_i \leftarrow \theta_i - \text{lr}\, h_i \theta_i = (1 - \text{lr}\, h_i)\, \theta_i$$
 #
-# In every step $\theta_i$ is multiplied by the same factor. It shrinks only if that factor lies between -1 and 1, that
-# is, if $\text{lr} < 2 / h_i$. The *steepest* axis sets the limit, and the flattest one has to live with it:
+# In every step, $\theta_i$ is multiplied by the same factor. It shrinks only if this factor is between -1 and 1, that
+# is, if $\text{lr} < 2 / h_i$. The *steepest* axis sets the limit on the rate, and the flattest axis must use the same
+# rate:
 
 # %%
 for lr in (0.005, 0.036, 0.0405):
@@ -144,28 +146,28 @@ for lr in (0.005, 0.036, 0.0405):
 print("limit: 2 / 50 =", 2 / h[1])
 
 # %% [markdown]
-# At 0.036 the flat axis keeps 98 % of its distance in each step. With one learning rate for all directions, a valley
-# that is a hundred times steeper across than along costs hundreds of steps.
+# With lr = 0.036, the flat axis keeps 98 % of its distance in each step. With a single learning rate for all
+# directions, a valley that is a hundred times steeper across than along takes hundreds of steps.
 #
-# ## 2 Momentum: remember the steps before
+# ## 2 Momentum: remember earlier steps
 #
-# Look at the middle picture. The jumps across change their sign every time; the small steps along all have the same
-# sign. So add up the gradients: what alternates cancels, what agrees grows. The sum must forget, or the path could
-# never turn:
+# Look at the plot in the middle. The jumps across the valley change their sign in every step, while the small steps
+# along the valley all have the same sign. So we add up the gradients: components that alternate cancel, and components
+# that agree grow. The sum must forget old gradients, or the path could never turn:
 #
 # $$v \leftarrow \mu\, v + g, \qquad \theta \leftarrow \theta - \text{lr} \cdot v$$
 #
-# $v$ is called the velocity, and $\mu$ (mu, between 0 and 1) says how much of it survives a step. If the gradient stays
-# the same, $v$ grows towards $g + \mu g + \mu^2 g + \dots = g / (1 - \mu)$: with $\mu = 0.9$ ten times as far. (Polyak
-# 1964; for neural networks Sutskever et al. 2013.)
+# $v$ is called the velocity, and $\mu$ (mu, between 0 and 1) says how much of it remains after one step. If the
+# gradient stays the same, $v$ grows toward $g + \mu g + \mu^2 g + \dots = g / (1 - \mu)$: with $\mu = 0.9$, steps
+# become ten times as long. (Polyak 1964; for neural networks Sutskever et al. 2013.)
 
 # %% [markdown]
 # ### Exercise: `momentum_step`
 #
-# Return both, the new parameters and the new velocity. Change neither argument.
+# Return both the new parameters and the new velocity. Do not change the arguments.
 #
 # @hint A nudge
-# First the velocity, then the parameters, and these move along the *new* velocity.
+# First compute the new velocity. Then move the parameters along the *new* velocity.
 # @hint Almost code
 # ```python
 # v = mu * v + …
@@ -183,7 +185,7 @@ def my_momentum_step(theta, v, grad, lr, mu):
     theta, v, grad : arrays of one shape
         Parameters, velocity, gradient. Not changed.
     lr, mu : float
-        Learning rate, and the share of the velocity that survives.
+        Learning rate, and the share of the velocity that remains.
 
     Returns
     -------
@@ -212,12 +214,13 @@ axes.set_ylabel("θ₂")
 plt.show()
 
 # %% [markdown]
-# The same valley, as many steps, and it arrives. But the two axes still share one learning rate.
+# In the same valley, with the same number of steps, this path reaches the lowest point. But the two axes still share
+# one learning rate.
 #
-# ## 3 How different are the slopes in a real model?
+# ## 3 How different are the gradients in a real model?
 #
-# Take a small GPT, fresh, and measure the gradient of every single number in it on 20 batches. What is its usual size?
-# The *root mean square*, $\sqrt{\text{mean}(g^2)}$, does not care about signs.
+# Take a small, untrained GPT, and measure the gradient of every parameter on 20 batches. What is its typical size? We
+# use the *root mean square*, $\sqrt{\text{mean}(g^2)}$, which ignores the signs.
 
 # %%
 documents = stories(400_000)
@@ -256,7 +259,9 @@ for label, names in groups.items():
     values = np.concatenate([size[n] for n in names])
     axes.hist(np.log10(values[values > 1e-9]), bins=60, range=(-6, -1), alpha=0.6, label=label, density=True)
 axes.set_xticks(range(-6, 0), [f"$10^{{{k}}}$" for k in range(-6, 0)])
-axes.set(xlabel="usual size of one parameter's gradient (root mean square over 20 batches)", ylabel="share", yticks=[])
+axes.set(
+    xlabel="typical size of one parameter's gradient (root mean square over 20 batches)", ylabel="share", yticks=[]
+)
 axes.legend()
 plt.show()
 values = np.concatenate(list(size.values()))
@@ -274,31 +279,33 @@ for name, values in (
     print(f"  {name:38} median {np.median(values):.1e}")
 
 # %% [markdown]
-# No single learning rate suits all of these. The weights that make queries and keys get nearly nothing at first,
-# because a fresh model attends everywhere alike, whatever they are. A rare token's embedding gets far less than a
-# frequent one's. So give **each number its own step size**: divide its gradient by the size that its gradient usually
-# has.
+# No single learning rate suits all of these. At first the weights that compute queries and keys get almost no gradient,
+# because an untrained model attends to all positions equally, whatever these weights are. The embedding of a rare token
+# gets a far smaller gradient than that of a frequent token. So we give **each parameter its own step size**: we divide
+# its gradient by the typical size of its gradient.
 #
 # ## 4 Adam
 #
-# Adam (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1) keeps two running means for each parameter, both starting at 0. In
+# Adam (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1) keeps two running means for each parameter. Both start at 0. In
 # step $t = 1, 2, 3, \dots$, with gradient $g$:
 #
 # $$m \leftarrow \beta_1 m + (1 - \beta_1)\, g \qquad\qquad v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2$$
 #
-# $m$ is the mean gradient, a momentum. $v$ is the mean *square* of the gradient (no longer the velocity of section 2), so
-# $\sqrt{v}$ is its usual size. $\beta_1 = 0.9$ remembers about the last 10 steps, $\beta_2 = 0.95$ about the last 20. All of
-# it is done number by number, the square, the root and the division too: $m$ and $v$ are arrays of $\theta$'s shape. Were it not
-# for two details, the step would be
+# $m$ is the mean of the gradient, a kind of momentum. $v$ is the mean of the *squared* gradient (and no longer the
+# velocity of section 2), so $\sqrt{v}$ is the typical size of the gradient. With $\beta_1 = 0.9$, $m$ averages over
+# about the last 10 steps. With $\beta_2 = 0.95$, $v$ averages over about the last 20. All operations are elementwise,
+# including the square, the root and the division: $m$ and $v$ are arrays with the shape of $\theta$. Except for two
+# details, the step is
 #
 # $$\theta \leftarrow \theta - \text{lr} \cdot \frac{m}{\sqrt{v}}$$
 #
-# If all gradients of one parameter are multiplied by 1,000, $m$ and $\sqrt{v}$ both become 1,000 times as large, and the step
-# stays as it is. Steep and flat directions are treated alike. And the unit of lr is now clear: if the gradient is steady,
-# $m / \sqrt{v}$ is $\pm 1$, so **lr is, roughly, the farthest a parameter moves in one step**.
+# If all gradients of one parameter are multiplied by 1,000, both $m$ and $\sqrt{v}$ become 1,000 times as large, and
+# the step does not change. So Adam treats steep and flat directions in the same way. The unit of lr is now clear, too:
+# if the gradient is steady, $m / \sqrt{v}$ is $\pm 1$, so **lr is, roughly, the farthest a parameter moves in one
+# step**.
 #
-# **First detail: bias correction.** Both means start at 0, and that pulls them down at first. Feed them a gradient that
-# is always 1: the mean should be 1 at once.
+# **First detail: bias correction.** Both means start at 0, so at first they are too small. To see this, take a gradient
+# that is always 1. Its mean should be 1 from the first step on.
 
 # %%
 steps = np.arange(1, 101)
@@ -320,59 +327,59 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# After $t$ steps the mean of a constant 1 is not 1 but $1 - \beta^t$ (the `assert` proves it for these). The picture on
-# the right shows what that does to the step. With $\beta_2 = 0.999$, which the paper suggests, $v$ wakes up far more
-# slowly than $m$, and the first steps are several times too long, at the very time when the model is most fragile. With
-# $\beta_2 = 0.95$, common for language models, they are too short at first. The mend is to divide by what is missing
+# After $t$ steps, the running mean of a constant 1 is not 1 but $1 - \beta^t$ (the `assert` checks this). The plot on
+# the right shows the effect on the step. With $\beta_2 = 0.999$, the value that the paper suggests, $v$ grows far more
+# slowly than $m$. So the first steps are several times too long, just when the model is most sensitive. With $\beta_2 =
+# 0.95$, which is common for language models, they are too short at first. The remedy is to divide by $1 - \beta^t$
 # (section 3 of the paper):
 #
 # $$\hat m = \frac{m}{1 - \beta_1^t} \qquad\qquad \hat v = \frac{v}{1 - \beta_2^t}$$
 #
-# Here $\beta^t$ is a power: $\beta$ times itself, $t$ times. It fades, and so does the correction.
+# Here $\beta^t$ is $\beta$ to the power $t$. It approaches 0, so the correction approaches 1.
 #
-# **Second detail: ε.** A parameter that had no gradient yet has $\hat v = 0$. A small $\varepsilon = 10^{-8}$ keeps the
-# division finite. It stands *outside* the root:
+# **Second detail: ε.** A parameter that has not received a gradient yet has $\hat v = 0$. A small $\varepsilon =
+# 10^{-8}$ keeps the division finite. It is *outside* the root:
 #
 # $$\theta \leftarrow \theta - \text{lr} \cdot \frac{\hat m}{\sqrt{\hat v} + \varepsilon}$$
 #
 # ## 5 Weight decay: the W in AdamW
 #
-# Large weights make a model sure of itself on little evidence. **Weight decay** pulls each weight towards 0, a little in
-# every step, so that only those stay large that the gradient keeps large. There are two ways to write it, with a strength
-# $\lambda$ (lambda):
+# Large weights make a model overconfident. **Weight decay** pulls each weight toward 0, a little in every step, so that
+# a weight stays large only if the gradient keeps it large. There are two ways to write it, with a strength $\lambda$
+# (lambda):
 #
 # | | how | name |
 # | --- | --- | --- |
-# | into the gradient | $g \leftarrow g + \lambda \theta$, then Adam as above | L2 |
-# | beside the gradient | $\theta \leftarrow \theta - \text{lr}\, \lambda\, \theta$, and Adam with the pure $g$ | decoupled |
+# | in the gradient | $g \leftarrow g + \lambda \theta$, then Adam as above | L2 |
+# | separate from the gradient | $\theta \leftarrow \theta - \text{lr}\, \lambda\, \theta$, and Adam with the unchanged $g$ | decoupled |
 #
-# In plain SGD both are the same. In Adam they are not: what is in the gradient is divided by $\sqrt{\hat v}$. Then a
-# weight with large gradients hardly decays, and one with small gradients decays fast, which nobody asked for.
-# Loshchilov & Hutter (2019, arXiv:1711.05101, algorithm 2) took the decay out of the gradient, and that is AdamW. In
-# section 6 you will see both. (Their decay is scaled by the schedule of section 8 alone. To multiply it by all of lr,
-# as here, is what PyTorch does, and what most people mean today.)
+# In plain SGD the two are the same. In Adam they are not, because Adam divides everything in the gradient by
+# $\sqrt{\hat v}$. With L2, a weight with large gradients hardly decays, and a weight with small gradients decays fast.
+# This is not what we want. Loshchilov & Hutter (2019, arXiv:1711.05101, algorithm 2) took the decay out of the
+# gradient. The result is AdamW. In section 6 you will see both. (In their paper, the decay is multiplied only by the
+# schedule of section 8. PyTorch multiplies it by the whole lr, as we do here, and this is what most people mean today.)
 #
-# The decay is computed from the weights *before* the step, so it comes first. One line for both does the same,
-# $\theta \leftarrow \theta - \text{lr} \left( \hat m / (\sqrt{\hat v} + \varepsilon) + \lambda \theta \right)$, since it reads only the old
-# $\theta$.
+# The decay is computed from the weights *before* the step, so it comes first. A single line for both gives the same
+# result, $\theta \leftarrow \theta - \text{lr} \left( \hat m / (\sqrt{\hat v} + \varepsilon) + \lambda \theta \right)$,
+# because it uses only the old $\theta$.
 #
-# **What should not decay?** Weight decay is for matrices. A norm's gain $\gamma$ starts at 1 and scales what passes; pulling it
-# to 0 would switch the layer off bit by bit. A bias shifts a result and makes nothing steep. So decay only what has two or
-# more axes; gains and biases are vectors.
+# **What should not decay?** Weight decay is for matrices. The gain $\gamma$ of a norm starts at 1 and scales the
+# layer's output. Pulling it to 0 would slowly switch the layer off. A bias only shifts a result and does not make a
+# function steeper. So only parameters with two or more axes decay. Gains and biases are vectors.
 
 # %% [markdown]
 # ### Exercise: `AdamW`
 #
 # `__init__` is given: it makes a list of zeros `m` and a list `v`, one array for each parameter. You write `step`. A
 # parameter `p` has its values in `p.data` and its gradient in `p.grad`. Change `p.data`, `m` and `v` **in place**
-# (`*=`, `+=`, `-=`): `m = …` only gives a new array the old name, and the one in the list stays 0.
+# (`*=`, `+=`, `-=`): `m = …` only binds the name to a new array, and the array in the list stays 0.
 #
-# The check runs your optimizer for a few steps on random gradients and compares its path with the right one. If it
-# differs, the path is compared with that of each mistake that is often made, to tell you which line it is.
+# The check runs your optimizer for a few steps on random gradients, and compares its path with the right one. If the
+# two differ, it compares your path with the paths of the usual mistakes, so that it can tell you which line is wrong.
 #
 # @hint A nudge
-# Once a step: count `self.t`. Then for each parameter, five things in this order: `m`, `v`, the corrected `m_hat` and
-# `v_hat`, decay (if `p.data.ndim >= 2`), and the step.
+# Increase `self.t` once per step. Then, for each parameter, compute in this order: `m`, `v`, the corrected `m_hat` and
+# `v_hat`, the decay (if `p.data.ndim >= 2`), and the step.
 # @hint The formulas
 # $m \leftarrow \beta_1 m + (1 - \beta_1) g$, $v \leftarrow \beta_2 v + (1 - \beta_2) g^2$, $\hat m = m / (1 -
 # \beta_1^t)$, $\hat v = v / (1 - \beta_2^t)$, $\theta \leftarrow \theta - \text{lr}\, \lambda\, \theta$, $\theta
@@ -403,7 +410,7 @@ class MyAdamW:
     Parameters
     ----------
     parameters : list of Parameter
-        Each has ``data`` and ``grad``, arrays of one shape.
+        Each has ``data`` and ``grad``, arrays of the same shape.
     lr : float
     betas : (float, float)
         β₁ and β₂: how slowly m and v forget.
@@ -424,7 +431,7 @@ class MyAdamW:
         self.v = [np.zeros_like(p.data) for p in self.parameters]
 
     def step(self, lr=None):
-        """Move every parameter once, in place, against its gradient. The gradients stay as they are.
+        """Move every parameter once, in place, against its gradient. The gradients do not change.
 
         ``lr`` is the learning rate of this step; ``self.lr`` if it is None.
         """
@@ -451,12 +458,13 @@ AdamW = check("AdamW", MyAdamW)
 # %% [markdown]
 # ## 6 What it does, and what it does not
 #
-# Back to the valley: all three, 60 steps each. In the second row the same valley is turned by 45 degrees.
+# Back to the valley. The first row shows all three methods, with 60 steps each. In the second row, the same valley is
+# rotated by 45 degrees.
 
 
 # %%
 def three_paths(start, gradient):
-    """SGD, momentum and Adam from the same place."""
+    """SGD, momentum and Adam from the same starting point."""
     sgd, momentum, theta, v = [start], [start], start, np.zeros(2)
     p = Parameter(start.copy())
     optimizer, adam = AdamW([p], lr=0.3), [start]
@@ -470,7 +478,7 @@ def three_paths(start, gradient):
     return {"SGD": sgd, "momentum": momentum, "Adam": adam}
 
 
-turn = np.array([[1, -1], [1, 1]]) / math.sqrt(2)  # (2, 2), turns a vector by 45 degrees
+turn = np.array([[1, -1], [1, 1]]) / math.sqrt(2)  # (2, 2), rotates a vector by 45 degrees
 straight = three_paths(start, gradient)
 turned = three_paths(turn @ start, lambda theta: turn @ gradient(turn.T @ theta))
 
@@ -489,17 +497,21 @@ axes[1, 0].set_ylabel("θ₂")
 plt.show()
 
 # %% [markdown]
-# In the first row, Adam does not notice that the valley is narrow. Its first steps are equally long in both directions, so it
-# walks diagonally. On the floor it does not stop: $m$ still holds the old direction and carries it across. On the other side
-# $\theta_2$'s gradient has changed its sign, the path turns, and it comes to the goal in an arc. Then it overshoots and circles,
-# since it moves by about lr whatever the slope: momentum, whose steps shrink with the gradient, ends lower. Section 8 mends that.
+# In the first row, the narrow shape of the valley has no effect on Adam. Its first steps are equally long in both
+# directions, so it moves diagonally. It does not stop at the valley floor, because $m$ still holds the old direction
+# and carries it across. On the other side the gradient of $\theta_2$ changes its sign. The path turns, and it reaches
+# the lowest point in an arc. Then it overshoots and circles, because its steps have a length of about lr, whatever the
+# slope is. The steps of momentum shrink with the gradient, so momentum ends lower. Section 8 solves this problem for
+# Adam.
 #
-# The second row is the honest part. SGD and momentum do not care how the valley is turned (compare their heights). Adam
-# does: its step sizes belong to the *coordinates*, and here both coordinates are equally steep. It helps where
-# different parameters have different slopes, as in section 3, and not against every narrow valley.
+# The second row shows the limits of Adam. For SGD and momentum, the rotation makes no difference (compare their
+# heights). For Adam it does, because its step sizes belong to the *coordinates*, and after the rotation both
+# coordinates are equally steep. So Adam helps when different parameters have gradients of different sizes, as in
+# section 3. It does not help in every narrow valley.
 #
-# Now the decay. Four weights of value 1, with gradients that only alternate, $+s, -s, +s, \dots$: there is nothing to
-# learn, and a weight should do nothing but decay. Two have small gradients ($s = 0.1$), two large ones ($s = 10$).
+# Now the decay. We take four weights with the value 1, and gradients that only alternate, $+s, -s, +s, \dots$. There is
+# nothing to learn, so each weight should only decay. Two of the weights have small gradients ($s = 0.1$), and two have
+# large ones ($s = 10$).
 
 # %%
 fig, axes = plt.subplots(figsize=(9, 3))
@@ -519,14 +531,14 @@ axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# Decoupled, both weights fall along the same curve, $(1 - \text{lr}\, \lambda)^t$, but for a ripple: the dashed one lies on the
-# other. With L2, the one with small
-# gradients is gone in the first third, and the one with large gradients has hardly moved.
+# With decoupled decay, both weights follow the same curve, $(1 - \text{lr}\, \lambda)^t$, except for a ripple. (The
+# dashed line covers the solid one.) With L2, the weight with small gradients reaches 0 in the first third of the run,
+# and the weight with large gradients hardly moves.
 #
 # ## 7 On a model
 #
-# The small GPT of section 3 again, 120 steps with each optimizer. A comparison is worth something only if each may
-# choose its learning rate, so each tries three.
+# Now train the small GPT of section 3 for 120 steps with each optimizer. For a fair comparison, each optimizer needs a
+# good learning rate, so each tries three.
 
 
 # %%
@@ -568,7 +580,9 @@ for (name, lr), losses in results.items():
 
 # %%
 frequency = np.bincount(tokens, minlength=V) / len(tokens)
-unigram = -(frequency * np.log(np.maximum(frequency, 1e-9))).sum()  # what the frequencies of the tokens alone give
+unigram = -(
+    frequency * np.log(np.maximum(frequency, 1e-9))
+).sum()  # the loss of a model that knows only token frequencies
 
 fig, axes = plt.subplots()
 for name, (_, rates) in optimizers.items():
@@ -582,25 +596,25 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# All three start at ln V. SGD gets down to about what the frequencies of the tokens alone give, and stays there.
-# Momentum goes on. AdamW is ahead of both after the first 30 steps. This is why hardly anybody trains a Transformer
-# with SGD.
+# All three losses start at ln V. With SGD, the loss falls to about the level that the frequencies of the tokens alone
+# give, and stays there. With momentum it falls further. After the first 30 steps, AdamW is ahead of both. This is why
+# almost no one trains a Transformer with SGD.
 #
-# Look at the table once more: AdamW's largest rate, 0.01, is far worse than 0.003. The next section
-# shows what goes wrong at such rates, and mends it at 0.006.
+# Look at the table again. The largest rate of AdamW, 0.01, is far worse than 0.003. The next section shows what goes
+# wrong at such rates, and solves the problem for a rate of 0.006.
 
 # %% [markdown]
-# ## 8 Warm-up, and going down at the end
+# ## 8 Warm-up and cosine decay
 #
-# In its first steps Adam knows each gradient's usual size from a handful of samples. In step 1, $\hat m = g$ and $\hat
-# v = g^2$, so $\hat m / \sqrt{\hat v} = \pm 1$: *every* parameter moves by the full lr, even if its gradient is pure
-# noise. The rate that is best later can wreck a model now. So start with a small rate and raise it in a straight line:
-# **warm-up**.
+# In its first steps, Adam estimates the typical size of each gradient from only a few samples. In step 1, $\hat m = g$
+# and $\hat v = g^2$, so $\hat m / \sqrt{\hat v} = \pm 1$: *every* parameter moves by the full lr, even if its gradient
+# is pure noise. A rate that is best later can ruin the model at the start. So we start with a small rate and increase
+# it linearly. This is called **warm-up**.
 #
-# At the end, the opposite. With a constant rate, parameters keep jumping about the lowest point, as in the valley.
-# Lower the rate and they settle. The usual shape is half a wave of a **cosine** (Loshchilov & Hutter 2017,
-# arXiv:1608.03983, equation 5). Let step $s$ count from 0, let $w$ be the steps of warm-up and $n$ those of the whole
-# run:
+# At the end of training we do the opposite. With a constant rate, the parameters keep jumping around the lowest point,
+# as in the valley. With a lower rate, they settle. The usual shape is half a period of a **cosine** (Loshchilov &
+# Hutter 2017, arXiv:1608.03983, equation 5). Let the step $s$ count from 0, let $w$ be the number of warm-up steps, and
+# let $n$ be the number of steps in the whole run:
 #
 # $$\text{lr}(s) = \begin{cases}
 # \text{lr}_\text{max} \cdot \dfrac{s + 1}{w + 1} & s < w \\[2ex]
@@ -609,14 +623,14 @@ plt.show()
 # \text{lr}_\text{min} & s \ge n
 # \end{cases}$$
 #
-# The +1 is there so that step 0 moves at all. $q$ runs from 0 to 1 over the rest of the run, and $(1 + \cos \pi q)/2$
-# from 1 down to 0.
+# Because of the +1, the rate of step 0 is not zero. After the warm-up, $q$ goes from 0 to 1, and $(1 + \cos \pi q)/2$
+# goes from 1 to 0.
 
 # %% [markdown]
 # ### Exercise: `warmup_cosine`
 #
 # @hint A nudge
-# Three cases, two `if` with a `return` each, and the rest.
+# There are three cases. Write two `if` statements with a `return` each, and handle the last case after them.
 # @hint Almost code
 # ```python
 # if step < warmup_steps:
@@ -660,8 +674,8 @@ def my_warmup_cosine(step, warmup_steps, max_steps, max_lr, min_lr):
 warmup_cosine = check("warmup_cosine", my_warmup_cosine)
 
 # %% [markdown]
-# First the end of a run. In the valley, replace the gradient by a noisy one, as that of a batch is. With a constant
-# rate the path never settles; the cosine takes it far lower.
+# First we look at the end of a run. In the valley, we add noise to the gradient, because the gradient of a batch is
+# noisy. With a constant rate, the path never settles. With the cosine, it gets far lower.
 
 # %%
 fig, axes = plt.subplots(figsize=(6.5, 2.8))
@@ -678,8 +692,8 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# Now the beginning, on the small GPT: two runs at a rate of 0.006, twice the best one above; one of them warms up for
-# 30 steps.
+# Now we look at the beginning of a run, on the small GPT. Both runs use a rate of 0.006, twice the best rate from
+# above. One of them warms up for 30 steps.
 
 # %%
 schedules = {
@@ -697,26 +711,28 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# Without warm-up the loss falls *faster* in the first steps, and then sticks to the frequencies of the tokens for some 90
-# steps: the big first steps have pushed the model into a place where attention is hard to find. Thirty careful steps cost little
-# and are paid back many times.
+# Without warm-up, the loss falls *faster* in the first steps. Then it stays at the unigram level for about 90 steps:
+# the large first steps have moved the parameters to a region where attention is hard to learn. Thirty careful steps
+# cost little, and they save many more.
 #
-# The peak in the warm-up run, at step 26, is no odd batch: the other run finds the same batch easy. It is attention waking up. Its
-# gradients, nearly nothing at first (section 3), grow all at once; $v$ still remembers the small ones, so one step is much too
-# long, and the next takes it back. (How much warm-up a model needs depends on where its norms stand: Xiong et al. 2020, arXiv:2002.04745.)
+# The peak in the warm-up run, at step 26, does not come from an unusual batch: the other run has no problem with the
+# same batch. It marks the moment when attention begins to learn. The gradients of attention, almost zero at first
+# (section 3), suddenly grow. $v$ still holds the small values, so one step is much too long, and the next step corrects
+# it. (How much warm-up a model needs depends on the position of its norms: Xiong et al. 2020, arXiv:2002.04745.)
 
 # %% [markdown]
 # ## 9 Clipping: one bad batch
 #
-# Sooner or later there is a batch that fits to nothing: a broken file, a page of dashes. Its gradient is many times as
-# large as usual. **Clipping** puts a limit on it. Take all gradients of the model as one long vector and its length,
-# the norm:
+# Sooner or later there is a batch that is unlike all others: a broken file, or a page of dashes. Its gradient is many
+# times as large as usual. **Clipping** limits the size of the gradient. Treat all gradients of the model as one long
+# vector, and compute its length, the norm:
 #
 # $$\lVert g \rVert = \sqrt{\sum_\text{all numbers} g_i^2}, \qquad
 #   \text{if } \lVert g \rVert > c: \quad g \leftarrow g \cdot \frac{c}{\lVert g \rVert}$$
 #
-# One factor for all of them, so the direction of the step stays as it is; only its length is cut to $c$ (Pascanu et al.
-# 2013, arXiv:1211.5063, algorithm 1). The norm before clipping is worth watching, so the function returns it.
+# All gradients are multiplied by the same factor, so the direction of the step does not change. Only its length is
+# reduced to $c$ (Pascanu et al. 2013, arXiv:1211.5063, algorithm 1). The norm before clipping is worth watching, so the
+# function returns it.
 
 # %% [markdown]
 # ### Exercise: `clip_grad_norm`
@@ -724,8 +740,8 @@ plt.show()
 # @hint A nudge
 # The norm is *one* number over all arrays: add the squares of all of them, then take one root.
 # @hint Beware
-# If the norm is below the limit, nothing happens. And `p.grad *= …` changes the gradient where it lives; `g = p.grad * …`
-# changes nothing.
+# If the norm is below the limit, do nothing. And note that `p.grad *= …` changes the gradient in place, while `g =
+# p.grad * …` only makes a new array.
 # @hint Almost code
 # ```python
 # norm = math.sqrt(sum(float((p.grad**2).sum()) for p in parameters))
@@ -766,9 +782,9 @@ def my_clip_grad_norm(parameters, max_norm):
 clip_grad_norm = check("clip_grad_norm", my_clip_grad_norm)
 
 # %% [markdown]
-# Train on the same batches with and without clipping to norm 3, each time once as usual and once with a broken batch in step
-# 80: the same token over and over. How much does that one batch cost? (The limit should stand above the usual norms, or ordinary
-# batches are cut as well. Here they are about 1.)
+# Train on the same batches, with and without clipping to norm 3. Do each of these runs twice: once as usual, and once
+# with a broken batch in step 80, in which every token is the same. How much harm does this one batch do? (The limit
+# should be above the usual norms, or ordinary batches are clipped, too. Here the usual norms are about 1.)
 
 
 # %%
@@ -805,36 +821,40 @@ print(
 )
 
 # %% [markdown]
-# The bad batch does its harm in two ways. Through $m$ it pushes in a wrong direction for the next ten steps or so. And through
-# $v$ it shrinks all steps after it. A gradient 30 times as large as usual adds $0.05 \cdot 30^2 = 45$ times its usual value to
-# $v$, so that steps shrink to about a seventh, and $\beta_2 = 0.95$ needs some 75 steps to forget that ($0.95^{75} \cdot 45
-# \approx 1$). At the end of the picture, 38 steps later, the loss is still 0.12 higher. Clipped, it costs about a quarter of that.
+# The bad batch does harm in two ways. Through $m$, it pushes the parameters in a wrong direction for about the next ten
+# steps. And through $v$, it makes all later steps shorter. A gradient 30 times as large as usual adds $0.05 \cdot 30^2
+# = 45$ times its usual value to $v$, so steps shrink to about a seventh, and with $\beta_2 = 0.95$ it takes about 75
+# steps to forget this ($0.95^{75} \cdot 45 \approx 1$). At the end of the plot, 38 steps later, the loss is still 0.12
+# higher. With clipping, the increase is about a quarter of that.
 #
-# The one ordinary batch above 3 is the first peak, at step 25. It is attention waking up again, as in section 8, and no fault of the
-# batch: at half the rate it shows in the gradient only, and not in the loss.
+# One ordinary batch has a norm above 3, at the first peak, in step 25. As in section 8, this is the moment when
+# attention begins to learn, and the batch is not to blame. Here the rate is only half as large, so the peak shows only
+# in the gradient, and not in the loss.
 
 # %% [markdown]
 # ## 10 What it costs
 #
-# Adam keeps $m$ and $v$ for every parameter: two of the four numbers that lesson 07 counted in its section 9. SGD needs neither.
-# A model of 7 billion parameters takes 16 bytes for each, 112 GB, before a single activation; half of that is Adam's.
+# Adam stores $m$ and $v$ for every parameter. These are two of the four numbers that section 9 of lesson 07 counted.
+# SGD needs neither. A model with 7 billion parameters needs 16 bytes for each of them, 112 GB in all, even without
+# activations. Half of this is for Adam.
 #
 # ## What you can do now
 #
-# - say why one learning rate does not fit all directions, and what momentum and Adam do about it;
+# - say why one learning rate does not suit all directions, and what momentum and Adam do about it;
 # - write AdamW, and say what each of its lines is for;
-# - choose a schedule, and know what a missing warm-up looks like;
-# - clip a gradient, and read its norm.
+# - choose a schedule, and recognize a missing warm-up;
+# - clip a gradient, and interpret its norm.
 #
 # ## Three questions
 #
 # @answer All gradients are accidentally multiplied by 100. What changes with SGD, and what with Adam?
-# With SGD every step is 100 times as long, as if the learning rate were. With Adam nothing changes, but for ε: $\hat m$
-# and $\sqrt{\hat v}$ grow alike. (Clipping hides the accident from both, if the norm was above the limit all the time.)
+# With SGD, every step is 100 times as long, as if the learning rate were 100 times as large. With Adam, nothing changes
+# (except for the effect of ε), because $\hat m$ and $\sqrt{\hat v}$ grow by the same factor. (If the norm was always
+# above the limit, clipping hides the accident with both optimizers.)
 # @answer What does Adam's very first step look like?
-# $\hat m = g$ and $\hat v = g^2$, so every parameter moves by lr against the sign of its gradient, whatever its size.
-# That is why warm-up matters.
+# $\hat m = g$ and $\hat v = g^2$, so every parameter moves by lr against the sign of its gradient, however small the
+# gradient is. That is why warm-up matters.
 # @answer Why must the norm for clipping be taken over all parameters together, and not for each array?
-# With a factor for each array, large gradients would be cut and small ones not, and the step would point somewhere
-# else. One factor for all keeps its direction.
+# With a separate factor for each array, large gradients would be reduced and small ones would not, so the step would
+# have another direction. One common factor keeps the direction.
 # @end

@@ -1,12 +1,14 @@
 # %% [markdown]
 # # 09 · Training: your own model tells a story
 #
-# Everything that you have written comes together: your layers make a GPT, and here it learns. You will know beforehand
-# what a good loss is, choose the learning rate, watch the curve, and read what your model writes. Then you see what
-# happens with too little text, and how the loss falls with the size of a model.
+# In this lesson everything that you have written comes together: you train the GPT that you built from your own layers.
+# Before training, you work out what a good loss is. Then you choose the learning rate, watch the loss curve, and read
+# what your model writes. After that, you see what happens when there is too little text, and how the loss falls as a
+# model grows.
 #
-# **You need:** lessons 07 (the model) and 08 (the optimizer). What you have not solved is taken from numpylm.
-# **Time:** about an hour; the computer needs a few minutes of it. **You will write:** four functions.
+# **You need:** lessons 07 (the model) and 08 (the optimizer). For exercises that you have not solved, numpylm's own
+# code is used.
+# **Time:** about an hour, of which the computer needs a few minutes. **You will write:** four functions.
 
 # %%
 import importlib
@@ -30,18 +32,18 @@ AdamW, clip_grad_norm, warmup_cosine = my_gpt.AdamW, my_gpt.clip_grad_norm, my_g
 print(f"my_gpt.py: {mine} parts of it are yours")
 
 plt = style()
-keep_memory()  # large arrays are used again, not asked for anew in every step
-_ = set_blas_threads(1)  # section 6 gives the cores their work; NumPy should start no threads of its own
+keep_memory()  # reuse the memory of large arrays in every step
+_ = set_blas_threads(1)  # section 6 divides the work among the cores, so NumPy should not start threads of its own
 
 # %% [markdown]
-# `collect` wrote a file `my_gpt.py` beside this notebook: your layers under the names of the library, and the library's
-# own where you have not written one. Look into it. (If you solve more of the course later, restart the kernel and begin
-# again.)
+# `collect` wrote the file `my_gpt.py` next to this notebook. It contains your layers, under the names that the library
+# uses, and the library's own code for the layers that you have not written. Open it and have a look. (If you solve more
+# exercises later, restart the kernel and run this notebook again.)
 #
-# ## 1 The whole model, checked once more
+# ## 1 Check the whole model again
 #
-# A wrong gradient seldom crashes. It trains, only worse. So before anything long is run, the whole model goes through the
-# check, all at once: every number below was differenced through *all* layers.
+# A wrong gradient rarely causes an error message. The model still trains, only not as well. So before any long run, we
+# check the whole model at once. The check computes every gradient numerically through *all* layers.
 
 # %%
 small = my_gpt.GPT(GPTConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12), np.random.default_rng(0))
@@ -54,9 +56,10 @@ if not report.ok:
 # %% [markdown]
 # ## 2 The text
 #
-# The stories of this course, 2.4 million bytes of them. Some are kept aside: the **validation text**. The model never
-# trains on it, so its loss there says what the model has *learnt*, and not what it remembers. Keep whole stories aside,
-# not single sentences: the end of a story is too easy for somebody who has seen its beginning.
+# We use 2.4 million bytes of the course's stories. We hold out some of the stories as the **validation text**. The
+# model never trains on it, so the loss on it shows what the model has *learned*, and not what it has memorized. Hold
+# out whole stories, and not single sentences: if the model has seen the beginning of a story, its end is too easy to
+# predict.
 
 # %%
 documents = stories(2_400_000)
@@ -74,21 +77,23 @@ print(
 print("\n" + train_documents[0])
 
 # %% [markdown]
-# A training example is a **window** of $T$ tokens, $x$, and the same window one token later, $y$: at each position $t$
-# the model reads $x_0 \dots x_t$ and should predict $y_t = x_{t+1}$. One window of 256 tokens is 256 examples. A batch
-# is $B$ such windows from random places.
+# A training example is a **window** of $T$ tokens, $x$, and the same window one token later, $y$: at each position $t$,
+# the model reads $x_0 \dots x_t$ and must predict $y_t = x_{t+1}$. So one window of 256 tokens gives 256 examples. A
+# batch consists of $B$ such windows from random positions.
 #
-# Where may a window begin? Anywhere, usually. But our stories are short, and whoever joins in the middle does not know
-# the hero's name. So the function gets a list of allowed starts, if there is one: here, the end mark before each story.
+# Where may a window begin? Usually it may begin anywhere. But our stories are short, and a model that starts in the
+# middle of a story cannot know the hero's name. So the function takes an optional list of allowed starts. Here these
+# are the positions of the end marks before each story.
 
 # %% [markdown]
 # ### Exercise: `get_batch`
 #
 # @hint A nudge
-# A window needs $T + 1$ tokens: the last input has a target, too. So where may the last window begin?
+# A window needs $T + 1$ tokens, because the last input has a target, too. So where is the last position at which a
+# window may begin?
 # @hint All windows at once
-# If `begin` holds $B$ starts, `begin[:, None] + np.arange(block_size + 1)` is a table of places, one row for each window.
-# Indexing `tokens` with it gives a table of tokens.
+# If `begin` holds $B$ starts, `begin[:, None] + np.arange(block_size + 1)` is an array of indices, with one row for
+# each window. Indexing `tokens` with it gives an array of tokens.
 # @hint Almost code
 # ```python
 # if starts is None:
@@ -113,7 +118,8 @@ def my_get_batch(tokens, batch_size, block_size, rng, starts=None):
     rng : numpy.random.Generator
         All randomness comes from here.
     starts : int array, optional
-        Where windows may begin, each with at least T + 1 tokens from there on; if None, anywhere that leaves as many.
+        Where windows may begin; each start is followed by at least T + 1 tokens. If None, windows may begin anywhere
+        that leaves T + 1 tokens.
 
     Returns
     -------
@@ -150,18 +156,20 @@ for t in range(5):
     )
 
 # %% [markdown]
-# ## 3 What is a loss worth?
+# ## 3 What is a good loss?
 #
-# A loss of 1.9 means nothing by itself. Three numbers make it mean something, and they are known before training:
+# A loss of 1.9 means nothing by itself. We need something to compare it with. Three kinds of numbers are known before
+# training:
 #
-# - **ln V**: guessing. An untrained model must be near it.
-# - **unigram, bigram**: what the frequencies of tokens give, and of pairs of tokens (lesson 02). A model below the bigram
-#   line has used more context than one token.
-# - **the entropy of the source**: the floor. Most texts do not let you know it. Ours do.
+# - **ln V**: the loss of uniform guessing. The loss of an untrained model must be near it.
+# - **unigram, bigram**: the losses of models that know only the frequencies of tokens, and of pairs of tokens (lesson
+#   02). A model below the bigram line uses more context than one token.
+# - **the entropy of the source**: the lowest possible loss, the floor. For most texts it is unknown. For our stories we
+#   can compute it.
 #
-# The stories were made by a program that decides again and again among a few phrases, all equally likely: which animal,
-# what it lost, who helps. A choice among $n$ phrases has probability $1/n$ and costs $\ln n$ nats; everything between
-# choices is certain and costs nothing. So the probability of each story is known exactly:
+# A program writes the stories. Again and again, it chooses among a few equally likely phrases: which animal the story
+# is about, what it lost, who helps. Each of $n$ phrases has probability $1/n$, so a choice costs $\ln n$ nats.
+# Everything between the choices is certain, and costs nothing. So we know the probability of each story exactly:
 
 # %%
 story = validation_documents[0]
@@ -180,26 +188,26 @@ for name, value in lines.items():
     print(f"{name:8}  {value:.4f} nats per token   perplexity {math.exp(value):8.2f}")
 
 # %% [markdown]
-# Nobody can do better than the floor, on average: the source itself, which knows all its own rules, is surprised that
-# much by what it happens to decide. (Any other model $Q$ pays more, by the divergence of $Q$ from the source, which is
-# never negative: Gibbs' inequality.) If a model seems to fall below it on a long text, it has seen the text, or there
-# is a bug.
+# On average, no model can do better than the floor. Even the source itself, which knows all the rules, cannot predict
+# its own random choices. (Any other model $Q$ has a larger loss. The difference is the Kullback-Leibler divergence
+# between the source and $Q$, which is never negative: Gibbs' inequality.) If the loss of a model falls below the floor
+# on a long text, either the model has seen the text, or there is a bug.
 
 # %% [markdown]
 # ### Exercise: `validation_loss`
 #
-# The mean over *all* tokens of the validation text, which comes in several batches. Stories have different lengths, so
-# windows are filled up at their ends, and the filling has the target -100: **not counted**. Batches then hold different
-# numbers of counted tokens, and the mean of their means would be the mean of nothing.
+# Compute the mean loss over *all* tokens of the validation text, which comes in several batches. Stories have different
+# lengths, so windows are padded at the end. The padding has the target -100, which means **not counted**. So the
+# batches have different numbers of counted tokens, and the mean of their means is not the mean over all tokens.
 #
-# `cross_entropy(logits, y)` is the library's: logits (B, T, V) and targets (B, T) give `(loss, cache)`, where `loss` is
-# the mean over the *counted* targets of this batch.
+# `cross_entropy(logits, y)` comes from the library. It takes logits (B, T, V) and targets (B, T), and returns `(loss,
+# cache)`, where `loss` is the mean over the *counted* targets of this batch.
 #
 # @hint A nudge
 # Add up nats and tokens over all batches, and divide once, at the end.
 # @hint How many count
-# `y >= 0` is an array of True and False, and its `.sum()` is how often it is True. A batch with mean `loss` over $n$
-# tokens holds `loss * n` nats.
+# `y >= 0` is an array of True and False, and its `.sum()` is the number of True entries. A batch with the mean `loss`
+# over $n$ tokens contributes `loss * n` nats.
 # @hint Almost code
 # ```python
 # nats, count = 0.0, 0
@@ -216,7 +224,7 @@ for name, value in lines.items():
 
 # %% exercise="validation_loss"
 def my_validation_loss(gpt, batches):
-    """Mean loss over all counted tokens of several batches. Nothing is changed: no gradients, no steps.
+    """Mean loss over all counted tokens of several batches. Changes nothing: no gradients, no steps.
 
     Parameters
     ----------
@@ -255,14 +263,14 @@ print(f"validation loss {validation_loss(gpt, validation_batches):.4f}, ln V = {
 # %% [markdown]
 # ## 4 One step
 #
-# Everything so far, in the order in which it happens: **zero** the gradients (backward *adds* to them), **forward**,
-# **loss**, **backward**, **clip**, **step**.
+# A training step does the following, in this order: **zero** the gradients (because backward *adds* to them),
+# **forward**, **loss**, **backward**, **clip**, **step**.
 
 # %% [markdown]
 # ### Exercise: `training_step`
 #
 # @hint A nudge
-# Six lines, one for each word above, and the `return`.
+# Write six lines, one for each word in bold, and the `return`.
 # @hint The pieces
 # `loss, loss_cache = cross_entropy(logits, y)`, and then `cross_entropy_backward(1.0, loss_cache)` is the gradient of
 # the logits: the gradient of the loss with respect to itself is 1. The model has a cache of its own.
@@ -314,20 +322,19 @@ training_step = check("training_step", my_training_step)
 # %% [markdown]
 # ## 5 The first batch
 #
-# A batch that is shown again and again can be learnt by heart. If it cannot, do not start the long run. `diagnose` does
-# that on a copy of the model, and looks at other things by the way: does the loss start near ln V, does the model see
-# the future, does a gradient reach every part, how far do weights move in a step?
+# A model can memorize a batch if it sees the batch again and again. If it cannot, do not start a long run. `diagnose`
+# makes this test on a copy of the model. It also checks other things: does the loss start near ln V? Does the model see
+# the future? Does a gradient reach every part? How far do the weights move in a step?
 
 # %%
 x, y = get_batch(train, 4, 64, np.random.default_rng(0), starts)
 print(diagnose(gpt, x, y, lr=0.003))
 
 # %% [markdown]
-# Read the columns. All parts have a gradient. `update/weight` is by how much a step changes the weights, as a share of
-# their size; between one in a hundred and one in a thousand is healthy, and here, at the beginning, it may be a little
-# more.
+# Read the columns. All parts have a gradient. `update/weight` is the change of the weights in one step, relative to
+# their size. Between 0.001 and 0.01 is healthy. Here, at the beginning of training, it may be a little more.
 #
-# The same with a mistake that happens to everybody once, targets that are not shifted:
+# Now the same test with a common mistake, targets that are not shifted:
 
 # %%
 print(diagnose(gpt, x, x, lr=0.003).findings[0].text)
@@ -335,19 +342,19 @@ print(diagnose(gpt, x, x, lr=0.003).findings[0].text)
 # %% [markdown]
 # ## 6 Which learning rate?
 #
-# The one setting that matters most. Too low, and the model is not done when the time is over; too high, and it never
-# settles. Nobody can calculate the right one, so try: short runs of a *small* model, with rates a factor of about 3
-# apart.
+# The learning rate is the most important setting. If it is too low, the model is not finished at the end of the run. If
+# it is too high, the model never settles. There is no formula for the right rate, so we try several: short runs of a
+# *small* model, with rates that differ by a factor of about 3.
 #
-# A word on speed first. Two cores can share a batch: each takes half of the rows, on the same weights, and adds up
-# gradients of its own; in the end these are added. That is right because the gradient of a sum is the sum of the
-# gradients. Machines by the thousand share batches in the same way (*data parallelism*). The layers need not know of
-# it:
+# First, a note on speed. Two cores can share a batch. Each core takes half of the rows, uses the same weights, and
+# computes its own gradients. At the end, the gradients are added. This is correct because the gradient of a sum is the
+# sum of the gradients. Thousands of machines share batches in the same way. This is called *data parallelism*. The
+# layers do not have to know about it:
 
 
 # %%
 class Workers:
-    """A model and copies of it, one for each core: the same weights, a part of each batch, gradients of their own."""
+    """A model and its copies, one for each core. They share the weights; each has a part of the batch, and its own gradients."""
 
     def __init__(self, gpt):
         self.gpts = [gpt, *(replica(gpt) for _ in range(available_cores() - 1))]
@@ -371,12 +378,13 @@ class Workers:
 
 
 # %% [markdown]
-# `training_step` and `validation_loss` take `Workers` as if it were a model. Now a short run, and seven of them.
+# `training_step` and `validation_loss` can use `Workers` like a model. The next cell defines a short run, and runs it
+# with seven learning rates.
 
 
 # %%
 def short_run(n_embd, tokens, steps, max_lr):
-    """Train a small GPT: how many parameters it has, its training losses, {step: validation loss}."""
+    """Train a small GPT. Returns its number of parameters, its training losses, and {step: validation loss}."""
     config = GPTConfig(vocab_size=V, block_size=T, n_layer=2, n_head=max(1, n_embd // 64), n_embd=n_embd)
     gpt, rng = my_gpt.GPT(config, np.random.default_rng(0)), np.random.default_rng(1)
     workers, optimizer = Workers(gpt), AdamW(gpt.parameters())
@@ -411,15 +419,15 @@ for lr, end in zip(rates, ends):
     print(f"lr = {lr:<7g} {end:.3f}")
 
 # %% [markdown]
-# The picture has the shape of a U, and the axis is logarithmic: a factor of 3 matters, 20 % do not. Learn the three
-# curves by sight:
+# The curve on the right has the shape of a U, and its x-axis is logarithmic: a factor of 3 matters, but 20 % does not.
+# Learn to recognize the three kinds of curves on the left:
 #
-# - **too low**: smooth, falling, and far too slow;
-# - **good**: falls steeply, then levels off;
-# - **too high**: jumps at the start and then lies flat on the unigram line. The model has been thrown to where it can only
-#   say how frequent each token is.
+# - **too low**: it falls smoothly, but far too slowly;
+# - **good**: it falls steeply, and then levels off;
+# - **too high**: it jumps at the start, and then stays flat on the unigram line. The large steps have moved the model
+#   to a region where it only knows how frequent each token is.
 #
-# Larger models want somewhat smaller rates. For the run below, which is four times as wide, 0.008 is a good one.
+# Larger models need somewhat smaller rates. The model below is four times as wide, and 0.008 is a good rate for it.
 #
 # ## 7 The run
 
@@ -460,36 +468,36 @@ plt.show()
 print(f"validation loss {validated[STEPS]:.4f}, floor {floor:.4f}: {validated[STEPS] - floor:.4f} nats above it")
 
 # %% [markdown]
-# This is what a good curve looks like. It starts at ln V and falls at once, through the unigram line in the first
-# twenty steps and through the bigram line before step 100: from there on it uses more context than one token. Then it
-# gets slower and slower, towards the floor. Training and validation loss stay together: nearly every story is new to
-# the model, so it has had no chance to learn any by heart.
+# This is a good curve. It starts at ln V and falls immediately. It crosses the unigram line in the first twenty steps,
+# and the bigram line before step 100. From then on, the model uses more context than one token. Then the curve falls
+# more and more slowly toward the floor. Training and validation loss stay together: nearly every story is new to the
+# model, so it cannot memorize any of them.
 #
-# And what does it write on the way?
+# What does the model write at different steps of its training?
 
 # %%
 for step, text in samples.items():
     print(f"step {step:3}  {validated[step]:.2f} nats   {text.replace(chr(10), ' ')[:130]!r}")
 
 # %% [markdown]
-# First noise; then frequent tokens, in no order; then words and phrases; then sentences; and only then a hero who keeps
-# a name. Each of these needs more context than the one before, and is worth fewer nats. The last few tenths of a nat
-# hold the story together.
+# At first it writes noise. Then come frequent tokens in random order, then words and phrases, then sentences, and only
+# at the end a hero who keeps the same name. Each of these steps needs more context than the one before, and lowers the
+# loss by fewer nats. The last few tenths of a nat make the story coherent.
 #
-# So here is one, from its first word to its last. **Your model tells it:**
+# Here is a whole story, from the first word to the last. **Your own model tells it:**
 
 # %%
 print(write(gpt, 300, seed=3, temperature=0.8))
 
 # %% [markdown]
-# Nobody has written this story. It is likely not without a slip: a name that changes, a thing that was lost and is
-# suddenly another one. `numpylm train` goes on three times as long and gets closer to the floor. Change `seed`, or
-# begin a story yourself with `prompt=tokenizer.encode("Once upon a time, a")`.
+# This is a new story. It probably contains a mistake: a name that changes, or a lost object that suddenly becomes
+# another one. `numpylm train` trains three times as long, and gets closer to the floor. Change `seed`, or begin a story
+# yourself with `prompt=tokenizer.encode("Once upon a time, a")`.
 
 # %% [markdown]
 # ## 8 Too little text
 #
-# The same model each time, 64 channels wide, trained for 250 steps: on 20 stories, on 60, on 180, and on all of them.
+# We train the same model, 64 channels wide, for 250 steps: on 20 stories, on 60, on 180, and on all of them.
 
 # %%
 sizes = (20, 60, 180, len(train_documents))
@@ -512,18 +520,19 @@ for n, tokens, (_, losses, validated_small) in zip(sizes, texts, data_runs):
     )
 
 # %% [markdown]
-# With 20 stories the training loss falls far *below the floor*. That is not skill; it is memory. The model knows these
-# twenty by heart. On any other story it ends near ln V, no better than guessing, because it is sure of what it knows,
-# and wrong. This is **overfitting**. You see it as a gap between the two curves, and as a validation loss that turns
-# upwards. What helps: more text, a stop at the lowest point of the validation curve, dropout, a smaller model.
+# With 20 stories the training loss falls far *below the floor*. The model has not become better; it has memorized these
+# twenty stories. On any other story its loss ends near ln V, no better than guessing, because the model is confident
+# and wrong. This is **overfitting**. You recognize it by the gap between the two curves, and by a validation loss that
+# rises. The remedies are more text, stopping at the lowest point of the validation curve, dropout, and a smaller model.
 #
-# The opposite, **underfitting**, has no gap: both losses are high. The model is too small, or it has trained too
-# briefly. The sweep of section 6 was full of it.
+# The opposite is **underfitting**. There is no gap, but both losses are high. The model is too small, or it was not
+# trained long enough. Most runs in section 6 are examples of this.
 
 # %% [markdown]
 # ## 9 How the loss falls with size
 #
-# Now all of the text and 250 steps, for models of four widths. (64 channels was the last run of section 8.)
+# Now we train models of four widths for 250 steps on all of the text. (The model with 64 channels is the last run of
+# section 8.)
 
 # %%
 runs_by_width = {64: data_runs[-1]} | {n_embd: short_run(n_embd, train, 250, 0.01) for n_embd in (16, 32, 128)}
@@ -534,27 +543,28 @@ for width, n, end in zip(widths, parameters, ends):
     print(f"{width:4} channels  {n:8,} parameters  validation loss {end:.3f}, above the floor {end - floor:.3f}")
 
 # %% [markdown]
-# Does it follow a law? Many such curves have the form of a **power law**, once the part that cannot be learnt is taken
-# off:
+# Do these losses follow a law? Many such curves have the form of a **power law**, once we subtract the part of the loss
+# that cannot be learned:
 #
 # $$\text{loss} \approx \text{floor} + a\, n^{-b}$$
 #
-# Here $n$ is the number of parameters, and $a$ and $b$ are two numbers to be found. Take logarithms:
+# Here $n$ is the number of parameters, and $a$ and $b$ are two constants that we want to find. Take logarithms:
 #
 # $$\log(\text{loss} - \text{floor}) \approx \log a - b \log n$$
 #
-# A straight line in $\log n$, with slope $-b$. So draw both axes logarithmically, and fit a line by **least squares**:
-# the one with the smallest sum of squared vertical distances.
+# This is a straight line in $\log n$, with slope $-b$. So we use logarithmic axes and fit a line by **least squares**:
+# we look for the line with the smallest sum of squared vertical distances.
 
 # %% [markdown]
 # ### Exercise: `fit_power_law`
 #
-# `np.polyfit(u, v, 1)` returns the slope and the height at $u = 0$ of the line that fits the points $(u, v)$ best.
+# `np.polyfit(u, v, 1)` returns the slope and the intercept (the value at $u = 0$) of the line that fits the points $(u,
+# v)$ best.
 #
 # @hint A nudge
 # What is $u$ and what is $v$? Both are logarithms.
 # @hint Back again
-# The height of the line is $\log a$, its slope $-b$.
+# The intercept is $\log a$, and the slope is $-b$.
 # @hint Almost code
 # ```python
 # slope, intercept = np.polyfit(np.log(n), np.log(…), 1)
@@ -588,8 +598,8 @@ def my_fit_power_law(n, loss, floor=0.0):
 fit_power_law = check("fit_power_law", my_fit_power_law)
 
 # %% [markdown]
-# A law that only describes what has been measured is no law. So fit it to the *three smaller* models, and let it
-# predict the largest, which has three times as many parameters as any of them.
+# A law should predict, and not only describe what we have measured. So we fit it to the *three smaller* models, and use
+# it to predict the loss of the largest, which has three times as many parameters as any of them.
 
 # %%
 a, b = fit_power_law(parameters[:3], ends[:3], floor)
@@ -615,29 +625,30 @@ axes[1].set(xlabel="tokens of text", title="64 channels, 250 steps, lowest point
 plt.show()
 
 # %% [markdown]
-# **What the left picture says.** Within these sizes, each doubling of the parameters multiplies the loss above the
-# floor by about the same factor, $2^{-b}$. From small and cheap models one can say roughly what a larger one will
-# reach: here the line missed it by less than a tenth of a nat. That is how large models are planned (Kaplan et al. 2020, arXiv:2001.08361, equation 1.1).
+# **What the left plot shows.** Within these sizes, each doubling of the parameters multiplies the loss above the
+# floor by about the same factor, $2^{-b}$. So small, cheap models tell us roughly which loss a larger model will reach.
+# Here the line missed it by less than a tenth of a nat. Large models are planned in this way (Kaplan et al. 2020,
+# arXiv:2001.08361, equation 1.1).
 #
-# **What the right picture says.** With little text, the loss falls with the amount of text by a law of the same form.
-# The last point is far above the line: there, text is not what is missing any more. The model is too small for it and
-# the run too short. A power law holds only as long as nothing *else* is scarce. So both sizes belong into one formula.
-# Hoffmann et al. (2022, arXiv:2203.15556) fitted
+# **What the right plot shows.** With little text, the loss falls with the amount of text, by a law of the same form.
+# The last point is far above the line, because there the amount of text no longer limits the model. The model is too
+# small and the run is too short. A power law holds only as long as nothing *else* is the limit. So both sizes belong in
+# one formula. Hoffmann et al. (2022, arXiv:2203.15556) fitted
 #
 # $$\text{loss} \approx E + \frac{A}{N^\alpha} + \frac{B}{D^\beta}$$
 #
-# with $N$ parameters, $D$ tokens (not the head size here), four fitted numbers $A$, $B$, $\alpha$, $\beta$, and a floor $E$ that nobody knows for real text; it had to be fitted, too. They found
-# $\alpha$ and $\beta$ to be nearly equal, and concluded that a model and its text should grow together: twice the
-# parameters, twice the tokens.
+# with $N$ parameters, $D$ tokens (not the head size here), four fitted numbers $A$, $B$, $\alpha$, $\beta$, and a floor
+# $E$. For real text the floor is unknown, so it must be fitted, too. They found $\alpha$ and $\beta$ to be nearly
+# equal, and concluded that a model and its text should grow together: twice the parameters, twice the tokens.
 #
 # **What they do not say.** The exponent is not a constant of nature. Ours is far larger than that of Kaplan et al.,
-# 0.076 for parameters: our models are tiny, our stories have few rules to find, and the runs are short. Another text,
-# another tokenizer, another number of steps, another learning rate, and $b$ is another number. (All widths had the same
-# rate here; the largest would like a smaller one.) Four points and a straight line say little about what lies a hundred
-# times further on. And a lower loss says nothing about what a text is good for.
+# 0.076 for parameters: our models are tiny, our stories have few rules to find, and the runs are short. With another
+# text, another tokenizer, another number of steps or another learning rate, $b$ would be different. (All widths use the
+# same rate here; the largest model would need a smaller one.) Four points and a straight line say little about models
+# that are a hundred times larger. And a lower loss does not say whether the texts are useful.
 #
-# How much computing was that? Each parameter costs about 6 operations for each token: 2 in the forward, 4 in the
-# backward.
+# How much computation did these runs need? Each parameter takes part in about 6 operations per token: 2 in the forward
+# and 4 in the backward.
 
 # %%
 for name, n, steps in (("a short run, 16 channels", parameters[0], 250), ("your model", parameters[3], STEPS)):
@@ -647,26 +658,26 @@ print(f"{'GPT-3':25} 3.1e+23 operations (Brown et al. 2020, table D.1)")
 # %% [markdown]
 # ## What you can do now
 #
-# - say what a loss is worth before you train, and when to distrust it;
-# - find a learning rate with a handful of short runs, and read a curve;
-# - tell over- from underfitting, and say what helps;
-# - fit a scaling law, predict with it, and know where it ends.
+# - say before training what a good loss is, and when not to trust a loss;
+# - find a learning rate with a few short runs, and read a loss curve;
+# - distinguish overfitting from underfitting, and name the remedies;
+# - fit a scaling law, make a prediction with it, and know its limits.
 #
-# And you have a language model of your own, every gradient of the model written by hand. (The loss is the
-# library's: yours of lesson 02 does the same, and ours also leaves out what fills up a window.)
+# And you now have your own language model, with every gradient written by hand. (The loss function comes from the
+# library. Yours from lesson 02 does the same, but the library's version also leaves out the padding.)
 #
 # ## Three questions
 #
 # @answer Your validation loss is lower than the entropy of the source. What has happened?
-# On a long text that the model has not seen, that cannot be, but by luck of a tiny amount. Look for validation stories
-# in the training text, for targets that are not shifted, for a mask that lets the future through, or for a mean over
-# the wrong number of tokens.
-# @answer Training loss 0.3, validation loss 2.8. And: training loss 2.8, validation loss 2.8. What do you do?
-# The first overfits: more text, stop earlier, dropout, a smaller model. The second underfits: train longer, look for a
-# better learning rate, use a larger model.
-# @answer Why must the cosine of the schedule end where the run ends, if runs of different lengths are to be compared?
-# A run that is cut off in the middle of its schedule still has a high learning rate, so its parameters have not
-# settled, and its loss is higher than that of a run that was planned to be so short. Comparing these makes short runs
-# look worse than they are. (Hoffmann et al. name this as one reason why they came to another conclusion than Kaplan et
+# On a long text that the model has not seen, this is impossible, except for a tiny amount by chance. Look for
+# validation stories in the training text, for targets that are not shifted, for a mask that lets positions see the
+# future, or for a mean over the wrong number of tokens.
+# @answer One model has training loss 0.3 and validation loss 2.8. Another has 2.8 for both. What do you do?
+# The first model overfits: use more text, stop earlier, use dropout, or make the model smaller. The second model
+# underfits: train longer, look for a better learning rate, or use a larger model.
+# @answer You want to compare runs of different lengths. Why must the cosine schedule of each run end where the run
+# ends? A run that is cut off in the middle of its schedule still has a high learning rate, so its parameters have not
+# settled, and its loss is higher than that of a run that was planned to be so short. So the comparison makes short runs
+# look worse than they are. (Hoffmann et al. name this as one reason why their conclusion differs from that of Kaplan et
 # al.)
 # @end

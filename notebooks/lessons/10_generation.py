@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 10 · Generation: from logits to text
 #
-# A language model does not write. It gives probabilities, and somebody has to choose. In this lesson you write the
-# choosing: temperature, top-k, top-p and the draw itself. Then you make writing fast with the KV cache, and prove that
-# the fast way gives the same numbers.
+# A language model does not write text. It computes probabilities, and another part of the program chooses the next
+# token. In this lesson you write that part: temperature, top-k, top-p and the sampling itself. Then you make generation
+# fast with a KV cache, and you prove that the fast version computes the same numbers.
 #
 # **You need:** lesson 02 (softmax, surprise in nats), lesson 06 (queries, keys, values), lesson 07 (the parts of a GPT).
 # **Time:** about an hour and a half. **You will write:** five functions.
@@ -20,8 +20,8 @@ from numpylm.course import check, stories, storyteller, style
 from numpylm.nn.attention import merge_heads, split_heads
 from numpylm.training.parallel import set_blas_threads
 
-keep_memory()  # large arrays reuse memory; without this the times below measure the system's memory, too
-set_blas_threads(1)  # these matrices are small: a second thread would only wait for the first
+keep_memory()  # reuse the memory of large arrays; otherwise the times below include the allocation of memory
+set_blas_threads(1)  # these matrices are small, so a second thread would not help
 plt = style()
 gpt, tokenizer = storyteller()
 L, H, C, V = gpt.config.n_layer, gpt.config.n_head, gpt.config.n_embd, gpt.config.vocab_size
@@ -30,8 +30,8 @@ print(f"L = {L} blocks, H = {H} heads, C = {C} channels, V = {V} tokens, {gpt.co
 # %% [markdown]
 # ## 1 One real distribution
 #
-# Give the model the beginning of a story. It returns logits for every position; the last position's are about the token
-# that comes next. Softmax makes a distribution of them.
+# Give the model the beginning of a story. It returns logits for every position. The logits of the last position are
+# about the next token. Softmax turns them into a distribution.
 
 # %%
 prompt = "Once upon a time, a"
@@ -46,28 +46,29 @@ for story in stories(1_000_000):
         counts[tokenizer.encode(story[len(prompt) :][:20])[0]] += 1
 frequency = np.array([counts[i] for i in range(V)]) / counts.total()  # (V,)
 
-top = np.argsort(-p)[:16]  # the likeliest tokens; every picture below shows these
+top = np.argsort(-p)[:16]  # the most likely tokens; every plot below shows these
 names = [repr(tokenizer.decode([i])) for i in top]
 fig, axes = plt.subplots(figsize=(7.5, 2.8))
 axes.bar(names, p[top], label="the model")
-axes.plot(names, frequency[top], "o", color="#e8871e", label=f"{counts.total()} stories that begin so")
+axes.plot(names, frequency[top], "o", color="#e8871e", label=f"{counts.total()} stories with this beginning")
 axes.tick_params(axis="x", rotation=60)
 axes.set(xlabel="next token", ylabel="probability", title=f"{prompt} …")
 axes.legend()
 plt.show()
 
 # %% [markdown]
-# The program that tells the stories chooses here among ten words with equal chance (`h` begins *hungry*, `sh` begins
-# *shy*; the dots differ by luck only). The model knows which ten, but not quite how often. And it gives a little to each
-# of the tokens that never come: the **tail**.
+# At this point, the program that writes the stories chooses one of ten words, all equally likely. (`h` begins *hungry*,
+# `sh` begins *shy*; the dots differ only by chance.) The model knows which ten words are possible, but its
+# probabilities are not quite right. It also gives a little probability to each of the tokens that never occur here: the
+# **tail**.
 #
-# How undecided is the model? That is the mean surprise that it expects, the **entropy**, in nats:
+# How uncertain is the model? We measure this by the surprise that it expects on average, the **entropy**, in nats:
 #
 # $$H(p) = -\sum_j p_j \log p_j$$
 #
-# $e^{H}$ is the number of equally likely tokens that would be as hard to guess. A token with $p_j = 0$ adds nothing.
-# (H(p) is the entropy; H alone still counts heads. And from section 3 on, T in a formula is the temperature; in a shape, (T, V),
-# it counts positions.)
+# $e^{H}$ is the number of equally likely tokens that would be as hard to predict. A token with $p_j = 0$ adds nothing.
+# (H(p) is the entropy. H alone still counts heads. From section 3 on, T in a formula is the temperature. In a shape
+# such as (T, V), it still counts positions.)
 
 
 # %%
@@ -77,19 +78,19 @@ def entropy(p):
     return float(-(p * np.log(p)).sum())
 
 
-print(f"entropy {entropy(p):.2f} nats: as undecided as among {np.exp(entropy(p)):.1f} equally likely tokens")
+print(f"entropy {entropy(p):.2f} nats: as uncertain as {np.exp(entropy(p)):.1f} equally likely tokens")
 ten = p[top[:10]].sum()
 print(f"the ten words have {ten:.3f} of the probability, the other {V - 10:,} tokens {1 - ten:.3f} together")
 
 # %% [markdown]
-# ## 2 Always the likeliest?
+# ## 2 Always the most likely token?
 #
-# The plainest way to choose is to take the likeliest token each time. It is called **greedy** decoding. It has two
-# faults, and the first is plain: one prompt, one story, for ever. Somebody who asks twice gets the same answer.
+# The simplest way to choose is to take the most likely token each time. This is called **greedy** decoding. It has two
+# problems. The first is that one prompt always gives the same story.
 #
-# The second is best seen in the bigram model of lesson 02, which knows only the token before. Its greedy choice is a
-# fixed map from token to token. There are $V$ tokens, so after $V$ steps at the latest one must come for the second time,
-# and from there on everything repeats.
+# The second problem is easiest to see in the bigram model of lesson 02, which sees only the previous token. Its greedy
+# choice is a fixed map from token to token. There are only $V$ tokens, so after at most $V$ steps some token occurs for
+# the second time, and from then on everything repeats.
 
 # %%
 train = np.array(tokenizer.encode("\n".join(stories(150_000))))
@@ -103,9 +104,10 @@ for _ in range(40):
 print(tokenizer.decode(out))
 
 # %% [markdown]
-# A GPT looks back further, so its loops are longer and rarer, but large models fall into them too: Holtzman et al. (2020,
-# arXiv:1904.09751) show that GPT-2 repeats itself for ever where it is asked for the likeliest text. People do not write
-# the likeliest token each time. So draw: let chance choose, in the proportions that the model gives.
+# A GPT looks back further, so its loops are longer and rarer. But large models fall into loops, too: Holtzman et al.
+# (2020, arXiv:1904.09751) show that GPT-2 repeats itself endlessly when it must produce the most likely text. People do
+# not write the most likely token each time, either. So we draw the next token at random, with the probabilities that
+# the model gives.
 
 # %% [markdown]
 # ## 3 Temperature
@@ -116,15 +118,15 @@ print(tokenizer.decode(out))
 #
 # $T = 1$ leaves the distribution as it is. A small $T$ makes differences between logits larger: the likeliest token
 # gains, and in the limit $T \to 0$ it has everything. A large $T$ makes them smaller, and in the limit all tokens are
-# equally likely. The name is from physics, where the same formula says how likely a state of energy $-z_j$ is at
-# temperature $T$.
+# equally likely. The name comes from physics, where the same formula gives the probability of a state with energy
+# $-z_j$ at temperature $T$.
 #
 # ### Exercise: `temperature_probabilities`
 #
-# Temperature 0 means the limit: all probability on the largest logit (the first one, if several are equal).
+# Temperature 0 means the limit: all probability goes to the largest logit (to the first one, if several are equal).
 #
 # @hint A nudge
-# Two cases. $T = 0$ must not be divided by; everything else is a softmax of `logits / temperature`.
+# There are two cases. For $T = 0$ you must not divide. Every other case is a softmax of `logits / temperature`.
 # @hint Beware
 # Small temperatures make large numbers: logits of 50 at $T = 0.05$ are 1,000, and $e^{1000}$ is infinite. Subtract the
 # maximum *after* the division.
@@ -173,7 +175,7 @@ temperature_probabilities = check("temperature_probabilities", my_temperature_pr
 
 # %%
 def bars(axes, q, title):
-    """The distribution before (outlined) and after (filled) for the same 16 tokens; how many tokens of V are left."""
+    """The distribution before (outlined) and after (filled) for the same 16 tokens; the title says how many tokens are left."""
     axes.bar(names, q[top])
     axes.bar(names, p[top], fill=False, edgecolor="#808080")
     axes.tick_params(axis="x", rotation=90, labelsize=8)
@@ -187,16 +189,17 @@ axes[0].set_ylabel("probability")
 plt.show()
 
 # %% [markdown]
-# The order of the tokens never changes, only how far they are apart. Look at the last picture: the ten words have lost
-# most of their probability. Where did it go? To the tail: a thousand tokens, each with very little, have very much
-# together.
+# The order of the tokens never changes, only the distances between their probabilities. In the last plot, the ten words
+# have lost most of their probability. It has moved to the tail: each of the thousand tokens in the tail has very
+# little, but together they have a lot.
 #
-# So the entropy rises with temperature. By how much can be said exactly. With $\bar z = \sum_j p_j z_j$, the mean logit,
+# So the entropy rises with temperature. We can say exactly how fast. Let $\bar z = \sum_j p_j z_j$ be the mean logit.
+# Then
 #
 # $$\frac{dH}{dT} = \frac{1}{T^3} \sum_j p_j (z_j - \bar z)^2$$
 #
 # A variance cannot be negative, so the entropy never falls. (To derive it, put $\log p_j = z_j/T - \log \sum_k e^{z_k/T}$
-# into $H$ and differentiate.) The line below the picture compares the formula with a difference of two entropies.
+# into $H$ and differentiate.) The line below the plot compares the formula with a numerical derivative.
 
 # %%
 T_axis = np.linspace(0.02, 5, 200)
@@ -217,22 +220,22 @@ slope = (entropy(temperature_probabilities(z, 1.501)) - entropy(temperature_prob
 print(f"dH/dT at T = 1.5: formula {(q * (z - q @ z) ** 2).sum() / 1.5**3:.5f}, difference {slope:.5f} nats")
 
 # %% [markdown]
-# ## 4 Top-k: keep the k likeliest
+# ## 4 Top-k: keep the k most likely tokens
 #
-# Temperature cannot tell a good word from the tail: it changes both. **Top-k** (Fan et al. 2018, arXiv:1805.04833,
-# section 5) cuts the tail off. Keep the $k$ likeliest tokens, give all others 0, and divide by what is left, so that the
-# sum is 1 again.
+# Temperature cannot distinguish a good word from the tail: it changes both. **Top-k** (Fan et al. 2018,
+# arXiv:1805.04833, section 5) cuts off the tail. Keep the $k$ most likely tokens, set all others to 0, and divide by
+# the sum of the rest, so that the probabilities again sum to 1.
 #
 # ### Exercise: `top_k`
 #
-# `top_k` gets a distribution and returns one, of the same length and with each token at its place. So it can be put
-# behind temperature, and top-p behind it.
+# `top_k` takes a distribution and returns one of the same length, in which each token keeps its index. So you can apply
+# it after temperature, and apply top-p after it.
 #
 # @hint A nudge
-# `np.argsort(-p)` gives the ids of all tokens, likeliest first.
+# `np.argsort(-p)` gives the ids of all tokens, most likely first.
 # @hint Equal probabilities
 # Exactly $k$ tokens stay. If several are as likely as the $k$-th, keep those with the smaller ids: `np.argsort(-p,
-# kind="stable")` leaves equal ones in the order in which they stand. (Comparing with the $k$-th largest, `p >= …`, would
+# kind="stable")` keeps equal ones in their original order. (Comparing with the $k$-th largest, `p >= …`, would
 # keep all of them.)
 # @hint Almost code
 # ```python
@@ -246,7 +249,7 @@ print(f"dH/dT at T = 1.5: formula {(q * (z - q @ z) ** 2).sum() / 1.5**3:.5f}, d
 
 # %% exercise="top_k"
 def my_top_k(p, k):
-    """Keep the k likeliest tokens.
+    """Keep the k most likely tokens.
 
     Parameters
     ----------
@@ -272,9 +275,9 @@ def my_top_k(p, k):
 top_k = check("top_k", my_top_k)
 
 # %% [markdown]
-# How many tokens are worth keeping? Here it was ten. But that differs from position to position. Below, a story that the
-# model has not been trained on, and at each position the number of tokens that have nine tenths of the probability
-# together.
+# How many tokens should we keep? Here the answer was ten. But the right number is different at each position. The next
+# cell takes a story that the model was not trained on. At each position it counts how many of the most likely tokens
+# are needed for nine tenths of the probability.
 
 # %%
 from numpylm.corpora import CORPORA
@@ -294,39 +297,39 @@ print(textwrap.fill(tokenizer.decode(story), 100))
 print(f"\none token is enough at {np.mean(needed == 1):.0%} of the positions; the most needed is {needed.max()}")
 
 # %% [markdown]
-# No single $k$ fits. At most positions one token is right and $k = 10$ lets nine wrong ones in. Where ten words are
-# equally good, $k = 3$ throws seven of them away.
+# No single $k$ suits all positions. At most positions one token is right, and $k = 10$ lets nine wrong tokens in. Where
+# ten words are equally good, $k = 3$ throws seven of them away.
 
 # %% [markdown]
 # ## 5 Top-p: keep as many as it takes
 #
-# **Top-p**, or nucleus sampling (Holtzman et al. 2020, equations 2 and 3), asks for a share of the probability and not
-# for a number of tokens. Sort the tokens, likeliest first. Keep the *smallest* set whose probabilities sum to at least
-# `mass`. Give the others 0 and divide by the sum.
+# **Top-p**, or nucleus sampling (Holtzman et al. 2020, equations 2 and 3), keeps a share of the probability, and not a
+# fixed number of tokens. Sort the tokens, most likely first. Keep the *smallest* set whose probabilities sum to at
+# least `mass`. Set the others to 0, and divide by the sum.
 #
 # ### Exercise: `top_p`
 #
-# The token that crosses the line belongs to the set: without it the sum does not reach `mass`. So at least one token
-# stays, however small `mass` is.
+# The token with which the sum reaches `mass` belongs to the set. So at least one token is kept, however small `mass`
+# is.
 #
 # @hint A nudge
-# A token is needed as long as those *before* it, all likelier, have not reached `mass` by themselves.
+# A token is needed if the tokens *before* it, all of which are more likely, do not reach `mass` by themselves.
 # @hint The formula
-# Sorted, likeliest first: $\text{before}_i = \sum_{j < i} p_j$, which is 0 for the first. Keep token $i$ if
-# $\text{before}_i < \text{mass}$. `np.cumsum` gives sums that include $p_i$ itself, so take it off again.
+# Sort the tokens, most likely first: $\text{before}_i = \sum_{j < i} p_j$, which is 0 for the first. Keep token $i$ if
+# $\text{before}_i < \text{mass}$. `np.cumsum` gives sums that include $p_i$ itself, so subtract $p_i$ again.
 # @hint Almost code
 # ```python
 # order = np.argsort(-p, kind="stable")
 # before = np.cumsum(p[order]) - …
 # kept = order[before < …]
 # ```
-# and then as in `top_k`.
+# The rest is as in `top_k`.
 # @end
 
 
 # %% exercise="top_p"
 def my_top_p(p, mass):
-    """Keep the smallest set of likeliest tokens whose probabilities sum to at least `mass`.
+    """Keep the smallest set of most likely tokens whose probabilities sum to at least `mass`.
 
     Parameters
     ----------
@@ -341,7 +344,7 @@ def my_top_p(p, mass):
     """
     # --- solution
     order = np.argsort(-p, kind="stable")
-    before = np.cumsum(p[order]) - p[order]  # (V,), the probability of everything likelier
+    before = np.cumsum(p[order]) - p[order]  # (V,), the probability of all more likely tokens
     kept = order[before < mass]
     q = np.zeros_like(p)
     q[kept] = p[kept] / p[kept].sum()
@@ -363,17 +366,17 @@ axes[0].set_ylabel("probability")
 plt.show()
 
 # %% [markdown]
-# | | what it does | the order of tokens | the tail | for it | against it |
+# | | what it does | the order of tokens | the tail | advantage | drawback |
 # | --- | --- | --- | --- | --- | --- |
-# | $T = 0$, greedy | the likeliest gets 1 | | gone | the same answer each time | loops, no variety |
-# | $0 < T < 1$ | sharpens | stays | smaller | fewer slips | good words become rare, too |
+# | $T = 0$, greedy | the most likely token gets 1 | | gone | reproducible | loops, no variety |
+# | $0 < T < 1$ | sharpens | stays | smaller | fewer mistakes | good words become rare, too |
 # | $T > 1$ | flattens | stays | larger | more variety | nonsense |
-# | top-k | $k$ tokens stay | stays | gone | quick to do | the right $k$ is different at each position |
-# | top-p | a share of the probability stays | stays | gone | adapts to the position | a flat distribution keeps many |
+# | top-k | keeps $k$ tokens | stays | gone | fast | the right $k$ is different at each position |
+# | top-p | keeps a share of the probability | stays | gone | adapts to the position | keeps many tokens of a flat distribution |
 #
-# They are used one after the other: temperature, then top-k, then top-p. That is what `numpylm generate` does. (It has two
-# more options: `docs/sampling.md` shows all of them on one distribution.) If you have written all three, this is the same
-# function:
+# They are applied one after the other: temperature, then top-k, then top-p. `numpylm generate` does the same. (It has
+# two more options; `docs/sampling.md` shows all of them on one distribution.) If you have written all three functions,
+# together they give the same result as the library:
 
 # %%
 from numpylm.inference.generation import next_token_probabilities
@@ -383,11 +386,12 @@ yours = top_p(top_k(temperature_probabilities(logits, 1.3), 50), 0.9)
 print(f"largest difference {np.abs(ours - yours).max():.0e}")
 
 # %% [markdown]
-# ## 6 The draw
+# ## 6 Sampling
 #
-# A computer's random generator gives a number $u$, anywhere in $[0, 1)$ with equal chance. How does one get a token from
-# it? Lay the tokens side by side on a line from 0 to 1, each as wide as its probability. Token $j$ then ends at the
-# cumulative sum $F_j = p_0 + \dots + p_j$. Where $u$ falls is the token: the first one with $F_j > u$.
+# A computer's random generator gives a number $u$, anywhere in $[0, 1)$ with equal chance. How do we turn it into a
+# token? Place the tokens side by side on a line from 0 to 1, each as wide as its probability. Token $j$ then ends at
+# the cumulative sum $F_j = p_0 + \dots + p_j$. We choose the token whose interval contains $u$: the first one with $F_j
+# > u$.
 
 # %%
 example = np.array([0.4, 0.1, 0.0, 0.3, 0.2])
@@ -404,14 +408,14 @@ plt.show()
 # %% [markdown]
 # ### Exercise: `sample`
 #
-# Two things can go wrong. A token with $p_j = 0$ must never come, not even for $u = 0$. And rounding may leave the last
-# cumulative sum at 0.9999999, so that a $u$ close to 1 finds no token at all.
+# Two things can go wrong. A token with $p_j = 0$ must never be drawn, not even for $u = 0$. And because of rounding,
+# the last cumulative sum may be 0.9999999, so that a $u$ close to 1 finds no token.
 #
 # @hint A nudge
 # Divide the cumulative sums by the last one. Then the last is exactly 1 and $u$ is always below it.
-# @hint The function for it
-# `np.searchsorted(F, u, side="right")` says how many entries of the sorted array `F` are at most $u$. That is the index
-# of the first one that is larger.
+# @hint A NumPy function
+# `np.searchsorted(F, u, side="right")` returns the number of entries in the sorted array `F` that are at most $u$. This
+# is the index of the first entry that is larger.
 # @hint Almost code
 # ```python
 # F = np.cumsum(p)
@@ -433,7 +437,7 @@ def my_sample(p, u):
     Returns
     -------
     int
-        The first token whose cumulative sum is larger than u. Never one of probability 0.
+        The first token whose cumulative sum is larger than u. Never a token with probability 0.
     """
     # --- solution
     F = np.cumsum(p)
@@ -445,8 +449,8 @@ def my_sample(p, u):
 sample = check("sample", my_sample)
 
 # %% [markdown]
-# Does it draw in the right proportions? And NumPy has a function for this, `rng.choice(V, p=p)`. With the same random
-# numbers it gives the same tokens, since it works in the same way.
+# Does your function draw tokens in the right proportions? NumPy also has a function for this, `rng.choice(V, p=p)`.
+# With the same random numbers it gives the same tokens, because it uses the same method.
 
 # %%
 rng = np.random.default_rng(0)
@@ -459,7 +463,8 @@ print("the same 1,000 tokens as rng.choice:", all(sample(p64, a.random()) == b.c
 # %% [markdown]
 # ## 7 Side by side
 #
-# Now write. The loop is the same for every way of choosing: logits of the last position, choose, append, again.
+# Now we generate text. The loop is the same for every way of choosing: compute the logits of the last position, choose
+# a token, append it, and repeat.
 
 
 # %%
@@ -467,7 +472,7 @@ def write_slowly(prompt, n, choose):
     """Continue a prompt by n tokens; `choose(logits)` picks one."""
     ids = tokenizer.encode(prompt)
     for _ in range(n):
-        logits = gpt.forward(np.array([ids]))[0][0, -1]  # (V,): everything is computed anew for each token
+        logits = gpt.forward(np.array([ids]))[0][0, -1]  # (V,): everything is computed again for each token
         ids.append(choose(logits))
     return tokenizer.decode(ids)
 
@@ -493,12 +498,11 @@ for name, options in settings.items():
 # %% [markdown]
 # ## 8 The KV cache
 #
-# Look at `write_slowly` again. For every new token it runs the whole model over the whole text, although nothing in the
-# text has changed but its end. Is all of that needed?
+# Look at `write_slowly` again. For every new token it runs the whole model over the whole text, although only the end
+# of the text has changed. Is all of this computation necessary?
 #
-# Attention is causal: position $t$ sees positions $0 \dots t$ and none after it. So what comes later cannot change
-# anything that was computed at an earlier position. Test it: change the last token and compare the keys of the last
-# block.
+# Attention is causal: position $t$ sees only positions $0 \dots t$. So a later token cannot change anything that was
+# computed at an earlier position. To test this, change the last token, and compare the keys of the last block.
 
 
 # %%
@@ -519,22 +523,22 @@ change = np.abs(keys(story) - keys(other)).max(axis=1)  # (T,)
 print(f"change of the keys: {change[:-1].max():.1e} at all earlier positions, {change[-1]:.2f} at the last one")
 
 # %% [markdown]
-# Keys and values of earlier positions never change, so they can be kept. A new position needs only its own query, key and
-# value; it attends to all kept keys and its own. The earlier queries are not needed any more: they have had their answer.
-# Hence the name, **KV cache**.
+# The keys and values of earlier positions never change, so we can store them. A new position only has to compute its
+# own query, key and value. Then it attends to all stored keys and to its own. Earlier queries are no longer needed.
+# Since we store only keys and values, this is called a **KV cache**.
 #
-# How much does it save? Count multiplications in the forward pass (as in lesson 07). At one position, the matrices of a
-# block cost $12 C^2$ ($3C^2$ for Q, K, V, $C^2$ for the projection, $8C^2$ for the MLP), and the output layer $VC$ once.
-# One query that looks at $t$ keys costs $tC$ for the scores and $tC$ for the sum of values. For the token after a text of
-# $t$ tokens:
+# How much does it save? We count multiplications in the forward pass, as in lesson 07. At one position, the matrices of
+# a block cost $12 C^2$ ($3C^2$ for Q, K, V, $C^2$ for the projection, $8C^2$ for the MLP), and the output layer $VC$
+# once. One query that looks at $t$ keys costs $tC$ for the scores and $tC$ for the sum of values. For the token after a
+# text of $t$ tokens:
 #
 # | | matrices | attention |
 # | --- | --- | --- |
 # | without a cache | $t \, (12 C^2 L + VC)$ | $2 t^2 C L$ |
 # | with a cache | $12 C^2 L + VC$ | $2 t C L$ |
 #
-# Each entry is $t$ times smaller. Summed over a text of $n$ tokens, the matrices cost about $n^2/2$ times their price
-# without a cache, and $n$ times with it.
+# With a cache, each entry is smaller by a factor of $t$. Over a whole text of $n$ tokens, the matrices are applied
+# about $n^2/2$ times without a cache, and $n$ times with it.
 
 # %%
 t = np.arange(1, gpt.config.block_size + 1)
@@ -549,16 +553,16 @@ for n in (16, 64, 256):
 # %% [markdown]
 # ### Exercise: `attend_one`
 #
-# One new position goes through a layer of attention. `attn` is one of numpylm's `CausalSelfAttention`: `attn.c_attn` is
+# One new position goes through an attention layer. `attn` is a `CausalSelfAttention` of numpylm: `attn.c_attn` is
 # the `Linear` that makes Q, K and V side by side, `attn.c_proj` the output projection, `attn.n_head` is H. `past` holds
-# the keys and values of all positions before, or is `None` at the first one.
+# the keys and values of all earlier positions. At the first position it is `None`.
 #
 # `split_heads(x, n_head)` turns (B, T, C) into (B, H, T, D), `merge_heads` turns it back, and
-# `scaled_dot_product_attention(q, k, v)` returns `(out, cache)`. Read `attention.py` if you like: given a `past`,
-# `CausalSelfAttention.forward` does the same, in memory that is taken once for the whole window.
+# `scaled_dot_product_attention(q, k, v)` returns `(out, cache)`. You can read the library's version: given a `past`,
+# `CausalSelfAttention.forward` does the same, in memory that is allocated once for the whole window.
 #
 # @hint A nudge
-# Which mask? None. The one query is the last position, and the last position may look at everything that there is.
+# You need no mask. The only query belongs to the last position, and the last position may look at everything.
 # @hint Shapes
 # The new `q`, `k`, `v` have shape (B, H, 1, D), the past ones (B, H, t, D). Time is axis 2, so append with
 # `np.concatenate([old, new], axis=2)`.
@@ -578,7 +582,7 @@ for n in (16, 64, 256):
 
 # %% exercise="attend_one"
 def my_attend_one(attn, x_t, past):
-    """Self-attention for one new position, with the keys and values of earlier ones.
+    """Self-attention for one new position, with the keys and values of earlier positions.
 
     Parameters
     ----------
@@ -587,7 +591,7 @@ def my_attend_one(attn, x_t, past):
     x_t : array (B, 1, C)
         The new position's input.
     past : (k, v) or None
-        Keys and values of the t positions before, each (B, H, t, D); None if there are none.
+        Keys and values of the t earlier positions, each (B, H, t, D); None if there are none.
 
     Returns
     -------
@@ -612,13 +616,13 @@ def my_attend_one(attn, x_t, past):
 attend_one = check("attend_one", my_attend_one)
 
 # %% [markdown]
-# The rest of the model works on each position by itself, so it needs no cache. Here it is put together. Compare with
-# `GPT.forward` and `Block.forward` of lesson 07: the same lines, for one position.
+# The rest of the model works on each position separately, so it needs no cache. The next cell puts everything together.
+# Compare it with `GPT.forward` and `Block.forward` from lesson 07: the lines are the same, but for one position.
 
 
 # %%
 def step(gpt, ids_t, t, pasts):
-    """Logits after one more token: ids_t (B,) stands at position t; pasts holds one (k, v) or None a block."""
+    """Logits after one more token: ids_t (B,) is at position t; pasts holds one (k, v) or None for each block."""
     x = gpt.wte.weight.data[ids_t][:, None] + gpt.wpe.weight.data[t]  # (B, 1, C)
     new_pasts = []
     for block, past in zip(gpt.h, pasts, strict=True):
@@ -632,8 +636,8 @@ def step(gpt, ids_t, t, pasts):
 
 # %% [markdown]
 # **The proof.** Run a story of 200 tokens through the whole model at once, then token by token, and compare the logits at
-# every position. In float32 the differences should be rounding. How can one know that they are nothing worse? Do it in
-# float64: an error stays, rounding shrinks by a factor of about $10^9$.
+# every position. In float32 the differences should only be rounding. To be sure that there is no real error, repeat the
+# comparison in float64: there a real error stays the same, but rounding shrinks by a factor of about $10^9$.
 
 # %%
 import copy
@@ -665,12 +669,12 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# **The time.** How long does one more token take, after a text of $t$ tokens?
+# **The time.** How long does the next token take, after a text of $t$ tokens?
 
 
 # %%
 def best_of(n, function):
-    """Seconds of the fastest of n calls; the others were disturbed by something."""
+    """Seconds of the fastest of n calls; other programs may have slowed down the others."""
     times = []
     for _ in range(n):
         start = time.perf_counter()
@@ -699,14 +703,14 @@ plt.show()
 print(f"after {lengths[-1]} tokens: {1 / uncached[-1]:,.0f} tokens/s without, {1 / cached[-1]:,.0f} with a cache")
 
 # %% [markdown]
-# Without a cache the time grows with the text, with one it hardly does. The gain is smaller than the count of
-# multiplications promises. With one position the matrices are multiplied by a single row: each weight is fetched from
-# memory, used once and dropped, and Python's own overhead is there too. Large models have the same trouble: writing is
-# limited by memory, not by arithmetic (Shazeer 2019, arXiv:1911.02150). A batch of several texts at once is the cure,
-# because it uses each weight several times. You will see that in the next section.
+# Without a cache, the time grows with the length of the text. With a cache, it hardly grows. The gain is smaller than
+# the count of multiplications suggests. With one position, the matrices are multiplied by a single row: each weight is
+# loaded from memory and used only once, and Python's own overhead also takes time. Large models have the same problem:
+# generation is limited by memory bandwidth, not by arithmetic (Shazeer 2019, arXiv:1911.02150). A batch of several
+# texts helps, because it uses each weight several times. The next section does this.
 #
-# The cache is paid for with memory: two arrays of $C$ numbers for each block and position. For one text, with 4 bytes a
-# number here and 2 bytes in large models:
+# The cache needs memory: two arrays of $C$ numbers for each block and position. The next cell computes its size for one
+# text, with 4 bytes per number for this model and 2 bytes for large models:
 
 # %%
 for name, layers, channels, positions, size in (
@@ -719,18 +723,19 @@ for name, layers, channels, positions, size in (
     print(f"{name:11} 2 × {layers:2} × {channels:6,} × {positions:5,} × {size} bytes = {total / 2**20:7,.1f} MiB")
 
 # %% [markdown]
-# ## 9 What you win, and what you lose
+# ## 9 What each setting gains and loses
 #
-# Now writing is cheap, so measure what the settings are worth. The stories come from a program, and the program can
-# *read*: it can tell up to which character a text is one that it might have told itself. What comes after that is a slip:
-# a hero who changes names, a sentence that does not fit.
+# Generation is now fast, so we can measure the effect of the settings. The stories come from a program, and this
+# program can also *read*: it finds the first character at which a text differs from every story that the program can
+# write. At this point the text contains a mistake, such as a hero whose name changes, or a sentence that does not fit.
 #
-# For each setting: 48 stories with 110 new tokens each, written together as one batch. Two numbers:
+# For each setting, we generate 48 stories with 110 new tokens each, as one batch. Then we compute two numbers:
 #
-# - **faithful**: the mean number of characters before the first slip;
-# - **varied**: of all runs of five words, the share of *different* ones. 48 equal stories have a low share.
+# - **faithful**: the mean number of characters before the first mistake;
+# - **varied**: the share of *different* sequences among all sequences of five words. If the 48 stories are equal, the
+#   share is low.
 #
-# The bars show the uncertainty of each mean (one standard error). 48 stories by the program itself are the star.
+# The bars show the uncertainty of each mean (one standard error). The star shows 48 stories by the program itself.
 
 # %%
 from tqdm import tqdm
@@ -745,24 +750,24 @@ def write_many(n, choose, B=48):
     while t < ids.shape[1]:
         z, pasts = step(gpt, ids[:, t], t, pasts)  # (B, V)
         t += 1
-        if t == ids.shape[1] and n > 0:  # the prompt is read: from here on choose
+        if t == ids.shape[1] and n > 0:  # the prompt has been read: from here on, choose
             ids = np.c_[ids, [choose(row) for row in z]]
             n -= 1
     return [tokenizer.decode(row) for row in ids]
 
 
 def faithful(text):
-    """How many characters the story program might have written."""
+    """The number of characters before the first one that the story program could not have written."""
     reader = Reader(text)
     try:
         CORPORA["stories"].tell(reader)
     except ForeignText as end:
-        return end.args[0]  # here it would have gone on differently
+        return end.args[0]  # from here on, no story continues in this way
     return reader.position
 
 
 def varied(texts, n=5):
-    """The share of different ones among all runs of n words."""
+    """The share of different sequences among all sequences of n words."""
     runs = [tuple(words[i : i + n]) for words in map(str.split, texts) for i in range(len(words) - n + 1)]
     return len(set(runs)) / len(runs)
 
@@ -794,25 +799,26 @@ for name, value, texts in results:
     axes.errorbar(x, y, error, fmt=look, markersize=6, label=name if new else None)
     axes.annotate(value, (x, y), place, textcoords="offset points", ha=side, fontsize=8)
     print(f"{name:17} {value:4}   {x:.2f}   {y:4.0f} ± {error:.0f}")
-axes.set(xlabel="varied (share of different runs of five words)", ylabel="faithful (characters before a slip)")
+axes.set(xlabel="varied (share of different sequences of five words)", ylabel="faithful (characters before a mistake)")
 axes.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
-# The distance from the star is what a setting costs. Temperature alone can only trade. Colder is more faithful but says
-# the same again and again; greedy tells one story 48 times. Hotter is more varied and slips early. Top-p 0.9 is as varied
-# as $T = 1$, but slips later: it takes the tail away and leaves the good words nearly as they are. Top-k 10 hardly
-# differs from $T = 1$, for the reason seen in section 4: where one token is right, it lets nine others in.
+# The distance from the star shows the cost of a setting. Temperature alone only trades one quality for the other. A low
+# temperature is more faithful but less varied: greedy decoding writes one story 48 times. A high temperature is more
+# varied, but its mistakes come early. Top-p 0.9 is as varied as $T = 1$, but its mistakes come later: it removes the
+# tail and leaves the good words nearly unchanged. Top-k 10 hardly differs from $T = 1$, for the reason that you saw in
+# section 4: where only one token is right, it lets nine others in.
 #
-# Do not take these numbers for a law. Our model knows its stories almost perfectly, so it needs little help. And
-# "faithful" can be measured here only because we have the program that tells the stories.
+# These numbers are not a general law. Our model knows its stories almost perfectly, so it needs little help. And we can
+# measure "faithful" only because we have the program that writes the stories.
 #
 # ## 10 The edge of the window
 #
-# The table of positions, `wpe`, has 256 rows. What happens at position 256? There is no row for it. The text would have
-# to *slide*: drop the oldest token and move all others one place to the left. But a token that moves gets another
-# position vector, so its input changes, and with it its key and value in every block. The whole cache belongs to the old
-# places.
+# The table of positions, `wpe`, has 256 rows. What happens at position 256? There is no row for it. The window would
+# have to *slide*: drop the oldest token, and move all others one position to the left. But a token that moves gets
+# another position vector. So its input changes, and so do its key and value in every block. The whole cache belongs to
+# the old positions.
 
 # %%
 x = gpt.wte.weight.data[whole]  # (T, C)
@@ -820,25 +826,25 @@ first = gpt.h[0]
 
 
 def first_keys(positions):
-    """Keys of the first block, if the story stood at these positions, (T, C)."""
+    """Keys of the first block if the story is at these positions, (T, C)."""
     normed, _ = first.ln_1.forward(x + gpt.wpe.weight.data[positions])
     return first.attn.c_attn.forward(normed)[0][:, C : 2 * C]
 
 
 here, moved = first_keys(np.arange(1, 201)), first_keys(np.arange(200))
 print(
-    f"one place to the left changes the keys by {np.linalg.norm(here - moved) / np.linalg.norm(here):.0%} of their length"
+    f"moving one position to the left changes the keys by {np.linalg.norm(here - moved) / np.linalg.norm(here):.0%} of their length"
 )
 
 # %% [markdown]
-# So a sliding window needs the whole forward again for each token, cache or not. `numpylm generate` therefore does not
-# slide: when all 256 places are taken, it keeps the newest half of the text, moves it to the places from 0 on and reads it
-# again, and then the cache grows for another 128 tokens. That is fast, but forgetful.
+# So a sliding window needs the whole forward for each token, even with a cache. Therefore `numpylm generate` does not
+# slide. When all 256 positions are used, it keeps the newest half of the text, moves it to the positions from 0 on, and
+# reads it again. Then the cache grows for another 128 tokens. This is fast, but the model forgets the older half.
 #
-# Neither is the worst of it. Our model has read windows that begin with the beginning of a story. Position 0 in the
-# middle of a sentence is something it has never met. Take unseen stories, and ask for the loss on the tokens from 150 on,
-# when the text before position 50, or 100, is cut off. Once the rest keeps its places, so that only the *knowledge* is
-# lost; once it moves to the left, as it must in a window that slides or is halved.
+# There is a worse problem. In training, every window began with the beginning of a story. The model has never seen a
+# text that starts at position 0 in the middle of a sentence. To measure the effect, we take unseen stories, cut off the
+# text before position 50 or 100, and compute the loss on the tokens from 150 on. First, the rest keeps its positions,
+# so that only *information* is lost. Then the rest moves to the left, as it must when a window slides or is halved.
 
 
 # %%
@@ -849,7 +855,7 @@ def loss_from_150(ids, cut, moved):
     for block in gpt.h:
         x, _ = block.forward(x)
     z = gpt.ln_f.forward(x)[0][0] @ gpt.wte.weight.data.T  # (T - cut, V)
-    z = z[149 - cut : -1]  # these say what comes at 150, 151, …
+    z = z[149 - cut : -1]  # the predictions for positions 150, 151, …
     z = z - z.max(axis=-1, keepdims=True)
     log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
     return -log_p[np.arange(len(z)), ids[150:]].mean()
@@ -858,40 +864,42 @@ def loss_from_150(ids, cut, moved):
 encoded = [np.array(tokenizer.encode(CORPORA["stories"].text(n)))[:256] for n in range(6000, 6040)]
 encoded = [ids for ids in encoded if len(ids) > 180]
 print(f"loss of {len(encoded)} unseen stories, in nats per token (ln V = {np.log(V):.2f})")
-print("cut off        rest keeps its places   rest moves to the left")
+print("cut off     rest keeps its positions   rest moves to the left")
 for cut in (0, 50, 100):
     kept, moved = (np.mean([loss_from_150(ids, cut, m) for ids in encoded]) for m in (False, True))
     print(f"{cut:3} tokens  {kept:26.2f}  {moved:23.2f}")
 
 # %% [markdown]
-# In the first row nothing is cut off, and both columns are the same. Below, the left column shows what forgetting costs:
-# the model no longer knows who the story is about. The right column shows what the strange places cost on top of it, and
-# that is far more.
+# In the first row nothing is cut off, and both columns are the same. In the other rows, the left column shows the cost
+# of forgetting: the model no longer knows who the story is about. The right column adds the cost of the unfamiliar
+# positions, which is far larger.
 #
-# This is a weakness of *learned* positions. Other models turn queries and keys by an angle that depends on the position,
-# so that a score depends on the *distance* of two tokens only (rotary embedding, Su et al. 2021, arXiv:2104.09864), or
-# subtract from each score an amount that grows with the distance (ALiBi, Press et al. 2022, arXiv:2108.12409). For them
-# it does not matter where a text begins, and cached keys can stay when the window slides.
+# This is a weakness of *learned* position embeddings. Other models rotate queries and keys by an angle that depends on
+# the position, so that a score depends only on the *distance* between two tokens (rotary embedding, Su et al. 2021,
+# arXiv:2104.09864), or subtract from each score an amount that grows with the distance (ALiBi, Press et al. 2022,
+# arXiv:2108.12409). For these models it does not matter where a text begins, and cached keys stay valid when the window
+# slides.
 
 # %% [markdown]
 # ## What you can do now
 #
-# - choose the next token in four ways, and say what each does to the distribution;
+# - choose the next token in four ways, and say how each changes the distribution;
 # - draw from any distribution with one random number;
-# - write a KV cache, prove it right, and say what it saves in multiplications and costs in memory;
+# - write a KV cache, prove that it is right, and say how many multiplications it saves and how much memory it needs;
 # - say what happens at the edge of the window.
 #
 # ## Three questions
 #
 # @answer Does the order matter: first temperature, then top-p, or first top-p, then temperature?
-# Yes. A high temperature flattens the distribution, so more tokens are needed to reach the mass, and the tail comes in
-# before it is cut. If you cut first, the same tokens stay as at $T = 1$ and are then made more equal. Top-k is different:
-# temperature never changes the order of the tokens, so the same $k$ stay either way.
+# Yes. A high temperature flattens the distribution, so more tokens are needed to reach the mass, and part of the tail
+# is kept. If you cut first, you keep the same tokens as at $T = 1$, and the temperature then makes them more equal.
+# Top-k is different: temperature never changes the order of the tokens, so the same $k$ tokens are kept in both orders.
 # @answer With the cache, logits are right at position 0 and wrong from position 1 on. Where do you look?
-# Position 0 has no past, so everything but the use of the past is right. Look at the axis along which keys and values are
-# appended, at whether `past` is handed on, and at whether the position vector of the step is `wpe[t]` and not always
+# Position 0 has no past, so only the use of the past can be wrong. Check the axis along which keys and values are
+# appended. Check that `past` is passed on. And check that the position vector of the step is `wpe[t]`, and not always
 # `wpe[0]`.
 # @answer Why are queries not cached?
-# The query of position $t$ is used once, to find out what position $t$ takes from the others. Later positions ask with
-# their own queries and need from position $t$ only its key (is it what I look for?) and its value (what it has to give).
+# The query of position $t$ is used only once, to find out what position $t$ takes from the others. Later positions use
+# their own queries. From position $t$ they need only its key (does it match my query?) and its value (what information
+# does it give?).
 # @end

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 11 · Looking inside
 #
-# A trained model is half a million numbers that nobody chose. In this lesson you open two of them and ask: how does the
-# guess come about, and which part does what? You will see four instruments, and what each can prove and cannot: the logit
-# lens, attention maps, taking parts out, and gradients. In the end you train a small model in which you can watch an
-# *induction head* being born.
+# A trained model consists of half a million numbers, and no person chose any of them. In this lesson you look inside
+# two models and ask: how does a prediction form, and which part does what? You will use four methods: the logit lens,
+# attention maps, ablation, and gradients. For each you will see what it can prove and what it cannot. At the end you
+# train a small model in which you can watch an *induction head* emerge.
 #
 # **You need:** lesson 05 (the residual stream), lesson 06 (attention), lesson 07 (the whole model).
 # **Time:** about an hour and a half. **You will write:** four functions.
@@ -24,8 +24,8 @@ from numpylm.inference.trace import trace
 from numpylm.nn.attention import causal_mask, split_heads
 from numpylm.training.parallel import set_blas_threads
 
-keep_memory()  # large arrays reuse memory, which is faster
-set_blas_threads(1)  # these matrices are small: a second thread would only wait for the first
+keep_memory()  # reuse the memory of large arrays, which is faster
+set_blas_threads(1)  # these matrices are small, so a second thread would not help
 plt = style()
 gpt, tokenizer = storyteller()
 L, H, C, V = gpt.config.n_layer, gpt.config.n_head, gpt.config.n_embd, gpt.config.vocab_size
@@ -34,12 +34,12 @@ encoded = [np.array(tokenizer.encode(story))[: gpt.config.block_size] for story 
 print(f"L = {L} blocks, H = {H} heads, C = {C} channels, V = {V} tokens; {len(stories)} unseen stories")
 
 # %% [markdown]
-# ## 1 Opening a model
+# ## 1 Inside a model
 #
-# `gpt.forward` returns logits. On the way it makes much more: after each block a **residual stream**, $C$ numbers at each
-# position, to which every block has added something; and in each block $H$ maps of attention weights. `trace` runs the
-# model once and keeps them. (They need not be computed again: the attention weights are in the cache, because softmax's
-# backward needs them.)
+# `gpt.forward` returns logits. On the way it computes much more. After each block there is a **residual stream**: $C$
+# numbers at each position, to which every block so far has added something. And each block computes $H$ maps of
+# attention weights. `trace` runs the model once and keeps all of these. (It does not compute anything twice: the
+# attention weights are in the cache, because the backward of softmax needs them.)
 
 # %%
 ids = encoded[23][:44]  # (T,)
@@ -53,11 +53,11 @@ same = np.array_equal(traced.logits, gpt.forward(ids[None])[0])
 print("logits   ", traced.logits.shape, " the same as gpt.forward's:", same)
 
 # %% [markdown]
-# ## 2 The logit lens: how a guess forms
+# ## 2 The logit lens: how a prediction forms
 #
 # The output layer reads the stream after the last block: first the norm `ln_f`, then one dot product with the embedding
-# of each token. But the stream has the same shape everywhere, since blocks only *add* to it. So one can ask the output
-# layer about an earlier place: what would the model guess if it had to stop here? This is the **logit lens**
+# of each token. But the stream has the same shape everywhere, because blocks only *add* to it. So we can apply the
+# output layer to an earlier stream: what would the model predict if it had to stop there? This is the **logit lens**
 # (nostalgebraist 2020, "interpreting GPT: the logit lens"). For the stream $x$ at any depth:
 #
 # $$z = \text{ln\_f}(x) \, W_{te}^{\top}$$
@@ -67,7 +67,7 @@ print("logits   ", traced.logits.shape, " the same as gpt.forward's:", same)
 # ### Exercise: `logit_lens`
 #
 # @hint A nudge
-# Read the last lines of `GPT.forward`. You need the same two steps, for each entry of the list.
+# Read the last lines of `GPT.forward`. You need the same two steps for each entry of the list.
 # @hint Shapes
 # (B, T, C) times the transpose of (V, C) is (B, T, V). `ln_f.forward` returns the pair (out, cache).
 # @hint Almost code
@@ -79,7 +79,7 @@ print("logits   ", traced.logits.shape, " the same as gpt.forward's:", same)
 
 # %% exercise="logit_lens"
 def my_logit_lens(gpt, hidden):
-    """What the output layer makes of the residual stream at each depth.
+    """The logits that the output layer computes from the residual stream at each depth.
 
     Parameters
     ----------
@@ -103,18 +103,19 @@ logit_lens = check("logit_lens", my_logit_lens)
 
 # %%
 guesses = [z[0].argmax(axis=-1) for z in logit_lens(gpt, traced.hidden)]  # L + 1 arrays (T,)
-print(f"{'reads':>12}   guess after 0 blocks,    1 block,   2 blocks     what came")
+print(f"{'reads':>12}   guess after 0 blocks,    1 block,   2 blocks     next token")
 for t in range(14, 35):
     row = [tokenizer.decode([guess[t]]).replace("\n", "\\n") for guess in guesses]
     print(f"{words[t]:>12}   {row[0]:>20} {row[1]:>11} {row[2]:>10}     {words[t + 1]}")
 
 # %% [markdown]
-# Before the first block the guess is always the token itself. The stream holds nothing but the token's embedding (and the
-# position), and the row of the output layer that fits best to an embedding is the same row: the matrix is tied. One block
-# later most guesses are right already. What is left for the second?
+# Before the first block, the prediction is always the token itself. There the stream holds only the embedding of the
+# token (and of the position). The output layer is tied to the embedding, so the row that matches an embedding best is
+# the row of the same token. After one block, most predictions are already right. What does the second block do?
 #
-# Look at the places where it changes the guess. To see more than a few, take all unseen stories and sort the tokens to be
-# guessed into three kinds: the name of the **hero** (the first name in the story), **other names**, and the **rest**.
+# Look at the positions where it changes the prediction. To see more of them, take all unseen stories, and divide the
+# tokens that must be predicted into three kinds: the name of the **hero** (the first name in the story), **other
+# names**, and the **rest**.
 
 # %%
 name_ids = [tokenizer.encode(" " + character.name)[0] for character in CAST]
@@ -147,25 +148,25 @@ by_depth = [mean_by_kind(found) for found in depths]
 fig, axes = plt.subplots(figsize=(6.5, 2.8))
 for i, losses in enumerate(by_depth[1:], start=1):
     axes.bar(np.arange(3) + 0.4 * (i - 1.5), losses.values(), width=0.38, label=f"after block {i}")
-axes.set(xlabel="what comes next", ylabel="loss (nats per token)", xticks=range(3), xticklabels=losses)
+axes.set(xlabel="kind of the next token", ylabel="loss (nats per token)", xticks=range(3), xticklabels=losses)
 axes.legend()
 plt.show()
 for i, losses in enumerate(by_depth):
     print(f"after {i} blocks:", "   ".join(f"{kind} {loss:5.2f}" for kind, loss in losses.items()), " nats per token")
 
 # %% [markdown]
-# The last line is the model's own loss. The first block brings the rest of the tokens nearly there. The hero's name is
-# another matter: after one block it costs 2.81 nats, which is worse than guessing among the twelve names of the stories
-# ($\ln 12 = 2.48$), and after two blocks 0.27. So **the second block finds out who the story is about**. (Other names
-# cannot be known before they are told, so they stay expensive.)
+# The last line is the loss of the model itself. For the rest of the tokens, the first block almost reaches this loss.
+# For the hero's name it does not. After one block, the name has a loss of 2.81 nats, which is worse than guessing among
+# the twelve names of the stories ($\ln 12 = 2.48$). After two blocks, the loss is 0.27. So **the second block finds out
+# who the story is about**. (Other names cannot be predicted before they are introduced, so their loss stays high.)
 #
-# The lens says *where* it happens. Which part of the block does it?
+# The lens shows *where* this happens. Which part of the block does it?
 #
 # ## 3 Attention maps: what does each head look at?
 #
-# Here are all eight maps for the beginning of the story. A head is named by its block and its number, both counted from
-# 0: head 1.3 is the last head of the second block. Read a row: what position $t$ (its token at the left) takes from each
-# position (tokens at the bottom).
+# The next cell draws all eight maps for the beginning of the story. We name a head by its block and its number, both
+# counted from 0: head 1.3 is the last head of the second block. Each row shows how much position $t$ (its token is on
+# the left) takes from each position (tokens at the bottom).
 
 # %%
 n = 24
@@ -181,12 +182,15 @@ fig.supxlabel("position that is looked at", fontsize=9)
 plt.show()
 
 # %% [markdown]
-# Most heads spread their weights over many positions: they collect a summary. Some are more definite. Head 0.2 looks at
-# `mouse` from several places. And head 1.3 does something curious: from `was` and from the full stop behind `Tess`,
-# places where the hero's name may come next, it looks at `m`, the first token of *mill*.
+# Most heads spread their weights over many positions, so they compute a kind of summary. Some heads are more focused.
+# Head 0.2 looks at `mouse` from several positions. And head 1.3 does something surprising. The hero's name may come
+# next after `was` and after the period that follows `Tess`, and from both positions this head looks at `m`, the first
+# token of *mill*.
 #
-# One story proves nothing. Take all sixty. If a head has one definite place to look at, its largest weight is close to 1.
-# Here is the mean of the largest weight, for positions *before* a hero's name, before another name, and before the rest.
+# One story proves nothing, so we take all sixty. If a head looks at one specific position, its largest weight is close
+# to 1. The next cell computes the mean of the largest weight, for positions *before* a hero's name, before another name,
+# and before the rest.
+
 # %%
 maps = [trace(gpt, ids[None]).attention for ids in encoded]  # for each story L arrays (1, H, T, T)
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.2))
@@ -203,8 +207,8 @@ plt.show()
 
 
 # %% [markdown]
-# Two heads stand out: 1.3 before the hero's name, 0.2 before other names. Where do they look? Count the tokens that get
-# the largest weight (in brackets, with the two before them).
+# Two heads stand out: 1.3 before the hero's name, and 0.2 before other names. Where do they look? Count the tokens that
+# get the largest weight (shown in brackets, after the two tokens before them).
 
 # %%
 for layer, head, kind in ((1, 3, "hero"), (0, 2, "other name")):
@@ -216,30 +220,31 @@ for layer, head, kind in ((1, 3, "hero"), (0, 2, "other name")):
     print(f"head {layer}.{head} before {kind}:", ", ".join(f"{place} {n}" for place, n in counter.most_common(8)))
 
 # %% [markdown]
-# Head 0.2, before another name, looks at the animal that was named last: "Otto the [otter]". And head 1.3, before the
-# hero's name, looks at the **home**: under the *meadow*, in a hollow *oak*, at the old *mill*. Not at the name, which
-# stands in the story again and again.
+# Before another name, head 0.2 looks at the animal that was mentioned last: "Otto the [otter]". And before the hero's
+# name, head 1.3 looks at the **home**: under the *meadow*, in a hollow *oak*, at the old *mill*. It does not look at
+# the name, although the name occurs in the story again and again.
 #
-# That is a hypothesis: *the model knows who the hero is by where the hero lives.* It could be so, for in these stories
-# each animal has one name and one home. But attention weights alone do not show what is done with the values that are
-# fetched. Test it.
+# This suggests a hypothesis: *the model recognizes the hero by the hero's home.* This is possible, because in these
+# stories each animal has one name and one home. But attention weights alone do not show how the model uses the values.
+# So we test the hypothesis.
 #
-# ## 4 Take it out
+# ## 4 Ablation: remove a head
 #
-# The first test is **ablation**: take the head out and see what gets worse. After attention, the outputs of all heads lie
-# side by side in one row of $C$ numbers, and the output projection $W_O$ (`c_proj`) reads them. Written head by head,
-# with $o_h$ the $D = C/H$ numbers of head $h$:
+# The first test is **ablation**: remove the head, and see what gets worse. After attention, the outputs of all heads
+# are concatenated into one row of $C$ numbers, and the output projection $W_O$ (`c_proj`) is applied to this row. Let
+# $o_h$ be the $D = C/H$ numbers of head $h$. Then, head by head:
 #
 # $$y = \sum_{h=0}^{H-1} o_h \, W_O[hD : (h+1)D] + b$$
 #
-# Each head meets rows of its own. If these rows are 0, whatever the head gives has no effect.
+# Each head is multiplied by its own rows of $W_O$. If these rows are 0, the output of the head has no effect.
 #
 # ### Exercise: `without_head`
 #
 # @hint A nudge
 # How many rows belong to one head? Which is the first of head $h$, and which the last?
 # @hint Beware
-# Rows, not columns: row $c$ is what channel $c$ of the merged heads is multiplied by. And change a copy, not the model.
+# Set rows to 0, not columns: channel $c$ of the merged heads is multiplied by row $c$. And change a copy, not the
+# model.
 # @hint Almost code
 # ```python
 # D = len(weight) // n_head
@@ -252,7 +257,7 @@ for layer, head, kind in ((1, 3, "hero"), (0, 2, "other name")):
 
 # %% exercise="without_head"
 def my_without_head(weight, head, n_head):
-    """The output projection of an attention layer, deaf to one head.
+    """The output projection of an attention layer, with one head removed.
 
     Parameters
     ----------
@@ -261,12 +266,12 @@ def my_without_head(weight, head, n_head):
     head : int
         Which head, from 0 on.
     n_head : int
-        H, how many there are.
+        H, the number of heads.
 
     Returns
     -------
     array (C, C)
-        A copy, so that whatever this head gives has no effect. weight is not changed.
+        A copy in which the output of this head has no effect. weight is not changed.
     """
     # --- solution
     D = len(weight) // n_head
@@ -282,7 +287,7 @@ without_head = check("without_head", my_without_head)
 
 # %%
 def ablated(gpt, *heads):
-    """A copy of a model without some heads, given as (block, head)."""
+    """A copy of a model with some heads removed, given as (block, head)."""
     gpt = copy.deepcopy(gpt)
     for layer, head in heads:
         weight = gpt.h[layer].attn.c_proj.weight
@@ -295,22 +300,22 @@ def loss_by_kind(gpt):
     return mean_by_kind([surprise(gpt.forward(ids[None])[0][0, :-1], ids[1:]) for ids in encoded])
 
 
-print("taken out        hero   other name   rest     (nats per token)")
+print("removed          hero   other name   rest     (nats per token)")
 for heads in [[], *([(layer, head)] for layer in range(L) for head in range(H))]:
     found = loss_by_kind(ablated(gpt, *heads))
     name = "head {}.{}".format(*heads[0]) if heads else "nothing"
     print(f"{name:12} {found['hero']:8.2f} {found['other name']:12.2f} {found['rest']:6.2f}")
 
 # %% [markdown]
-# Without head 1.3 the hero's name costs about as much as guessing among twelve; other names and the rest hardly notice.
-# Without head 0.2 it is the other names that suffer most. Two parts, two abilities, each part needed most for its own:
-# that is called a *double dissociation*, and it says much more than one number could. (Heads 0.1, 0.2 and 0.3 make the
-# hero's name dearer, too: head 1.3 reads what block 0 has prepared. The other three heads of block 1 can be taken out one
-# at a time, and almost nothing happens.)
+# Without head 1.3, the loss of the hero's name is about that of guessing among twelve names. Other names and the rest
+# hardly change. Without head 0.2, the other names get worst. So there are two parts and two abilities, and each part
+# matters most for its own ability. This is called a *double dissociation*, and it says much more than a single number
+# could. (Without head 0.1, 0.2 or 0.3, the loss of the hero's name also rises, because head 1.3 uses what block 0 has
+# computed. When you remove any one of the other three heads of block 1, almost nothing happens.)
 #
-# The second test changes the *text*. Tell of a hero whose animal, home and name do not fit together, and see whom the
-# model takes for the hero. Twelve heroes, each paired with the five others of the same pronoun, make 60 pairs A, B. All
-# facts are A's, but one is B's. Who comes next?
+# The second test changes the *text*. We write about a hero whose animal, home and name do not belong together, and see
+# which name the model predicts. There are twelve heroes. Each is paired with the five others that have the same
+# pronoun, which gives 60 pairs A, B. All facts are those of A, except one, which is that of B. Which name comes next?
 
 
 # %%
@@ -323,7 +328,7 @@ def opening(kind, home, name, she):
 
 pairs = [(a, b) for a in CAST for b in CAST if a is not b and a.she == b.she]
 print(opening("mouse", "in a hollow oak", "Tess", "she"), "…\n")
-print("B's fact    the model says A   B   somebody else")
+print("B's fact    the model says A   B   another hero")
 for fact in ("kind", "home", "name"):
     votes = collections.Counter()
     for a, b in pairs:
@@ -334,29 +339,31 @@ for fact in ("kind", "home", "name"):
     print(f"{fact:8} {votes['A']:19} {votes['B']:3} {votes['else']:15}")
 
 # %% [markdown]
-# The home decides in 52 of 60 cases. The name decides in none: a story may say "His name was Pip", and the model goes on
-# about the one who lives there. It has learnt a table of neighbours, as a postman would: this house, that name.
+# In 52 of 60 cases, the prediction follows the home. It never follows the name: even if the story says "His name was
+# Pip", the model continues with the hero who lives in that home. It has learned a table like the one a mail carrier
+# knows: which name belongs to which house.
 #
-# Is that a fault? In the stories it was trained on, home and name always agree, so nothing ever taught it to read the
-# name. The model is right for a reason that you would not have guessed, and wrong as soon as the reason fails. Its loss
-# on stories, however low, could not have told you that.
+# Is this a fault? In the training stories, home and name always agree, so the model never needed to read the name. It
+# is right for a reason that you would not have guessed, and it is wrong as soon as this reason no longer holds. Its
+# loss on stories, however low, could not have told you this.
 
 # %% [markdown]
-# ## 5 Gradients as they flow
-
+# ## 5 Gradients at every depth
 #
-# The third instrument is the gradient. It tells how a number at the end depends on numbers further back, and the backward
-# pass computes it at every place anyway. `GPT.backward` does not show it on the way, so walk back yourself.
+# The next method is the gradient. It says how a number at the end depends on earlier numbers, and the backward pass
+# computes it at every depth anyway. `GPT.backward` does not return these intermediate gradients, so you write the
+# backward pass yourself.
 #
 # ### Exercise: `residual_gradients`
 #
-# From the logits back through the output layer, `ln_f`, and each block, the last one first. Keep what arrives at each
-# place. (The backwards also add to the parameters' gradients. Never mind: the next `zero_grad` clears them.)
+# Go from the logits back through the output layer, `ln_f`, and each block, starting with the last block. Keep the
+# gradient at each depth. (The backward methods also add to the gradients of the parameters. This does no harm, because
+# the next `zero_grad` clears them.)
 #
 # @hint A nudge
-# It is `GPT.backward` without the parts that concern parameters, and with a list.
+# It is `GPT.backward` without the parts for the embeddings, and with a list.
 # @hint The first step
-# Forward, the logits are $\text{ln\_f}(x) W_{te}^\top$. So the gradient that arrives at the norm's output is `dlogits @
+# Forward, the logits are $\text{ln\_f}(x) W_{te}^\top$. So the gradient at the output of the norm is `dlogits @
 # gpt.wte.weight.data`: (B, T, V) times (V, C).
 # @hint Almost code
 # ```python
@@ -381,13 +388,13 @@ def my_residual_gradients(gpt, dlogits, cache):
     dlogits : array (B, T, V)
         dL/dlogits.
     cache : tuple
-        What gpt.forward returned: (hidden_cache, head_cache). The first one has the parts embed, blocks (a list of
+        What gpt.forward returned: (hidden_cache, head_cache). The first one has the fields embed, blocks (a list of
         caches) and ln_f.
 
     Returns
     -------
     list of L + 1 arrays (B, T, C)
-        In the order of trace's hidden: before the first block first.
+        In the order of trace's hidden: the gradient before the first block comes first.
     """
     # --- solution
     hidden_cache, _ = cache
@@ -404,7 +411,8 @@ def my_residual_gradients(gpt, dlogits, cache):
 residual_gradients = check("residual_gradients", my_residual_gradients)
 
 # %% [markdown]
-# First the gradient of the loss for one batch: at the residual stream, beside the stream itself, and at every parameter.
+# First we look at the gradient of the loss for one batch. We plot it at the residual stream, with the stream itself for
+# comparison, and at every parameter.
 
 # %%
 batch = np.array([ids[:180] for ids in encoded if len(ids) >= 180][:16])  # (B, T + 1)
@@ -431,43 +439,44 @@ axes[2].tick_params(axis="y", labelsize=7)
 plt.show()
 
 # %% [markdown]
-# Through block 1 the gradient passes almost unchanged: that is the residual connection of lesson 05. In block 0 it grows.
-# Look at the stream itself: before block 0 it holds embeddings only, and these are small. LayerNorm divides by their
-# standard deviation, so its backward *multiplies* by one over it (lesson 05, the factor $r$). A small input makes a large
-# gradient. You see the same in the parameters, from bottom to top.
+# The gradient passes through block 1 almost unchanged, because of the residual connection of lesson 05. In block 0 it
+# grows. The plot of the stream explains why: before block 0, the stream holds only embeddings, and these are small.
+# LayerNorm divides by their standard deviation, so its backward also divides by it (the factor $r$ in lesson 05). So a
+# small input gives a large gradient. You see the same in the gradients of the parameters, from bottom to top.
 #
-# Now ask about one guess. Set `dlogits` to 1 at one logit of one position and to 0 elsewhere. What arrives at the
-# embeddings says how that logit depends on each token of the text; draw its norm. Such a picture is called a **saliency
-# map** (Simonyan et al. 2013, arXiv:1312.6034). Below it, for comparison, what head 1.3 looks at.
+# Now we look at a single prediction. Set `dlogits` to 1 at one logit of one position, and to 0 elsewhere. Then the
+# gradient at the embeddings says how this logit depends on each token of the text. We plot its norm. Such a plot is
+# called a **saliency map** (Simonyan et al. 2013, arXiv:1312.6034). The plot below it shows where head 1.3 looks, for
+# comparison.
 
 # %%
 ids = encoded[23][:44]
 t = np.flatnonzero(kinds(ids)[1:] == "hero")[-1]  # what comes next is the hero's name
 logits, cache = gpt.forward(ids[None])
 dlogits = np.zeros_like(logits)
-dlogits[0, t, ids[t + 1]] = 1  # one logit is looked at: its gradient with respect to itself is 1
+dlogits[0, t, ids[t + 1]] = 1  # one logit only: its gradient with respect to itself is 1
 dx = residual_gradients(gpt, dlogits, cache)[0][0]  # (T, C), at the embeddings
 
 fig, axes = plt.subplots(2, 1, figsize=(9, 4.6), sharex=True)
 axes[0].bar(range(t + 1), np.linalg.norm(dx[: t + 1], axis=1))
-axes[0].set(ylabel="norm of the gradient", title=f"gradient of the logit of{words[t + 1]} behind the last token")
+axes[0].set(ylabel="norm of the gradient", title=f"gradient of the logit of{words[t + 1]} after the last token")
 axes[1].bar(range(t + 1), trace(gpt, ids[None]).attention[1][0, 3, t, : t + 1], color="C1")
 axes[1].set(xlabel="token", ylabel="weight", title="attention of head 1.3 from the last position")
 axes[1].set_xticks(range(t + 1), words[: t + 1], rotation=90, fontsize=8)
 plt.show()
 
 # %% [markdown]
-# Two instruments agree: apart from the last tokens, nothing matters as much as `m`. The name `Tess` itself counts for
+# The two methods agree: apart from the last tokens, nothing matters as much as `m`. The name `Tess` itself matters
 # little.
 #
-# How far does a gradient reach? Move the embedding of `m` (mill) a part of the way towards that of `w` (wall, where the
-# cat Luna lives). The gradient predicts by how much the logit of Tess changes: the sum over channels of gradient times
-# step. Compare with what really happens.
+# For how large a change is a gradient accurate? Move the embedding of `m` (mill) part of the way toward that of `w`
+# (wall, where the cat Luna lives). The gradient predicts how much the logit of Tess changes: the sum over channels of
+# gradient times step. Compare this with the actual change.
 
 # %%
 home = words.index(" m")
 way = gpt.wte.weight.data[tokenizer.encode(" w")[0]] - gpt.wte.weight.data[ids[home]]  # (C,)
-print("part of the way   predicted change of the logit    real change")
+print("part of the way   predicted change of the logit  actual change")
 for part in (0.01, 0.1, 0.3, 1.0):
     x = trace(gpt, ids[None]).hidden[0]  # (1, T, C)
     x[0, home] += part * way
@@ -477,28 +486,28 @@ for part in (0.01, 0.1, 0.3, 1.0):
     print(f"{part:15.0%} {part * (way @ dx[home]):31.4f} {real:14.4f}")
 
 # %% [markdown]
-# For a small step the prediction is good. For a whole word it is not: a gradient is a slope at one point, and the
-# function is curved. A saliency map answers "what if this token were a *little* different?", which is not quite what one
-# wants to know.
+# For a small step, the prediction is good. For a step to another word, it is not, because a gradient is the slope at
+# one point, and the function is curved. A saliency map answers the question "what if this token were *slightly*
+# different?", and this is not quite what we want to know.
 
 # %% [markdown]
 # ## 6 A model that copies
 #
-# The storyteller does not read names. How does a model come to do that: see something once and use it again? Large models
-# do it with **induction heads** (Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"; Olsson et al.
-# 2022, arXiv:2209.11895). An induction head asks: *when was the present token here before, and what came after it?* It
-# looks at that place and copies: after "… A B … A" it says B.
+# The storyteller does not read names. How can a model learn to use something that it has seen only once, earlier in the
+# text? Large models do this with **induction heads** (Elhage et al. 2021, "A Mathematical Framework for Transformer
+# Circuits"; Olsson et al. 2022, arXiv:2209.11895). An induction head asks: *where did the current token occur before,
+# and what came after it?* It looks at that position and copies: after "… A B … A" it predicts B.
 #
-# Train a small model on a task where nothing else helps. A row is a block of random, different tokens, over and over. Its
-# length, the **period** $p$, differs from row to row, so "look $p$ tokens back" cannot be learnt as a fixed distance.
-# From here on $V = 16$, $T = 32$ and $C = 64$.
+# We train a small model on a task in which only copying helps. Each row repeats a block of random, different tokens.
+# The length of the block, the **period** $p$, differs from row to row, so the model cannot learn to look back by a
+# fixed distance. From here on, $V = 16$, $T = 32$ and $C = 64$.
 
 # %%
 V, T, C = 16, 32, 64
 
 
 def copies(rng, B, shortest=8, longest=16):
-    """B rows (B, T + 1), each a block of different tokens over and over, and their periods (B,)."""
+    """B rows (B, T + 1), each a repeated block of different tokens, and their periods (B,)."""
     period = rng.integers(shortest, longest + 1, B)
     return np.array([np.resize(rng.permutation(V)[:p], T + 1) for p in period]), period
 
@@ -508,13 +517,13 @@ for row, p in zip(rows, period):
     print(f"period {p:2}: ", *(f"{i:2}" for i in row[:30]))
 
 # %% [markdown]
-# In the first copy the next token is a surprise, up to $\ln 16 = 2.77$ nats. From position $p$ on it can be known: the
-# present token has been there $p$ positions ago, and what came after it comes again. So the loss is drawn for the two
-# parts apart.
+# In the first copy, the next token is a surprise of up to $\ln 16 = 2.77$ nats. From position $p$ on, it can be
+# predicted: the current token occurred $p$ positions ago, and the token after it comes again. So we plot the loss
+# separately for the two parts.
 #
-# One thing about the beginning. `GPT` draws its weights with a standard deviation of 0.02, which suits much wider models.
-# For a matrix with $C$ inputs a rule of thumb is $1/\sqrt{C}$, here 0.125. So all matrices are multiplied by 6. (Try it
-# without: then 400 steps are far too few.)
+# One note on the initial weights. `GPT` draws its weights with a standard deviation of 0.02, which suits much wider
+# models. For a matrix with $C$ inputs, a rule of thumb is $1/\sqrt{C}$, here 0.125. So we multiply all matrices by 6.
+# (Without this, 400 steps are far too few. Try it.)
 
 # %%
 rng = np.random.default_rng(0)
@@ -523,7 +532,7 @@ for parameter in copier.parameters():
     if parameter.data.ndim == 2:
         parameter.data *= 6
 
-test, period = copies(np.random.default_rng(99), 200)  # rows for looking at, not for learning
+test, period = copies(np.random.default_rng(99), 200)  # rows to analyze, not to train on
 optimizer = AdamW(copier.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0)
 parts = ["wte", "wpe", "h.0.attn", "h.0.mlp", "h.1.attn", "h.1.mlp"]
 losses, flow, snapshots = [], [], {}
@@ -537,7 +546,7 @@ for step in tqdm(range(401), leave=False):
     copier.backward(cross_entropy(logits, y)[1], cache)
     squares = {name: float((q.grad**2).sum()) for name, q in copier.named_parameters()}
     flow.append([sum(n for name, n in squares.items() if name.startswith(part)) ** 0.5 for part in parts])
-    known = np.arange(T) >= p[:, None]  # (B, T): what comes after these positions can be known
+    known = np.arange(T) >= p[:, None]  # (B, T): the token after these positions can be predicted
     loss = surprise(logits, y)  # (B, T)
     losses.append((loss[~known].mean(), loss[known].mean()))
     clip_grad_norm(optimizer.parameters, 1.0)
@@ -559,32 +568,35 @@ plt.show()
 print(f"loss of the last step: first copy {losses[-1][0]:.2f}, later copies {losses[-1][1]:.3f} nats per token")
 
 # %% [markdown]
-# For a hundred steps nothing seems to happen. Then the loss of the later copies falls from $\ln 16$ to almost nothing,
-# within another hundred. Olsson et al. saw such a drop in language models of all sizes, and call it a phase change.
+# For a hundred steps, nothing seems to happen. Then, within another hundred steps, the loss of the later copies falls
+# from $\ln 16$ to almost zero. Olsson et al. saw such a drop in language models of all sizes, and call it a phase
+# change.
 #
-# The lower picture shows the gradients as they flow, step by step. During the plateau hardly anything arrives at the
-# matrices, since no part can do any good alone: a head that copies needs one that finds, and a head that finds needs one
-# that copies. Then a wave goes through block 0's attention, and after it all is quiet again. (The first copy falls a
-# little below $\ln 16$, too: tokens in a block are different, so what has been there cannot come.)
+# The lower plot shows the gradients of each part, step by step. During the plateau, the matrices get almost no
+# gradient, because no part is useful alone: a head that copies needs one that finds the position, and a head that finds
+# the position needs one that copies. Then the gradient in the attention of block 0 rises sharply, and afterwards all
+# gradients are small again. (The loss of the first copy also falls slightly below $\ln 16$. The tokens in a block are
+# all different, so a token that has already occurred cannot come next.)
 
 # %% [markdown]
-# ## 7 The induction head, found
+# ## 7 Find the induction heads
 #
-# What would an induction head look at? Take position $t$ of the second copy, $p \le t < 2p$. Its token was here before,
-# at $t - p$. The token after that stands at $t - p + 1$. So measure how much of its attention a head gives to that place:
+# What would an induction head look at? Take position $t$ of the second copy, $p \le t < 2p$. Its token occurred before,
+# at $t - p$. The token after that one is at $t - p + 1$. So we measure how much of its attention a head gives to that
+# position:
 #
 # $$
 # \text{score}_h = \underset{b}{\text{mean}} \; \underset{p \le t < 2p}{\text{mean}} \; A_{b,h}[t, \, t - p + 1],
 # \qquad p = \text{period}_b
 # $$
 #
-# $A_{b,h}$ is the map (T, T) of head $h$ for row $b$ of the batch. Without any preference it would be about $1/t$, a few
-# hundredths.
+# $A_{b,h}$ is the map (T, T) of head $h$ for row $b$ of the batch. For a head without any preference, the score would
+# be about $1/t$, a few hundredths.
 #
 # ### Exercise: `induction_score`
 #
 # @hint A nudge
-# Each row has its own period, so go through the rows. For one row, `np.arange(p, 2 * p)` are the positions that look.
+# Each row has its own period, so go through the rows. For one row, `np.arange(p, 2 * p)` holds the positions that look.
 # @hint Indexing
 # `weights[:, t, s]` with two arrays `t` and `s` of length $n$ picks $n$ numbers for each head: at `t[0], s[0]`, at `t[1],
 # s[1]`, and so on. The result has shape (H, n).
@@ -644,7 +656,7 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# All four heads of block 1 have become induction heads, at the steps where the loss falls. Their maps show it as a
+# All four heads of block 1 become induction heads, during the steps in which the loss falls. Their maps show a diagonal
 # stripe:
 
 # %%
@@ -659,21 +671,21 @@ fig.supxlabel("position that is looked at", fontsize=9)
 plt.show()
 
 # %% [markdown]
-# From position 12 on, block 1 looks at $t - 11$: the token after the previous occurrence. In the third copy, from
-# position 24 on, it often looks at the first one. Before position 12 there is nothing to find, and a row of weights must
-# sum to 1 all the same; then the heads rest on the first position or on themselves.
+# From position 12 on, block 1 looks at $t - 11$, the token after the previous occurrence. In the third copy, from
+# position 24 on, it often looks at the first copy. Before position 12 there is nothing to find, but a row of weights
+# must still sum to 1. There the heads look at the first position or at their own position.
 #
-# Block 0 shows smears over the last few tokens. What are they for?
+# The weights of block 0 are spread over the last few tokens. What is their purpose?
 #
-# ## 8 How it finds the place
+# ## 8 How it finds the position
 #
-# Here is the riddle. The place to find is $t - p + 1$, where some token B stands. The head looks for A, the token
-# *before* B. How can the key of B's position know that A came before? It must have been told, by a head in an earlier
-# block that looks one back and writes into B's position: "before me came A". In Elhage's words, block 1's keys are
-# *composed* with block 0's heads.
+# The head must find position $t - p + 1$, which holds some token B. It looks for A, the token *before* B. How can the
+# key at B's position contain the information that A came before? A head in an earlier block must provide it: this head
+# looks at the previous position, and writes into B's position that the token before it was A. Elhage et al. say that
+# the keys of block 1 are *composed* with the heads of block 0.
 #
-# Test it by giving queries and keys different streams to read: the real one, or one without anything that block 0's heads
-# wrote.
+# To test this, we let queries and keys read different streams: the real stream, or a stream without the output of block
+# 0's heads.
 
 # %%
 attn, ln_1 = copier.h[1].attn, copier.h[1].ln_1
@@ -699,16 +711,16 @@ for name, streams in (
     print(f"{name:35}", *(f"{score:5.2f}" for score in scores_when(*streams)))
 
 # %% [markdown]
-# So it is. The queries need only the present token, and that is in the stream from the start. The keys need to be told.
-# An induction head is not one head but a circuit of two, in two blocks; a model of one block cannot have it. (In the
-# models of the papers the first part is a sharp "previous token head". Ours makes do with a smear: the last few tokens,
-# the last one most.)
+# The result confirms this. The queries need only the current token, which is in the stream from the start. The keys
+# need the information from block 0. So an induction head is not one head but a circuit of two heads in two blocks, and
+# a model with one block cannot have it. (In the models of the papers, the first part is a sharp "previous token head".
+# In our model its weights are spread over the last few tokens, with the most weight on the last one.)
 
 # %% [markdown]
-# ## 9 Taken out
+# ## 9 Remove the induction heads
 #
-# Last, ablation: the loss on 200 new rows without one head, without several heads of block 1, and without all of block
-# 0's.
+# Finally, we use ablation: we measure the loss on 200 new rows without one head, without several heads of block 1, and
+# without all heads of block 0.
 
 # %%
 known = np.arange(T) >= period[:, None]  # (B, T)
@@ -720,7 +732,7 @@ def loss_of_copies(gpt):
     return float(loss[~known].mean()), float(loss[known].mean())
 
 
-print("taken out              first copy   later copies     (nats per token)")
+print("removed                first copy   later copies     (nats per token)")
 sets = [[], *([(layer, head)] for layer in range(2) for head in range(4))]
 sets += [[(1, h) for h in range(n)] for n in (2, 3, 4)] + [[(0, h) for h in range(4)]]
 for heads in sets:
@@ -729,12 +741,13 @@ for heads in sets:
     print(f"{name:20} {first:12.2f} {later:14.2f}")
 
 # %% [markdown]
-# Take out one induction head, and almost nothing happens. Take out all four, and copying is gone, while the first copy
-# hardly suffers: the loss of later copies is above $\ln 16$, worse than guessing. If you had tested each head by itself,
-# you would have called all four unimportant. They stand in for each other. Large models have such spares, too (Wang et
-# al. 2022, arXiv:2211.00593, call them backup heads).
+# If you remove one induction head, almost nothing happens. If you remove all four, the model can no longer copy: the
+# loss of the later copies is above $\ln 16$, worse than guessing, while the loss of the first copy hardly changes. If
+# you had tested each head alone, you would have concluded that all four are unimportant. But each can replace the
+# others. Large models have such redundancy, too (Wang et al. 2022, arXiv:2211.00593, call them backup heads).
 #
-# And is it really "look for the token", or a list of distances after all? Ask for periods that were never trained:
+# Does the model really look for the token, or has it learned a list of distances? To find out, we test periods that it
+# was never trained on:
 
 # %%
 print("period   loss of later copies (nats per token; trained on 8 … 16)")
@@ -743,52 +756,55 @@ for p in (4, 5, 6, 7, 8, 12, 16):
     print(f"{p:6} {surprise(copier.forward(rows[:, :-1])[0], rows[:, 1:])[:, p:].mean():10.2f}")
 
 # %% [markdown]
-# It copies periods that it has never seen, far better than guessing (2.77), though not as surely as those it knows, and
-# the shorter the period, the worse. Why? One guess is the smear: block 0 mixes the last few tokens, and where copies are
-# short these few are a large part of a copy. It is a guess. You have the instruments to test it.
+# It can copy with periods that it has never seen, far better than guessing (2.77), but not as well as with those it was
+# trained on. The shorter the period, the worse the result. Why? One possible reason is that block 0 mixes the last few
+# tokens, and when copies are short, these few tokens are a large part of a copy. This is only a hypothesis, and you now
+# have the methods to test it.
 
 # %% [markdown]
-# ## 10 What such pictures prove, and what not
+# ## 10 What these methods prove, and what they do not
 #
-# | instrument | what it showed here | what it does not prove |
+# | method | what it showed here | what it does not prove |
 # | --- | --- | --- |
-# | logit lens | the hero's name is found in the second block | that the first block has nothing of it (note 1) |
-# | attention map | head 1.3 looks at the home | that what it fetches there is used, or is about that token (2) |
-# | ablation | without head 1.3 the hero is lost | that a head whose absence costs nothing does nothing (3) |
+# | logit lens | the hero's name is found in the second block | that the first block has no information about it (note 1) |
+# | attention map | head 1.3 looks at the home | that the model uses what the head finds there, or that it is about that token (note 2) |
+# | ablation | without head 1.3, the model cannot predict the hero | that a head does nothing if its removal costs nothing (note 3) |
 # | gradient | the logit depends most on `m` | anything about large changes |
-# | other text | the home decides, the name does not | anything about texts that were not tried |
+# | changed text | the home decides, the name does not | anything about texts that were not tested |
 #
-# 1. The output layer was trained to read the last stream. It may be blind to what an earlier one holds in another form
-#    (Belrose et al. 2023, arXiv:2303.08112).
-# 2. After block 0, the stream at `m` holds more than that token: block 0's heads have fetched things from other places.
-#    And a large weight on a value that nobody reads has no effect (Jain & Wallace 2019, arXiv:1902.10186).
-# 3. Spares stand in, as the four induction heads show. The other way round, too: a stream without a head is one that the
-#    model has never met, so part of the damage may come from that alone.
+# 1. The output layer was trained to read the last stream. An earlier stream may hold information in a form that this
+#    layer cannot read (Belrose et al. 2023, arXiv:2303.08112).
+# 2. After block 0, the stream at `m` holds more than that token, because the heads of block 0 have added information
+#    from other positions. And a large weight has no effect if no later layer uses the value (Jain & Wallace 2019,
+#    arXiv:1902.10186).
+# 3. Other heads can replace it, as the four induction heads show. The opposite error is also possible: the model has
+#    never seen a stream without this head, so part of the damage may come from that alone.
 #
-# No single one of them is enough. What convinced us about head 1.3 was the chain: a picture gave a *hypothesis*, the
-# hypothesis made a *prediction* that could have failed (B's home, B's hero), and there was a *control* where nothing
-# should happen and nothing did (B's name; other tokens; other heads).
+# No single method is enough. For head 1.3, the convincing argument was a chain of evidence. A plot suggested a
+# *hypothesis*. The hypothesis made a *prediction* that could have failed (with B's home, the model names B). And there
+# was a *control*, where nothing should happen and nothing did (B's name; other tokens; other heads).
 
 # %% [markdown]
 # ## What you can do now
 #
-# - read a model's guess at every depth;
-# - draw attention maps, and turn what you see in them into something that can fail;
-# - take a head out, and say what its absence costs and what not;
-# - follow a gradient back to any place, and know how far it can be trusted;
+# - read a model's prediction at every depth;
+# - draw attention maps, and turn what you see into a hypothesis that can be tested;
+# - remove a head, and measure the effect on different kinds of tokens;
+# - follow a gradient back to any depth, and know for how large a change it is accurate;
 # - explain how two heads in two blocks copy from the context.
 #
 # ## Three questions
 #
 # @answer A head gives 90% of its attention to the first token of every text. Is it important?
-# Perhaps it does nothing. A row of weights must sum to 1, so a head that finds nothing must put its attention somewhere,
-# and a fixed place with a harmless value is a good place to rest: the induction heads do so in the first copy. Only
-# taking it out can tell.
+# Perhaps not. A row of weights must sum to 1, so a head that finds nothing must still put its attention somewhere. A
+# fixed position with a harmless value is a good choice, and the induction heads do this in the first copy. Only an
+# ablation can answer the question.
 # @answer Why can a model with one block not have an induction head?
-# The key of a position in the first block knows only the token there and its position. It cannot know which token came
-# before it, and that is what an induction head looks for. Some earlier head has to write it there.
-# @answer You take a head out and the loss does not change. What do you conclude, and what do you try next?
-# Only that *this text* can be predicted without it, as long as the others are there. Another head may stand in for it, or
-# its ability may not be asked for in this text. Try to take out several together, and look at the loss of those tokens
-# for which the head should matter.
+# In the first block, the key of a position contains only the token at that position and the position itself. It does
+# not contain the token before it, and an induction head looks for exactly that. A head in an earlier block has to write
+# this information there.
+# @answer You remove a head and the loss does not change. What do you conclude, and what do you try next?
+# You can only conclude that *this text* can be predicted without the head, as long as the other heads are there.
+# Another head may replace it, or this text may not need its ability. Try removing several heads together, and look at
+# the loss of the tokens for which the head should matter.
 # @end

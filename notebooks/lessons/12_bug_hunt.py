@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 12 · Bug hunt
 #
-# Ten layers, each with one bug. All ten are bugs that people really write, models with them train, and you would hardly
-# ever see it from a loss curve. You find them, say how they hide, and mend them.
+# This lesson has ten layers with one bug each. They are bugs that people really write. Models with these bugs still
+# train, and a loss curve hardly ever reveals them. You find each bug, say how it hides, and fix it.
 #
 # **You need:** lessons 02 to 07 (every layer of a GPT and its backward), and lesson 03 above all (where wrong gradients
-# hide). **Time:** two hours. **You will write:** ten lines, if you find the right ones.
+# hide). **Time:** two hours. **You will write:** ten lines, if you find the right places.
 
 # %%
 import copy
@@ -26,7 +26,7 @@ rng = np.random.default_rng(0)
 _ = set_blas_threads(1)  # the models here are so small that one thread is fastest
 
 # %% [markdown]
-# The layers with bugs are ours with one thing changed, so they need what ours need:
+# The faulty layers are numpylm's layers with one change each, so they need the same imports:
 
 # %%
 from numpylm import (
@@ -52,10 +52,11 @@ from numpylm.nn.module import Array, Cache, check_last_axis
 # %% [markdown]
 # ## 1 Eleven runs
 #
-# numpylm keeps a *zoo* of faulty layers, each with one small bug and named after an animal. `World(get("otter"))` is
-# numpylm with the otter's bug in it, `World()` is numpylm as it is. Here are eleven small GPTs, trained on the same batches
-# from the same initial weights: one is right, ten have a bug. The training is an ordinary one: dropout, texts of different
-# lengths that are filled up with padding, and each batch computed in two parts whose gradients add up.
+# numpylm has a *zoo* of faulty layers. Each has one small bug, and is named after an animal. `World(get("otter"))` is
+# numpylm with the otter's bug, and `World()` is numpylm without a bug. The next cell trains eleven small GPTs on the
+# same batches, from the same initial weights. One of them is right, and ten have a bug. The training is ordinary: it
+# uses dropout, padded texts of different lengths, and batches that are computed in two parts, whose gradients are
+# added.
 
 # %%
 animals = ("otter", "gecko", "shrew", "kiwi", "kea", "ocelot", "serval", "tamarin", "kudu", "takin")
@@ -67,7 +68,7 @@ V, T = tokenizer.vocab_size, 32
 
 
 def batch(data, B, draw):
-    """B pieces of text of up to T characters, and their targets; -100 where a piece has ended."""
+    """B pieces of text of up to T characters, and their targets; the target is -100 after the end of a piece."""
     start = draw.integers(0, len(data) - T - 1, B)
     window = data[start[:, None] + np.arange(T + 1)]  # (B, T + 1)
     x, y = window[:, :-1], window[:, 1:].copy()
@@ -102,27 +103,30 @@ axes.set(xlabel="step", ylabel="training loss (nats per character)", title="elev
 plt.show()
 
 # %% [markdown]
-# All eleven learn. One curve is too high, another turns up at its end; there somebody might begin to look for a reason (the
-# learning rate? the seed?). Whoever has only one of the other nine would suspect nothing. Eight of them have a bug. Which
-# ones, section 13 tells. First find the bugs where they can be found: not in the curves, but in the layers.
+# All eleven models learn. One curve is too high, and another rises at the end. In these two cases, you might start to
+# look for a reason (the learning rate? the seed?). If you saw only one of the other nine curves, you would suspect
+# nothing. But eight of the nine have a bug. Section 13 says which ones. First we look for the bugs where we can find
+# them: in the layers, and not in the curves.
 
 # %% [markdown]
 # ## 2 How to hunt
 #
-# **First, a check that can fail.** Lesson 03 has the list: random parameters, dropout on, a random upstream gradient,
-# repeats and padding, gradients that are not zero at first. And sizes that are all different, such as 2, 5, 3, 4, 12 and 11
-# for B, T, H, D, C and V. `numpylm.gradcheck` sees to most of it; the sizes and the inputs are yours.
+# **First, use a check that can fail.** Lesson 03 has the list: random parameters, dropout on, a random upstream
+# gradient, repeated ids and padding, and gradients that do not start at zero. Also use sizes that are all different,
+# such as 2, 5, 3, 4, 12 and 11 for B, T, H, D, C and V. `numpylm.gradcheck` does most of this for you. You choose the
+# sizes and the inputs.
 #
-# **Second, read the evidence.** A wrong gradient is not just wrong, it is wrong in a certain way. Ask three questions:
+# **Second, read the evidence.** The way in which a gradient is wrong tells you something about the bug. Ask three
+# questions:
 #
 # - What is the *cosine* of the given gradient with the true one,
 #   $\frac{\langle \text{given},\, \text{true} \rangle}{|\text{given}| \, |\text{true}|}$?
-#   It is 1 if the direction is right, whatever the length.
-# - What is the *factor*, given / true? The same everywhere?
+#   It is 1 if the direction is right, even if the length is wrong.
+# - What is the *factor*, given / true? Is it the same everywhere?
 # - *Which* rows are right?
 #
-# Five animals that are not among the ten show what to expect. `true` comes from our own layer here. When you have no right
-# one to compare with, it comes from differences.
+# Five animals that are not among the ten show typical results. Here, `true` comes from the right layer. If you have no
+# right layer to compare with, use numerical differences.
 
 
 # %%
@@ -157,16 +161,16 @@ for animal, kind, array, value in cases:
     print(f" {rows.sum():8} of {len(rows)}")
 
 # %% [markdown]
-# | what one sees | what it usually is |
+# | what you see | the usual reason |
 # | --- | --- |
-# | cosine 1, the same factor everywhere (marten: 0.1) | a count or a root too much or too little. Ask which: 10 is B · T |
+# | cosine 1, the same factor everywhere (marten: 0.1) | an extra or a missing count or root. Find out which: here 10 is B · T |
 # | cosine -1 | a sign |
-# | cosine from 0.3 to 0.99, every row wrong (dingo, weka) | a term is missing, or a part of the sum |
+# | cosine from 0.3 to 0.99, every row wrong (dingo, weka) | a missing term, or a part of a sum |
 # | cosine near 0 (lemur) | the right numbers in the wrong places: `reshape` for a transpose, a wrong order |
-# | some rows are right (numbat) | what do the others have in common? |
-# | right at first, wrong with dropout, other weights, a second call | what is it that was changed? |
+# | some rows are right (numbat) | find out what the other rows have in common |
+# | right at first, wrong with dropout, other weights, or a second call | it depends on what you changed |
 #
-# A picture helps with the last but one. The numbat's embedding got the ids above.
+# A plot helps when only some rows are right. Here is the embedding of the numbat, with the ids from above.
 
 # %%
 given, true = (
@@ -184,9 +188,9 @@ values, counts = np.unique(ids, return_counts=True)
 print("ids that occur more than once:", values[counts > 1])
 
 # %% [markdown]
-# **Third, bisect.** A model is made of layers. Check each alone: if one of them fails, go into that one. If *all* pass and
-# the whole does not, then the bug is in what connects them, in the backward of the whole: the order, the caches, a
-# residual, something that is not a layer. Here is a block with a bug somewhere inside.
+# **Third, bisect.** A model consists of layers. Check each layer alone. If one of them fails, look inside it. If *all*
+# of them pass but the whole fails, the bug is in the code that connects them, in the backward of the whole: the order,
+# the caches, a residual connection, or an operation that is not a layer. Here is a block with a bug somewhere inside.
 
 # %%
 block = World(get("howler")).Block(12, 3)
@@ -205,41 +209,43 @@ for name, part in parts.items():
     print(f"{name:12} {'ok' if report.ok else 'WRONG'}")
 
 # %% [markdown]
-# The block is wrong. Of its four layers only the MLP is. Both of the MLP's linear layers are right, and so is GELU. So it
-# must be in the few lines of `MLP.backward` that call them, and there it is: it never calls `gelu_backward`
-# (`numpylm gradcheck --zoo howler` shows it). Three steps instead of two hundred lines.
+# The block is wrong. Of its four layers, only the MLP is wrong. Both linear layers of the MLP are right, and so is
+# GELU. So the bug must be in the few lines of `MLP.backward` that call them. And it is: `MLP.backward` never calls
+# `gelu_backward` (`numpylm gradcheck --zoo howler` shows the code). We found it in three steps, without reading two
+# hundred lines.
 #
-# **Fourth, change one line, and check again.** Not two.
+# **Fourth, change one line, and check again.** Never change two lines at once.
 #
 # ### The rules
 #
-# Each of the next ten cells holds a layer with exactly one bug, in one line. (The kea's is a pair of lines that belong
-# together.) Layers are children of ours, `class MyLinear(Linear)`, and show only `forward` and `backward`; the rest is
-# inherited and right. Mend the cell, and run the check below it. It tells you whether you changed anything, and if you did,
-# what is still wrong. Before you open an answer, say in a sentence *what* is wrong and *which check would not see it*.
+# Each of the next ten exercise cells has a layer with exactly one bug, in one line. (The kea's bug is in a pair of
+# lines that belong together.) Each layer is a subclass of the right layer, such as `class MyLinear(Linear)`. It shows
+# only `forward` and `backward`. The rest is inherited, and right. Fix the cell, and run the check below it. The check
+# says whether you changed anything, and if you did, what is still wrong. Before you open an answer, say in one sentence
+# *what* is wrong and *which check would miss it*.
 #
-# Some things in the cells may be new to you. None of them is a bug, and neither are the checks of shapes and types (`raise
-# ValueError`, `check_last_axis`, `_check_ids`).
+# Some names in the cells may be new to you. None of them is a bug, and neither are the checks of shapes and types
+# (`raise ValueError`, `check_last_axis`, `_check_ids`).
 #
 # | name | what it is |
 # | --- | --- |
-# | `Array`, `Cache` | names of types, for the reader only |
-# | `past`, `KVCache` | keys and values of earlier calls, for writing text (lesson 10); while training it is None |
+# | `Array`, `Cache` | type names, for the reader only |
+# | `past`, `KVCache` | keys and values of earlier calls, for generation (lesson 10); during training, `past` is None |
 # | `attend`, `attend_backward` | in the attention layer: `scaled_dot_product_attention` and its backward |
-# | `…Cache` | a tuple whose parts have names: what a forward leaves for its backward |
-# | `dropout`, `dropout_backward` | the operation behind the layer `Dropout`; its cache is the mask |
-# | `self.embed(…)`, `self.head(…)` | in the GPT: what comes before the blocks, and the output layer; inherited, and right |
-# | `recompute`, `BlockInput` | a way to save memory, off here: blocks are computed again in the backward |
-# | `frozen` | whether training leaves a parameter as it is; here none is |
-# | `IGNORE_INDEX` | -100, the target that means: do not count |
-# | `count=` | how many targets the mean is over, if not those that are counted here (a batch in parts) |
+# | `…Cache` | a tuple with named fields: what a forward keeps for its backward |
+# | `dropout`, `dropout_backward` | the functions that the layer `Dropout` uses; the cache is the mask |
+# | `self.embed(…)`, `self.head(…)` | in the GPT: the embeddings before the blocks, and the output layer; inherited, and right |
+# | `recompute`, `BlockInput` | a way to save memory by computing blocks again in the backward; switched off here |
+# | `frozen` | True for a parameter that is not trained; here no parameter is frozen |
+# | `IGNORE_INDEX` | -100, the target of positions that are not counted |
+# | `count=` | the number of targets in the mean, if it is not the number of counted targets here (for a batch in parts) |
 # | `np.vecdot(a, b)` | the sum of `a * b` over the last axis |
 # | `np.einsum("nc,nc->c", a, b)` | the sum of `a * b` over the first axis |
 # | `np.r_[True, a]` | `a` with `True` in front |
-# | `np.flatnonzero(a)` | the places where `a` is not 0 or False |
+# | `np.flatnonzero(a)` | the indices where `a` is not 0 or False |
 # | `np.add.reduceat(a, starts, axis=0)` | one sum for each run of rows: from each start to the next |
 #
-# Use cells of your own for experiments. Here are inputs for them:
+# Add your own cells for experiments. Here are inputs for them:
 
 # %%
 x = rng.standard_normal((2, 5, 12))  # (B, T, C)
@@ -250,7 +256,7 @@ q = rng.standard_normal((2, 3, 5, 4))  # (B, H, T, D)
 k, v = rng.standard_normal((2, 2, 3, 7, 4))  # (B, H, S, D) each
 
 # %% [markdown]
-# And this is how the check is called on each kind of thing, once its cell has run:
+# After you have run the cell of an exercise, you can call the checker on it like this:
 #
 # ```python
 # print(numpylm.gradcheck((my_softmax, my_softmax_backward), logits))
@@ -265,24 +271,25 @@ k, v = rng.standard_normal((2, 2, 3, 7, 4))  # (B, H, S, D) each
 # print(numpylm.gradcheck(MyGPT(numpylm.GPTConfig(11, 5, n_layer=2, n_head=3, n_embd=12)), ids))
 # ```
 #
-# Or read the checker's words for an animal in a terminal: `numpylm gradcheck --zoo otter --check`. It is more fun without.
+# You can also read the checker's report for an animal in a terminal: `numpylm gradcheck --zoo otter --check`. But it is
+# more fun without.
 
 # %% [markdown]
 # ## 3 The otter: a softmax
 #
-# Somebody wrote softmax and its backward from memory. The shapes are right, there is no NaN, and the model that uses it
-# trains. It ends a little above a friend's, but the friend has a newer computer and other data, and nobody thinks of the
-# softmax.
+# A student wrote softmax and its backward from memory. The shapes are right, there is no NaN, and the model that uses
+# it trains. Its loss ends a little above that of a friend's model. But the friend has a newer computer and other data,
+# so the student does not suspect the softmax.
 #
 # @hint Where to look
-# Every output of a softmax depends on every input of its row: raise one logit, and all other probabilities fall. So `dx[j]`
-# must depend on every `dp[i]` of its row. Does it?
+# Every output of a softmax depends on every input of its row: if you raise one logit, all other probabilities fall. So
+# `dx[j]` must depend on every `dp[i]` of its row. Does it?
 # @hint What the checker says (shortened)
 # "the gradient of x treats every place along axis 2 on its own, but in the forward they influence each other (as in
 # softmax, where every output depends on every input of its row): the terms off the diagonal are missing."
 # @hint The line
-# The last one. With the Jacobian $\partial p_i / \partial x_j = p_i ([i = j] - p_j)$, dx has two terms. Only the first is
-# there.
+# It is the last line. With the Jacobian $\partial p_i / \partial x_j = p_i ([i = j] - p_j)$, dx has two terms. Only the
+# first is there.
 # @end
 
 # %% zoo="otter" exercise="hunt_otter"
@@ -292,18 +299,19 @@ softmax, softmax_backward = check("hunt_otter", my_softmax, my_softmax_backward)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The second half of softmax's Jacobian is missing: - p_i p_j. Right is `p * (dp - (dp * p).sum(axis=axis, keepdims=True))`.
+# The second term of softmax's Jacobian is missing: - p_i p_j. The right code is `p * (dp - (dp * p).sum(axis=axis,
+# keepdims=True))`.
 #
-# The shape is right, and the sign of large entries often too. But the rows of a right gradient sum to 0 (raising all logits
-# of a row changes nothing), and these do not. That alone would have been a test.
+# The shape is right, and often the sign of large entries, too. But the rows of a right gradient sum to 0, because
+# raising all logits of a row changes nothing. These rows do not, so this sum alone would have been a good test.
 # @end
 
 # %% [markdown]
 # ## 4 The gecko: a linear layer
 #
-# A batch of 32 does not fit into the memory of a laptop. So it is computed in four parts of 8, whose gradients add up; this
-# must give the same as the whole, up to rounding. It does not: the model is worse than the one from the large machine. Yet
-# each part's gradient, looked at alone, is right to ten digits.
+# A batch of 32 does not fit into the memory of a laptop. So it is computed in four parts of 8, whose gradients are
+# added. Up to rounding, this must give the same result as the whole batch. It does not: the model is worse than the one
+# trained on the large machine. Yet the gradient of each part alone is right to ten digits.
 #
 # @hint Where to look
 # What is different between the first part of a batch and the second?
@@ -321,22 +329,23 @@ Linear = check("hunt_gecko", MyLinear)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The gradient is assigned, not added. Right is `+=`.
+# The gradient is assigned, not added. The right code is `+=`.
 #
-# It is right as long as the layer is used once and gradients are cleared before each step. That is how almost everybody
-# checks and how small models train. The bias beside it is added as it should be, which makes the line look right.
+# It is right as long as the layer is used once and gradients are cleared before each step. Most checks work like this,
+# and small models are trained like this. The gradient of the bias, in the next line, is added correctly, which makes
+# this line look right, too.
 # @end
 
 # %% [markdown]
 # ## 5 The shrew: a loss
 #
-# Texts have different lengths, so they are filled up with padding, and the target there is -100: do not count. The reported
-# loss is right to the last digit, with and without padding. The gradient passes a check on a batch of long texts. But the
-# more short texts there are, the worse the model gets, and towards the end of its window it expects the same token nearly
-# everywhere.
+# Texts have different lengths, so they are padded. The target of the padding is -100, which means that it is not
+# counted. The reported loss is right to the last digit, with and without padding. The gradient passes a check on a
+# batch of long texts. But the more short texts there are, the worse the model gets. Toward the end of its window it
+# predicts the same token nearly everywhere.
 #
-# Here the forward makes the gradient as well, while it has all that it takes; the backward (ours, not shown) only multiplies
-# it by `dloss`.
+# Here the forward also computes the gradient, because it already has all the values that it needs. The backward (the
+# right one, not shown) only multiplies it by `dloss`.
 #
 # @hint Where to look
 # The loss counts only some positions. Which positions does the gradient count?
@@ -354,23 +363,23 @@ cross_entropy = check("hunt_shrew", my_cross_entropy)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# Ignored positions get a gradient (towards token 0). Right is `weight = (counted / max(n, 1)).astype(logits.dtype)`: 0
-# where `counted` is False.
+# Ignored positions get a gradient (toward token 0). The right code is `weight = (counted / max(n,
+# 1)).astype(logits.dtype)`, which is 0 where `counted` is False.
 #
-# Without padding there are none. And the loss cannot show it, because there the positions that are not counted are left out
-# by another line. Why token 0? `y = np.where(counted, y, 0)` puts a harmless 0 in the place of -100, so that it can be used
-# as an index; harmless only as long as its weight is 0.
+# Without padding there are no ignored positions. And the loss cannot show the bug, because another line leaves these
+# positions out of the loss. Why token 0? `y = np.where(counted, y, 0)` replaces -100 by 0, so that it can be used as an
+# index. This does no harm as long as the weight of the position is 0.
 # @end
 
 # %% [markdown]
 # ## 6 The kiwi: an embedding
 #
-# `np.add.at` was slow, so somebody replaced it: sort the ids, so that equal ones stand next to each other, then sum each
-# run with `np.add.reduceat`. Four times as fast. The test compared the sum of the whole gradient with the old one: equal to
-# the last digit.
+# `np.add.at` was slow, so a programmer replaced it: sort the ids, so that equal ids are next to each other, and then
+# sum each run with `np.add.reduceat`. This is four times as fast. The test compared the sum of the whole gradient with
+# the old sum. They were equal to the last digit.
 #
 # @hint Where to look
-# Take ids [2, 0, 1] and follow the three gradients with a pencil. Into which row does the first one go?
+# Take the ids [2, 0, 1], and follow the three gradients on paper. Into which row does the first one go?
 # @hint What the checker says (shortened)
 # "the gradient of weight mixes up places: what comes from output [0, 0] is put where [1, 0] belongs (so for 8 of 10
 # places). Was one of two arrays sorted or shuffled, and the other not?"
@@ -385,19 +394,19 @@ Embedding = check("hunt_kiwi", MyEmbedding)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The ids were sorted, their gradients were not: tokens get each other's. Right is `np.add.reduceat(dy[order], starts,
-# axis=0)`.
+# The ids were sorted, but their gradients were not, so each token gets the gradient of another. The right code is
+# `np.add.reduceat(dy[order], starts, axis=0)`.
 #
-# The sum over all rows is right. Nothing is lost, it only arrives at the wrong address. A test should never compare sums of
-# what it can compare element by element. And the model still learns, since the table is also the output layer, whose half
-# of the gradient is right.
+# The sum over all rows is right. No gradient is lost; it only goes to the wrong row. If a test can compare element by
+# element, it should never compare sums. And the model still learns, because the table is also the output layer, and
+# that part of the gradient is right.
 # @end
 
 # %% [markdown]
 # ## 7 The kea: a layer norm
 #
-# The layer was checked on the day it was written: error 1e-9, done. Weeks later somebody loads a trained model and checks
-# it again, out of curiosity. The same code fails. Nothing was edited in between.
+# The layer was checked on the day it was written, with an error of 1e-9. Weeks later, the author loads a trained model
+# and checks the layer again, out of curiosity. The same code fails, although nothing was edited in between.
 #
 # @hint Where to look
 # The code is the same, so the *weights* must make the difference. What is special about the first ones?
@@ -406,8 +415,8 @@ Embedding = check("hunt_kiwi", MyEmbedding)
 # first): something that should be multiplied by a parameter, or stand inside a sum with it, does not, and nobody sees it
 # while the parameter is 1 or 0."
 # @hint The lines
-# `g` is the gradient that arrives at $\hat{x}$, and $y = \gamma \cdot \hat{x} + \beta$. So $g = dy \cdot \gamma$: where is
-# the gain here, and where does it belong?
+# `g` is the gradient that arrives at $\hat{x}$, and $y = \gamma \cdot \hat{x} + \beta$. So $g = dy \cdot \gamma$. Where
+# is the gain here, and where does it belong?
 # @end
 
 # %% zoo="kea" exercise="hunt_kea"
@@ -417,22 +426,22 @@ LayerNorm = check("hunt_kea", MyLayerNorm)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The gain is multiplied in after the two means instead of before. Right is `g = dy * self.weight.data`, and no `weight` in
-# the last line.
+# The gain is multiplied in after the two means instead of before them. The right code is `g = dy * self.weight.data`,
+# with no `weight` in the last line.
 #
-# At the initial gain of 1 it makes no difference. A factor that differs from channel to channel cannot be pulled out of a
-# mean over channels: $\text{mean}(dy \cdot \gamma) \neq \gamma \cdot \text{mean}(dy)$, unless all gains are equal.
+# At the initial gain of 1, this makes no difference. A factor that differs from channel to channel cannot be pulled out
+# of a mean over channels: $\text{mean}(dy \cdot \gamma) \neq \gamma \cdot \text{mean}(dy)$, unless all gains are equal.
 # @end
 
 # %% [markdown]
 # ## 8 The ocelot: dropout
 #
-# It passes a gradient check with p = 0.3 and the same mask in every call. A model with one dropout layer in one place
-# trains as it should. In the block, where the same object is called twice (once after attention, once after the MLP), the
-# gradients are wrong.
+# The layer passes a gradient check with p = 0.3 and the same mask in every call. A model that uses one dropout layer
+# once trains correctly. In the block, the same object is called twice (once after attention and once after the MLP),
+# and there the gradients are wrong.
 #
 # @hint Where to look
-# A layer of numpylm keeps its parameters, and nothing of a call. Is that so here?
+# A layer of numpylm stores its parameters, and nothing from a call. Is this true here?
 # @hint What the checker says (shortened)
 # "the gradient of x is right if backward follows its forward directly, and wrong if another forward runs in between:
 # something is kept on the layer (self.…) that belongs into the cache."
@@ -447,22 +456,22 @@ Dropout = check("hunt_ocelot", MyDropout)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The mask is kept on the layer; a layer used twice has one mask left. Right is `dropout_backward(dy, cache)`. (`self.mask`
-# in forward is then of no use, and can go.)
+# The mask is stored on the layer, so a layer that is used twice keeps only the second mask. The right code is
+# `dropout_backward(dy, cache)`. (Then `self.mask` in forward is not needed any more.)
 #
-# Used once, it is right. A check that runs forward, backward, forward, backward never notices. So the checker runs
-# *another* forward between the two.
+# If the layer is used once, it is right. A check that runs forward, backward, forward, backward never finds the bug. So
+# the checker runs *another* forward between a forward and its backward.
 # @end
 
 # %% [markdown]
 # ## 9 The serval: attention
 #
-# The gradients of queries and keys are exact. That of the values is exact, too, in every test that the author wrote: with
-# and without a mask, with as many keys as queries and with more of them. Tests should be quick and repeatable, so there is
-# no dropout in them.
+# The gradients of queries and keys are exact. The gradient of the values is also exact, in every test that the author
+# wrote: with and without a mask, with as many keys as queries, and with more keys than queries. The tests had to be
+# fast and repeatable, so they use no dropout.
 #
 # @hint Where to look
-# $O = P V$, so $dV = P^\top dO$. With dropout, which $P$ was multiplied by $V$?
+# $O = P V$, so $dV = P^\top dO$. With dropout, which $P$ is multiplied by $V$?
 # @hint What the checker says (shortened)
 # "the gradient of v is right without dropout and wrong with it: the backward must go through the very mask (and the
 # division by 1 - p) of its own forward, and use what stood after dropout where the forward did."
@@ -479,21 +488,22 @@ scaled_dot_product_attention, scaled_dot_product_attention_backward = check(
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The values' gradient uses the weights from before dropout. Right is `dv = dropped.swapaxes(-1, -2) @ dout`.
+# The gradient of the values uses the weights from before dropout. The right code is `dv = dropped.swapaxes(-1, -2) @
+# dout`.
 #
-# A check with p = 0 passes. And with p > 0 the error averages out: `dropped` is `p` in the mean. Such a gradient points
-# roughly the right way, and training hardly suffers (section 13).
+# A check with p = 0 passes. And with p > 0 the error averages out, because the mean of `dropped` is `p`. Such a
+# gradient points roughly in the right direction, so training is hardly affected (section 13).
 # @end
 
 # %% [markdown]
 # ## 10 The tamarin: self-attention
 #
-# With one head it passes every check. With three heads the shapes are right, all matrices are of the right size, the loss
-# falls. The scaled dot product alone was checked, and is right. So are both linear layers.
+# With one head, the layer passes every check. With three heads, the shapes are right, all matrices have the right size,
+# and the loss falls. The scaled dot-product attention was checked alone, and it is right. So are both linear layers.
 #
 # @hint Where to look
-# All parts pass, so it is in what connects them. In the forward, heads are made by `split_heads` and undone by
-# `merge_heads`. Write the same list for the backward.
+# All parts pass, so the bug is in the code that connects them. In the forward, `split_heads` makes the heads and
+# `merge_heads` merges them again. What does the backward use?
 # @hint What the checker says (shortened)
 # "the gradient of the output of c_attn, in each third of its last axis, with its last axis split into 3 heads of 4 has the
 # right numbers in the wrong places: laid out as (B, H, T, D) they were reshaped to (B, T, H, D), where they must be
@@ -509,27 +519,28 @@ CausalSelfAttention = check("hunt_tamarin", MyCausalSelfAttention)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# (B, H, T, D) is reshaped to (B, T, C) without swapping heads and time back. Right is `merge_heads(part)`.
+# (B, H, T, D) is reshaped to (B, T, C) without swapping heads and time back. The right code is `merge_heads(part)`.
 #
-# All shapes are right. B · H · T · D numbers fit into (B, T, C), whatever their order, and NumPy does not ask. With H = 1,
-# or with T = 1, the two orders are the same. (In the forward the same mistake is worse: it is consistent, so the gradients
-# are right, but positions see each other's future.)
+# All shapes are right. B · H · T · D numbers fit into (B, T, C) in any order, and NumPy does not complain. With H = 1,
+# or with T = 1, the two orders are the same. (In the forward, the same mistake is worse. The backward can be consistent
+# with it, so that the gradients are right, but positions then see the future.)
 # @end
 
 # %% [markdown]
 # ## 11 The kudu: a block
 #
-# Without dropout the block passes. Dropout alone passes, also with another forward in between. With dropout in the block,
-# the check fails: attention's weights are wrong, the MLP's are right. The author reads the backward five times and sees
-# nothing.
+# Without dropout, the block passes. Dropout alone passes, even with another forward in between. With dropout in the
+# block, the check fails: the gradients of the attention's weights are wrong, and those of the MLP's weights are right.
+# The author reads the backward five times and finds nothing.
 #
 # @hint Where to look
-# The MLP's gradients are right, so everything up to there is. Then look at what comes next, and at every name in that line.
+# The gradients of the MLP are right, so everything up to there is right. Look at the next line, and at every name in
+# it.
 # @hint What the checker says (shortened)
 # "Block.backward gives drop.backward the cache of another call of drop.forward, whose backward had run already: each
 # backward needs the cache of its own forward."
 # @hint The line
-# `dattended = …`: which of the two dropouts stands behind the attention?
+# `dattended = …`: which of the two dropout calls comes after the attention?
 # @end
 
 # %% zoo="kudu" exercise="hunt_kudu"
@@ -539,17 +550,18 @@ Block = check("hunt_kudu", MyBlock)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# Both dropouts go back through the mask of the second. Right is `self.drop.backward(dx, drop_1_cache)`.
+# Both dropouts go back through the mask of the second one. The right code is `self.drop.backward(dx, drop_1_cache)`.
 #
-# Without dropout there are no masks. Two caches of the same shape and kind can be exchanged without any error: name them
-# after the call that made them, and unpack them in one line, as here. Even so it happens.
+# Without dropout there are no masks. Two caches of the same shape and type can be swapped without any error message.
+# Name each cache after the call that made it, and unpack all caches in one line, as in this code. Even then, this
+# mistake can happen.
 # @end
 
 # %% [markdown]
 # ## 12 The takin: the whole model
 #
-# Every layer passes, and so does every block. A GPT with one block passes. With two blocks or more it fails, but it trains,
-# and it writes words.
+# Every layer passes, and so does every block. A GPT with one block passes, too. With two or more blocks, the check
+# fails. But the model trains, and it writes words.
 #
 # @hint Where to look
 # What does a GPT with two blocks do that one with a single block does not?
@@ -567,17 +579,17 @@ GPT = check("hunt_takin", MyGPT)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The backward visits the blocks in the forward's order. Right is `zip(reversed(self.h), reversed(block_caches),
-# strict=True)`.
+# The backward visits the blocks in the order of the forward. The right code is `zip(reversed(self.h),
+# reversed(block_caches), strict=True)`.
 #
-# With one block nothing is wrong; each block gets its own cache. Because of the residuals each block passes most of the
-# gradient on unchanged, so that even the wrong order brings something useful to everybody.
+# With one block, nothing is wrong, and each block gets its own cache. Because of the residual connections, each block
+# passes most of the gradient on unchanged. So even in the wrong order, every block gets a useful gradient.
 # @end
 
 # %% [markdown]
 # ## 13 What each bug costs
 #
-# Here are the eleven runs of the beginning, with their names.
+# Here are the eleven runs from section 1, with their names.
 
 # %%
 order = sorted(runs, key=lambda name: runs[name][1])
@@ -593,24 +605,25 @@ plt.show()
 print(f"validation loss of the right model after 150 steps: {runs['right'][1]:.3f} nats per character")
 
 # %% [markdown]
-# The takin's curve was the one that turned up, the shrew's the one that was too high. The others cost less than 0.1, kea
-# and serval next to nothing (yet: the longer the training, the further the kea's gain moves away from 1). A tenth of a nat
-# is also what another learning rate or a smaller model costs. You would have believed these curves, and looked for the
-# missing tenth in the wrong place. That is why this course checks gradients.
+# The curve that rises at the end is the takin's, and the curve that is too high is the shrew's. The other bugs cost
+# less than 0.1 nats. Kea and serval cost almost nothing. (The longer the training, the more the kea costs, because its
+# gain moves further away from 1.) A different learning rate or a smaller model can also cost a tenth of a nat. You
+# would have trusted these curves, and looked for the missing tenth in the wrong place. That is why this course checks
+# gradients.
 
 # %% [markdown]
 # ## 14 The other animals
 #
-# The zoo has 93 of them, among them optimizers and gradient clipping. It lives in your terminal:
+# The zoo has 93 animals, including faulty optimizers and faulty gradient clipping. You can visit it from the terminal:
 #
 # ```
-# numpylm gradcheck --zoo                  who lives there
+# numpylm gradcheck --zoo                  the list of all animals
 # numpylm gradcheck --zoo civet            its code: where is the bug?
 # numpylm gradcheck --zoo civet --check    what the checker says
 # numpylm gradcheck --zoo civet --solve    the answer
 # ```
 #
-# The same from a notebook:
+# It also works from a notebook:
 
 # %%
 from numpylm.cli.main import main
@@ -620,28 +633,29 @@ for option in ("--check", "--solve"):
     print()
 
 # %% [markdown]
-# Go through them all, a few a day. When you can name the bug before the checker does, you can debug anything that has a
-# gradient.
+# Go through all of them, a few each day. When you can name the bug before the checker does, you can debug any code that
+# computes a gradient.
 
 # %% [markdown]
 # ## What you can do now
 #
-# - make a check that fails for the right reason;
-# - read a wrong gradient: cosine, factor, which rows are right;
-# - find a bug in a large model by bisecting it;
-# - say of a bug which test would never see it.
+# - write a check that fails for the right reason;
+# - interpret a wrong gradient: its cosine, its factor, and which rows are right;
+# - find a bug in a large model by bisection;
+# - say which tests would miss a given bug.
 #
 # ## Three questions
 #
 # @answer The gradient of one bias is 0.25 times the true one, with cosine 1.000. B = 4, T = 6. What do you look for?
-# A factor of 1/B: a mean over the batch where a sum belongs, or a division by the batch's size that was already done
-# elsewhere. Then change B to 5 and look whether the factor becomes 0.2. Sizes that differ tell you which one it is.
+# Look for a factor of 1/B: a mean over the batch where there should be a sum, or a division by the batch size that was
+# already done elsewhere. To confirm it, change B to 5, and see whether the factor becomes 0.2. If all sizes are
+# different, the factor tells you which size it comes from.
 # @answer Every layer of a model passes its check, and the whole fails. Where is the bug?
-# In what connects them, that is, in the backward of the whole or of something that contains layers: the order of the calls,
-# an exchanged or shared cache, a residual that is dropped or added twice, a function between two layers that is not gone
-# through, a weight used in two places. Or in a layer that passes only under the conditions of its own check: used once,
-# without dropout.
+# It is in the code that connects the layers, that is, in the backward of the model or of a part that contains layers.
+# Look for the order of the calls, a swapped or shared cache, a residual that is dropped or added twice, a missing
+# function between two layers, or a weight used in two places. Or the bug is in a layer that passes only under the
+# conditions of its own check, for example when it is used once, without dropout.
 # @answer You changed a line and the check passes. Why does the check of this lesson also look at the forward?
-# A gradient check only asks whether backward belongs to forward. One can also make them fit by changing the forward to what
-# the backward says: then the gradient is right, and the layer computes something else.
+# A gradient check only tests whether the backward matches the forward. You can also make them match by changing the
+# forward. Then the gradient is right, but the layer computes something else.
 # @end

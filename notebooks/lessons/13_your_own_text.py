@@ -1,12 +1,13 @@
 # %% [markdown]
 # # 13 · Your own text
 #
-# In this lesson you train a model on a text of your choice, the way you would do it for real: look at the text, clean it,
-# split it, measure what is easy, train, and judge the result. You will also see what a text of 10 kB, 200 kB and 1 MB can
-# teach a model, and what it cannot.
+# In this lesson you train a model on a text of your choice, with all the steps of a real project: look at the text,
+# clean it, split it, compute baselines, train, and evaluate the result. You will also see what a model can learn from a
+# text of 10 kB, 200 kB and 1 MB, and what it cannot.
 #
 # **You need:** lessons 01 (tokens), 02 (loss) and 09 (training).
-# **Time:** about an hour and a half, and as long as you like with your own text. **You will write:** two functions.
+# **Time:** about an hour and a half, plus as much time as you like with your own text. **You will write:** two
+# functions.
 
 # %%
 import ast
@@ -29,24 +30,24 @@ from numpylm.text.data import encode_documents, random_batch, read_documents
 from numpylm.training.baselines import bigram_loss, uniform_loss, unigram_loss
 from numpylm.training.evaluation import evaluate
 
-keep_memory()  # large arrays keep their memory from step to step, which saves time
+keep_memory()  # reuse the memory of large arrays in every step, which saves time
 plt = style()
 
 
 def wrapped(text, width=95):
-    """A text with its long lines broken, for reading."""
+    """A text with its long lines wrapped."""
     return "\n".join(textwrap.fill(line, width, subsequent_indent="    ") for line in text.splitlines())
 
 
 # %% [markdown]
 # ## 1 The text
 #
-# Put the path of a text file between the quotes, or of a folder of them, and run the notebook again. Any language, any kind
-# of text: letters, recipes, code, songs. It should be UTF-8. If one file holds many documents, put a line `<|endoftext|>`
-# between them.
+# Replace `None` by the path of a text file, or of a folder of text files, and run the notebook again. You can use any
+# language and any kind of text: letters, recipes, code, songs. The encoding should be UTF-8. If one file holds many
+# documents, put a line `<|endoftext|>` between them.
 #
-# With `None`, the bundled stories are used. They are on every machine that has this course, they may be used freely, and
-# they are so simple that a small model learns something from them within seconds.
+# With `None`, the notebook uses the bundled stories. They come with this course, you may use them freely, and they are
+# so simple that a small model learns something from them within seconds.
 
 # %%
 MY_TEXT = None  # or "path/to/my.txt", or "path/to/a/folder"
@@ -54,9 +55,9 @@ MY_TEXT = None  # or "path/to/my.txt", or "path/to/a/folder"
 documents = read_documents([MY_TEXT]) if MY_TEXT else stories(1_200_000)
 
 # %% [markdown]
-# The stories come from a program, and are cleaner and simpler than what you will bring. So keep a text at hand that people
-# have written, for comparison: Python's own documentation, which is part of every Python. A document is a chapter of its
-# language reference, or the docstring of a function or class of its standard library.
+# The stories come from a program, and they are cleaner and simpler than your text will be. So for comparison we also
+# use a text that people wrote: Python's own documentation, which is part of every Python installation. Each document is
+# a chapter of the language reference, or the docstring of a function or class in the standard library.
 
 
 # %%
@@ -84,9 +85,9 @@ for text, count in Counter(real).most_common(4):
 # %% [markdown]
 # ## 2 Look, then clean
 #
-# Ten minutes of reading save hours of training. Read documents *at random*, not the first ones. Look for what does not
-# belong there: menus and page numbers, broken characters, the same notice a hundred times, another language. A model learns
-# all of it, as well as it can.
+# Ten minutes of reading can save hours of training. Read *random* documents, and not just the first ones. Look for
+# things that do not belong in the text: menus and page numbers, broken characters, the same notice a hundred times,
+# another language. A model tries to learn all of it.
 
 # %%
 rng = np.random.default_rng(0)
@@ -94,9 +95,10 @@ for i in rng.choice(len(documents), min(3, len(documents)), replace=False):
     print(wrapped(f"{documents[i][:160]!r} …"))
 
 # %% [markdown]
-# Some cleaning is the same for every text, and numpylm has five steps for it: one spelling for each accented letter
-# (Unicode can write é as one character or as e and an accent: two different token sequences for the same word), no control
-# characters, shorter runs of blanks, no repeated lines, no repeated documents. Each says what it did:
+# Some cleaning is useful for every text, and numpylm has five steps for it. It uses one spelling for each accented
+# letter (Unicode can write é as one character, or as e and an accent, which gives two different token sequences for the
+# same word). It removes control characters, shortens runs of blanks, and removes repeated lines and repeated documents.
+# Each step reports what it did:
 
 # %%
 documents, report = clean(documents, ["all"])
@@ -106,36 +108,37 @@ for ours, theirs in zip(report, real_report):
     print(f"{ours.step:20} {ours.unit:25} {ours.count:6,} {theirs.count:24,}")
 
 # %% [markdown]
-# Do not clean away what you want the model to write. In Python code or in verse, blanks and repeated lines mean something:
-# then name only the steps that fit, `clean(documents, ["unicode", "control"])`.
+# Do not remove anything that you want the model to write. In Python code or in verse, blanks and repeated lines have a
+# meaning. For such texts, name only the steps that are suitable: `clean(documents, ["unicode", "control"])`.
 
 # %% [markdown]
-# ## 3 Split, without a leak
+# ## 3 Split without a leak
 #
-# You want to know how good the model is on text that it has *not* seen. So a part of the text is held out, the validation
-# text. If something of it gets into the training text, you measure memory instead. That is a **leak**, and the loss looks
-# better than it is. Three ways in which it happens:
+# You want to know how good the model is on text that it has *not* seen. So we hold out a part of the text, the
+# validation text. If some of it gets into the training text, you measure memorization instead. This is called a
+# **leak**, and it makes the loss look better than it is. It can happen in three ways:
 #
-# - **Windows.** A model trains on windows of the text. Whoever draws windows first and then holds out some of them, has
-#   windows on both sides that overlap.
-# - **Copies.** The same document occurs twice, and one copy lands on each side.
-# - **Neighbours.** Half a document on each side: names and topic are known already.
+# - **Windows.** A model trains on windows of the text. If you draw windows first and then hold out some of them,
+#   windows on both sides overlap.
+# - **Copies.** A document occurs twice, and there is one copy on each side.
+# - **Divided documents.** Half of a document is on each side, so the model already knows its names and its topic.
 #
-# So: split *first*, by whole documents, and keep all copies of a document on the same side. Which documents? Drawn at
-# random, since files are often sorted, by date or by author, and the last tenth is not like the rest.
+# So split *first*, by whole documents, and keep all copies of a document on the same side. Choose the documents at
+# random, because files are often sorted by date or by author, and then the last tenth is not like the rest.
 
 # %% [markdown]
 # ### Exercise: `split_documents_train_val`
 #
-# Draw the share `fraction` of the *different* documents for validation (at least one). Every document, with all its copies,
-# goes to one side.
+# Draw the share `fraction` of the *different* documents for validation (at least one document). Each document goes to
+# one side, with all of its copies.
 #
 # @hint A nudge
-# First make a list of the different documents. Choose among those. Then go through `documents` and ask of each whether it
-# was chosen.
+# First make a list of the different documents, and choose among them. Then go through `documents`, and test for each
+# whether it was chosen.
 # @hint Two tools
-# `list(dict.fromkeys(documents))` are the different ones in their order. (A `set` would do, but its order changes from one
-# start of Python to the next, and so would your split.) `rng.permutation(n)` are the numbers 0 … n - 1 in random order.
+# `list(dict.fromkeys(documents))` gives the different documents in their original order. (A `set` would work, too, but
+# its order changes from one start of Python to the next, and so would your split.) `rng.permutation(n)` gives the
+# numbers 0 … n - 1 in random order.
 # @hint Almost code
 # ```python
 # distinct = list(dict.fromkeys(documents))
@@ -155,9 +158,9 @@ def my_split_documents_train_val(documents, fraction, rng):
     documents : list of str
         Some may be equal; at least two are different. Not changed.
     fraction : float in (0, 1)
-        The share of the different documents that validate, at least one.
+        The share of the different documents that is used for validation, at least one.
     rng : numpy.random.Generator
-        Decides which ones.
+        Chooses the documents.
 
     Returns
     -------
@@ -176,13 +179,14 @@ def my_split_documents_train_val(documents, fraction, rng):
 split_documents_train_val = check("split_documents_train_val", my_split_documents_train_val)
 
 # %% [markdown]
-# How large is a leak? Take Python's documentation as it was before cleaning, split it in three ways, and ask how much of
-# the validation text stands word for word in the training text: cut it into pieces of 50 characters and look each one up.
+# How large is a leak? Take Python's documentation as it was before cleaning, and split it in three ways. Then measure
+# how much of the validation text is also in the training text, word for word: cut it into pieces of 50 characters, and
+# search for each piece.
 
 
 # %%
 def leaked(train, validation, length=50, pieces=1000):
-    """Share of the validation text, in pieces of some characters, that stands in the training text as well."""
+    """The share of pieces of the validation text that also occur in the training text."""
     known = "\n".join(train)
     cut = [text[i : i + length] for text in validation for i in range(0, len(text) - length + 1, length)]
     cut = [cut[i] for i in np.random.default_rng(0).permutation(len(cut))[:pieces]]
@@ -190,7 +194,7 @@ def leaked(train, validation, length=50, pieces=1000):
 
 
 joined = "\n".join(real)
-# whoever draws windows first, and then holds out a tenth of them:
+# the wrong way: draw windows first, and then hold out a tenth of them
 windows = [joined[i : i + 500] for i in rng.integers(0, len(joined) - 500, 10_000)]
 order = rng.permutation(len(real))
 tenth = len(real) // 10
@@ -205,14 +209,14 @@ for name, (train, validation) in splits.items():
     print(f"{name:27} {leaked(train, validation):6.1%} of the text leaked, {copies:3} copies on both sides")
 
 # %% [markdown]
-# With random windows nearly everything leaks; a model that knows its text by heart would look brilliant. Copies of whole
-# documents are gone with your split. What is left, about a fifth, are passages that stand in two documents which are *not*
-# equal: Python's reference has short chapters that are parts of longer ones. No split by documents can see that, so look.
-# Where you find much of it, drop one of the two, or make what belongs together one document: all mails of a thread, all
-# versions of a letter.
+# With random windows, nearly everything leaks, so a model that has memorized its text would look excellent. With your
+# split, there are no copies of whole documents on both sides. About a fifth still leaks. These are passages that occur
+# in two documents that are *not* equal: Python's reference has short chapters that are parts of longer ones. A split by
+# documents cannot detect this, so look for such passages yourself. If there are many, remove one of the two documents,
+# or merge what belongs together into one document: all mails of a thread, or all versions of a letter.
 #
-# Now your text. If it is a single document, there is nothing to draw from: then its beginning trains and its end validates.
-# Otherwise shuffle first, so that every stretch of it is a fair sample of the whole.
+# Now we split your text. If it is a single document, its beginning is used for training and its end for validation.
+# Otherwise we shuffle the documents first, so that every part is a fair sample of the whole.
 
 # %%
 documents = [documents[i] for i in np.random.default_rng(0).permutation(len(documents))]
@@ -224,11 +228,11 @@ else:
 print(f"{len(train_documents):,} documents train, {len(validation_documents):,} validate")
 
 # %% [markdown]
-# ## 4 Tokens, and what is easy
+# ## 4 Tokens and baselines
 #
-# The tokenizer is learnt from the training text alone. (It would be a small leak, but it is as easy to do it right.) Then
-# three numbers to compare everything with, as in lesson 02: guessing, knowing how frequent each token is, and knowing the
-# token before.
+# We train the tokenizer on the training text alone. (Using all of the text would be a small leak, and avoiding it takes
+# no extra work.) Then we compute three baselines, as in lesson 02: uniform guessing, a model that knows how frequent
+# each token is, and a model that knows the previous token.
 
 # %%
 tokenizer = Tokenizer.train(train_documents, vocab_size=1024)
@@ -246,13 +250,13 @@ for name, loss in (
     print(f"{name:14}  {loss:14.3f}  {loss / np.log(2) / bytes_per_token:14.3f}")
 
 # %% [markdown]
-# ## 5 Before training: does it make sense?
+# ## 5 Before training: check the setup
 #
-# The model is small, so that this notebook is quick: one block, 64 channels, 64 tokens of context.
+# The model is small, so that this notebook is fast: one block, 64 channels, and 64 tokens of context.
 #
-# The gradients were checked in earlier lessons. What can still be wrong is how the parts are put together: targets that are
-# not shifted, a learning rate ten times too high, weights that start too large. `diagnose` takes forty steps on one batch,
-# on a copy of the model, and looks for such things. A healthy model can learn one batch by heart.
+# The gradients were checked in earlier lessons. But the parts can still be combined in a wrong way: targets that are
+# not shifted, a learning rate that is ten times too high, or initial weights that are too large. `diagnose` takes forty
+# steps on one batch, on a copy of the model, and looks for such problems. A healthy model can memorize one batch.
 
 # %%
 B, T = 8, 64
@@ -261,14 +265,14 @@ learning_rate = 1e-2
 
 ids, targets = random_batch(tokens, B, T, np.random.default_rng(0))
 print("the model reads ", ids[0, :6], repr(tokenizer.decode(ids[0, :6])))
-print("it shall predict", targets[0, :6], repr(tokenizer.decode(targets[0, :6])), "\n")
+print("it must predict ", targets[0, :6], repr(tokenizer.decode(targets[0, :6])), "\n")
 print(diagnose(GPT(config, np.random.default_rng(0)), ids, targets, lr=learning_rate))
 
 # %% [markdown]
-# Read it from the top. The loss starts at ln V, as it should. The batch was learnt by heart. No part is without a gradient,
-# and in each step the matrices change by one or two per cent of their size: quick, as one can afford with so small a model;
-# 0.1 % is usual. (The final norm `ln_f` has no matrix, hence `nan`.) What would it say if the targets were not shifted, or
-# if the learning rate were a hundred times as large?
+# Read the report from the top. The loss starts at ln V, as it should. The model memorized the batch. Every part has a
+# gradient, and in each step the matrices change by one or two percent of their size. This is fast, which is possible
+# with such a small model; 0.1 % is usual. (The final norm `ln_f` has no matrix, so its entry is `nan`.) What would the
+# report say if the targets were not shifted, or if the learning rate were a hundred times as large?
 
 # %%
 for name, wrong_targets, rate in (("not shifted", ids, learning_rate), ("learning rate 1", targets, 1.0)):
@@ -276,20 +280,20 @@ for name, wrong_targets, rate in (("not shifted", ids, learning_rate), ("learnin
     print(wrapped(f"{name}: {found[0].text}"))
 
 # %% [markdown]
-# The first of these mistakes is easy to miss: the loss falls fast, to nearly zero, and the model only copies.
+# The first of these mistakes is easy to miss: the loss falls fast, to nearly zero, but the model only copies its input.
 
 # %% [markdown]
-# ## 6 Train, with three amounts of text
+# ## 6 Train with three amounts of text
 #
-# The same model, tokenizer, number of steps and validation text, but only the first 10 kB, 200 kB or 1 MB of the training
-# text (or all of it, if there is less). What do you expect?
+# We train the same model three times, with the same tokenizer, number of steps and validation text, but only on the
+# first 10 kB, 200 kB or 1 MB of the training text (or on all of it, if there is less). What do you expect?
 
 # %%
 STEPS, WARMUP, EVERY = 500, 100, 50
 
 
 def train_model(tokens, held_out, label):
-    """Train a fresh model. Returns it, its curve (steps, training loss, validation loss), seconds of training."""
+    """Train a new model. Returns the model, its curve (steps, training loss, validation loss), and the seconds of training."""
     gpt = GPT(config, np.random.default_rng(0))
     optimizer = AdamW(gpt.parameters())
     rng = np.random.default_rng(1)
@@ -308,11 +312,11 @@ def train_model(tokens, held_out, label):
 
 
 def first(documents, size):
-    """Documents from the first on, together `size` bytes; the last one is cut."""
+    """The first `size` bytes of the documents; the last document is cut."""
     out = []
     for document in documents:
         data = document.encode()
-        out.append(data[:size].decode(errors="ignore"))  # a character that is cut in half is left out
+        out.append(data[:size].decode(errors="ignore"))  # an incomplete character at the end is left out
         size -= len(data)
         if size <= 0:
             break
@@ -342,7 +346,7 @@ axes[0, -1].legend()
 plt.show()
 
 read = (STEPS + 1) * B * T
-print("text     tokens   read so often   best step   validation: best    last   training: last")
+print("text     tokens   times read      best step   validation: best    last   training: last")
 for size, (gpt, (steps, train_loss, val_loss), seconds) in runs.items():
     n = len(parts[size])
     print(
@@ -353,34 +357,36 @@ for size, (gpt, (steps, train_loss, val_loss), seconds) in runs.items():
 # %% [markdown]
 # (The training loss is the mean over the steps since the last point, so it lags behind while it falls fast.)
 #
-# With 10 kB, the training loss falls to almost nothing while the validation loss turns and *rises*: the model has read its
-# text dozens of times and learns it by heart. It never reaches the bigram baseline, which is nothing but counting, and it
-# ends worse than guessing. This is **overfitting**, and the picture is how you recognise it. If you must train on so
-# little, keep the model of the best step (`numpylm train` does, in `best.npz`), make the model smaller, or use dropout.
+# With 10 kB, the training loss falls to almost zero while the validation loss turns and *rises*: the model has read its
+# text dozens of times, and memorizes it. It never reaches the bigram baseline, which only counts pairs, and it ends
+# worse than uniform guessing. This is **overfitting**, and the plot shows how to recognize it. If you must train on so
+# little text, keep the model of the best step (`numpylm train` does this, in `best.npz`), make the model smaller, or
+# use dropout.
 #
-# With 200 kB, the training loss has just passed below the validation loss, which still falls: after a few hundred steps
-# more they part. With 1 MB they stay together, because everything that the model reads is new to it. There, more steps
-# help, and then a larger model.
+# With 200 kB, the training loss has just fallen below the validation loss, which is still falling. After a few hundred
+# more steps, the two curves would separate. With 1 MB they stay together, because everything that the model reads is
+# new to it. In this case more steps help, and after that a larger model.
 #
-# So the distance between the two curves says what to do: **wide: more text. Narrow: more steps or a larger model.**
+# So the gap between the two curves says what to do. **If the gap is wide, use more text. If it is narrow, use more
+# steps or a larger model.**
 
 # %% [markdown]
 # ## 7 Let them write
 #
-# One sample of each model, with the same random numbers and after the same beginning, which comes from the validation text.
-# Read the first one with suspicion.
+# Each model writes one sample, with the same random numbers and the same beginning, which comes from the validation
+# text. Read the first sample critically.
 
 
 # %%
 def sample(gpt, length=80):
-    """How a model goes on from the beginning of the validation text."""
+    """How a model continues the beginning of the validation text."""
     prompt = held_out[:8].tolist()  # the first token is <|endoftext|>: a document begins
     new = gpt.generate(prompt, length, temperature=0.8, rng=np.random.default_rng(0))
     return tokenizer.decode([*prompt[1:], *new])
 
 
 def longest_copy(text, source):
-    """The longest stretch of a text that stands word for word in another one."""
+    """The longest part of a text that also occurs in the source, character by character."""
     best = ""
     for i in range(len(text)):
         while i + len(best) < len(text) and text[i : i + len(best) + 1] in source:
@@ -391,34 +397,36 @@ def longest_copy(text, source):
 for size, (gpt, curve, seconds) in runs.items():
     text = sample(gpt)
     copy = longest_copy(text, "\n".join(first(train_documents, size)))
-    print(f"--- {size_name(size)}; longest stretch copied from its text: {len(copy)} of {len(text)} characters")
+    print(f"--- {size_name(size)}; longest part copied from its text: {len(copy)} of {len(text)} characters")
     print(wrapped(text))
 
 # %% [markdown]
-# By its sample alone you might choose the model of 10 kB, and it is by far the worst of the three: nearly half of what it
-# writes is one single stretch, recited word for word. Samples tell you *what* a model has learnt. How good it is, the
-# validation loss tells.
+# From the samples alone, you might choose the model trained on 10 kB. But it is by far the worst of the three: nearly
+# half of its sample is one single passage, copied word for word. Samples show *what* a model has learned. The
+# validation loss shows how good it is.
 
 # %% [markdown]
 # ## 8 Where is the model surprised?
 #
-# The loss is a mean over thousands of tokens. Look at single ones: how surprised was the model at *this* token?
+# The loss is a mean over thousands of tokens. Now we look at single tokens: how surprised was the model by *this*
+# token?
 #
 # $$s_n = -\log p_{n, y_n} = \log \sum_j e^{z_{nj}} - z_{n, y_n}$$
 #
-# Here $z_n$ are the logits at position $n$ and $y_n$ is the token that really came. The form on the right needs no
-# probability. That matters: in float32 a very unlikely token may get $p = 0$, and $-\log 0$ is infinite, while the logits
-# still know how unlikely it was.
+# Here $z_n$ are the logits at position $n$, and $y_n$ is the actual next token. The expression on the right does not
+# need the probability itself. This is important: in float32 a very unlikely token may get $p = 0$, and $-\log 0$ is
+# infinite, while the logits still show how unlikely it was.
 #
 # ### Exercise: `token_surprise`
 #
-# One number for each position; no mean. The check tries logits of 1,000.
+# Return one number for each position, without a mean. The check tries logits of 1,000.
 #
 # @hint A nudge
-# It is `cross_entropy` of lesson 02 without the mean, and without dividing: take the logarithm of the sum, and subtract the
-# right logit.
+# It is `cross_entropy` from lesson 02 without the mean, and without a division: take the logarithm of the sum, and
+# subtract the right logit.
 # @hint Overflow
-# Subtract each row's largest logit first. It cancels: it is added in $\log \sum_j e^{z_j}$ and in $z_y$ alike.
+# Subtract each row's largest logit first. It cancels, because it changes $\log \sum_j e^{z_j}$ and $z_y$ by the same
+# amount.
 # @hint Almost code
 # ```python
 # z = z - z.max(axis=-1, keepdims=True)       # (N, V)
@@ -437,12 +445,12 @@ def my_token_surprise(z, y):
     z : array (N, V)
         Logits.
     y : int array (N,)
-        The tokens that came.
+        The actual next tokens.
 
     Returns
     -------
     array (N,)
-        -log p[n, y[n]], finite also where p is too small for the computer.
+        -log p[n, y[n]], finite even where p underflows to 0.
     """
     # --- solution
     z = z - z.max(axis=-1, keepdims=True)  # (N, V)
@@ -455,8 +463,8 @@ def my_token_surprise(z, y):
 token_surprise = check("token_surprise", my_token_surprise)
 
 # %% [markdown]
-# The beginning of a validation text, read by the model with the most text. The redder a token, the more surprised the model
-# was. Nothing is coloured that it expected.
+# The next cell shows the beginning of a validation text, as seen by the model that was trained on the most text. The
+# redder a token is, the more it surprised the model. Tokens that the model expected have no color.
 
 # %%
 gpt = runs[sizes[-1]][0]
@@ -466,7 +474,7 @@ surprise = token_surprise(logits[0], row[1:])  # (T,)
 
 
 def coloured(ids, surprise):
-    """Tokens with a background: from none at 0 nats to strong at ln V."""
+    """Tokens with a background color: none at 0 nats, full strength at ln V."""
     spans = []
     for i, s in zip(ids, surprise):
         strength = min(s / np.log(V), 1)
@@ -483,19 +491,22 @@ for n in np.argsort(-surprise)[:8]:
     print(f"   {surprise[n]:5.2f} nats  {before!r:34} came {tokenizer.decode([row[n + 1]])!r:12} expected {expected!r}")
 
 # %% [markdown]
-# This picture may teach you more than any number. Where something new is decided (a name, an animal, the next event),
-# surprise is high, and no model could know. Where the text only follows from what came before (the rest of a word, the
-# second part of a fixed phrase, the name of who was introduced a line ago), surprise should be low. Where it is high
-# *there*, the model still has something to learn. And where a text holds an error, it lights up as well: this is how one
-# finds misprints and broken characters in a corpus.
+# This picture may teach you more than any single number. Where the text decides something new (a name, an animal, the
+# next event), the surprise is high, and no model could predict it. Where the text follows from what came before (the
+# rest of a word, the second part of a fixed phrase, the name of a character from the line before), the surprise should
+# be low. If it is high *there*, the model still has something to learn. Errors in a text also get a high surprise, so
+# this is a way to find typos and broken characters in a corpus.
 
 # %% [markdown]
-# ## 9 The same with a text that people have written
+# ## 9 A text written by people
 #
-# Does this work as well on a real text? The same model and the same steps, on 1 MB of Python's documentation:
+# Does this work as well on a real text? We train the same model, for the same number of steps, on 1 MB of Python's
+# documentation:
 
 # %%
-shuffled = [real_clean[i] for i in np.random.default_rng(0).permutation(len(real_clean))]  # chapters among docstrings
+shuffled = [
+    real_clean[i] for i in np.random.default_rng(0).permutation(len(real_clean))
+]  # mixes chapters and docstrings
 real_train, real_validation = split_documents_train_val(shuffled, 0.1, np.random.default_rng(0))
 real_train = first(real_train, 1_000_000)
 real_tokenizer = Tokenizer.train(real_train, vocab_size=V)
@@ -513,12 +524,11 @@ for name, train_tokens, val_tokens, texts, curve in (
     print(f"{name:25}", *(f"{bits * loss:9.3f}" for loss in losses), f"{bits * curve[2].min():12.3f}")
 
 # %% [markdown]
-# On the stories, these few steps are enough to leave the bigram model far behind. On the documentation they are not: the
-# model is still well above it. (And a fifth of its validation text has leaked, as you saw; the truth is a little worse.)
-# Nothing is broken. A real text has thousands of words, most of them rare, and a few hundred steps are only a beginning.
-# Expect the
-# same of yours: **here you see that everything is right; a real run takes minutes, hours or days**. The next section says
-# which.
+# On the stories, these few steps are enough to get far below the loss of the bigram model. On the documentation they
+# are not: the model is still well above it. (And a fifth of this validation text has leaked, as you saw, so the real
+# result is slightly worse.) Nothing is wrong. A real text has thousands of words, most of them rare, and a few hundred
+# steps are only a beginning. Expect the same for your own text: **this notebook shows that everything works, but a real
+# run takes minutes, hours or days**. The next section estimates how long.
 
 # %% [markdown]
 # ## 10 What to expect from 10 kB, 1 MB, 100 MB
@@ -526,12 +536,12 @@ for name, train_tokens, val_tokens, texts, curve in (
 # Three rules of thumb, from which an estimate follows:
 #
 # - Training costs about $6 N$ floating-point operations per token for a model of $N$ parameters (2 forward, 4 backward).
-# - Reading a text more than about 4 times brings less and less (Muennighoff et al. 2023, arXiv:2305.16264).
-# - For a given amount of computing, a model should read about 20 tokens per parameter (Hoffmann et al. 2022,
+# - Reading a text more than about 4 times helps less and less (Muennighoff et al. 2023, arXiv:2305.16264).
+# - For a given amount of computation, a model should read about 20 tokens per parameter (Hoffmann et al. 2022,
 #   arXiv:2203.15556).
 #
-# So a text of $n$ tokens is worth reading $4n$ tokens of, with $N = 4n / 20$ parameters, at a cost of $6 N \cdot 4 n$. How
-# fast this machine computes has been measured by the runs above.
+# So with a text of $n$ tokens, a model should read $4n$ tokens. It should have $N = 4n / 20$ parameters, and its
+# training costs $6 N \cdot 4 n$ operations. The runs above have measured how fast this machine computes.
 
 # %%
 seconds = sum(run[2] for run in runs.values())
@@ -540,7 +550,7 @@ print(f"measured speed: {speed / 1e9:.1f} billion operations per second\n")
 
 
 def duration(seconds):
-    """Seconds in a unit that can be grasped."""
+    """A duration in a readable unit."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -563,36 +573,36 @@ for size in (10_000, 1_000_000, 100_000_000):
     )
 
 # %% [markdown]
-# A hundred times the text is worth a hundred times the parameters, and so ten thousand times the work. The estimates assume
-# the measured speed. A larger model makes larger products of matrices, which use the processor better, so the last line is
-# rather too slow than too fast.
+# With a hundred times as much text, the model should have a hundred times as many parameters, so training takes ten
+# thousand times as much work. The estimates assume the measured speed. A larger model has larger matrix products, which
+# use the processor better, so the estimate in the last line is probably too long.
 #
-# At the small end, the rule breaks down. For 10 kB it asks for a model that is smaller than its own table of tokens. In
-# practice one takes a larger model than the rule says, and stops when the validation loss rises, as in section 6.
+# For small texts, the rule breaks down. For 10 kB it asks for a model that is smaller than its own table of tokens. In
+# practice, you take a larger model than the rule says, and stop when the validation loss rises, as in section 6.
 #
-# | text | what to expect | what for |
+# | text | what to expect | good for |
 # | --- | --- | --- |
-# | 10 kB, a long letter | the text by heart, or hardly more than how frequent words are | seeing that everything runs |
-# | 1 MB, a novel | words, names, punctuation, the form of the text; sentences that do not hang together | learning, play |
-# | 100 MB, a bookcase | mostly correct sentences, short passages with a thread; hardly any facts | a model that writes |
+# | 10 kB, a long letter | the model memorizes the text, or learns little more than the frequencies of words | testing that everything works |
+# | 1 MB, a novel | words, names, punctuation, the form of the text; sentences that do not fit together | learning, experiments |
+# | 100 MB, a bookcase | mostly correct sentences, short coherent passages; hardly any facts | a model that writes |
 #
 # The first line was measured above. The second describes ordinary prose: for 1.1 MB of Shakespeare's plays, as single
-# characters, numpylm reaches 1.77 nats per character, or 2.56 bits per byte, with 4 blocks of 128 channels (see the README;
-# the stories are far easier). The third is an estimate, helped by Eldan & Li 2023 (TinyStories, arXiv:2305.07759): models
-# of a few million parameters learn to tell coherent stories, if the text is large and its language is a small child's. For
-# the scale: GPT-2's largest model, 1.5 billion parameters and 40 GB of text, gets 0.93 bits per byte on an excerpt of
-# Wikipedia (Radford et al. 2019, table 3, enwik8).
+# characters, numpylm reaches 1.77 nats per character, or 2.56 bits per byte, with 4 blocks of 128 channels (see
+# `benchmarks/README.md`; the stories are far easier). The third is an estimate, helped by Eldan & Li 2023 (TinyStories,
+# arXiv:2305.07759): models of a few million parameters learn to tell coherent stories, if the text is large and uses
+# the language of a small child. For comparison: the largest GPT-2, with 1.5 billion parameters and 40 GB of text,
+# reaches 0.93 bits per byte on an excerpt of Wikipedia (Radford et al. 2019, table 3, enwik8).
 
 # %% [markdown]
 # ## 11 The same from the command line
 #
-# For a real run, leave the notebook. The command cleans, splits by documents, compares with the baselines, keeps the best
-# model, can be interrupted and resumed, and shares each batch among the cores.
+# For a real run, use the command line. The command cleans the text, splits it by documents, compares the loss with the
+# baselines, and keeps the best model. You can interrupt and resume it, and it shares each batch among the cores.
 #
 # ```text
-# numpylm train --data my.txt --clean all --diagnose     first: does it make sense?
+# numpylm train --data my.txt --clean all --diagnose     first, check the setup
 # numpylm train --data my.txt --clean all                then train; makes the folder runs/my
-# numpylm train --resume runs/my                         go on after Ctrl-C
+# numpylm train --resume runs/my                         continue after Ctrl-C
 # numpylm generate runs/my --prompt "It was" --temperature 0.8
 # numpylm evaluate runs/my --data other.txt              loss, perplexity, bits per byte, accuracy
 # numpylm tokenize runs/my "some text"                   what the model sees
@@ -606,40 +616,41 @@ for size in (10_000, 1_000_000, 100_000_000):
 #  10 MB   --n-layer 6 --n-embd 192 --vocab-size 4096 --max-steps 20000
 # ```
 #
-# These are beginnings to vary, not results. Change one thing at a time, and compare validation losses; between different
-# tokenizers compare bits per byte.
+# These are starting points, and not the best settings. Change one setting at a time, and compare validation losses. If
+# the tokenizers differ, compare bits per byte.
 #
-# ## 12 Where to go on
+# ## 12 Where to go from here
 #
-# - **Put your own layers in.** `numpylm course --collect` writes `my_gpt.py`, with everything that you have written. `from
-#   my_gpt import GPT` in this notebook, and the model that learns your text is yours to the last gradient.
-# - **Free texts:** Project Gutenberg (books whose copyright has ended), Wikipedia's dumps, your own mail and notes. Before
-#   you publish a model, think of what it may recite: section 7 showed that models remember. Other people's texts belong to
-#   them, and private things do not belong into a model that others use.
-# - **Larger models** need a graphics card and a framework. You know now what PyTorch's `loss.backward()` does, line by
-#   line: the words of this course (`Linear`, `LayerNorm`, `state_dict`, B, T, C) are the words used there.
-# - **Read on:** the papers named in the lessons, and `numpylm`'s own source, in the order that the README gives.
+# - **Use your own layers.** `numpylm course --collect` writes `my_gpt.py`, with everything that you have written. Write
+#   `from my_gpt import GPT` in this notebook, and you train your own model, with your own gradients, on your text.
+# - **Free texts:** Project Gutenberg (books whose copyright has ended), Wikipedia's dumps, your own mail and notes.
+#   Before you publish a model, think about what it may reproduce: section 7 showed that models memorize text. Other
+#   people's texts belong to them, and private text does not belong in a model that others use.
+# - **Larger models** need a graphics card and a framework. You now know what PyTorch's `loss.backward()` does, line by
+#   line, and PyTorch uses the same names as this course (`Linear`, `LayerNorm`, `state_dict`, B, T, C).
+# - **Read more:** the papers named in the lessons, and the source of `numpylm`, in the order that the README gives.
 
 # %% [markdown]
 # ## What you can do now
 #
-# - prepare a text so that the validation loss can be believed;
-# - tell overfitting from too little training, and know what to change;
-# - see where a model is surprised, token by token;
-# - estimate what a text is worth, and what it costs to learn it.
+# - prepare a text so that you can trust the validation loss;
+# - distinguish overfitting from too little training, and know what to change;
+# - see which tokens surprise a model;
+# - estimate how large a model suits a text, and how long its training takes.
 #
 # ## Three questions
 #
 # @answer Your validation loss is far below your training loss from the first steps on. What do you suspect?
-# First a leak, or a validation text that is much easier than the rest: a single document, one kind only, many repetitions.
-# Look at where it was cut. Dropout makes the training loss higher too, but not by far. And the training loss is a mean over
-# the steps before, when the model was still worse; that explains a little as long as the loss falls fast.
+# First suspect a leak, or a validation text that is much easier than the rest: a single document, documents of one kind
+# only, or many repetitions. Look at how the text was split. Dropout also makes the training loss higher, but only
+# slightly. And the training loss is a mean over earlier steps, in which the model was still worse. While the loss falls
+# fast, this explains a part of the difference.
 # @answer You have 50 kB and want the best model for it. What do you do?
-# Look for more text of the same kind first: that helps most. Then: a small vocabulary, a small model, dropout, and the
-# model of the best step. Or begin with a model that was trained on a larger text of a similar kind and go on training it on
-# yours with a small learning rate.
-# @answer Two models of one text: 2.1 nats per token with V = 4,096, and 1.6 with V = 512. Which is better?
-# That cannot be said yet: their tokens differ in length. Divide each loss by ln 2 and by the bytes per token of its
+# First look for more text of the same kind, because this helps most. Then use a small vocabulary, a small model and
+# dropout, and keep the model of the best step. Or start with a model that was trained on a larger text of a similar
+# kind, and continue its training on your text with a small learning rate.
+# @answer Two models of the same text have 2.1 nats per token with V = 4,096, and 1.6 with V = 512. Which is better?
+# You cannot say yet, because their tokens differ in length. Divide each loss by ln 2 and by the bytes per token of its
 # tokenizer, and compare bits per byte. With 4.0 and 2.5 bytes per token, for example, they are 0.76 and 0.92: then the
 # first is better.
 # @end

@@ -85,16 +85,16 @@ def run_file(args: argparse.Namespace) -> int:
 
 def run_zoo(args: argparse.Namespace) -> int:
     """numpylm gradcheck --zoo: the game"""
-    from numpylm.zoo import keeper
+    from numpylm.zoo import catalog
 
     if args.table:
-        print(keeper.table())
+        print(catalog.table())
     elif not args.zoo:
-        print(keeper.index())
+        print(catalog.index())
     elif args.check:
-        print(keeper.check(keeper.get(args.zoo), args.seed))
+        print(catalog.check(catalog.get(args.zoo), args.seed))
     elif args.solve:
-        print(keeper.answer(keeper.get(args.zoo)))
+        print(catalog.answer(catalog.get(args.zoo)))
     else:
-        print(keeper.riddle(keeper.get(args.zoo)))
+        print(catalog.riddle(catalog.get(args.zoo)))
     return 0

@@ -1,8 +1,8 @@
-"""The course: lessons in ``notebooks/``, in which a student derives, writes and proves every gradient of a GPT.
+"""The course: lessons in ``notebooks/``, in which students derive, write and check every gradient of a GPT.
 
-A lesson's cells use `check` (is this exercise right, and what to go on with), `swap` (put a student's layers
-into our model), `collect` (a student's layers as one module), `storyteller` and `stories` (what the lessons
-read), and `style`, `heatmap` and `map_of_gpt` (pictures). ``numpylm course`` lists what has been solved.
+The cells of a lesson use `check` (test an exercise, and return the function to continue with), `swap` (put a student's
+layers into our model), `collect` (write a student's layers into one module), `storyteller` and `stories` (the model and
+the texts), and `style`, `heatmap` and `map_of_gpt` (plots). ``numpylm course`` lists the solved exercises.
 """
 
 from numpylm.course.checking import check

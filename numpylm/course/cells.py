@@ -1,4 +1,4 @@
-"""A notebook's cells, or a Python file, as statements: which names each of them defines, changes and reads."""
+"""The statements of a notebook's cells or of a Python file, with the names that each one defines, changes and reads."""
 
 import ast
 import dis
@@ -15,25 +15,26 @@ SIMPLE = (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom, ast.FunctionDef
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement at the top of a cell or file.
+    """One top-level statement of a cell or file.
 
     Attributes
     ----------
     text : str
     file : str
-        The file or cell that it stands in.
+        The file or cell that contains it.
     lines : range
-        The numbers of its lines there.
+        Its line numbers in that file.
     simple : bool
-        An assignment, an import or a definition; no loop and nothing else that holds statements of its own.
+        True for an assignment, an import or a definition; False for a loop or any other statement that contains
+        statements.
     defines : frozenset of str
-        The names that it gives a value.
+        The names that it assigns.
     changes : str
         The name whose attribute or entry it assigns (``table["a"] = 1``, ``MyLinear.backward = f``); "" if none.
     reads : tuple of str
-        The global names that it reads when it runs itself (in a decorator, a default argument, a base class).
+        The global names that it reads when it runs (including decorators, default arguments and base classes).
     needs : tuple of str
-        Those, and the ones that its functions read when they are called.
+        Those names, and the ones that its functions read when they are called.
     """
 
     text: str
@@ -47,7 +48,7 @@ class Statement:
 
 
 def statements(source: str, file: str) -> list[Statement]:
-    """The statements of a cell or file; none if it is not Python. Each imported name is a statement of its own."""
+    """The statements of a cell or file; none if it is not Python. Each imported name becomes a separate statement."""
     try:
         body = ast.parse(source).body
         return [found for node in body for found in _statements(node, source, file)]
@@ -84,7 +85,7 @@ def _statement(node: ast.stmt, text: str, file: str) -> Statement:
 
 
 def _magic_body(node: ast.stmt) -> str | None:
-    """What stands in a cell below a magic such as ``%%time``, which IPython hands on as one string."""
+    """The code below a cell magic such as ``%%time``, which IPython passes on as one string."""
     call = node.value if isinstance(node, ast.Expr) else None
     if not isinstance(call, ast.Call) or getattr(call.func, "attr", "") != "run_cell_magic" or len(call.args) < 3:
         return None
@@ -101,9 +102,9 @@ def _changed(node: ast.stmt) -> str:
 
 
 def own_names(code: CodeType) -> tuple[str, ...]:
-    """The global names that code reads when it runs itself; not those that its functions read when they are called.
+    """The global names that code reads when it runs, without those that its functions read when they are called.
 
-    What is stored before it is read is no name from outside, in a class body as at the top of a module.
+    A name that is assigned before it is read does not come from outside. This holds in a class body and in a module.
     """
     stored: set[str] = set()
     found: dict[str, None] = {}
@@ -116,14 +117,14 @@ def own_names(code: CodeType) -> tuple[str, ...]:
 
 
 def needed_names(code: CodeType) -> tuple[str, ...]:
-    """The global names that the code of a module, and all functions and classes in it, need from elsewhere."""
+    """The global names that a module, including its functions and classes, needs from elsewhere."""
     stored = stored_names(code)
     later = (name for inner in _inside(code) for name in own_names(inner) if name not in stored)
     return tuple(dict.fromkeys([*own_names(code), *later]))
 
 
 def stored_names(code: CodeType) -> frozenset[str]:
-    """The names that the code of a module gives a value."""
+    """The names that the code of a module assigns."""
     stores = ("STORE_NAME", "STORE_GLOBAL")
     return frozenset(i.argval for i in dis.get_instructions(code) if i.opname in stores)
 
@@ -136,9 +137,9 @@ def _inside(code: CodeType) -> Iterator[CodeType]:
 
 
 def statements_around(file: str) -> list[Statement]:
-    """The statements of a Python file; or those of all cells of a notebook, in the order in which they first ran.
+    """The statements of a Python file, or of all cells of a notebook, in the order in which the cells first ran.
 
-    IPython keeps the lines of its cells in linecache, under names in one folder and without the time of a file.
+    IPython keeps the source of its cells in linecache, under made-up names in one folder and without a file time.
     """
     made_up = [name for name, entry in linecache.cache.items() if len(entry) > 1 and entry[1] is None]
     together = [name for name in made_up if Path(name).parent == Path(file).parent] if file in made_up else [file]

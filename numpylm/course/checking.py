@@ -8,11 +8,11 @@ from numpylm.course import progress
 from numpylm.course.exercise import Verdict
 from numpylm.course.judge import judge
 from numpylm.course.lessons import find, lesson_of
-from numpylm.course.source import PASSED, source_of
+from numpylm.course.student_source import PASSED, source_of
 
 
 def check(name: str, *theirs: Any) -> Any:
-    """Check an exercise, say in plain words what is wrong, and return what to go on with.
+    """Check an exercise, say in plain words what is wrong, and return what the lesson continues with.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ def check(name: str, *theirs: Any) -> Any:
 
     Returns
     -------
-    The same things if they are right, else numpylm's own, so that the lesson goes on either way. One thing for
-    one, a tuple for several.
+    The student's objects if they are right, otherwise numpylm's own, so that the lesson can continue in both cases. A
+    single object, or a tuple of several.
     """
     exercise = find(name)
     if len(theirs) != len(exercise.ours):

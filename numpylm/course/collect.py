@@ -1,4 +1,4 @@
-"""``my_gpt.py``: everything that a student has written, as one module; and putting it into our model."""
+"""Write a student's layers into one module, ``my_gpt.py``, and put them into our model."""
 
 import copy
 import shutil
@@ -14,11 +14,12 @@ from numpylm.system.whole_files import write_text
 
 
 def collect(path: str | Path = "my_gpt.py") -> int:
-    """Write all of a student's layers and functions into one Python module; return how many parts are their own.
+    """Write a student's layers and functions into one Python module, and return the number of parts that are theirs.
 
-    Under the names that the lessons give them (``Linear``, ``attention``, ``GPT``): the student's own where they
-    have passed, ours where not. So ``from my_gpt import GPT`` always works. What has passed and cannot stand in the
-    module is named with the reason. If the file holds something else, that is kept under a new name.
+    The parts have the names that the lessons use (``Linear``, ``attention``, ``GPT``). A part is the student's own if
+    it has passed its check, and ours otherwise. So ``from my_gpt import GPT`` always works. If a part has passed but
+    cannot be used in the module, a message gives the reason. If the file exists with other contents, they are kept
+    under a new name.
     """
     path = Path(path)
     if path.is_dir():
@@ -42,10 +43,10 @@ def collect(path: str | Path = "my_gpt.py") -> int:
 
 
 def swap(model: Module, **layers: type) -> Module:
-    """A copy of a model in which every layer of some kinds is of another class, with the same parameters.
+    """A copy of a model in which some kinds of layers have another class and the same parameters.
 
-    ``swap(gpt, LayerNorm=MyLayerNorm)``: the new layers take over the attributes of the old ones (``weight``,
-    ``bias``, ``eps``), so a class that has the same attributes fits in. Parameters are shared with ``model``.
+    ``swap(gpt, LayerNorm=MyLayerNorm)``: the new layers get the attributes of the old ones (``weight``, ``bias``,
+    ``eps``), so the new class must use the same attributes. The parameters are shared with ``model``.
     """
     memo: dict[int, Any] = {id(p): p for p in model.parameters()}
     changed = copy.deepcopy(model, memo)

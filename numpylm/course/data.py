@@ -1,4 +1,4 @@
-"""What the lessons read: the bundled model and stories."""
+"""The bundled model and the stories that the lessons use."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from numpylm.text.tokenizer import Tokenizer
 
 
 def storyteller() -> tuple[GPT, Tokenizer | CharTokenizer]:
-    """The model that comes with the course, and its tokenizer: a GPT of half a million parameters.
+    """The model that comes with the course, and its tokenizer: a GPT with half a million parameters.
 
-    It is what ``numpylm train`` makes in two minutes; see ``data/README.md``.
+    ``numpylm train`` makes such a model in two minutes; see ``data/README.md``.
 
     Raises
     ------
     FileNotFoundError
-        If the folder ``data/storyteller`` is neither in the repository nor above the current folder.
+        If the folder ``data/storyteller`` is neither in the repository nor in a parent of the current folder.
     """
     places = [Path(__file__).parents[2], Path.cwd(), *Path.cwd().parents]
     for place in places:
@@ -32,5 +32,5 @@ def storyteller() -> tuple[GPT, Tokenizer | CharTokenizer]:
 
 
 def stories(size: int) -> list[str]:
-    """The first stories of the bundled corpus, ``size`` bytes together or a little more."""
+    """The first stories of the bundled corpus, with ``size`` bytes in total or slightly more."""
     return CORPORA["stories"].documents(size)

@@ -1,4 +1,4 @@
-"""Exercises: what a student writes, how it is tested, and what the lesson goes on with meanwhile."""
+"""Exercises: what a student writes, how it is tested, and what the lesson uses until it passes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,31 +6,31 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Result:
-    """What a test found: plain sentences about what is wrong (none: right), and a remark for a right answer."""
+    """The result of a test: sentences about what is wrong (none if it is right), and a remark for a right answer."""
 
     problems: list[str] = field(default_factory=list)
     remark: str = ""
 
 
-Test = Callable[..., Result]  # of what the student wrote; NotImplementedError: not written yet
+Test = Callable[..., Result]  # takes what the student wrote; NotImplementedError means that it is not written yet
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """One thing to write.
+    """One exercise of a lesson.
 
     Attributes
     ----------
     name : str
-        What `check` is called with; no two in the course are alike.
+        The name for `check`; unique in the course.
     task : str
-        One line for the list of `numpylm course`.
+        One line for the list that `numpylm course` prints.
     test : callable
-        Gets what the student wrote (one object or several) and returns a `Result`.
+        Takes what the student wrote (one object or several), and returns a `Result`.
     ours : tuple
-        What the lesson's later cells use until the student's own passes; as many objects as are tested.
+        Our own objects, which later cells use until the student's pass; as many as are tested.
     exports : tuple of str
-        Under which names the objects belong into the student's own module, ``my_gpt.py``; empty: they do not.
+        The names of the objects in the student's module, ``my_gpt.py``; empty if they are not part of it.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A notebook and its exercises; ``name`` is that of the file, ``02_softmax_and_loss``."""
+    """A notebook and its exercises; ``name`` is the name of the file, such as ``02_softmax_and_loss``."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``state`` is "right", "wrong" or "unwritten"; ``text`` says the rest."""
+    """The result of `check`: ``state`` is "right", "wrong" or "unwritten"; ``text`` gives the details."""
 
     state: str
     text: str

@@ -1,4 +1,4 @@
-"""Tests that exercises are made of: compare outputs, check gradients, hold a layer against ours."""
+"""The tests of the exercises: compare outputs, check gradients, compare a layer with ours."""
 
 import copy
 import inspect
@@ -19,16 +19,16 @@ from numpylm.course.exercise import Exercise, Result, Test, Verdict
 Rng = np.random.Generator
 Cases = Callable[[Rng], Iterable[tuple]]
 ABOUT_OUTPUTS = {"sign", "factor", "transposed", "reshaped", "permuted", "swapped"}
-TOLERANCE = 1e-8  # share of the largest number by which an output may differ from ours
+TOLERANCE = 1e-8  # how much an output may differ from ours, relative to its largest number
 
 
 def judge(exercise: Exercise, *theirs: Any) -> Verdict:
-    """Put what a student wrote through the exercise's test. Never raises: an error is part of the answer.
+    """Run an exercise's test on what a student wrote. Never raises: an error becomes part of the verdict.
 
-    NotImplementedError means that there is nothing to judge yet; its message, if it has one, says what is missing.
+    NotImplementedError means that the exercise is not written yet; its message, if there is one, says what is missing.
     """
     try:
-        with np.errstate(all="ignore"):  # NaN and infinity are told in words
+        with np.errstate(all="ignore"):  # NaN and infinity are reported in words
             result = exercise.test(*theirs)
     except NotImplementedError as error:
         return Verdict("unwritten", str(error) or "not written yet")
@@ -40,12 +40,12 @@ def judge(exercise: Exercise, *theirs: Any) -> Verdict:
 
 
 def in_words(error: Exception) -> str:
-    """An exception with the student's own line; a notebook's cells have no file names that mean anything."""
+    """An exception with the student's own line of code, and without the meaningless file names of notebook cells."""
     return re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py", "your cell", describe(error))
 
 
 def both(*tests: Test) -> Test:
-    """One test after the other; the first that finds something has the word."""
+    """Run several tests in turn; the first one that finds a problem reports it."""
 
     def test(*theirs: Any) -> Result:
         remark = ""
@@ -71,9 +71,11 @@ def outputs(ours: Callable, cases: Cases, slips: Mapping[str, Callable] | None =
     cases : callable
         ``cases(rng)`` gives the tuples of arguments to try, the plainest first.
     slips : mapping of sentence -> callable
-        Wrong functions that are often written; whoever has the output of one of them is told the sentence.
+        Typical wrong functions. If the student's output equals the output of one of them, the sentence says what is
+        wrong.
     cached : bool
-        The function is a forward that returns ``(out, cache)``: only ``out`` is compared (and ours returns it alone).
+        The function is a forward that returns ``(out, cache)``. Only ``out`` is compared, and ours returns only
+        ``out``.
     """
 
     def test(*theirs: Any) -> Result:
@@ -127,12 +129,12 @@ def equal(a: Any, b: Any) -> bool:
 
 
 def differ(got: Any, want: Any, args: tuple, function: Callable) -> str:
-    """What is wrong with an output, in words; "" if nothing."""
+    """What is wrong with an output, in words; "" if it is right."""
     if got is None:
         return "it returns None. Is the return missing?"
     if isinstance(want, tuple) or (isinstance(want, list) and any(isinstance(part, np.ndarray) for part in want)):
         if not isinstance(got, (tuple, list)) or len(got) != len(want):
-            return f"expected {len(want)} things, got {_say(got)}"
+            return f"expected {len(want)} values, got {_say(got)}"
         for i, (g, w) in enumerate(zip(got, want, strict=True)):
             if problem := differ(g, w, args, function):
                 return f"output {i + 1} of {len(want)}: {problem}"
@@ -144,7 +146,7 @@ def differ(got: Any, want: Any, args: tuple, function: Callable) -> str:
 
 def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> str:
     if isinstance(got, tuple) and len(got) == 2 and isinstance(got[0], np.ndarray):
-        return "got a pair where one thing is expected. A forward returns (out, cache): take out alone"
+        return "expected one object, got a pair. A forward returns (out, cache): use out alone"
     if isinstance(want, np.ndarray) and isinstance(got, (list, tuple)):
         return f"expected an array, got a {type(got).__name__}: np.array(…) makes one"
     try:
@@ -168,7 +170,7 @@ def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> 
 
 
 def _pattern(x: np.ndarray, y: np.ndarray, args: tuple, function: Callable) -> str:
-    """The checker's own detectives, asked about an output instead of a gradient."""
+    """Apply the gradient checker's patterns to an output instead of a gradient."""
     sizes = {
         f"the length of axis {axis} of {name}": float(length)
         for name, arg in zip(_names(function, args), args, strict=False)
@@ -186,7 +188,7 @@ def _pattern(x: np.ndarray, y: np.ndarray, args: tuple, function: Callable) -> s
         )
     e = Evidence("", "…", x.astype(np.float64), y.astype(np.float64), None, {}, sizes, {}, (2, 3, 4))
     causes = sorted(detect(e), key=lambda cause: -cause.weight)
-    causes = [cause for cause in causes if cause.kind in ABOUT_OUTPUTS]  # the others speak of gradients
+    causes = [cause for cause in causes if cause.kind in ABOUT_OUTPUTS]  # the others are about gradients
     if not causes or causes[0].weight < 60:
         return ""
     text = causes[0].text.replace(": the gradient of …", "the output").replace("the true one", "the right one")
@@ -214,7 +216,7 @@ def _called(args: tuple) -> str:
 
 
 def _say(value: Any, limit: int = 90) -> str:
-    """A value as short as it can be said."""
+    """A short description of a value."""
     if isinstance(value, np.ndarray):
         if value.size <= 6 and value.ndim <= 1:
             return np.array2string(value, precision=4, separator=", ")
@@ -243,12 +245,12 @@ def gradients(
     cases : callable, optional
         ``cases(rng)`` gives the inputs.
     make : callable
-        Turns what the student wrote into what `gradcheck` takes; as it stands: a pair of functions.
+        Turns what the student wrote into an argument for `gradcheck`. By default it is a pair of functions.
     slips : mapping of sentence -> callable, optional
-        Wrong backwards of a pair that are often written, as ``slip(dout, *inputs)``; whoever gives the same is told
-        the sentence instead of what the checker makes of the numbers.
+        Typical wrong backwards of a pair, as ``slip(dout, *inputs)``. If the student's gradient equals one of them, the
+        result is the sentence and not the checker's report.
     **options
-        Go to the forward by name.
+        Keyword arguments of the forward.
     """
 
     def test(*theirs: Any) -> Result:
@@ -263,18 +265,18 @@ def gradients(
 
 
 def _slipped(pair: tuple, inputs: tuple, slips: Mapping[str, Callable]) -> str:
-    """The sentence of the slip whose gradient a pair gives; "" if it gives another, or stops."""
+    """The sentence of the slip with the same gradient as a pair; "" if there is none, or the pair raises an error."""
     try:
         out, cache = pair[0](*copy.deepcopy(inputs))
         dout = np.random.default_rng(1).standard_normal(np.shape(out)) if np.ndim(out) else 0.7
         got = pair[1](copy.deepcopy(dout), cache)
     except Exception:
-        return ""  # the checker tells it better
+        return ""  # the checker reports it better
     return next((sentence for sentence, slip in slips.items() if _same_slip(slip, (dout, *inputs), got)), "")
 
 
 def held_against(name: str) -> Test:
-    """A test of a layer (or a pair): forward as ours, backward the derivative of its forward."""
+    """A test of a layer or a pair: the forward equals ours, and the backward is the derivative of the forward."""
 
     def test(*theirs: Any) -> Result:
         kind = "layer" if inspect.isclass(theirs[0]) else "pair"
@@ -285,7 +287,7 @@ def held_against(name: str) -> Test:
 
 
 def drops(make: Callable[[Any], Any], shape: tuple[int, ...]) -> Test:
-    """A test that a layer passes its rng on to the dropout inside it: with one, the output is another."""
+    """A test that a layer passes its rng to the dropout inside it, so that the output changes."""
 
     def test(cls: Any) -> Result:
         layer = make(cls)
@@ -293,21 +295,21 @@ def drops(make: Callable[[Any], Any], shape: tuple[int, ...]) -> Test:
         without, _ = layer.forward(x)
         out, _ = layer.forward(x, np.random.default_rng(1))
         if np.array_equal(out, without):
-            return Result([f"{cls.__name__}: its forward was given an rng, and nothing is dropped. Is rng handed on?"])
+            return Result([f"{cls.__name__}: its forward was given an rng, but nothing is dropped. Is rng passed on?"])
         return Result()
 
     return test
 
 
 MANY_ROWS = 6  # longer reports leave out the rows that are right
-WRONG_ROWS = 5  # so many wrong rows are shown, those that the checker can say most about
+WRONG_ROWS = 5  # at most this many wrong rows are shown, those with the clearest causes
 
 
 def from_report(report: Report) -> Result:
-    """A gradient check's report as a result; raises NotImplementedError for a blank."""
+    """Turn a gradient check's report into a result; raises NotImplementedError for an unwritten exercise."""
     forward = next((row for row in report.rows if row.name == "forward"), None)
     if forward is not None and not forward.ok and forward.hint:
-        return Result([f"{forward.hint}\nMend the forward first; its gradients are looked at then."])
+        return Result([f"{forward.hint}\nFix the forward first; then the gradients are checked."])
     if any(cause.kind == "error" and "NotImplementedError" in cause.text for cause in report.causes):
         raise NotImplementedError("the forward is right so far; the backward is not written yet" if forward else "")
     if report.ok:

@@ -1,4 +1,4 @@
-"""What ``numpylm course`` prints: lessons, exercises, what has passed here, and what comes next."""
+"""The output of ``numpylm course``: the lessons, their exercises, which have passed, and what comes next."""
 
 from numpylm.course.exercise import Exercise, Lesson
 from numpylm.course.lessons import LESSONS, find, lesson_of
@@ -6,7 +6,7 @@ from numpylm.course.progress import Solved
 
 
 def overview(solved: dict[str, Solved]) -> str:
-    """All lessons with a line each, their exercises, and the next one to do."""
+    """One line for each lesson, with its exercises, and the next exercise to do."""
     exercises = [exercise for lesson in LESSONS for exercise in lesson.exercises]
     done = sum(exercise.name in solved for exercise in exercises)
     lines = [f"{done} of {len(exercises)} exercises have passed on this machine.", ""]
@@ -26,7 +26,7 @@ def overview(solved: dict[str, Solved]) -> str:
 
 
 def details(name: str, solved: dict[str, Solved]) -> str:
-    """One lesson ("04") or one exercise ("Linear"): its tasks, or the code that passed."""
+    """Details of a lesson ("04") or of an exercise ("Linear"): its tasks, or the code that passed."""
     for lesson in LESSONS:
         if name.zfill(2) in (lesson.number, lesson.name):
             return _lesson_details(lesson, solved)
@@ -48,7 +48,7 @@ def _mark(exercise: Exercise, solved: dict[str, Solved]) -> str:
 
 
 def _wrapped(items: list[str], width: int = 96) -> list[str]:
-    """Items in lines of a width, three spaces between them; none is broken."""
+    """Join items into lines of a given width, with three spaces between them."""
     lines = [""]
     for item in items:
         longer = f"{lines[-1]}   {item}" if lines[-1] else item

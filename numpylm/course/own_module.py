@@ -1,4 +1,4 @@
-"""A student's module, put together from the parts that have passed."""
+"""The student's own module, built from the parts that have passed."""
 
 import builtins
 import contextlib
@@ -15,9 +15,9 @@ from numpylm.course.exercise import Exercise
 from numpylm.course.judge import judge
 from numpylm.course.lessons import LESSONS
 from numpylm.course.progress import Solved
-from numpylm.course.source import ALWAYS, ours
+from numpylm.course.student_source import ALWAYS, ours
 
-HEAD = '''"""My own GPT. {mine} of its {total} parts are my own, the others, and the loss, are numpylm's.
+HEAD = '''"""My own GPT. {mine} of its {total} parts are my own. The others, and the loss, come from numpylm.
 
 Made by `numpylm course --collect`; `numpylm gradcheck --file` checks it.
 """
@@ -32,7 +32,7 @@ import numpy as np
 EXAMPLE = '''
 
 def {name}_example(rng):
-    """What gradcheck checks the model with."""
+    """The model and the input for gradcheck."""
     return {name}(GPTConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12)), rng.integers(0, 11, (2, 5))
 '''
 
@@ -40,19 +40,19 @@ REASON_LENGTH = 300  # characters
 
 
 class OwnModule:
-    """The parts of a student's module. Each is run, and held against its exercise, before it is taken.
+    """The parts of a student's module. Each part is run and checked again before it is added.
 
     Parameters
     ----------
     folder : Path
-        Where the module will lie: what lies beside it can be imported.
+        The folder of the module, from which it can import other files.
 
     Attributes
     ----------
     parts : dict of str
-        The text of each part that was taken, by the name of its exercise.
+        The source of each part that was added, by the name of its exercise.
     space : dict
-        What the module holds so far, with ours for the parts that are not the student's own.
+        The names of the module so far, with our objects for the parts that are not the student's own.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,7 +62,7 @@ class OwnModule:
         self.defined: dict[str, list[str]] = {name: [] for name in ours()}  # the statements that define each name
 
     def add(self, exercise: Exercise, found: Solved) -> str:
-        """Take a solved exercise. If it is not right in the module, leave it out and return the reason."""
+        """Add a solved exercise. If it is not right in the module, leave it out and return the reason."""
         if "" in found.names:
             return "what was checked had no name"
         mine = statements(found.source, "my_gpt.py")
@@ -83,7 +83,7 @@ class OwnModule:
         return ""
 
     def _together(self, exercise: Exercise, found: Solved, mine: list[Statement]) -> str:
-        """A part's statements, but for those that stand in the module already, and the names of the lessons."""
+        """The new statements of a part, and assignments to the names that the lessons use."""
         there = {text for texts in self.defined.values() for text in texts}
         new = [statement.text for statement in mine if statement.text not in there]
         names = zip(exercise.exports, found.names, strict=False)
@@ -91,7 +91,7 @@ class OwnModule:
         return "\n\n\n".join([*new, "\n".join(aliases)]).strip() + "\n"
 
     def _problem(self, exercise: Exercise, text: str) -> str:
-        """Run a part in the module; why it cannot run there, or what is wrong with it there."""
+        """Run a part in the module; return why it cannot run, or what is wrong with it, or "" if it is right."""
         sys.path.insert(0, str(self.folder))
         try:
             code = compiled(text)
@@ -124,18 +124,18 @@ class OwnModule:
 
 
 def compiled(text: str) -> CodeType:
-    """The code of a part."""
+    """The compiled code of a part."""
     return compile(text, "my_gpt.py", "exec", dont_inherit=True)
 
 
 def _definitions(found: list[Statement]) -> dict[str, list[str]]:
-    """The texts of the statements that define each name."""
+    """The source of the statements that define each name."""
     names = sorted({name for statement in found for name in statement.defines})
     return {name: [statement.text for statement in found if name in statement.defines] for name in names}
 
 
 def _apart(exercise: Exercise, found: Solved) -> str:
-    """A part whose helpers have names that mean something else in the module: they stay inside a function."""
+    """The source of a part whose helpers would clash with other names in the module; a function hides them."""
     maker = f"_{exercise.name}"
     inside = textwrap.indent(found.source.strip(), "    ")
     names, theirs = ", ".join(exercise.exports), ", ".join(found.names)
@@ -147,13 +147,13 @@ def _exports() -> set[str]:
 
 
 def _origin(thing: Any, name: str) -> tuple[str, str]:
-    """(module, what to import from it) for one of our things that is to have a name."""
+    """(module, name to import) for one of our objects that the module needs under a given name."""
     module = "numpylm" if getattr(numpylm, thing.__name__, None) is thing else thing.__module__
     return module, thing.__name__ + ("" if thing.__name__ == name else f" as {name}")
 
 
 def _import_lines(imports: set[tuple[str, str]]) -> str:
-    """One import for each module, one name on a line."""
+    """One import statement for each module, with one name per line."""
     modules: dict[str, list[str]] = {}
     for module, name in sorted(imports):
         modules.setdefault(module, []).append(name)

@@ -1,4 +1,4 @@
-"""How the lessons' pictures look: sharp, and readable on a light page as on a dark one."""
+"""The style of the lessons' plots: sharp, and readable on light and dark pages."""
 
 from typing import Any
 
@@ -7,21 +7,21 @@ import numpy as np
 from numpylm.nn.module import Array
 from numpylm.training.parallel import keep_memory, set_blas_threads
 
-GREY = "#808080"  # the same distance from white and from black
+GREY = "#808080"  # halfway between white and black
 COLOURS = ("#3b82f6", "#e8871e", "#22a559", "#e15759", "#a16ae8", "#17a2b8")
 
 
 def style() -> Any:
     """Set a lesson up and return ``matplotlib.pyplot``.
 
-    Transparent background, grey text and lines, colours of middle brightness, twice the resolution. And, since the
-    matrices of the lessons are small: memory is kept (`keep_memory`), and one thread multiplies them; several would
-    wait for each other.
+    Plots have a transparent background, gray text and lines, colors of medium brightness, and twice the resolution. The
+    matrices of the lessons are small, so memory is reused (`keep_memory`), and one thread multiplies them; several
+    threads would be slower.
 
     Raises
     ------
     ModuleNotFoundError
-        If matplotlib is missing: names the extra that brings it.
+        If matplotlib is missing; the message names the extra that installs it.
     """
     try:
         import matplotlib.pyplot as plt
@@ -44,8 +44,9 @@ def style() -> Any:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.prop_cycle": plt.cycler(color=COLOURS),
-            # Two greys that no eye can tell apart. Were all tick labels lighter, or all darker, than the middle,
-            # Jupyter would put a background behind the picture: a black box on a light page, or a white one on dark.
+            # Two shades of gray that look the same. If all tick labels were lighter than the middle, or all darker,
+            # Jupyter would draw a background behind the plot: a black box on a light page, or a white box on a dark
+            # one.
             "xtick.color": "#7f7f7f",
             "ytick.color": "#818181",
             "grid.color": GREY,
@@ -86,13 +87,14 @@ def heatmap(
     rows, columns : sequence of str, optional
     title, xlabel, ylabel : str
     numbers : str, optional
-        A format such as ``".2f"``: each square shows its number.
+        A format such as ``".2f"``; each square shows its number.
     limit : float, optional
-        Colours run from -limit (red) over white to limit (blue); without it from the smallest to the largest.
+        Colors go from -limit (red) through white to limit (blue). Without it, they go from the smallest to the largest
+        value.
 
     Returns
     -------
-    The image, for a colour bar.
+    The image, for a color bar.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     scale: dict[str, Any] = {"cmap": "viridis"} if limit is None else {"cmap": "RdBu", "vmin": -limit, "vmax": limit}
@@ -112,7 +114,7 @@ def heatmap(
 
 
 def map_of_gpt(n_layer: int = 2) -> Any:
-    """One picture of a GPT: its parts from the ids at the left to the loss at the right, with the shapes between.
+    """A diagram of a GPT: its parts from the ids on the left to the loss on the right, with the shapes in between.
 
     Returns
     -------
@@ -162,7 +164,7 @@ def map_of_gpt(n_layer: int = 2) -> Any:
     axes.text(
         50,
         -1.5,
-        "backward: the gradient goes the whole way back, and you write every step of it",
+        "backward: the gradient goes all the way back, and you write every step of it",
         ha="center",
         fontsize=9,
     )

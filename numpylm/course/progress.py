@@ -1,4 +1,4 @@
-"""What has been solved on this machine: one small JSON file in the home folder."""
+"""The solved exercises on this machine, in a small JSON file in the home folder."""
 
 import itertools
 import json
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from numpylm.system.whole_files import read_json, write_text
 
-VARIABLE = "NUMPYLM_COURSE_FILE"  # names another file than ~/.numpylm/course.json
+VARIABLE = "NUMPYLM_COURSE_FILE"  # the path of a file to use instead of ~/.numpylm/course.json
 
 
 @dataclass(frozen=True)
 class Solved:
-    """One exercise that passed: when, and the student's code, with the names that it defines."""
+    """One exercise that passed: the day, and the student's code with the names that it defines."""
 
     day: str
     source: str
@@ -22,17 +22,17 @@ class Solved:
 
 
 def progress_file() -> Path:
-    """Where progress is kept."""
+    """The path of the progress file."""
     return Path(os.environ.get(VARIABLE) or Path.home() / ".numpylm" / "course.json")
 
 
 def load() -> dict[str, Solved]:
-    """Solved exercises by name; none if there is no file.
+    """Solved exercises by name; empty if there is no file.
 
     Raises
     ------
     ValueError
-        If the file is damaged: says where it is.
+        If the file is damaged; the message says where it is.
     """
     path = progress_file()
     if not path.exists():
@@ -44,14 +44,13 @@ def load() -> dict[str, Solved]:
         assert all(isinstance(text, str) for s in solved.values() for text in (s.day, s.source, *s.names))
     except (AssertionError, KeyError, TypeError, ValueError):
         raise ValueError(
-            f"{path} is damaged, or no progress file of the course: numpylm course --reset moves it away and begins "
-            "anew"
+            f"{path} is damaged, or is not a progress file: numpylm course --reset moves it away and starts again"
         ) from None
     return solved
 
 
 def record(name: str, source: str, names: tuple[str, ...]) -> None:
-    """Remember that an exercise passed. A file that is damaged or cannot be written is no reason to stop a lesson."""
+    """Record that an exercise passed. A damaged or read-only file does not stop the lesson; a message is printed."""
     try:
         solved = load()
         solved[name] = Solved(date.today().isoformat(), source, names)
@@ -62,7 +61,7 @@ def record(name: str, source: str, names: tuple[str, ...]) -> None:
 
 
 def reset() -> Path | None:
-    """Forget everything that was solved; return where the file is kept now (``course.json.1``, …), if there was one."""
+    """Start again with no solved exercises; return the new path of the old file (``course.json.1``, …), if any."""
     path = progress_file()
     if not path.exists():
         return None
@@ -72,5 +71,5 @@ def reset() -> Path | None:
 
 
 def free_name(path: Path) -> Path:
-    """Where a file can be kept when another takes its name: ``course.json.1``, or the next number that is free."""
+    """A free name for keeping a file: ``course.json.1``, or the next number that is not used."""
     return next(k for n in itertools.count(1) if not (k := path.with_name(f"{path.name}.{n}")).exists())

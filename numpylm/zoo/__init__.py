@@ -1,11 +1,11 @@
-"""A zoo of faulty layers: real bugs, kept where they can do no harm, for students to find and for the checker to name.
+"""A zoo of faulty layers: realistic bugs that students find and that the checker must explain.
 
-Each animal is one small change to our own code (see `numpylm.zoo.layers` and its neighbours), made when it is
-asked for: the module's source is taken, a line replaced, and the result run as a module of its own. So the
-animals cannot drift from the layers that they were made of.
+Each animal is one small change to our own code (see `numpylm.zoo.layers` and the other files here). It is built on
+request: the source of the module is read, one line is replaced, and the result is run as a separate module. So the
+animals always match the current code of the layers.
 """
 
 from numpylm.check.mutants import Fault, World
-from numpylm.zoo.keeper import animals, check, get
+from numpylm.zoo.catalog import animals, check, get
 
 __all__ = ["Fault", "World", "animals", "check", "get"]

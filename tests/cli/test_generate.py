@@ -1,4 +1,4 @@
-"""``numpylm generate``: one text, several, a conversation, and what it says to mistakes."""
+"""``numpylm generate``: one text, several texts, a conversation, and its messages about mistakes."""
 
 import io
 import os
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def letters(tmp_path_factory):
-    """A run whose texts never end by themselves."""
+    """A run whose texts never reach an end mark."""
     return save(tmp_path_factory.mktemp("letters"), CharTokenizer("\n abcde"))
 
 
@@ -103,7 +103,7 @@ def test_bytes_of_a_pipe_are_utf_8(letters, generate, monkeypatch, capsys):
 
 
 class Typed(io.StringIO):
-    """A terminal at which somebody types; Ctrl-C instead of the line ``^C``."""
+    """A terminal with typed lines; the line ``^C`` is Ctrl-C."""
 
     def isatty(self):
         return True

@@ -1,4 +1,4 @@
-"""What the command line says to options and values that are nearly right: one line, with what to type."""
+"""Messages of the command line about misspelled options and values: one line that says what to type."""
 
 import pytest
 
@@ -128,6 +128,6 @@ def test_right_values_are_themselves():
 
 
 def test_two_dashes_are_a_value_behind_an_equals_sign():
-    """argparse takes them for the end of the options, and gave the option a list of nothing."""
+    """argparse treats them as the end of the options, so the option got an empty list."""
     args = build_parser().parse_args(["rank", "runs/a", "--prompt=--", "--answers=--"])
     assert (args.prompt, args.answers) == ("--", ["--"])

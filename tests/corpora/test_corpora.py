@@ -1,4 +1,4 @@
-"""The bundled stories: reproducible, consistent, and of exactly known probability."""
+"""The bundled stories are reproducible and consistent, and their probability is known exactly."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ DATA = Path(__file__).parents[2] / "data"
 
 
 def coin(t):
-    """A source small enough to list: heads or tails until heads, three times at most."""
+    """A source small enough to list all outcomes: toss a coin until heads, at most three times."""
     for _ in range(3):
         if t.pick("H", "T") == 0:
             return
@@ -72,7 +72,7 @@ def test_stories_differ_and_stay_within_their_words():
 
 
 def test_stories_are_well_formed():
-    """No unfilled place, no doubled space or word, quotes in pairs, a capital after every full stop."""
+    """No unfilled gap, no doubled space or word, paired quotation marks, and a capital letter after every period."""
     for story in STORIES.documents(300_000):
         assert not set("{}") & set(story), story
         assert "  " not in story

@@ -1,4 +1,4 @@
-"""The course: every solution passes, every blank is said to be one, every typical mistake is named."""
+"""The course: every solution passes, an unwritten exercise is reported as such, and typical mistakes are explained."""
 
 import ast
 import importlib.util
@@ -39,7 +39,7 @@ PAIRS = [(name, *wrong) for name, all_wrong in WRONG.items() for wrong in all_wr
 
 
 def imports(path):
-    """The import statements of a lesson, but for IPython's, which nobody's answer needs."""
+    """The import statements of a lesson, except those of IPython, which no exercise needs."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     tree.body = [node for node in tree.body if not (getattr(node, "module", None) or "").startswith("IPython")]
@@ -47,7 +47,7 @@ def imports(path):
 
 
 def answers(name, change=lambda code: code, blank=False):
-    """What a student's cell defines, run among the names that a lesson has at that point."""
+    """The objects that a student's cell defines, run with the names that the lesson has at that point."""
     space = {"np": np, "math": math, "normal": normal} | {n: getattr(numpylm, n) for n in numpylm.__all__}
     space |= {n: getattr(attention, n) for n in ("causal_mask", "split_heads", "merge_heads")}
     lesson = None
@@ -158,8 +158,8 @@ def test_a_typical_mistake_is_named(name, old, new, said):
 
 @pytest.mark.slow
 def test_the_solutions_make_a_gpt_that_passes_every_check(tmp_path, monkeypatch, capsys):
-    """What a student has at the end of lesson 08, who has run every cell: one module, in which all that belongs to a
-    GPT is right. Issue 14: of 15 parts, 10 were taken, for the cells between the exercises have names of their own.
+    """The module of a student who has run every cell up to the end of lesson 08: all parts of the GPT are right. Issue
+    14: only 10 of 15 parts were taken, because the cells between the exercises define names, too.
     """
     for package in ("jupytext", "nbclient", "ipykernel", "matplotlib"):
         pytest.importorskip(package, reason='needs the notebooks extra: pip install -e ".[notebooks]"')

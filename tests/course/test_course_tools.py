@@ -1,4 +1,4 @@
-"""What the lessons are made with: check, progress, collect, swap, and the command."""
+"""The tools of the lessons: check, progress, collect, swap, and the command."""
 
 import importlib.util
 import linecache
@@ -13,7 +13,7 @@ from numpylm.check.student import check_file
 from numpylm.cli.main import main
 from numpylm.course import check, collect, progress, swap
 from numpylm.course.judge import differ, equal
-from numpylm.course.source import source_of
+from numpylm.course.student_source import source_of
 
 CONFIG = GPTConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12)
 
@@ -96,7 +96,7 @@ def _no_cells_of_another_test():
 
 
 def _collected(tmp_path, *codes):
-    """The module that is made of a gelu written in cells."""
+    """The module that `collect` makes of a gelu written in notebook cells."""
     space, file = _run_cells(*codes)
     source, names = source_of((space["my_gelu"], space["my_gelu_backward"]), space, file)
     progress.record("gelu", source, names)
@@ -131,7 +131,7 @@ def test_source_of_a_class_that_was_made_in_a_cell():
 
 
 def test_source_of_brings_helpers_constants_and_earlier_exercises():
-    """What stood in other cells is written along, in an order in which it can run."""
+    """Code from other cells is copied into the module, in an order in which it can run."""
     space, file = _run_cells(
         "import itertools\nfrom numpylm import relu\nHALF = 0.5\n",
         "def helper(x):\n    return HALF * x\n\n\ndef my_normalize(x):\n    return helper(x)\n",
@@ -208,13 +208,13 @@ SHADOWS = {
 
 @pytest.mark.parametrize("code", SHADOWS.values(), ids=SHADOWS.keys())
 def test_a_global_of_a_local_s_name_stays_where_it_is(code):
-    """Issue 14: the lesson's own ``N, C, K = 5, 4, 3`` and ``x = …`` stood in my_gpt.py."""
+    """Issue 14: the lesson's own ``N, C, K = 5, 4, 3`` and ``x = …`` were written into my_gpt.py."""
     space, file = _run_cells("K = 3", code)
     assert source_of((space["f"],), space, file)[0] == code.strip()
 
 
 def test_what_a_cell_with_a_magic_defines_goes_along():
-    """IPython hands what stands below ``%%time`` to the magic as one string, and compiles it under no cell's name."""
+    """IPython passes the code below ``%%time`` to the magic as one string, not compiled under a cell's name."""
     space, file = _run_cells("def get_ipython():\n    pass\n")
     below = "A = 0.5\n\ndef f(x):\n    return A * x\n"
     magic = f"get_ipython().run_cell_magic('time', '', {below!r})"
@@ -233,7 +233,7 @@ def test_a_function_of_the_student_s_own_file_is_taken_with_its_helpers(tmp_path
 
 
 def test_helpers_of_one_name_in_two_lessons_do_not_disturb_each_other(tmp_path, capsys):
-    """Each lesson has a kernel of its own: there is no reason why a student should find another name."""
+    """Each lesson has its own kernel, so students have no reason to choose another name."""
     _collected(tmp_path, "def helper(x):\n    return 0.5 * x\n", _gelu("helper(1)"))
     code = """
 def helper(x, p):
@@ -393,7 +393,7 @@ def test_the_command(capsys, tmp_path):
         (-1.5, 1.5, "the sign is wrong"),
         ([1, 2], [1, 3], "expected [1, 3], got [1, 2]"),
         ("text", 1.0, "expected numbers"),
-        ((1.0,), (1.0, 2.0), "expected 2 things"),
+        ((1.0,), (1.0, 2.0), "expected 2 values"),
         (np.arange(6.0).reshape(2, 3) * 3, np.arange(6.0).reshape(2, 3), "3 times"),
         (np.arange(6.0), np.arange(6.0), ""),
     ],

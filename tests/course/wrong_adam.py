@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 08: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 08: changes to the solution, and what the check must say about each."""
 
 LOOP = "for p, m, v in zip(self.parameters, self.m, self.v):\n"
 STEP = "p.data -= lr * m_hat / (np.sqrt(v_hat) + self.eps)"
@@ -30,9 +30,9 @@ WRONG = {
     "momentum_step": [
         ("v = mu * v + grad\n    return theta - lr * v, v", "return theta - lr * v, mu * v + grad", "the old velocity"),
         ("v = mu * v + grad", "v = mu * v + (1 - mu) * grad", "that is a running mean"),
-        ("v = mu * v + grad", "v = mu * v - grad", "minus times minus"),
+        ("v = mu * v + grad", "v = mu * v - grad", "the two minus signs cancel"),
         ("theta - lr * v, v", "theta - lr * grad, v", "along the gradient alone"),
-        ("theta - lr * v, v", "theta - lr * v", "expected 2 things"),
+        ("theta - lr * v, v", "theta - lr * v", "expected 2 values"),
         ("v = mu * v + grad", "v = v + grad", "nothing of the old velocity is forgotten"),
         (
             "v = mu * v + grad\n    return theta - lr * v",
@@ -80,7 +80,7 @@ WRONG = {
             "decay after the step: it must come first",
         ),
         ("lr * m_hat", "lr * p.grad", "along g instead of m̂"),
-        (STEP, STEP.replace("p.data -= ", "p = p.data - "), "is after a step what it was before"),
+        (STEP, STEP.replace("p.data -= ", "p = p.data - "), "is the same after a step as before"),
         (STEP, STEP + "\n            p.grad[...] = 0", "step changes the gradients"),
     ],
     "warmup_cosine": [
@@ -88,9 +88,9 @@ WRONG = {
         ("(step + 1) / (warmup_steps + 1)", "(step + 1) / warmup_steps", "and not before"),
         ("(step - warmup_steps) / (max_steps - warmup_steps)", "step / max_steps", "must begin after the warm-up"),
         ("0.5 * (1 + math.cos(math.pi * progress))", "math.cos(math.pi * progress)", "from 1 to -1"),
-        ("0.5 * (1 +", "(1 +", "half of it is meant"),
+        ("0.5 * (1 +", "(1 +", "take half of it"),
         ("(max_lr - min_lr)", "max_lr", "begins above max_lr"),
-        ("step >= max_steps", "step < 0", "the wave goes up again"),
+        ("step >= max_steps", "step < 0", "the cosine rises again"),
     ],
     "clip_grad_norm": [
         ("float((p.grad**2).sum())", "float(np.abs(p.grad).sum())**2", "below the limit, a norm of"),

@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 06: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 06: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "causal_average_weights": [
@@ -50,7 +50,7 @@ WRONG = {
     "CausalSelfAttention": [
         ("(dq, dk, dv)", "(dk, dq, dv)", "gradient"),
         ("causal_mask(T, T)", "None", "mask"),
-        ("self.dropout, rng)", "self.dropout)", "Is rng handed on"),
+        ("self.dropout, rng)", "self.dropout)", "Is rng passed on"),
         ("split_heads(self.c_proj.backward(dy, c_proj_cache), self.n_head)", "split_heads(dy, self.n_head)", "c_proj"),
         ("np.split(qkv, 3, axis=-1))", "np.split(qkv, 3, axis=-1)[::-1])", "output"),
     ],

@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 10: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 10: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "temperature_probabilities": [
@@ -16,10 +16,10 @@ WRONG = {
     ],
     "top_k": [
         (" / p[kept].sum()", "", "must sum to 1 again"),
-        ("np.argsort(-p, ", "np.argsort(p, ", "the k unlikeliest"),
+        ("np.argsort(-p, ", "np.argsort(p, ", "the k least likely"),
         ('np.argsort(-p, kind="stable")[:k]', "p >= np.sort(p)[-min(k, len(p))]", "all of them were kept"),
         ('np.argsort(-p, kind="stable")[:k]', 'np.argsort(p, kind="stable")[-k:]', "the larger ids were kept"),
-        ("return q", "return q[kept]", "only k numbers come back"),
+        ("return q", "return q[kept]", "only k numbers are returned"),
         ("q = np.zeros_like(p)", "q = p; q[:] = 0", "changes its argument"),
         ("q = np.zeros_like(p)", "q = p; q[np.setdiff1d(np.arange(len(p)), kept)] = 0", "changes its argument p"),
     ],
@@ -28,14 +28,14 @@ WRONG = {
         ("before < mass", "before <= mass", "one token too many"),
         (" / p[kept].sum()", "", "must sum to 1 again"),
         ('np.argsort(-p, kind="stable")', "np.arange(len(p))", "Sort them first"),
-        ("np.argsort(-p, ", "np.argsort(p, ", "from the unlikeliest on"),
+        ("np.argsort(-p, ", "np.argsort(p, ", "from the least likely on"),
         ("order[before < mass]", "before < mass", "used in the order of ids"),
     ],
     "sample": [
         ('F / F[-1], u, side="right"', "F / F[-1], u", "side='right'"),
         ("F / F[-1]", "F", "Divide the cumulative sums by the last one"),
         ("np.searchsorted(F / F[-1], u", "np.searchsorted(p, u", "among the probabilities themselves"),
-        ('int(np.searchsorted(F / F[-1], u, side="right"))', "int(np.argmax(p))", "the likeliest token"),
+        ('int(np.searchsorted(F / F[-1], u, side="right"))', "int(np.argmax(p))", "the most likely token"),
         (
             'int(np.searchsorted(F / F[-1], u, side="right"))',
             'min(int(np.searchsorted(F, u, side="right")), len(p) - 1)',
@@ -57,6 +57,6 @@ WRONG = {
         ),
         ("attn.c_proj.forward(merge_heads(out))", "merge_heads(out), None", "the output projection is missing"),
         ("axis=2", "axis=1", "shape"),
-        ("return y_t, (k, v)", "return y_t", "expected 2 things"),
+        ("return y_t, (k, v)", "return y_t", "expected 2 values"),
     ],
 }

@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 01: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 01: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "count_pairs": [
@@ -20,14 +20,14 @@ WRONG = {
         ("    return counts", "        return counts", "Is the return inside the loop?"),
     ],
     "merge": [
-        ("i += 2", "i += 1", "go on by two"),
+        ("i += 2", "i += 1", "advance by two"),
         ("out.append(ids[i])", "pass", "what is not part of a pair is lost"),
         ("while i < len(ids):", "while i < len(ids) - 1:", "the last id is lost"),
         ("== pair:", "in (pair, pair[::-1]):", "is merged as well"),
         (
             "out.append(ids[i])\n            i += 1",
             "step = 2 if ids[i] == pair[0] else 1\n            out += ids[i : i + step]\n            i += step",
-            "go on by one and not by two",
+            "advance by one and not by two",
         ),
         (
             "    return out",
@@ -39,7 +39,7 @@ WRONG = {
         (
             "            out.append(new_id)\n            i += 2",
             "            return out + [new_id] + ids[i + 2 :]",
-            "only the first place is merged",
+            "only the first occurrence is merged",
         ),
         (
             "    out, i = [], 0",
@@ -53,7 +53,7 @@ WRONG = {
             "    out = []\n    for i in range(len(ids) - 1):\n        if (ids[i], ids[i + 1]) == pair:\n"
             "            out.append(new_id)\n            i += 2\n        else:\n            out.append(ids[i])\n"
             "    return out",
-            "and the last id is lost. A for loop goes on by one",
+            "and the last id is lost. A for loop advances by one",
         ),
         (
             "    return out",
@@ -98,15 +98,15 @@ WRONG = {
         (
             'joined = b"".join(vocab[i] for i in ids)\n    return joined.decode("utf-8", errors="replace")',
             'return "".join(vocab[i].decode("utf-8") for i in ids)',
-            "decodes each token by itself",
+            "decodes each token separately",
         ),
         (
             'joined = b"".join(vocab[i] for i in ids)\n    return joined.decode("utf-8", errors="replace")',
             'return "".join(vocab[i].decode("utf-8", errors="replace") for i in ids)',
-            "each token is decoded by itself",
+            "each token is decoded separately",
         ),
         (', errors="replace"', "", "in the middle of one"),
-        ('errors="replace"', 'errors="ignore"', "drops broken bytes"),
+        ('errors="replace"', 'errors="ignore"', "drops invalid bytes"),
         ('"utf-8", errors="replace"', '"latin-1"', "each byte has become one character"),
         ('joined.decode("utf-8", errors="replace")', "joined", "this is the joined bytes"),
         ('b"".join', 'b" ".join', "Spaces are part of the tokens already"),

@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 09: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 09: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "get_batch": [
@@ -27,7 +27,7 @@ WRONG = {
     "validation_loss": [
         ("nats += loss * n", "nats += loss", "expected"),
         ("n = (y >= 0).sum()", "n = 1", "the mean of the batches' means"),
-        ("n = (y >= 0).sum()", "n = y.size", "have weight all the same"),
+        ("n = (y >= 0).sum()", "n = y.size", "still have a weight"),
         ("count += n", "count += y.size", "divided by all positions"),
         ("return nats / count", "return nats", "this is the sum of all nats"),
         ("    return nats / count", "        return nats / count", "the first batch alone"),
@@ -40,6 +40,6 @@ WRONG = {
         ("np.log(loss - floor)", "np.log(loss) - floor", "Subtract it from the loss first"),
         ("np.log(n)", "n", "the logarithm of n is missing"),
         ("np.log", "np.log10", "base 10 and exp do not belong together"),
-        ("np.exp(intercept), -slope", "-slope, np.exp(intercept)", "the two are exchanged"),
+        ("np.exp(intercept), -slope", "-slope, np.exp(intercept)", "the two are in the wrong order"),
     ],
 }

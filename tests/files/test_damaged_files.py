@@ -1,4 +1,4 @@
-"""Files of a run that somebody or something has changed: one line says which and how, and nothing is written."""
+"""Damaged files in a run folder: one line says which file and what is wrong, and nothing is written."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def change_meta(path, change):
 
 
 def change_entry(path, name, change):
-    """Let ``change`` make other bytes of one array of a checkpoint."""
+    """Let ``change`` replace the bytes of one array in a checkpoint."""
     with zipfile.ZipFile(path) as file:
         entries = {entry: file.read(entry) for entry in file.namelist()}
     entries[f"{name}.npy"] = change(entries[f"{name}.npy"])
@@ -85,7 +85,7 @@ def change_entry(path, name, change):
     ],
 )
 def test_an_array_whose_header_is_not_true(old, new, said, bpe):
-    """The first one claims 78 GB. Memory for it was asked for."""
+    """The first header claims 78 GB, and an earlier version tried to allocate them."""
 
     def change(data):
         room = len(new) - len(old)
@@ -224,14 +224,14 @@ def test_so_many_texts_side_by_side_are_refused_at_once(bpe, capsys):
 
 
 def test_answers_that_are_all_empty_are_refused(runs, tmp_path, capsys):
-    """Bits per byte of nothing were a division by zero."""
+    """Bits per byte of an empty text divided by zero."""
     (tmp_path / "a.txt").write_text("<|endoftext|>".join(["Q: one? A:"] * 20), encoding="utf-8")
     line = complaint(capsys, "evaluate", runs / "bpe", "--data", tmp_path / "a.txt", "--loss-after", "A:")
     assert "there is no text after 'A:'" in line
 
 
 def test_numbers_without_bounds_print_no_warnings_of_numpy(bpe, capsys):
-    """What comes of them is said in words."""
+    """The consequences are explained in words."""
     with np.load(bpe / "best.npz") as file:
         arrays = dict(file)
     arrays["model/wte.weight"] = np.full_like(arrays["model/wte.weight"], 3e38)

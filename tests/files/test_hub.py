@@ -1,4 +1,4 @@
-"""Names and folders: what is fetched, what is not, and what is said without a network."""
+"""Names and folders: what is downloaded, what is not, and the messages without a network."""
 
 import sys
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 @pytest.fixture
 def fetched(monkeypatch, tmp_path):
-    """What was asked of the hub, which answers with a folder."""
+    """The requests to a fake hub that returns a folder."""
     asked = []
 
     def snapshot_download(name, allow_patterns):
@@ -59,7 +59,7 @@ def test_a_file_is_no_folder(tmp_path, fetched):
 
 
 class Strange(Exception):
-    """Of a family of its own, as those of HTTP libraries are."""
+    """An error class without a common base class, as in HTTP libraries."""
 
 
 @pytest.mark.parametrize("error", [Strange("no route\nto host"), OSError(), ValueError("bad name"), RuntimeError("x")])
@@ -85,7 +85,7 @@ def test_without_the_package(monkeypatch):
 
 @pytest.fixture
 def runs(tmp_path):
-    """Two runs, and a folder that is none."""
+    """Two runs, and a folder that is not a run."""
     for name in ("stories", "letters", "storage"):
         (tmp_path / "runs" / name).mkdir(parents=True)
     for name in ("stories", "letters"):

@@ -1,4 +1,4 @@
-"""GPT-2's files: what is refused, and with which words; what stays whole; how much memory it takes."""
+"""GPT-2's files: what is rejected with which message, what stays intact, and how much memory it takes."""
 
 import copy
 import json
@@ -261,7 +261,7 @@ LINEAR = re.compile(r".*(c_attn|c_proj|c_fc)\.weight")
 
 
 def test_matrices_as_nn_linear_keeps_them_are_turned(folder, numbers):
-    """Also the square one, attn.c_proj, whose shape does not tell."""
+    """Including attn.c_proj, which is square, so that its shape does not show the layout."""
 
     def edit(tensors, only=""):
         tensors.update({n: v.T.copy() for n, v in tensors.items() if LINEAR.fullmatch(n) and only in n})
@@ -275,7 +275,7 @@ def test_matrices_as_nn_linear_keeps_them_are_turned(folder, numbers):
 
 
 def test_a_file_without_any_bias_is_a_model_without_biases(folder, numbers):
-    """As nanoGPT writes it; one that lacks some of them has lost them."""
+    """As nanoGPT writes it; if some are missing, the file is incomplete."""
     gpt, ids = model(bias=False), np.arange(8)[None]
     gpt.save_pretrained(folder)
     change(numbers, folder, lambda t: [t.pop(name) for name in list(t) if name.endswith(".bias")])
@@ -423,7 +423,7 @@ def test_transformers_settings_for_another_model_are_deleted(folder):
 
 @pytest.mark.parametrize("names", [["notes.txt"], [""], [".."], ["../outside.safetensors"], [3], None])
 def test_an_old_index_cannot_have_other_files_deleted(folder, names):
-    """Nor keep the model from being saved, however broken it is."""
+    """It must not prevent saving the model, however broken it is."""
     index = "{" if names is None else json.dumps({"weight_map": {str(i): name for i, name in enumerate(names)}})
     (folder / "model.safetensors.index.json").write_text(index, encoding="utf-8")
     outside = folder.parent / "outside.safetensors"

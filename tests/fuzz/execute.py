@@ -18,7 +18,7 @@ import numpylm.check.selfcheck
 import numpylm.system.lock
 import numpylm.training.first_batch
 import numpylm.training.train
-import numpylm.zoo.keeper
+import numpylm.zoo.catalog
 from numpylm.cli.main import main
 from numpylm.training.config import TrainConfig
 from numpylm.training.run_folder import LOCK
@@ -204,4 +204,4 @@ def limit_what_takes_long() -> None:
         small(profile_run),
     )
     numpylm.check.selfcheck.run = first
-    numpylm.zoo.keeper.table = lambda: "a table"
+    numpylm.zoo.catalog.table = lambda: "a table"

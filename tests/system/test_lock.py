@@ -123,7 +123,7 @@ def test_never_two_at_once(path, drive, monkeypatch, quick):
 
 @pytest.mark.parametrize("drive", ["with locks", "without locks"])
 def test_a_file_that_is_removed_while_we_open_it_is_not_the_lock(path, drive, monkeypatch, quick):
-    """Its holder ends just then; a third process makes a new file, and both would hold one."""
+    """Its holder ends at that moment and a third process makes a new file, so both would hold a lock."""
 
     def lock_the_old_file(descriptor):
         monkeypatch.setattr(lock, "_lock", before if drive == "with locks" else failing(errno.ENOLCK))
@@ -136,7 +136,7 @@ def test_a_file_that_is_removed_while_we_open_it_is_not_the_lock(path, drive, mo
 
 
 def test_without_locks_whose_file_was_taken_for_a_dead_one_has_nothing(path, without_locks, monkeypatch):
-    """Two found the file of a dead process; we were quicker to make a new one, and the other removed that."""
+    """Two processes found the file of a dead process; ours made a new one first, and the other one removed it."""
     other = {"pid": os.getppid(), "host": platform.node(), "since": "2026-01-01 00:00:00"}
 
     def pause(seconds):

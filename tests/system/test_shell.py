@@ -13,7 +13,7 @@ from numpylm.cli.main import main
 from numpylm.system.shell import command, first_words, quoted, shown
 from numpylm.training import train
 from numpylm.training.run_state import resume_config
-from tests import tiny
+from tests import tiny_training as tiny
 
 any_bytes = pytest.mark.skipif(sys.platform != "linux", reason="other systems' names of files are Unicode")
 

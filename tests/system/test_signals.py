@@ -15,7 +15,7 @@ from numpylm.system import whole_files as files
 from numpylm.system.signals import STOPPING, interruptible, stoppable
 from numpylm.training import evaluation, run_state, train
 from numpylm.training.run_state import resume_config
-from tests import tiny
+from tests import tiny_training as tiny
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals to other processes")
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143} | ({signal.SIGHUP: 129} if hasattr(signal, "SIGHUP") else {})
@@ -29,7 +29,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def as_a_process_begins():
-    """What ran before may have left other handlers behind."""
+    """Earlier tests may have left other handlers."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in STOPPING}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -51,7 +51,7 @@ def signal_at(monkeypatch, place, name, call, number):
 
 
 def exit_code():
-    """How a training of `tiny.config` ends, as the command has it."""
+    """The way in which a training run of `tiny.config` ends, as the command sees it."""
     try:
         train.train(tiny.config())
     except KeyboardInterrupt:

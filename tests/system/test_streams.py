@@ -9,7 +9,7 @@ import pytest
 
 from numpylm import GPT, GPTConfig, Tokenizer
 from numpylm.files.checkpoint import load_checkpoint, save_checkpoint
-from tests import tiny
+from tests import tiny_training as tiny
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows' shell closes no descriptors")
 NUMPYLM = [sys.executable, "-m", "numpylm"]
@@ -18,7 +18,7 @@ CLOSED = ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """With a text and a model, which are only read."""
+    """A folder with a text and a model, which are only read."""
     folder = tmp_path_factory.mktemp("streams")
     tiny.write_words(folder / "words.txt")
     (folder / "run").mkdir()
@@ -133,7 +133,7 @@ def test_output_without_room_is_one_line(folder, name):
 @posix
 @pytest.mark.parametrize("streams", ["<&- >&- 2>&-", ">&- 2>&-"])
 def test_no_file_gets_the_descriptor_of_a_closed_stream(folder, tmp_path, streams):
-    """What a library prints to descriptor 1 or 2 would land in it."""
+    """Output that a library prints to descriptor 1 or 2 would be written into it."""
     program = """
 import os, sys
 from numpylm.system.streams import standard_streams

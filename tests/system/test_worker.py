@@ -131,7 +131,7 @@ def gone(pid):
 @pytest.mark.slow
 @POSIX
 def test_workers_end_when_their_process_is_killed():
-    """One that waits, and one that works."""
+    """One process that waits, and one that works."""
     code = (
         "import os, signal, threading, time\nfrom numpylm.system.worker import Worker\n"
         "idle, busy = Worker(len, ((),)), Worker(len, ((),))\n"

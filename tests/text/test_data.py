@@ -152,7 +152,7 @@ def test_many_tokens_go_to_a_mapped_file(tok, tmp_path):
 
 
 def test_a_mapped_file_is_written_once_and_leaves_nothing(tok, tmp_path):
-    """A second training in one folder wrote train.bin anew, and the first one died of a bus error."""
+    """A second training run in the same folder rewrote train.bin, and the first one died of a bus error."""
     first = encode_documents(["some words"] * 300, tok, tmp_path, in_memory=1000)
     before = first.copy()
     second = encode_documents(["other words here"] * 300, tok, tmp_path, in_memory=1000)

@@ -137,7 +137,7 @@ def test_links(books, tmp_path):
 
 @pytest.mark.parametrize("method", ["open", "iterdir", "exists"])
 def test_what_cannot_be_read_is_left_out(books, monkeypatch, method):
-    """As for everybody but the administrator, for whom tests may run, too."""
+    """As for any user except the administrator, who may also run the tests."""
     write(books / "a.txt")
     write(books / "secret.txt")
     write(books / "secret" / "b.txt")
@@ -220,7 +220,7 @@ def test_runs_are_named_after_their_text(tmp_path):
 
 
 def test_a_run_beside_its_text_is_resumed_with_the_same_text(tmp_path, capsys):
-    """Its own merges.txt was read as text, and it was said that the text had changed."""
+    """An earlier version read its own merges.txt as text, and reported that the text had changed."""
     write(tmp_path / "a.txt", TEXT)
     write(tmp_path / ".venv" / "b.txt", TEXT)
     assert main([*TRAIN, "--data", ".", "--out", "runs/here"]) == 0

@@ -1,4 +1,4 @@
-"""Byte-level BPE: what is learnt, that nothing is lost, and that bad input is explained."""
+"""Byte-level BPE: what it learns, that encoding loses nothing, and that bad input is explained."""
 
 import itertools
 import json
@@ -49,7 +49,7 @@ def merge_slowly(word, ranks):
 
 
 def learn_slowly(words, next_id, count):
-    """The definition: count all pairs anew for each merge; the smaller pair wins a tie."""
+    """The definition: count all pairs again for each merge; the smaller pair wins a tie."""
     words = {tuple(word): n for word, n in words.items()}
     merges = []
     for new in range(next_id, next_id + count):

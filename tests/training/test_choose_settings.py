@@ -53,7 +53,7 @@ def chosen(text, given=(), **settings):
 
 
 def chinese(count=20_000):
-    """Frequent characters and rare ones, in lines of verse parted by blank lines."""
+    """Frequent and rare characters, in lines of verse with blank lines between the verses."""
     places = np.minimum(RNG.geometric(1 / 300, count), len(HAN) - 1)
     lines = ["".join(HAN[i] for i in places[n : n + 7]) + "，" for n in range(0, count, 7)]
     return "\n\n".join(lines)
@@ -117,7 +117,7 @@ def test_names_are_documents_of_letters_in_short_windows():
 
 
 def test_windows_hold_documents_that_are_many_and_short():
-    """Stories of some 250 tokens each: in windows of 128 no model would see how one ends."""
+    """Stories of about 250 tokens each: in windows of 128 tokens, no model would see the end of one."""
     documents = [PROSE * (4 + n % 5) for n in range(300)]
     config, _ = choose(make_config({"data": "a.txt"}), documents, {"data"})
     assert 128 < max(map(len, documents)) / 3 < config.block_size <= 256

@@ -37,7 +37,7 @@ FINE = {"check_gradients": False, "max_steps": 6, "eval_interval": 2, "sample_to
 
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory):
-    """A run to begin with, and a text in the form of questions and answers."""
+    """A run to start from, and a text of questions and answers."""
     folder = tmp_path_factory.mktemp("base")
     rng = np.random.default_rng(0)
     words = ["one", "two", "three"] + ["".join(rng.choice(list("aeionrst"), 5)) for _ in range(40)]
@@ -231,7 +231,7 @@ def test_from_the_command_line(base, capsys):
 
 
 def test_loading_a_run_holds_nothing_twice(base):
-    """The optimizer's arrays are not read, and of merged weights nobody keeps the old ones: 3.1 models, once."""
+    """The optimizer's arrays are not read, and old weights are freed after merging: a peak of 3.1 models."""
     folder = train(fine(lora_rank=2))
     whole = load_checkpoint(folder / "last.npz", optimizer=False)
     assert not whole.optimizer

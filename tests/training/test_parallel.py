@@ -169,7 +169,7 @@ def test_what_a_process_raises_is_raised_here_and_it_goes_on(processes):
 
 
 def dies_halfway(gpt, *part):
-    """As a worker does it; but a process ends when its gradients are there, and before anyone hears of it."""
+    """Like a worker; but the process ends after computing its gradients, before it can report them."""
     loss = _loss_and_grad(gpt, *part)
     if worker._serving:
         os._exit(9)
@@ -254,7 +254,7 @@ def test_a_model_that_cannot_be_copied_is_one_clear_error(processes):
 
 
 class OddError(Exception):
-    """One that pickle cannot make again."""
+    """An exception that pickle cannot restore."""
 
     def __init__(self, first, second):
         super().__init__(f"{first} and {second}")
@@ -284,7 +284,7 @@ def nested(gpt):
 
 
 def test_a_worker_starts_no_workers(processes):
-    """A module that a worker imports may ask for some; each of them would import it again."""
+    """A module that a worker imports may create workers itself, and each of them would import it again."""
     _, parallel = processes
     assert parallel.replicas[1].run(nested) == "GPT"
 
@@ -300,7 +300,7 @@ def test_after_an_error_of_one_worker_the_answers_of_others_are_not_taken_for_la
 
 
 class Assigning(Linear):
-    """A layer that puts a new array in the place of its gradient, where ours add to the one that is there."""
+    """A layer that replaces its gradient by a new array, where ours add to the existing one."""
 
     def backward(self, dy, cache):
         before = self.weight.grad.copy()

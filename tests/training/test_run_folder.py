@@ -181,7 +181,7 @@ def test_many_commands_at_once_get_a_folder_each(project):
 
 
 def test_a_name_is_taken_while_its_text_is_being_read(project, monkeypatch, capsys):
-    """Not only once its folder is there."""
+    """Even before its folder exists."""
     make, made = numpylm.training.train.make_tokenizer, []
 
     def meanwhile(config, *documents):
@@ -216,7 +216,7 @@ def test_an_empty_folder_may_become_one(project):
 
 
 def refuse(capsys, *flags):
-    """The error of a command that must not come so far as to read its text."""
+    """The error message of a command that must fail before it reads its text."""
     assert main(["train", *FLAGS, "--data", "a.txt", *flags]) == 1
     return said(capsys)
 
@@ -342,7 +342,7 @@ def test_what_is_no_run_is_left_as_it_is(project):
 
 
 def test_settings_that_a_run_has_may_be_repeated(project, capsys):
-    """As when a command is fetched from the shell's history, and --resume is put behind it."""
+    """For example, when a command is taken from the shell's history and --resume is added."""
     train(tiny(), stop_at=2)
     assert main(["train", *FLAGS, "--data", "a.txt", "--resume", "runs/a"]) == 0
     capsys.readouterr()
@@ -408,7 +408,7 @@ def test_data_may_name_the_same_text_in_another_place(project, capsys):
 
 @pytest.mark.parametrize("place", ["beginning", "end"])
 def test_another_text_is_refused_and_nothing_changes(project, capsys, place):
-    """The end of a single document validates: there the tokens are other ones, but as many."""
+    """The end of a single document is the validation text: it has other tokens, but the same number."""
     run = train(tiny(tokenizer="char"), stop_at=2)
     text = Path("a.txt").read_text(encoding="utf-8")
     Path("b.txt").write_text("tt" + text[2:] if place == "beginning" else text[:-2] + "tt", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A full disk, a picture that fails, output that nobody reads: training goes on, and nothing that was saved is lost."""
+"""A full disk, a failing plot, or output that is not read: training continues, and nothing that was saved is lost."""
 
 import errno
 import json
@@ -11,7 +11,7 @@ from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
 from numpylm.training import run_state, train
 from numpylm.training.run_state import TrainingError, resume_config
-from tests import tiny
+from tests import tiny_training as tiny
 
 
 @pytest.fixture(autouse=True)

@@ -216,7 +216,7 @@ def test_divergence_names_step_and_parameter(text, monkeypatch):
 
 @pytest.mark.slow
 def test_overfitting_is_said(tmp_path, capsys):
-    """Random letters cannot be predicted, only learnt by heart."""
+    """Random letters cannot be predicted, only memorized."""
     noise = "".join(np.random.default_rng(0).choice(list("abcdefgh "), 500))
     (tmp_path / "noise.txt").write_text(noise, encoding="utf-8")
     config = {"tokenizer": "char", "n_embd": 64, "batch_size": 16, "max_steps": 300, "eval_interval": 50}
@@ -511,7 +511,7 @@ def test_processes_train_the_same_model_and_a_run_may_change_from_them_to_thread
 
 
 def dies_in_the_second_step(gpt, *part):
-    """As a worker does it; a process ends when it has done so twice, and before anyone hears of the second time."""
+    """Like a worker; the process ends after the second call, before it can report it."""
     loss = _loss_and_grad(gpt, *part)
     calls.append(1)
     if worker._serving and len(calls) == 2:
@@ -523,7 +523,7 @@ calls: list[int] = []
 
 
 def test_a_worker_that_dies_is_survived_and_what_was_trained_is_saved_at_once(text, monkeypatch, capsys):
-    """The run that goes on, and the one that is resumed from what was saved then, end with the bits of a third."""
+    """A run that continues, and one resumed from the saved state, end with the bits of an undisturbed run."""
     monkeypatch.setattr("numpylm.training.train.WORTH_PROCESSES", 4)
     monkeypatch.setattr("numpylm.training.train.default_workers", lambda: 2)
     expected = arrays(train(tiny(text, dropout=0.2, eval_interval=3)))

@@ -1,4 +1,4 @@
-"""The zoo proves the checker: every animal is found, its place is named, and the right cause stands first."""
+"""The zoo tests the checker: it detects every animal, names the place, and gives the right cause first."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from numpylm.check import selfcheck
 from numpylm.check.mutants import World
 from numpylm.check.report import KINDS
 from numpylm.cli.main import main
-from numpylm.zoo import keeper
+from numpylm.zoo import catalog
 
 ANIMALS = zoo.animals()
 DOCS = Path(__file__).parents[2] / "docs" / "zoo.md"
@@ -27,7 +27,7 @@ def some_fast():
 def test_every_fault_is_found_placed_and_explained(fault):
     report = zoo.check(fault)
     assert not report.ok, f"missed: {fault.wrong}"
-    assert keeper.names_place(fault, report), str(report)
+    assert catalog.names_place(fault, report), str(report)
     assert report.causes[0].kind == fault.kind, str(report)
     assert any(not row.ok and row.hint for row in report.rows) or report.findings
 
@@ -44,10 +44,10 @@ def test_the_zoo_is_large_and_covers_the_whole_model():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_faults_are_found_with_other_numbers_too(seed):
-    """Nothing hangs on one seed: all found and placed, and at least 85 % explained, with five more."""
+    """With five more seeds, all animals are detected and placed, and at least 85 % are explained."""
     reports = [(fault, zoo.check(fault, seed)) for fault in ANIMALS]
     assert all(not report.ok for _, report in reports)
-    assert all(keeper.names_place(fault, report) for fault, report in reports)
+    assert all(catalog.names_place(fault, report) for fault, report in reports)
     right = sum(report.causes[0].kind == fault.kind for fault, report in reports)
     assert right >= 0.85 * len(reports)
 
@@ -63,11 +63,11 @@ def test_no_false_alarm_over_200_seeds_and_sizes():
 
 
 def test_an_unchanged_world_is_right():
-    """The machinery that makes faulty modules adds no fault of its own."""
+    """Building a faulty module adds no other fault."""
     rng = np.random.default_rng(0)
     fault = next(f for f in ANIMALS if f.name == "block-drops-the-residual")
     subject, inputs, options = fault.build(World(), rng)
-    assert zoo.keeper.gradcheck(subject, *inputs, **options).ok
+    assert zoo.catalog.gradcheck(subject, *inputs, **options).ok
 
 
 def test_a_fault_deep_inside_is_traced_through_the_layers():
@@ -75,7 +75,7 @@ def test_a_fault_deep_inside_is_traced_through_the_layers():
     fault = zoo.get("linear-bias-mean")
     world = World(fault)
     gpt = world.GPT(world.GPTConfig(11, 7, 2, 3, 12))
-    report = keeper.gradcheck(gpt, np.random.default_rng(0).integers(0, 11, (2, 5)))
+    report = catalog.gradcheck(gpt, np.random.default_rng(0).integers(0, 11, (2, 5)))
     assert not report.ok
     assert report.causes[0].kind == "factor"
     assert "bias" in report.causes[0].place
@@ -114,8 +114,8 @@ def test_the_game(capsys):
 def test_every_riddle_shows_its_bug_and_every_answer_its_change(fault):
     changed = World(fault).source(fault.owner)
     assert changed != World().source(fault.owner)
-    assert fault.name not in keeper.riddle(fault)
-    assert "\n+" in keeper.answer(fault)
+    assert fault.name not in catalog.riddle(fault)
+    assert "\n+" in catalog.answer(fault)
 
 
 @pytest.mark.parametrize(

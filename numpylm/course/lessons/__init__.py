@@ -6,40 +6,40 @@ from numpylm.course.exercise import Exercise, Lesson
 from numpylm.course.lessons import (
     adam,
     attention,
-    checking,
+    bug_hunt,
+    checking_gradients,
     generation,
-    hunt,
-    inside,
-    linear,
-    loss,
-    model,
-    norm,
-    own_text,
-    start,
+    layernorm_and_residuals,
+    linear_and_mlp,
+    looking_inside,
+    softmax_and_loss,
+    start_here,
+    the_whole_model,
     tokens,
     training,
+    your_own_text,
 )
 
 LESSONS: tuple[Lesson, ...] = (
-    start.LESSON,
+    start_here.LESSON,
     tokens.LESSON,
-    loss.LESSON,
-    checking.LESSON,
-    linear.LESSON,
-    norm.LESSON,
+    softmax_and_loss.LESSON,
+    checking_gradients.LESSON,
+    linear_and_mlp.LESSON,
+    layernorm_and_residuals.LESSON,
     attention.LESSON,
-    model.LESSON,
+    the_whole_model.LESSON,
     adam.LESSON,
     training.LESSON,
     generation.LESSON,
-    inside.LESSON,
-    hunt.LESSON,
-    own_text.LESSON,
+    looking_inside.LESSON,
+    bug_hunt.LESSON,
+    your_own_text.LESSON,
 )
 
 
 def find(name: str) -> Exercise:
-    """The exercise of that name; a ValueError names the nearest one."""
+    """The exercise with a name; for an unknown name, a ValueError suggests the nearest one."""
     exercises = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.exercises}
     if name not in exercises:
         near = difflib.get_close_matches(name, exercises, 1, 0.4)

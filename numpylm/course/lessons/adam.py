@@ -34,7 +34,7 @@ def _optimizer(make: Callable[..., Any], shape: tuple[int, ...], **settings: Any
 
 
 def _remembers(make: Callable[..., Any]) -> Result:
-    """What must hold before paths can be compared: the clock runs, m and v are kept, p.data is moved in place."""
+    """Conditions for comparing paths: t advances, m and v are kept, and p.data is changed in place."""
     name = make.__name__
     optimizer, p = _optimizer(make, (2, 3), lr=0.1, weight_decay=0.0)
     data = p.data
@@ -43,8 +43,8 @@ def _remembers(make: Callable[..., Any]) -> Result:
     if np.any(p.grad != 0.5):
         return Result(
             [
-                f"{name}: step changes the gradients. They must stay as they are: others may look at them afterwards, and it "
-                "is zero_grad that sets them back."
+                f"{name}: step changes the gradients. They must not change: other code may use them afterwards, and "
+                "zero_grad sets them to zero."
             ]
         )
     if optimizer.t == 0:
@@ -60,15 +60,15 @@ def _remembers(make: Callable[..., Any]) -> Result:
     if p.data is not data:
         return Result(
             [
-                f"{name}: p.data became a new array. Move it in place (p.data -= …): others may hold the same array, as "
-                "the threads do that train one model together."
+                f"{name}: p.data became a new array. Change it in place (p.data -= …): other code may hold the same array, "
+                "such as threads that train one model together."
             ]
         )
     if np.all(p.data == 1):
         return Result(
             [
-                f"{name}: p.data is after a step what it was before. p = p.data - … only gives a new array the name p: move "
-                "it in place (p.data -= …)."
+                f"{name}: p.data is the same after a step as before. p = p.data - … only binds the name p to a new array: "
+                "change it in place (p.data -= …)."
             ]
         )
     pair = make([Parameter(np.ones(2)), Parameter(np.ones(2))])
@@ -76,8 +76,8 @@ def _remembers(make: Callable[..., Any]) -> Result:
     if pair.t != 1:
         return Result(
             [
-                f"{name}: t is {pair.t} after one step of two parameters. It counts steps: advance it once a step, before the "
-                "loop, and not once for each parameter."
+                f"{name}: t is {pair.t} after one step of two parameters. It counts steps: advance it once per step, before "
+                "the loop, and not once for each parameter."
             ]
         )
     if p.dtype != np.float32:
@@ -86,7 +86,7 @@ def _remembers(make: Callable[..., Any]) -> Result:
 
 
 def _details(make: Callable[..., Any]) -> Result:
-    """The learning rate of a step, and what is not decayed."""
+    """The learning rate of a step, and which parameters do not decay."""
     name = make.__name__
     moved = []
     for at_first, at_step in ((0.1, None), (0.1, 0.2)):
@@ -145,7 +145,7 @@ def _schedule(
     bottom: Callable[[float, float, float], float] = lambda share, high, low: low + share * (high - low),
     end: bool = True,
 ) -> float:
-    """A schedule with one thing exchanged."""
+    """A schedule with one mistake."""
     if step < w:
         return high * up(step, w)
     if end and step >= n:
@@ -161,7 +161,7 @@ def _changed(**parts: Any) -> Callable[..., float]:
 
 
 def _each_to_the_limit(function: Callable[..., Any]) -> Result:
-    """One wrong way that the checker does not know: above the limit, every array gets the norm max_norm."""
+    """A mistake that the checker does not know: above the limit, every array gets the norm max_norm."""
     parameters = [Parameter(np.ones(n)) for n in (2, 3)]
     for i, p in enumerate(parameters, 1):
         p.grad[...] = i
@@ -188,7 +188,9 @@ def _in_place_and_returns_the_norm(function: Callable[..., Any]) -> Result:
     function([p], 0.1)
     if p.grad is not grad:
         return Result(
-            [f"{name}: p.grad became a new array. Change it in place (p.grad *= …): others may hold the same array."]
+            [
+                f"{name}: p.grad became a new array. Change it in place (p.grad *= …): other code may hold the same array."
+            ]
         )
     p.grad[...] = 0.5
     norm = function([p], 10.0)
@@ -218,7 +220,7 @@ LESSON = Lesson(
                     ]
                 ),
                 {
-                    "this goes uphill. The gradient points to where the loss rises: subtract it.": lambda x, g, lr: (
+                    "this goes uphill. The gradient points in the direction in which the loss rises: subtract it.": lambda x, g, lr: (
                         x + lr * g
                     ),
                     "the learning rate is not used.": lambda x, g, lr: x - g,
@@ -232,7 +234,7 @@ LESSON = Lesson(
         ),
         Exercise(
             "momentum_step",
-            "remember the steps before",
+            "remember earlier steps",
             outputs(
                 momentum_step,
                 lambda rng: iter(
@@ -248,12 +250,12 @@ LESSON = Lesson(
                     "the parameters move along the gradient alone; they should move along the new velocity.": (
                         lambda x, v, g, lr, mu: (x - lr * g, mu * v + g)
                     ),
-                    "the gradient is multiplied by (1 - μ): that is a running mean, as Adam has it. Here the sum is meant, "
+                    "the gradient is multiplied by (1 - μ): that is a running mean, as Adam has it. Here it must be the sum, "
                     "μ v + g.": lambda x, v, g, lr, mu: (
                         x - lr * (mu * v + (1 - mu) * g),
                         mu * v + (1 - mu) * g,
                     ),
-                    "the gradient is subtracted from v, and v from the parameters: minus times minus goes uphill.": (
+                    "the gradient is subtracted from v, and v from the parameters: the two minus signs cancel, so it goes uphill.": (
                         lambda x, v, g, lr, mu: (x - lr * (mu * v - g), mu * v - g)
                     ),
                     "lr is in the velocity already, and then once more in the step. The velocity is μ v + g, without lr.": (
@@ -273,7 +275,7 @@ LESSON = Lesson(
                     "μ multiplies the sum; it should multiply the old velocity only: μ v + g.": (
                         lambda x, v, g, lr, mu: (x - lr * mu * (v + g), mu * (v + g))
                     ),
-                    "the two are exchanged: first the parameters, then the velocity.": lambda x, v, g, lr, mu: (
+                    "the two are in the wrong order: return first the parameters, then the velocity.": lambda x, v, g, lr, mu: (
                         momentum_step(x, v, g, lr, mu)[::-1]
                     ),
                     "the velocity that is returned is the old one.": lambda x, v, g, lr, mu: (x - lr * (mu * v + g), v),
@@ -290,7 +292,7 @@ LESSON = Lesson(
         ),
         Exercise(
             "warmup_cosine",
-            "up in a line, down in half a wave",
+            "up in a line, down in half a cosine",
             outputs(
                 optim.warmup_cosine,
                 _schedules,
@@ -310,23 +312,21 @@ LESSON = Lesson(
                     "a cosine runs from 1 to -1. To run from 1 to 0: (1 + cos) / 2.": _changed(
                         shape=lambda q: math.cos(math.pi * q)
                     ),
-                    "1 + cos runs from 2 to 0; half of it is meant.": _changed(
-                        shape=lambda q: 1 + math.cos(math.pi * q)
-                    ),
-                    "half a wave is cos(π · progress), this is a whole one: the rate comes up again.": _changed(
+                    "1 + cos runs from 2 to 0; take half of it.": _changed(shape=lambda q: 1 + math.cos(math.pi * q)),
+                    "half a period is cos(π · progress), but this is a whole one: the rate rises again.": _changed(
                         shape=lambda q: 0.5 * (1 + math.cos(2 * math.pi * q))
                     ),
                     "without π the cosine hardly falls: cos(π · progress).": _changed(
                         shape=lambda q: 0.5 * (1 + math.cos(q))
                     ),
-                    "after the warm-up this is a straight line; a cosine is meant.": _changed(shape=lambda q: 1 - q),
+                    "after the warm-up this is a straight line; it must be a cosine.": _changed(shape=lambda q: 1 - q),
                     "the cosine multiplies (max_lr - min_lr); with max_lr alone the rate begins above max_lr.": _changed(
                         bottom=lambda share, high, low: low + share * high
                     ),
                     "min_lr is missing: at the end the rate should be min_lr and not 0.": _changed(
                         bottom=lambda share, high, low: share * high
                     ),
-                    "after max_steps the wave goes up again; from there on the rate stays at min_lr.": _changed(
+                    "after max_steps the cosine rises again; from there on the rate must stay at min_lr.": _changed(
                         end=False
                     ),
                 },
@@ -336,7 +336,7 @@ LESSON = Lesson(
         ),
         Exercise(
             "clip_grad_norm",
-            "a limit for the length of the gradient",
+            "limit the norm of the gradient",
             both(_each_to_the_limit, _clips, _in_place_and_returns_the_norm),
             (optim.clip_grad_norm,),
             ("clip_grad_norm",),

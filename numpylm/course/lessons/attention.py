@@ -44,7 +44,7 @@ def _attend(
     after: bool = False,
     times: bool = False,
 ) -> Array:
-    """Attention with one thing or another done wrongly."""
+    """Attention with one of several mistakes."""
     scores = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
     if mask is not None and times:
         scores = scores * mask
@@ -70,10 +70,10 @@ def _heads(split: Any, merge: Any) -> Result:
             "positions instead of the first channels. First (B, T, H, D), then swap the axes.": lambda x, h: x.reshape(
                 x.shape[0], h, x.shape[1], -1
             ),
-            "this is (B, T, H, D). Heads and positions still have to change places: swapaxes(1, 2).": lambda x, h: (
+            "this is (B, T, H, D). Heads and positions still have to be swapped: swapaxes(1, 2).": lambda x, h: (
                 x.reshape(*x.shape[:2], h, -1)
             ),
-            "channel c belongs to head c // D: the first D channels to head 0. Here neighbouring channels go to different "
+            "channel c belongs to head c // D: the first D channels to head 0. Here adjacent channels go to different "
             "heads.": lambda x, h: x.reshape(*x.shape[:2], -1, h).transpose(0, 3, 1, 2),
         },
     )(split)

@@ -22,12 +22,12 @@ def temperature_probabilities(logits: Array, temperature: float) -> Array:
 
 
 def top_k(p: Array, k: int) -> Array:
-    """Keep the k likeliest of p (V,), of equal ones those with smaller ids, and make them sum to 1."""
+    """Keep the k most likely tokens of p (V,), for equal ones those with smaller ids, and make them sum to 1."""
     return _only(p, np.argsort(-p, kind="stable")[:k])
 
 
 def top_p(p: Array, mass: float) -> Array:
-    """Keep the smallest set of likeliest tokens of p (V,) that reaches mass, and make them sum to 1."""
+    """Keep the smallest set of most likely tokens of p (V,) that reaches mass, and make them sum to 1."""
     order = np.argsort(-p, kind="stable")
     before = np.cumsum(p[order]) - p[order]
     return _only(p, order[before < mass])
@@ -40,7 +40,7 @@ def sample(p: Array, u: float) -> int:
 
 
 def attend_one(attn: CausalSelfAttention, x_t: Array, past: Past) -> tuple[Array, Past]:
-    """Attention for one new position x_t (B, 1, C), given the keys and values of those before."""
+    """Attention for one new position x_t (B, 1, C), given the keys and values of earlier positions."""
     q, k, v = _qkv(attn, x_t)
     if past is not None:
         k = np.concatenate([past[0], k], axis=2)
@@ -62,7 +62,7 @@ def _project(attn: CausalSelfAttention, q: Array, k: Array, v: Array) -> Array:
     return attn.c_proj.forward(merge_heads(scaled_dot_product_attention(q, k, v)[0]))[0]
 
 
-# ------------------------------------------------------------------------------------- what is tried
+# ------------------------------------------------------------------------------------------ test cases
 
 
 def _temperatures(rng: Rng) -> Iterator[tuple]:
@@ -114,7 +114,7 @@ def _positions(rng: Rng) -> Iterator[tuple]:
         yield attn, x[:, t : t + 1], (k[:, :, :t], v[:, :, :t])
 
 
-# ----------------------------------------------------------------------------------------- the slips
+# --------------------------------------------------------------------------------------- wrong answers
 
 
 def _soft(z: Array) -> Array:
@@ -198,7 +198,7 @@ LESSON = Lesson(
                     "larger.": lambda z, T: _soft(z * T),
                     "the probabilities are divided by the temperature, after softmax. Divide the logits, before "
                     "it.": lambda z, T: _soft(z) / T,
-                    "right for T > 0. At T = 0 all probability belongs on the largest logit: treat it by itself, or "
+                    "right for T > 0. At T = 0 all probability belongs on the largest logit: treat it separately, or "
                     "you divide by 0.": lambda z, T: _soft(z / T),
                     "at T = 0 this gives every largest logit a share. Only the first one should have it: "
                     "np.argmax.": lambda z, T: (
@@ -217,7 +217,7 @@ LESSON = Lesson(
         ),
         Exercise(
             "top_k",
-            "keep the k likeliest",
+            "keep the k most likely tokens",
             outputs(
                 top_k,
                 _kept,
@@ -225,19 +225,19 @@ LESSON = Lesson(
                     "what is left must sum to 1 again: divide by its sum.": lambda p, k: (
                         top_k(p, k) * p[np.argsort(-p)[:k]].sum()
                     ),
-                    "these are the k unlikeliest. np.argsort sorts upwards; sort -p.": lambda p, k: _only(
-                        p, np.argsort(p, kind="stable")[:k]
+                    "these are the k least likely tokens. np.argsort sorts in increasing order; sort -p.": lambda p, k: (
+                        _only(p, np.argsort(p, kind="stable")[:k])
                     ),
                     "several tokens are equally likely here, and all of them were kept. Exactly k should stay, those "
                     "with the smaller ids: np.argsort(-p, kind='stable')[:k].": lambda p, k: _only(
                         p, p >= np.sort(p)[-min(k, len(p))]
                     ),
                     "several tokens are equally likely here, and those with the larger ids were kept. Sorting "
-                    "upwards and reading from the end turns their order round; sort -p, "
+                    "in increasing order and reading from the end reverses their order; sort -p, "
                     "kind='stable'.": lambda p, k: _only(p, np.argsort(p, kind="stable")[-k:]),
-                    "the probabilities are sorted. Each token must keep its place, its id: put them back with "
+                    "the probabilities are sorted. Each token must keep its index, its id: put them back with "
                     "q[kept] = ….": lambda p, k: np.sort(top_k(p, k))[::-1],
-                    "only k numbers come back. Each token must keep its place among all V: start from "
+                    "only k numbers are returned. Each token must keep its index among all V: start from "
                     "np.zeros_like(p).": lambda p, k: (lambda best: best / best.sum())(-np.sort(-p)[:k]),
                     "the k kept tokens are made equally likely. They keep their proportions: p[kept] divided by its "
                     "sum.": lambda p, k: _only(np.ones_like(p), np.argsort(-p, kind="stable")[:k]),
@@ -259,18 +259,20 @@ LESSON = Lesson(
                     "one token too many, where the sum reaches the mass exactly: the set is complete then. before < "
                     "mass, not <=.": _p(lambda s, m: np.cumsum(s) - s <= m),
                     "what is left must sum to 1 again: divide by its sum.": lambda p, m: p * (top_p(p, m) > 0),
-                    "each probability is compared with the mass. It is the sum of all likelier ones that counts.": _p(
+                    "each probability is compared with the mass. Compare the sum of all more likely ones.": _p(
                         lambda s, m: s >= m
                     ),
-                    "the tokens are taken in the order of their ids. Sort them first, likeliest first.": lambda p, m: (
+                    "the tokens are taken in the order of their ids. Sort them first, most likely first.": lambda p, m: (
                         _only(p, np.cumsum(p) - p < m)
                     ),
-                    "the tokens are taken from the unlikeliest on. np.argsort sorts upwards; sort -p.": lambda p, m: (
-                        lambda order: _only(p, order[np.cumsum(p[order]) - p[order] < m])
-                    )(np.argsort(p, kind="stable")),
-                    "which tokens stay was found out in sorted order, but used in the order of ids: kept = "
+                    "the tokens are taken from the least likely on. np.argsort sorts in increasing order; sort -p.": lambda p, m: (
+                        (lambda order: _only(p, order[np.cumsum(p[order]) - p[order] < m]))(
+                            np.argsort(p, kind="stable")
+                        )
+                    ),
+                    "the choice of tokens was made in sorted order, but used in the order of ids: kept = "
                     "order[before < mass].": lambda p, m: _only(p, np.cumsum(-np.sort(-p)) + np.sort(-p) < m),
-                    "the probabilities are sorted. Each token must keep its place, its id: put them back with "
+                    "the probabilities are sorted. Each token must keep its index, its id: put them back with "
                     "q[kept] = ….": lambda p, m: np.sort(top_p(p, m))[::-1],
                 },
             ),
@@ -284,18 +286,18 @@ LESSON = Lesson(
                 _draws,
                 {
                     "where u is exactly a cumulative sum, the next token begins (and a token of probability 0 must "
-                    "never come): side='right'.": lambda p, u: int(np.searchsorted(np.cumsum(p) / p.sum(), u)),
+                    "never be drawn): side='right'.": lambda p, u: int(np.searchsorted(np.cumsum(p) / p.sum(), u)),
                     "the sum of p may be a little below 1, by rounding; then a large u finds no token at all. Divide "
                     "the cumulative sums by the last one.": lambda p, u: int(
                         np.searchsorted(np.cumsum(p), u, side="right")
                     ),
                     "this looks u up among the probabilities themselves. It must be looked up among their cumulative "
                     "sums.": lambda p, u: int(np.searchsorted(p, u, side="right")),
-                    "this is the likeliest token, whatever u is.": lambda p, u: int(np.argmax(p)),
+                    "this is the most likely token, whatever u is.": lambda p, u: int(np.argmax(p)),
                     "one token too few: the first cumulative sum belongs to token 0, so no - 1.": lambda p, u: (
                         sample(p, u) - 1
                     ),
-                    "a token of probability 0 came. Divide the cumulative sums by the last one instead of cutting "
+                    "a token of probability 0 was drawn. Divide the cumulative sums by the last one instead of cutting "
                     "the index off at the end.": lambda p, u: min(
                         int(np.searchsorted(np.cumsum(p), u, side="right")), len(p) - 1
                     ),
@@ -310,15 +312,15 @@ LESSON = Lesson(
                 attend_one,
                 _positions,
                 {
-                    "the keys and values of the positions before are not used: the new position sees only "
+                    "the keys and values of earlier positions are not used: the new position sees only "
                     "itself. Append the new k and v to past.": _attend(_forgot),
                     "y is right, but only the new key and value are returned. The next position needs them all: "
                     "return the appended ones.": _attend(_kept_new_only),
                     "the new position attends to the past only. It must see itself, too: append first, then "
                     "attend.": _attend(_past_only),
-                    "the new key and value are put in front of the old ones. y is right all the same, since a sum over "
+                    "the new key and value are put in front of the old ones. y is still right, since a sum over "
                     "keys has no order; but the cache should be in the order of time: [past, new].": _attend(_in_front),
-                    "keys and values are exchanged in past: it is (k, v), k first.": _attend(_exchanged),
+                    "keys and values are swapped in past: it is (k, v), k first.": _attend(_exchanged),
                     "the output projection is missing: attn.c_proj.": _attend(_unprojected),
                     "the scores are not divided by √D. scaled_dot_product_attention does that.": _attend(_unscaled),
                 },

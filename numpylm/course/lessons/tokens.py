@@ -11,12 +11,12 @@ Pair = tuple[int, int]
 
 
 def count_pairs(ids: Sequence[int]) -> dict[Pair, int]:
-    """How often each pair of neighbours occurs; pairs may overlap."""
+    """How often each pair of adjacent ids occurs; pairs may overlap."""
     return dict(Counter(itertools.pairwise(ids)))
 
 
 def merge(ids: Sequence[int], pair: Pair, new_id: int) -> list[int]:
-    """Replace a pair of neighbours by one new id, leftmost first, without overlaps."""
+    """Replace a pair of adjacent ids by one new id, leftmost first, without overlaps."""
     out, i = [], 0
     while i < len(ids):
         found = tuple(ids[i : i + 2]) == pair
@@ -26,7 +26,7 @@ def merge(ids: Sequence[int], pair: Pair, new_id: int) -> list[int]:
 
 
 def bpe_encode(ids: Sequence[int], merges: Sequence[Pair]) -> list[int]:
-    """Apply merges in the order in which they were learnt; the one at place n makes the id 256 + n."""
+    """Apply merges in the order in which they were learned; the one at index n makes the id 256 + n."""
     out = list(ids)
     for n, pair in enumerate(merges):
         out = merge(out, pair, 256 + n)
@@ -34,7 +34,7 @@ def bpe_encode(ids: Sequence[int], merges: Sequence[Pair]) -> list[int]:
 
 
 def bpe_decode(ids: Sequence[int], vocab: Mapping[int, bytes]) -> str:
-    """The text of tokens: join the bytes, then decode; what is not valid becomes U+FFFD."""
+    """The text of tokens: join the bytes, then decode; invalid bytes become U+FFFD."""
     return b"".join(vocab[i] for i in ids).decode("utf-8", errors="replace")
 
 
@@ -50,12 +50,12 @@ def _lists(rng: Rng) -> Iterator[tuple]:
 
 
 def _apart(ids: list[int]) -> dict[Pair, int]:
-    """Counts as merging would: no id in two pairs of the same kind."""
+    """Count pairs without overlaps, as merging does."""
     return {pair: merge(ids, pair, -1).count(-1) for pair in itertools.pairwise(ids)}
 
 
 def _takes_tuples(count: Callable) -> Result:
-    """A list as the key of a dict, in words."""
+    """Explain the error for a list as the key of a dict."""
     try:
         count([1, 2, 3])
     except TypeError as error:
@@ -193,7 +193,7 @@ def _decodings(rng: Rng) -> Iterator[tuple]:
 
 
 def _joins_before_decoding(decode: Callable) -> Result:
-    """Errors of decoding, told apart: half a character in a token, and half a character at the end."""
+    """Explain decoding errors: an incomplete character in a token, or at the end."""
     name = getattr(decode, "__name__", "it")
     fox = "狐".encode()
     try:
@@ -201,7 +201,7 @@ def _joins_before_decoding(decode: Callable) -> Result:
     except UnicodeDecodeError:
         return Result(
             [
-                f"{name}: decodes each token by itself, and a token may be a part of a character: 狐 is the three bytes "
+                f"{name}: decodes each token separately, but a token may be a part of a character: 狐 is the three bytes  "
                 f'{fox.hex(" ")}. Join the bytes of all tokens first, b"".join(…), then decode once.'
             ]
         )
@@ -230,19 +230,19 @@ LESSON = Lesson(
                     count_pairs,
                     _lists,
                     {
-                        "in [5, 5, 5] the pair (5, 5) stands twice, at 0 and at 1: count overlapping pairs as well.": _apart,
+                        "in [5, 5, 5] the pair (5, 5) occurs twice, at 0 and at 1: count overlapping pairs as well.": _apart,
                         "each pair is counted once, however often it occurs. Add 1 to what is there: "
                         "counts.get(pair, 0) + 1.": lambda ids: dict.fromkeys(itertools.pairwise(ids), 1),
                         "every second pair is left out. Pairs overlap: each id is the right one of a pair and the left one "
                         "of the next.": lambda ids: dict(Counter(zip(ids[::2], ids[1::2], strict=False))),
-                        "(1, 2) and (2, 1) are counted as the same pair. The order matters: which stands left?": lambda ids: (
+                        "(1, 2) and (2, 1) are counted as the same pair. The order matters: which one is on the left?": lambda ids: (
                             dict(Counter(tuple(sorted(pair)) for pair in itertools.pairwise(ids)))
                         ),
                         "left and right are exchanged.": lambda ids: dict(
                             Counter(pair[::-1] for pair in itertools.pairwise(ids))
                         ),
                         "the last pair is missing. T ids have T - 1 pairs.": lambda ids: count_pairs(ids[:-1]),
-                        "the last id is paired with the first one. A text is no ring: T ids have T - 1 pairs.": lambda ids: (
+                        "the last id is paired with the first one. A text is not a ring: T ids have T - 1 pairs.": lambda ids: (
                             dict(Counter(zip(ids, ids[1:] + ids[:1], strict=True)))
                         ),
                         "only the first pair is counted. Is the return inside the loop?": lambda ids: {
@@ -256,27 +256,27 @@ LESSON = Lesson(
         ),
         Exercise(
             "merge",
-            "one new token in the place of a pair",
+            "replace a pair by one new token",
             outputs(
                 merge,
                 _merges,
                 {
-                    "the right one of each pair stays behind its new id. After a pair, go on by two.": _walk(1),
-                    "the right one of each pair stays behind its new id, and the last id is lost. A for loop goes on by "
-                    "one each time: use while, up to the end, and after a pair go on by two.": _walk(1, end=1),
+                    "the right one of each pair stays after its new id. After a pair, advance by two.": _walk(1),
+                    "the right one of each pair stays after its new id, and the last id is lost. A for loop advances by "
+                    "one each time: use while, up to the end, and after a pair advance by two.": _walk(1, end=1),
                     "the last id is lost where it is not part of a pair: the loop ends one too early.": _walk(end=1),
                     "what is not part of a pair is lost: copy it.": _walk(keep_others=False),
-                    "only the first place is merged; go on to the end.": _first_only,
+                    "only the first occurrence is merged; continue to the end.": _first_only,
                     "only the first step is made. Is the return inside the loop?": lambda ids, pair, new_id: merge(
                         ids[:2], pair, new_id
                     )[:1],
                     "nothing is replaced. Is a list compared with a tuple? They are never equal: "
                     "tuple(ids[i : i + 2]).": lambda ids, pair, new_id: list(ids),
-                    "as text, the pair is also found inside longer numbers: 1 2 stands in 11 2 and in 1 23. Compare ids, "
+                    "as text, the pair is also found inside longer numbers: 1 2 occurs in 11 2 and in 1 23. Compare ids, "
                     "not their digits.": _as_text,
                     "(1, 2) was asked for, and (2, 1) is merged as well.": _walk(either=True),
                     "pairs are taken from the right. Leftmost first: [5, 5, 5] gives [9, 5].": _from_the_right,
-                    "[1, 1, 2] with the pair (1, 2): when a left one is not followed by the right one, go on by one and "
+                    "[1, 1, 2] with the pair (1, 2): when a left one is not followed by the right one, advance by one and "
                     "not by two, or a pair that begins there is missed.": _walk(step_at_left=2),
                 },
             ),
@@ -284,24 +284,24 @@ LESSON = Lesson(
         ),
         Exercise(
             "bpe_encode",
-            "apply learnt merges in their order",
+            "apply learned merges in their order",
             outputs(
                 bpe_encode,
                 _encodings,
                 {
                     "this takes the longest token that fits, from the left. BPE applies the merges in the order in which "
-                    "they were learnt, wherever their pair stands.": _longest_first,
-                    "the merge that was learnt last has the first word. The order must be that of "
+                    "they were learned, wherever their pair occurs.": _longest_first,
+                    "the merge that was learned last is applied first. The order must be that of "
                     "learning.": _backwards_until_done,
-                    "the merge at place n makes the id 256 + n; here the new ids begin at 0, where the bytes "
+                    "the merge at index n makes the id 256 + n; here the new ids begin at 0, where the bytes "
                     "are.": _encoded(0),
-                    "the merge at place n makes the id 256 + n; here they begin at 257.": _encoded(257),
+                    "the merge at index n makes the id 256 + n; here they begin at 257.": _encoded(257),
                     "every merge starts from the bytes again. Each must work on what the one before it "
                     "returned.": _encoded(forget=True),
                     "nothing is merged. merge returns a new list and leaves the old one as it is: "
                     "ids = merge(ids, …).": lambda ids, merges: ids,
                     "only the first merge is applied. Is the return inside the loop?": _first_merge_only,
-                    "the merges are applied last one first. Early merges make what later ones are made of: first one "
+                    "the merges are applied in reverse order. Later merges are made of earlier ones: first one "
                     "first.": _encoded(backwards=True),
                 },
             ),
@@ -316,15 +316,15 @@ LESSON = Lesson(
                     bpe_decode,
                     _decodings,
                     {
-                        "each token is decoded by itself, and a token may be a part of a character. Join the bytes of "
+                        "each token is decoded separately, but a token may be a part of a character. Join the bytes of "
                         'all tokens first, b"".join(…), then decode once.': lambda ids, vocab: "".join(
                             vocab[i].decode("utf-8", errors="replace") for i in ids
                         ),
-                        'errors="ignore" drops broken bytes without a word, so that nobody sees that something is missing. '
+                        'errors="ignore" drops invalid bytes silently, so that a reader cannot see that something is missing. '
                         'Say errors="replace".': lambda ids, vocab: b"".join(vocab[i] for i in ids).decode(
                             "utf-8", errors="ignore"
                         ),
-                        "each byte has become one character (that is Latin-1). UTF-8 has up to four bytes a "
+                        "each byte has become one character (that is Latin-1). UTF-8 has up to four bytes per "
                         "character.": lambda ids, vocab: b"".join(vocab[i] for i in ids).decode("latin-1"),
                         "this is the joined bytes. Decode them, to get a string.": lambda ids, vocab: b"".join(
                             vocab[i] for i in ids

@@ -63,7 +63,7 @@ SHORT = (
 
 
 def _batches(function: Callable[..., Any]) -> Result:
-    """Properties, not numbers: there are many right ways to draw."""
+    """Tests properties and not numbers, because there are many right ways to draw."""
     try:
         problem = _batch_problem(function)
     except (IndexError, ValueError) as error:
@@ -92,7 +92,7 @@ def _form(batch: Any) -> str:
     for letter, array in zip("xy", batch, strict=True):
         shape = np.shape(array)
         if shape == (BLOCK, BATCH):
-            return f"{letter} has shape {shape}: one row for each window is wanted, (batch_size, block_size)."
+            return f"{letter} has shape {shape}: it must have one row for each window, (batch_size, block_size)."
         if shape != (BATCH, BLOCK):
             return (
                 f"{letter} has shape {shape}; for batch_size {BATCH} and block_size {BLOCK} it should be {(BATCH, BLOCK)}. A "
@@ -110,9 +110,11 @@ def _windows(x: Array, y: Array) -> str:
             "learns to copy."
         )
     if np.array_equal(np.asarray(y)[:, 1:], np.asarray(x)[:, :-1]):
-        return "y is shifted the wrong way: it holds the token before each one, and the token after it is wanted."
+        return "y is shifted the wrong way: it holds the token before each one, and it must hold the token after it."
     if (np.diff(x, axis=1) != 1).any():
-        return "the rows of x are no stretches of the text: after the start, the tokens must follow one another."
+        return (
+            "the rows of x are not consecutive tokens of the text: after the start, the tokens must follow one another."
+        )
     if not np.array_equal(np.asarray(x) + 1, y):
         return "y[b, t] must be the token that follows x[b, t] in the text."
     return ""
@@ -171,7 +173,7 @@ def _given_starts(function: Callable[..., Any]) -> str:
 
 
 class _Watch:
-    """An optimizer that looks at the gradients when it steps."""
+    """An optimizer that records the gradients when it steps."""
 
     def __init__(self, parameters: list[Parameter]) -> None:
         self.parameters = parameters
@@ -223,13 +225,13 @@ def _step(function: Callable[..., Any]) -> str:
     if not watch.calls:
         return "the optimizer never steps: optimizer.step(lr)."
     if len(watch.calls) > 1:
-        return f"the optimizer steps {len(watch.calls)} times; once is meant."
+        return f"the optimizer steps {len(watch.calls)} times; it must step once."
     lr, grad = watch.calls[0]
     return _gradient(grad, true, stale, _flat(gpt.parameters())) or _rate(lr) or _loss(returned, before, after)
 
 
 def _scale(function: Callable[..., Any]) -> str:
-    """A gradient that is too short to be clipped shows a factor that clipping would hide."""
+    """A gradient below the limit reveals a factor that clipping would hide."""
     rng = np.random.default_rng(0)
     gpt = _tiny(rng)
     for p in gpt.parameters():
@@ -268,13 +270,13 @@ def _gradient(grad: Array, true: Array, stale: Array, left: Array) -> str:
         )
     if like(true + stale) or like(_clip(true + stale)):
         return (
-            "the gradients were not cleared: backward adds (+=), so those of the step before are still in them. "
+            "the gradients were not cleared: backward adds (+=), so those of the previous step are still in them. "
             "gpt.zero_grad() comes first."
         )
     if not grad.any():
         return "all gradients were zero when the optimizer stepped. Is backward missing, or zero_grad after it?"
     if like(stale) or like(_clip(stale)):
-        return "the gradients were still those of the step before: backward was never called."
+        return "the gradients were still those of the previous step: backward was never called."
     if like(-true) or like(-_clip(true)):
         return "the gradient has the wrong sign."
     cosine = float(grad @ true / (np.linalg.norm(grad) * size))
@@ -297,11 +299,9 @@ def _loss(returned: Any, before: float, after: float) -> str:
     if abs(returned - before) < 1e-9:
         return ""
     if abs(returned - after) < 1e-9:
-        return (
-            "this is the loss *after* the step, which costs one more forward. Return the one that the gradient is of."
-        )
+        return "this is the loss *after* the step, which takes one more forward. Return the loss that the gradient belongs to."
     if abs(returned - before * 15) < 1e-9:
-        return "this is the sum over all tokens; the mean is meant."
+        return "this is the sum over all tokens; return the mean."
     return f"the loss before the step was {before:.6g}, it returns {float(returned):.6g}."
 
 
@@ -332,13 +332,13 @@ def _validates(function: Callable[..., Any]) -> Result:
         "divide by all tokens at the end.": float(losses.mean()),
         "this is the sum of all nats; divide by the number of counted tokens.": float((losses * counts).sum()),
         "this is the sum of the batches' losses.": float(losses.sum()),
-        "divided by all positions, also those that are not counted: n is the number of targets that are not negative.": float(
+        "divided by all positions, including those that are not counted: n is the number of targets that are not negative.": float(
             (losses * counts).sum() / sizes.sum()
         ),
-        "positions that are not counted (targets of -100) have weight all the same: the number of tokens of a batch is "
+        "positions that are not counted (targets of -100) still have a weight: the number of tokens of a batch is "
         "(y >= 0).sum(), not y.size.": float((losses * sizes).sum() / sizes.sum()),
         "this is the loss of the last batch alone.": float(losses[-1]),
-        "this is the loss of the first batch alone: the return stands inside the loop.": float(losses[0]),
+        "this is the loss of the first batch alone: the return is inside the loop.": float(losses[0]),
     }
     if abs(float(got) - right) > 1e-9:
         for sentence, value in wrong.items():
@@ -346,9 +346,9 @@ def _validates(function: Callable[..., Any]) -> Result:
                 return Result([f"{name}: {sentence}"])
         return Result([f"{name}: expected {right:.6g}, got {float(got):.6g}."])
     if any((p.grad != 1.5).any() for p in gpt.parameters()):
-        return Result([f"{name}: it changes the gradients. Validation only looks: forward, and no backward."])
+        return Result([f"{name}: it changes the gradients. Validation runs only the forward, and no backward."])
     if any(not np.array_equal(p.data, v) for p, v in zip(gpt.parameters(), values, strict=True)):
-        return Result([f"{name}: it changes the parameters. Validation only looks."])
+        return Result([f"{name}: it changes the parameters. Validation must not change them."])
     return Result([], "3 batches of different sizes")
 
 
@@ -413,7 +413,7 @@ LESSON = Lesson(
                         math.exp(_line(np.log(n), np.log(y) - f)[1]),
                         -_line(np.log(n), np.log(y) - f)[0],
                     ),
-                    "the two are exchanged: return a, then b.": lambda n, y, f: fit_power_law(n, y, f)[::-1],
+                    "the two are in the wrong order: return a, then b.": lambda n, y, f: fit_power_law(n, y, f)[::-1],
                     "log n and log loss are exchanged: fit log(loss - floor) over log n.": lambda n, y, f: _fit(
                         y - f + 0.0, n, 0.0
                     ),

@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 02: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 02: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "bigram_probabilities": [

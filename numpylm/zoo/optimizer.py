@@ -1,4 +1,4 @@
-"""Faults in the optimizer and in clipping."""
+"""Faults in the optimizer and in gradient clipping."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ STEPS = (
         "correction1 = 1 - beta1**self.t\ncorrection2 = math.sqrt(1 - beta2**self.t)",
         "correction1 = 1.0\ncorrection2 = 1.0",
         "m and v start at zero and are not corrected for it.",
-        "After some hundred steps the corrections are 1 anyway.",
+        "After a few hundred steps the corrections are 1 anyway.",
         "bias-correction",
     ),
     _step(
@@ -41,7 +41,7 @@ STEPS = (
         "adam-clock-stands",
         "self.t += 1",
         "self.t = 1",
-        "The step count never advances, so the correction of the first step is made for ever.",
+        "The step count never advances, so every step uses the correction of the first step.",
         "The first step is right.",
         "bias-correction",
     ),
@@ -50,7 +50,7 @@ STEPS = (
         "adam-epsilon-inside",
         "denominator = np.sqrt(v)\n...\ndenominator /= correction2\ndenominator += self.eps",
         "denominator = v / correction2**2\n...\ndenominator = np.sqrt(denominator + self.eps)",
-        "ε stands inside the root.",
+        "ε is inside the root.",
         "With ε = 1e-8 it shows only where gradients are below 1e-4.",
         "epsilon",
     ),
@@ -59,7 +59,7 @@ STEPS = (
         "adam-couples-decay",
         "m *= beta1\nm += (1 - beta1) * g\nv *= beta2\nv += (1 - beta2) * (g * g)\nif theta.ndim >= 2:\n    theta *= 1 - lr * self.weight_decay",
         "g = g + self.weight_decay * theta if theta.ndim >= 2 else g\nm *= beta1\nm += (1 - beta1) * g\nv *= beta2\nv += (1 - beta2) * (g * g)",
-        "Weight decay goes through the gradient (Adam with L2), not to the weights (AdamW).",
+        "Weight decay is added to the gradient (Adam with L2), and not applied to the weights (AdamW).",
         "Both shrink weights; how much depends on each weight's gradients.",
         "weight-decay",
     ),
@@ -69,7 +69,7 @@ STEPS = (
         "theta *= 1 - lr * self.weight_decay",
         "theta *= 1 - self.weight_decay",
         "Decay is not multiplied by the learning rate.",
-        "With a small decay the model still learns, badly.",
+        "With a small decay the model still learns, but badly.",
         "weight-decay",
     ),
     _step(
@@ -78,7 +78,7 @@ STEPS = (
         "theta *= 1 - lr * self.weight_decay",
         "theta *= 1 + lr * self.weight_decay",
         "Decay makes the weights grow.",
-        "It is slow.",
+        "The growth is slow.",
         "weight-decay",
     ),
     _step(
@@ -86,8 +86,8 @@ STEPS = (
         "adam-swaps-betas",
         "beta1, beta2 = self.betas",
         "beta2, beta1 = self.betas",
-        "The two decay rates are exchanged.",
-        "It trains, with a long momentum and a nervous scale.",
+        "The two decay rates are swapped.",
+        "It still trains, with a long momentum and a noisy scale.",
         "moments",
     ),
     _step(
@@ -123,7 +123,7 @@ STEPS = (
         "theta -= (lr / correction1) * (m / denominator)",
         "theta += (lr / correction1) * (m / denominator)",
         "The step goes uphill.",
-        "Not for long.",
+        "It does not hide for long, because the loss rises.",
         "sign",
     ),
     _clip(
@@ -151,7 +151,7 @@ STEPS = (
         "clip-blows-up",
         "if math.isfinite(norm) and norm > max_norm:",
         "if math.isfinite(norm):",
-        "Gradients are scaled to the limit also when they are below it.",
+        "Gradients are scaled to the limit even when they are below it.",
         "With Adam the scale hardly matters; near the minimum it does.",
         "factor",
         "below",
@@ -161,8 +161,8 @@ STEPS = (
         "clip-copies",
         "p.grad *= max_norm / (norm + 1e-6)",
         "grad = p.grad * (max_norm / (norm + 1e-6))",
-        "A clipped copy is made and forgotten.",
-        "The returned norm looks fine.",
+        "A clipped copy is made but not used.",
+        "The returned norm is right.",
         "never-written",
         "above",
     ),

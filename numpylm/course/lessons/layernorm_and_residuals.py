@@ -1,4 +1,4 @@
-"""Exercises of lesson 05: layer normalisation and residuals."""
+"""Exercises of lesson 05: layer normalization and residuals."""
 
 from typing import Any
 
@@ -34,12 +34,12 @@ class Residual(Module):
         self.layer = layer
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
-        """x -> y, both of one shape."""
+        """x -> y, both of the same shape."""
         out, cache = self.layer.forward(x)
         return x + out, cache
 
     def backward(self, dy: Array, cache: Cache) -> Array:
-        """Past the layer, and through it."""
+        """The gradient that bypasses the layer, plus the gradient through it."""
         return dy + self.layer.backward(dy, cache)
 
 
@@ -94,8 +94,8 @@ LESSON = Lesson(
                 {
                     "the variance is divided by C - 1 (ddof=1). Layer norm divides by C: the mean of the squared "
                     "differences.": lambda x: _centred(x) / np.sqrt(x.var(-1, ddof=1, keepdims=True) + EPS),
-                    "ε stands outside the root: √σ² + ε. It belongs inside: √(σ² + ε). For rows of ordinary size nobody "
-                    "sees the difference; the check has small ones.": lambda x: (
+                    "ε is outside the root: √σ² + ε. It belongs inside: √(σ² + ε). For rows of ordinary size the "
+                    "difference is not visible; the check has small ones.": lambda x: (
                         _centred(x) / (np.sqrt(x.var(-1, keepdims=True)) + EPS)
                     ),
                     "ε is missing: a row of equal numbers would be 0 / 0.": lambda x: (
@@ -107,13 +107,13 @@ LESSON = Lesson(
                     "the root is taken twice: the standard deviation is the root of the variance already.": lambda x: (
                         _centred(x) / np.sqrt(x.std(-1, keepdims=True) + EPS)
                     ),
-                    "one mean and one variance for all rows together. Each row is normalised for itself: axis=-1, "
+                    "one mean and one variance for all rows together. Each row is normalized separately: axis=-1, "
                     "keepdims=True.": lambda x: (x - x.mean()) / np.sqrt(x.var() + EPS),
                     "divided by the variance, not by its root.": lambda x: (
                         _centred(x) / (x.var(-1, keepdims=True) + EPS)
                     ),
                     "the mean is not subtracted.": lambda x: x / np.sqrt(x.var(-1, keepdims=True) + EPS),
-                    "mean and variance are taken over the first axis. Each row is normalised for itself: "
+                    "mean and variance are taken over the first axis. Each row is normalized separately: "
                     "axis=-1.": lambda x: _centred(x, 0) / np.sqrt(x.var(0, keepdims=True) + EPS),
                 },
                 cached=True,
@@ -151,7 +151,7 @@ LESSON = Lesson(
         ),
         Exercise(
             "Residual",
-            "past a layer, and through it",
+            "add the input of a layer to its output",
             both(_adds, gradients(_row, lambda cls: cls(MLP(6)))),
             (Residual,),
         ),

@@ -1,6 +1,6 @@
-"""Wrong answers to lesson 12: something else is wrong instead, and the check must say what.
+"""Wrong answers to lesson 12: the fix introduces another bug, and the check must say which.
 
-Most are other animals of the same layer. The rest mend the wrong thing, or the forward instead of the backward.
+Most are other animals of the same layer. The rest change the wrong line, or the forward instead of the backward.
 """
 
 WRONG = {
@@ -99,7 +99,7 @@ WRONG = {
         (
             "mlp_cache, drop_2_cache = cache",
             "mlp_cache, drop_2_cache = cache\n        drop_1_cache, drop_2_cache = drop_2_cache, drop_1_cache",
-            "Now the two caches are exchanged",
+            "Now the two caches are swapped",
         ),
         ("return dx + self.ln_1", "return self.ln_1", "has a term missing"),
         ("x = x + thought\n", "x = thought\n", "has a term too much"),

@@ -1,11 +1,11 @@
-"""Wrong answers to lesson 04: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 04: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "linear_gradients": [
         ("dy.sum(axis=0)", "dy.mean(axis=0)", "its gradients add up: a sum"),
         ("dy @ W.T", "dy @ W", "mismatch"),
         ("x.T @ dy", "dy.T @ x", "expected (4, 3), got (3, 4): transposed?"),
-        ("return dx, dW, db", "return dx, dW", "expected 3 things"),
+        ("return dx, dW, db", "return dx, dW", "expected 3 values"),
     ],
     "Linear": [
         ("self.weight.grad +=", "self.weight.grad =", "assigned (=)"),

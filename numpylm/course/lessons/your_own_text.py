@@ -14,7 +14,7 @@ from numpylm.nn.module import Array
 def split_documents_train_val(
     documents: list[str], fraction: float, rng: np.random.Generator
 ) -> tuple[list[str], list[str]]:
-    """Training and validation documents: a random share of the different ones validates, copies stay together."""
+    """Training and validation documents: a random share of the different ones is for validation, and copies stay together."""
     distinct = list(dict.fromkeys(documents))
     n = max(1, round(fraction * len(distinct)))
     chosen = {distinct[i] for i in rng.permutation(len(distinct))[:n]}
@@ -33,7 +33,7 @@ FRACTION = 0.2
 
 
 def _split_is_clean(split: Callable) -> Result:
-    """Properties of a good split, each with the sentence for whoever lacks it."""
+    """The properties of a good split, each with a message for a split that lacks it."""
     name = getattr(split, "__name__", "it")
 
     def wrong(text: str) -> Result:
@@ -53,8 +53,8 @@ def _split_is_clean(split: Callable) -> Result:
         train, val = map(list, got)
         if any(text not in documents for text in [*train, *val]):
             return wrong(
-                "it returns texts that were not among the documents. Documents must stay whole: whoever cuts one has "
-                "its two halves on both sides."
+                "it returns texts that were not among the documents. Documents must stay whole: if one is cut, "
+                "its two halves may be on both sides."
             )
         if problem := _places(train, val, documents):
             return wrong(problem)
@@ -66,15 +66,15 @@ def _split_is_clean(split: Callable) -> Result:
         return wrong("changes the order of its argument documents (rng.shuffle works in place): make a new list.")
     if set(run(plain, 3)[1]) != set(run(plain, 3)[1]):
         return wrong(
-            "the same rng gives different splits: draw with rng, not with np.random or random, or nobody can repeat your run."
+            "the same rng gives different splits: draw with rng, not with np.random or random, so that your run can be repeated."
         )
     if set(run(plain, 1)[1]) == set(run(plain, 2)[1]):
         return wrong(
-            "the same documents validate whatever rng is. Files are often sorted, so the first or last ones are not like "
+            "the same documents are used for validation with every rng. Files are often sorted, so the first or last ones are not like "
             "the rest: draw with rng."
         )
     if not run(plain[:2], 0)[1]:
-        return wrong("of two documents none validates. At least one must: max(1, …).")
+        return wrong("with two documents, none is used for validation. At least one must be: max(1, …).")
     return Result([], "whole documents, no copy on both sides")
 
 
@@ -86,7 +86,7 @@ def _places(train: list[str], val: list[str], documents: list[str]) -> str:
         if all(copies[text] > 1 for text in both):
             return (
                 f"{len(both)} documents that occur several times have copies on both sides: the model would be tested on "
-                "what it has learnt by heart. Choose among the different documents, then send every copy to its side."
+                "text that it has memorized. Choose among the different documents, then send every copy to its side."
             )
         return f"{len(both)} documents are in the training and in the validation text: each belongs to one side only."
     missing = set(documents) - set(train) - set(val)
@@ -95,25 +95,27 @@ def _places(train: list[str], val: list[str], documents: list[str]) -> str:
     if Counter([*train, *val]) != Counter(documents):
         return (
             "copies were dropped (or made): together, the two sides must hold each document as often as it was given. "
-            "Whether copies are to be dropped is decided by cleaning, not here."
+            "Removing copies is part of cleaning, and not of this function."
         )
     return ""
 
 
 def _sizes(train: list[str], val: list[str], documents: list[str]) -> str:
-    """Does about the right share of the different documents validate?"""
+    """Is about the right share of the different documents used for validation?"""
     different = len(set(documents))
     n, wanted = len(set(val)), round(FRACTION * different)
     if abs(n - wanted) <= 1:
         return ""
     if abs(len(set(train)) - wanted) <= 1:
-        return "training and validation are exchanged: the first list must be the training documents, the larger part."
+        return "training and validation are swapped: the first list must be the training documents, the larger part."
     if abs(n - round(FRACTION * len(documents))) <= 1:
         return (
             f"the share was taken of all documents, copies included: of {different} different ones {wanted} should "
-            f"validate, here {n} do."
+            f"be for validation, here {n} are."
         )
-    return f"with fraction {FRACTION}, {wanted} of {different} different documents should validate; here {n} do."
+    return (
+        f"with fraction {FRACTION}, {wanted} of {different} different documents should be for validation; here {n} are."
+    )
 
 
 # -------------------------------------------------------------------------------------------------- surprise
@@ -170,7 +172,7 @@ LESSON = Lesson(
                     "z[:, y] takes N columns of every row. One number for each row: z[np.arange(N), y].": lambda z, y: (
                         -np.log(_p(z))[:, y]
                     ),
-                    "normalised over the positions. Each row is a distribution over tokens: axis=-1.": lambda z, y: (
+                    "normalized over the positions. Each row is a distribution over tokens: axis=-1.": lambda z, y: (
                         _right(-np.log(_p(z, 0)), y)
                     ),
                     "the sum runs over all rows together. Each row has its own: axis=-1.": lambda z, y: (
@@ -178,7 +180,7 @@ LESSON = Lesson(
                     ),
                     "the largest logit was subtracted in the sum but not in z_y (or the other way round): both must "
                     "lose it.": lambda z, y: token_surprise(z, y) - z.max(-1),
-                    "right, until a probability is too small for the computer: log 0 is -inf. Do not make the probability; "
+                    "right, until a probability underflows: log 0 is -inf. Do not compute the probability; "
                     "log Σ exp z_j - z_y needs none.": lambda z, y: -np.log(_right(_p(z), y)),
                     "right for small numbers, but exp of 1000 is infinity. Subtract each row's maximum "
                     "first.": lambda z, y: np.log(np.exp(z).sum(-1)) - _right(z, y),

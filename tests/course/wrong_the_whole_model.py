@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 07: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 07: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "Embedding": [
@@ -32,7 +32,7 @@ WRONG = {
             "no norm before the MLP",
         ),
         ("self.drop.forward(attended, rng)", "self.drop.forward(attended)", "only one of the two branches"),
-        ("self.attn.forward(normed, rng)", "self.attn.forward(normed)", "Is rng handed on"),
+        ("self.attn.forward(normed, rng)", "self.attn.forward(normed)", "Is rng passed on"),
     ],
     "GPT": [
         ("self.wte.backward(dx, wte_cache)", "pass", "wte.backward never"),

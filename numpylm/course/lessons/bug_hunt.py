@@ -1,4 +1,4 @@
-"""Exercises of lesson 12: ten layers from the zoo, each with one bug to find, to explain and to mend."""
+"""Exercises of lesson 12: ten layers from the zoo, each with one bug to find, explain and fix."""
 
 import inspect
 from dataclasses import replace
@@ -14,7 +14,7 @@ from numpylm.check.mutants import Fault, World, without_docstrings
 from numpylm.check.subject.subject import CheckError
 from numpylm.course.exercise import Exercise, Lesson, Result, Test
 from numpylm.course.judge import Rng, differ, equal, from_report, gradients
-from numpylm.zoo.keeper import get
+from numpylm.zoo.catalog import get
 
 HUNTED = (
     ("otter", "softmax"),
@@ -30,8 +30,8 @@ HUNTED = (
 )
 
 
-class Mended(World):
-    """Our modules, with what a student mended in place of ours."""
+class FixedWorld(World):
+    """Our modules, with the student's fixed objects in place of ours."""
 
     def __init__(self, theirs: dict[str, Any]) -> None:
         super().__init__()
@@ -42,21 +42,21 @@ class Mended(World):
 
 
 def names(fault: Fault) -> tuple[str, ...]:
-    """What a student gets to see of a fault: a layer or a function, or a backward with its forward."""
+    """The code of a fault that a student sees: a layer, a function, or a backward with its forward."""
     return tuple(dict.fromkeys((fault.owner.removesuffix("_backward"), fault.owner)))
 
 
-def mended(animal: str) -> Test:
-    """A test that a bug is gone: the gradients are right, and the forward is still ours.
+def is_fixed(animal: str) -> Test:
+    """A test that a bug is fixed: the gradients are right, and the forward still equals ours.
 
-    Code that nobody has touched yet is not judged.
+    Unchanged code is not tested.
     """
 
     def test(*theirs: Any) -> Result:
         fault = get(animal)
         if untouched(fault, theirs):
             raise NotImplementedError("still has its bug")
-        case = _case(fault, Mended(dict(zip(names(fault), theirs, strict=True))))
+        case = _case(fault, FixedWorld(dict(zip(names(fault), theirs, strict=True))))
         try:
             got = _values(case)
         except CheckError:
@@ -73,7 +73,7 @@ def mended(animal: str) -> Test:
             return Result(
                 [
                     "The gradients fit the forward, but the forward is no longer ours: "
-                    f"{problem}\nThe bug is in one line; put the others back as they were."
+                    f"{problem}\nThe bug is in one line; restore the others."
                 ]
             )
         also = ALSO[animal](*theirs) if animal in ALSO else Result()
@@ -83,7 +83,7 @@ def mended(animal: str) -> Test:
 
 
 def untouched(fault: Fault, theirs: tuple) -> bool:
-    """Whether a student's code is, apart from comments and empty lines, what the cell began with."""
+    """Whether a student's code is unchanged, apart from comments and empty lines."""
     for name, thing in zip(names(fault), theirs, strict=True):
         begun = _inner(compile(without_docstrings(World(fault).source(name)), "", "exec"), name)
         if inspect.isclass(thing):
@@ -104,18 +104,18 @@ def _inner(code: CodeType, name: str) -> CodeType:
 
 
 def _steps(code: CodeType) -> tuple:
-    """What code does, wherever its lines stand."""
+    """The instructions of code, without line numbers."""
     constants = [_steps(c) if isinstance(c, CodeType) else c for c in code.co_consts]
     return code.co_code, code.co_names, code.co_varnames, constants
 
 
-# What somebody may change in the faulty code so that it gets worse in a way that the numbers do not explain.
+# Wrong fixes that the numbers alone do not explain.
 EXCHANGED = {
     "kudu": (
         "dthought = self.drop.backward(dx, drop_2_cache)",
         "dthought = self.drop.backward(dx, drop_1_cache)",
-        "Now the two caches are exchanged: drop_1_cache comes from the dropout behind the attention, drop_2_cache from "
-        "the one behind the MLP.",
+        "Now the two caches are swapped: drop_1_cache comes from the dropout after the attention, drop_2_cache from "
+        "the one after the MLP.",
     )
 }
 
@@ -143,7 +143,7 @@ def _attention_inputs(rng: Rng) -> tuple:
 
 
 def _nothing_left_from_before(dropout: Any) -> Result:
-    """A forward that drops, then one that does not: the second's backward must pass everything."""
+    """A forward with dropout, then one without: the backward of the second must pass everything."""
     layer, rng = dropout(0.3), np.random.default_rng(0)
     x, dy = rng.standard_normal((2, 3, 12)), rng.standard_normal((3, 12))
     layer.forward(x[0], rng)
@@ -152,13 +152,13 @@ def _nothing_left_from_before(dropout: Any) -> Result:
         return Result()
     return Result(
         [
-            "A forward with rng, then one without, then the backward of the second: it must pass everything, and still "
-            "multiplies by the mask of the first. What a call needs belongs into its cache, and nowhere else."
+            "A forward with rng, then one without, then the backward of the second: it must pass everything, but it "
+            "still multiplies by the mask of the first. What a call needs belongs in its cache, and nowhere else."
         ]
     )
 
 
-# Half of a bug may be left where the zoo's own inputs do not see it.
+# A fix may be incomplete where the inputs of the zoo do not show it.
 ALSO: dict[str, Test] = {
     "otter": _under("Right for axis=-1, but not for axis=1.", gradients(_softmax_inputs, axis=1)),
     "serval": _under("Right with dropout, but not without (dropout_p=0).", gradients(_attention_inputs)),
@@ -179,7 +179,7 @@ def _values(case: tuple[Any, tuple, dict]) -> list:
 
 def _exercise(animal: str, what: str) -> Exercise:
     ours = tuple(getattr(numpylm, name) for name in names(get(animal)))
-    return Exercise(f"hunt_{animal}", f"{what}: find the bug and mend it", mended(animal), ours)
+    return Exercise(f"hunt_{animal}", f"{what}: find the bug and fix it", is_fixed(animal), ours)
 
 
 LESSON = Lesson("12_bug_hunt", "Bug hunt", tuple(_exercise(*hunted) for hunted in HUNTED))

@@ -15,7 +15,7 @@ PASSES = 1e-6  # the worst relative error of a right backward
 
 
 def numerical_gradient(f: Callable[[Array], float], x: Array, h: float = 1e-5) -> Array:
-    """Central differences of f, one element of x after the other; x stays as it is."""
+    """Central differences of f for one element of x after the other; x is not changed."""
     x = np.array(x, dtype=np.float64)
     gradient = np.zeros(x.shape)
     for i in np.ndindex(x.shape):
@@ -133,7 +133,7 @@ def _number_kinds(function: Callable) -> Result:
     for x, why in (
         (
             np.array([1, 2, 3]),
-            "x holds integers: x[i] + h is cut back to a whole number when it is stored, and np.zeros_like(x) makes "
+            "x holds integers: x[i] + h is truncated to a whole number when it is stored, and np.zeros_like(x) makes "
             "a gradient of integers",
         ),
         (
@@ -196,7 +196,7 @@ def _right_pairs(rng: Rng) -> Iterator[Pair]:
 
 
 def _wrong_pairs(rng: Rng) -> Iterator[tuple[str, Pair]]:
-    """Faulty pairs, and what a check that accepts them has done wrong."""
+    """Faulty pairs, and the mistake of a check that accepts them."""
     W = rng.standard_normal((4, 4))
     x = rng.standard_normal((3, 4))
     gate = lambda d, x: d * (d > 0)  # noqa: E731
@@ -223,7 +223,7 @@ def _wrong_pairs(rng: Rng) -> Iterator[tuple[str, Pair]]:
         ("1e-8 · x³", _tiny, lambda d, x: 3.03e-8 * x * x * d, x),
     )
     yield (
-        "its backward is wrong by 1 % at one single place. Compare every element, and return the worst",
+        "its backward is wrong by 1 % at one single element. Compare every element, and return the worst",
         ("x²", _square, lambda d, x: 2 * x * d * np.where(x == x[2, 3], 1.01, 1.0), x),
     )
     yield (
@@ -269,7 +269,7 @@ def _checker(function: Callable) -> Result:
             got = "None. Is the return missing?" if error is None else f"a {type(error).__name__}."
             return Result([f"{name} must return one number, the relative error; it returns {got}"])
         if not equal(given, x):
-            return Result([f"{name} changes x: numerical_gradient works on a copy, this should, too."])
+            return Result([f"{name} changes x: numerical_gradient works on a copy, and this function should, too."])
         if not error < PASSES:
             return Result([f"{name} rejects the right pair {title} (error {error:.1e}): {_why(pair, x, float(error))}"])
     wrong = list(_wrong_pairs(np.random.default_rng(2)))
@@ -296,7 +296,7 @@ def _why(pair: Watched, x: Array, error: float) -> str:
     plain = numerical_gradient(lambda x: np.sum(pair.f(x)[0]), x)
     if np.isclose(relative_error(dx, plain), error, rtol=1e-3):
         return "the numerical side differentiates sum(f(x)[0]), without dout: " + together
-    return "the two sides belong to different things: " + together
+    return "the two sides are gradients of different losses:  " + together
 
 
 LESSON = Lesson(
@@ -316,7 +316,7 @@ LESSON = Lesson(
                         "twice the gradient: from x - h to x + h it is 2h, so divide by 2 * h.": _differences(1, -1, 1),
                         "half the gradient: the second value is f(x), not f(x - h). From value + h, subtract 2 * h to "
                         "get there.": _restored_by_one_h,
-                        "x[i] is not put back before the next element is moved, so all elements before stand at "
+                        "x[i] is not restored before the next element is moved, so all earlier elements stay at "
                         "x - h.": _differences(1, -1, 2, back=False),
                         "the sign is wrong: it is f(x + h) - f(x - h).": _differences(-1, 1, 2),
                         "divided by 2 and multiplied by h: write / (2 * h).": lambda f, x, h: (
@@ -337,7 +337,7 @@ LESSON = Lesson(
         ),
         Exercise(
             "relative_error",
-            "how far apart, in relation to their size",
+            "the difference of two gradients, relative to their size",
             outputs(
                 relative_error,
                 _errors,
@@ -354,15 +354,15 @@ LESSON = Lesson(
                     "0 / 0: where all numbers are zero the floor is, too. Make it at least 1e-250.": lambda a, n: float(
                         (np.abs(a - n) / np.maximum(_plain_size(a, n), 1e-4 * _plain_size(a, n).max())).max()
                     ),
-                    "divided by |n| alone, where the larger of |a| and |n| is asked for: a = 2, n = 1 and a = 1, n = 2 "
+                    "divided by |n| alone, where it must be the larger of |a| and |n|: a = 2, n = 1 and a = 1, n = 2 "
                     "should be equally wrong.": lambda a, n: float((np.abs(a - n) / np.abs(n)).max()),
-                    "divided by |a| alone, where the larger of |a| and |n| is asked for.": lambda a, n: float(
+                    "divided by |a| alone, where it must be the larger of |a| and |n|.": lambda a, n: float(
                         (np.abs(a - n) / np.abs(a)).max()
                     ),
-                    "divided by the sum |a| + |n|, where the larger of the two is asked for.": lambda a, n: float(
+                    "divided by the sum |a| + |n|, where it must be the larger of the two.": lambda a, n: float(
                         (np.abs(a - n) / (np.abs(a) + np.abs(n))).max()
                     ),
-                    "this compares whole arrays by their lengths, so that one wrong element among many drowns. Divide "
+                    "this compares whole arrays by their norms, so that one wrong element among many is not noticed. Divide "
                     "element by element.": lambda a, n: float(
                         np.linalg.norm(a - n) / max(np.linalg.norm(a), np.linalg.norm(n))
                     ),

@@ -21,7 +21,7 @@ def square_backward(dout: Array, cache: Cache) -> Array:
 
 
 def _returns_one_array(backward: Callable) -> Result:
-    """What the checker would tell at greater length than a first lesson needs."""
+    """Short messages for the first lesson, where the checker would say more than is needed."""
     name = getattr(backward, "__name__", "it")
     rng = np.random.default_rng(0)
     out, cache = square(rng.standard_normal((3, 4)))

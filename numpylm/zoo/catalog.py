@@ -1,4 +1,4 @@
-"""Finding the animals, and putting them through the checker."""
+"""The catalog of the zoo: find an animal, show its code and its answer, and run the checker on it."""
 
 import difflib
 
@@ -9,16 +9,16 @@ from numpylm.check.mutants import Fault, World, difference, without_docstrings
 from numpylm.check.report import KINDS, Report
 from numpylm.zoo.layers import FUNCTIONS, LAYERS
 from numpylm.zoo.model import MODEL
-from numpylm.zoo.steps import STEPS
+from numpylm.zoo.optimizer import STEPS
 
 
 def animals() -> list[Fault]:
-    """All faults, from the smallest functions to the optimizer."""
+    """All faults, from the operations to the optimizer."""
     return [*FUNCTIONS, *LAYERS, *MODEL, *STEPS]
 
 
 def get(name: str) -> Fault:
-    """The fault of that name (or animal), in whatever case; a ValueError names the nearest one."""
+    """The fault with the name of a fault or an animal, in upper or lower case; a ValueError suggests the nearest name."""
     names = {fault.name.lower(): fault for fault in animals()} | {fault.animal.lower(): fault for fault in animals()}
     if name.lower() not in names:
         near = difflib.get_close_matches(name.lower(), names, 1, 0.4)
@@ -27,7 +27,7 @@ def get(name: str) -> Fault:
 
 
 def check(fault: Fault, seed: int = 0) -> Report:
-    """What the checker says about a fault."""
+    """The checker's report on a fault."""
     rng = np.random.default_rng(seed)
     subject, inputs, options = fault.build(World(fault), rng)
     if fault.module == "optim":
@@ -36,8 +36,8 @@ def check(fault: Fault, seed: int = 0) -> Report:
 
 
 def index() -> str:
-    """The list of all animals, without giving anything away but where they live."""
-    lines = [f"{len(animals())} faulty layers. Each is one small change to a right one. Find it."]
+    """The list of all animals by the function or class that they change, without the answers."""
+    lines = [f"{len(animals())} faulty layers. Each is a right layer with one small change. Find the change."]
     place = ""
     for fault in animals():
         if fault.owner != place:
@@ -54,20 +54,20 @@ def index() -> str:
 
 
 def riddle(fault: Fault) -> str:
-    """The faulty code, without the docstrings that would help too much."""
+    """The faulty code, without docstrings, which would give too much help."""
     code = World(fault).source(fault.owner)
     partner = fault.owner.removesuffix("_backward")
     if partner != fault.owner:
         code = World(fault).source(partner) + "\n\n" + code
     return (
-        f"The {fault.animal}: one thing in this code is wrong. Which?\n\n{without_docstrings(code)}\n"
+        f"The {fault.animal}: there is one bug in this code. Where is it?\n\n{without_docstrings(code)}\n"
         f"numpylm gradcheck --zoo {fault.animal} --check   what the checker says\n"
         f"numpylm gradcheck --zoo {fault.animal} --solve   the answer"
     )
 
 
 def answer(fault: Fault) -> str:
-    """What was changed, what is wrong with it, and how it hides."""
+    """The change, what is wrong with it, and how it hides."""
     changed = difference(World().source(fault.owner), World(fault).source(fault.owner))
     return (
         f"The {fault.animal} is {fault.name}, in {fault.owner} of "
@@ -76,13 +76,13 @@ def answer(fault: Fault) -> str:
 
 
 def names_place(fault: Fault, report: Report) -> bool:
-    """Whether a failing row or a cause of the report names the place of the fault."""
+    """Whether a failing row or a cause in the report names the place of the fault."""
     said = [cause.place for cause in report.causes] + [row.name for row in report.rows if not row.ok]
     return any(fault.place in place for place in said)
 
 
 def table() -> str:
-    """All faults and what the checker says about them, as Markdown."""
+    """All faults with the first message of the checker, as a Markdown table."""
     detected = placed = explained = 0
     rows = []
     for fault in animals():
@@ -98,8 +98,8 @@ def table() -> str:
     count = len(rows)
     head = (
         "# The zoo of faulty layers\n\nMade by `numpylm gradcheck --zoo --table`. Each animal is one small change "
-        "to our own code; "
-        "the last column is what the checker says about it first.\n\n"
+        "to our own code. "
+        "The last column is the first message of the checker.\n\n"
         f"**{count} faults: {detected} detected, {placed} placed (the layer and the parameter or input named), "
         f"{explained} with the right cause first ({explained / count:.0%}).**\n\n"
         "| fault | what is wrong | how it hides | what the checker says first |\n| --- | --- | --- | --- |\n"

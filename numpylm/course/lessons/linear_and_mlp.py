@@ -44,7 +44,9 @@ def _dropout(cls: Any) -> Result:
         return Result([f"{cls.__name__}: with an rng, the forward must drop numbers; it returns its input."])
     kept = out != 0
     if (kept == kept[0]).all() or (kept == kept[:, :1]).all():
-        return Result([f"{cls.__name__}: all rows (or columns) have the same mask. Every number is dropped by itself."])
+        return Result(
+            [f"{cls.__name__}: all rows (or columns) have the same mask. Every number must be dropped independently."]
+        )
     share = kept.mean()
     if abs(share - 0.7) > 0.05:
         return Result(

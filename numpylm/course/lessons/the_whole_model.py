@@ -27,7 +27,7 @@ def _models(rng: Rng) -> Any:
 
 
 def _gpt(cls: Any) -> Result:
-    """The names of ours, the logits of ours, and right gradients of all parameters at once."""
+    """The same parameter names and logits as ours, and right gradients for all parameters at once."""
     theirs, ours = cls(CONFIG, np.random.default_rng(0), np.float64), GPT(CONFIG, np.random.default_rng(0), np.float64)
     rng = np.random.default_rng(1)
     for p in ours.parameters():
@@ -35,7 +35,9 @@ def _gpt(cls: Any) -> Result:
     names = dict(theirs.named_parameters())
     want = dict(ours.named_parameters())
     if missing := [name for name in want if name not in names]:
-        return Result([f"{cls.__name__} has no parameter {missing[0]}; are the attributes called as in the text?"])
+        return Result(
+            [f"{cls.__name__} has no parameter {missing[0]}; do the attributes have the names from the text?"]
+        )
     for name, p in names.items():
         p.data = want[name].data.copy()
     ids = rng.integers(0, CONFIG.vocab_size, (2, 5))
@@ -48,7 +50,7 @@ def _gpt(cls: Any) -> Result:
         return Result([f"{cls.__name__}: the logits differ from ours (by {np.abs(logits - right).max():.2g})."])
     dropping = cls(replace(CONFIG, dropout=0.5), np.random.default_rng(0), np.float64)
     if np.array_equal(dropping.forward(ids)[0], dropping.forward(ids, np.random.default_rng(0))[0]):
-        return Result([f"{cls.__name__}: its forward was given an rng, and nothing is dropped. Is rng handed on?"])
+        return Result([f"{cls.__name__}: its forward was given an rng, but nothing is dropped. Is rng passed on?"])
     return both(
         lambda it: from_report(gradcheck(it(CONFIG), ids)),
         lambda it: from_report(gradcheck(it(replace(CONFIG, dropout=0.2)), ids)),
@@ -82,14 +84,14 @@ LESSON = Lesson(
     (
         Exercise(
             "Embedding",
-            "look up, and add up where it was looked up",
+            "look up rows, and add up their gradients",
             held_against("Embedding"),
             (Embedding,),
             ("Embedding",),
         ),
         Exercise(
             "Block",
-            "attention and MLP, each with a norm before and a path around it",
+            "attention and MLP, each with a norm before it and a residual connection around it",
             both(
                 held_against("Block"),
                 _drops_twice,
@@ -102,7 +104,7 @@ LESSON = Lesson(
         Exercise("GPT", "everything, with a tied head", _gpt, (GPT,), ("GPT",)),
         Exercise(
             "count_parameters",
-            "how many numbers are trained",
+            "the number of parameters",
             outputs(
                 count_parameters,
                 _models,

@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 03: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 03: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "numerical_gradient": [
@@ -12,8 +12,8 @@ WRONG = {
         ),
         ("np.ndindex(x.shape)", "range(len(x))", "whole rows"),
         ("up - down", "down - up", "the sign is wrong"),
-        ("        x[i] = value\n", "", "not put back"),
-        ("np.array(x, dtype=np.float64)", "x.copy()", "cut back to a whole number"),
+        ("        x[i] = value\n", "", "not restored"),
+        ("np.array(x, dtype=np.float64)", "x.copy()", "truncated to a whole number"),
         ("np.zeros(x.shape)", "np.zeros(x.shape)\n    h = 1e-5", "the step is not the h"),
         ("    return gradient", "    pass", "Is the return missing?"),
     ],

@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 13: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 13: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "split_documents_train_val": [
@@ -8,11 +8,11 @@ WRONG = {
             "    return [documents[i] for i in at[n:]], [documents[i] for i in at[:n]]",
             "have copies on both sides",
         ),
-        ("rng.permutation(len(distinct))[:n]", "range(n)", "the same documents validate whatever rng is"),
+        ("rng.permutation(len(distinct))[:n]", "range(n)", "the same documents are used for validation with every rng"),
         (
             "rng.permutation(len(distinct))[:n]",
             "range(len(distinct) - n, len(distinct))",
-            "the same documents validate whatever rng is",
+            "the same documents are used for validation with every rng",
         ),
         ("rng.permutation", "np.random.permutation", "the same rng gives different splits"),
         ("n = max(1, round(fraction * len(distinct)))", "n = int(fraction * len(distinct))", "At least one must"),
@@ -20,7 +20,7 @@ WRONG = {
         (
             "[d for d in documents if d not in chosen], [d for d in documents if d in chosen]",
             "[d for d in documents if d in chosen], [d for d in documents if d not in chosen]",
-            "training and validation are exchanged",
+            "training and validation are swapped",
         ),
         ("[d for d in documents if d not in chosen]", "documents", "in the training and in the validation text"),
         (
@@ -53,7 +53,7 @@ WRONG = {
         (
             "log_sum - z[np.arange(len(y)), y]",
             "-np.log((np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True))[np.arange(len(y)), y])",
-            "too small for the computer",
+            "underflows",
         ),
         (
             "return log_sum - z[np.arange(len(y)), y]",

@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 00: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 00: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "square_backward": [

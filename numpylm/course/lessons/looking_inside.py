@@ -1,4 +1,4 @@
-"""Exercises of lesson 11: the logit lens, a head taken out, gradients of the residual stream, induction heads."""
+"""Exercises of lesson 11: the logit lens, ablation of a head, gradients of the residual stream, induction heads."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from numpylm.nn.module import Array, Cache
 
 
 def logit_lens(gpt: GPT, hidden: Sequence[Array]) -> list[Array]:
-    """Logits (B, T, V) that the output layer makes of the residual stream (B, T, C) at each depth."""
+    """Logits (B, T, V) that the output layer computes from the residual stream (B, T, C) at each depth."""
     return [gpt.ln_f.forward(x)[0] @ gpt.wte.weight.data.T for x in hidden]
 
 
@@ -46,11 +46,11 @@ def induction_score(attention: Array, period: Array) -> Array:
     return np.mean(scores, axis=0)
 
 
-# ------------------------------------------------------------------------------------- what is tried
+# ------------------------------------------------------------------------------------------ test cases
 
 
 def _gpt(rng: Rng) -> GPT:
-    """A small one whose norms, biases and sizes are all different, so that a mistake shows."""
+    """A small GPT whose norms, biases and sizes are all different, so that mistakes show."""
     gpt = GPT(GPTConfig(vocab_size=11, block_size=7, n_layer=3, n_head=2, n_embd=8), rng, np.float64)
     for parameter in gpt.parameters():
         parameter.data = parameter.data + 0.3 * rng.standard_normal(parameter.shape)
@@ -93,7 +93,7 @@ def _maps(rng: Rng) -> Iterator[tuple]:
     yield perfect, np.array([3])
 
 
-# ----------------------------------------------------------------------------------------- the slips
+# --------------------------------------------------------------------------------------- wrong answers
 
 
 def _rows(weight: Array, rows: slice | Array) -> Array:
@@ -109,7 +109,7 @@ def _columns(weight: Array, head: int, n_head: int) -> Array:
 def _back(
     gpt: GPT, dlogits: Array, cache: Cache, *, norm: bool = True, order: int = -1, last: bool = True
 ) -> list[Array]:
-    """`residual_gradients` with something left out: the final norm, the order, the last entry."""
+    """`residual_gradients` with a mistake: without the final norm, in the wrong order, or without the last entry."""
     (_, block_caches, ln_f_cache), _ = cache
     dx = dlogits @ gpt.wte.weight.data
     gradients = [gpt.ln_f.backward(dx, ln_f_cache) if norm else dx]
@@ -125,7 +125,7 @@ def _same_upstream(gpt: GPT, dlogits: Array, cache: Cache) -> list[Array]:
 
 
 def _score(shift: int, first: int = 1, last: int | None = 2, transposed: bool = False):
-    """`induction_score` with another place that is looked at, or other positions that look."""
+    """`induction_score` with other keys, or with other queries."""
 
     def slip(attention: Array, period: Array) -> Array:
         if transposed:
@@ -160,7 +160,7 @@ def _sums(attention: Array, period: Array) -> Array:
 
 
 def _pair_taken(test: Test) -> Test:
-    """A test that also knows what it means if a pair (out, cache) is used as an array."""
+    """A test that also explains the error if a pair (out, cache) is used as an array."""
 
     def run(theirs: Callable) -> Result:
         try:
@@ -179,19 +179,19 @@ LESSON = Lesson(
     (
         Exercise(
             "logit_lens",
-            "the output layer asked at every depth",
+            "the output layer, applied at every depth",
             _pair_taken(
                 outputs(
                     lambda gpt, hidden: tuple(logit_lens(gpt, hidden)),
                     _streams,
                     {
-                        "the norm ln_f is missing. The output layer has never seen a stream that is not normalised.": lambda g, h: (
+                        "the norm ln_f is missing. The output layer was trained on normalized streams only.": lambda g, h: (
                             [x @ g.wte.weight.data.T for x in h]
                         ),
-                        "these are normalised streams (B, T, C), not logits: multiply by the transposed embedding.": lambda g, h: (
+                        "these are normalized streams (B, T, C), not logits: multiply by the transposed embedding.": lambda g, h: (
                             [g.ln_f.forward(x)[0] for x in h]
                         ),
-                        "ln_f has a gain and a bias, too: use gpt.ln_f.forward instead of normalising by hand.": lambda g, h: (
+                        "ln_f has a gain and a bias, too: use gpt.ln_f.forward instead of normalizing by hand.": lambda g, h: (
                             [
                                 (x - x.mean(-1, keepdims=True))
                                 / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
@@ -199,7 +199,7 @@ LESSON = Lesson(
                                 for x in h
                             ]
                         ),
-                        "only the last stream is looked at. One array of logits is wanted for each entry of hidden.": lambda g, h: (
+                        "only the last stream is used. Return one array of logits for each entry of hidden.": lambda g, h: (
                             logit_lens(g, h)[-1]
                         ),
                         "the stream before the first block is missing: hidden has L + 1 entries.": lambda g, h: (
@@ -212,7 +212,7 @@ LESSON = Lesson(
         ),
         Exercise(
             "without_head",
-            "an output projection that does not hear one head",
+            "an output projection without one head",
             outputs(
                 without_head,
                 _projections,
@@ -222,9 +222,9 @@ LESSON = Lesson(
                     "one row is 0. A head has D = C/H channels, so D rows belong to it.": lambda w, h, n: _rows(
                         w, slice(h, h + 1)
                     ),
-                    "every H-th row is 0. A head's channels lie side by side: rows head · D … (head + 1) · D - "
+                    "every H-th row is 0. A head's channels are adjacent: rows head · D … (head + 1) · D - "
                     "1.": lambda w, h, n: _rows(w, slice(h, None, n)),
-                    "everything but the head is 0. It is the other way round.": lambda w, h, n: (
+                    "everything except the head is 0. It must be the opposite.": lambda w, h, n: (
                         w - without_head(w, h, n)
                     ),
                     "H rows are 0, from head · H on. A head has D = C/H channels.": lambda w, h, n: _rows(
@@ -247,11 +247,11 @@ LESSON = Lesson(
                 _from_ids(residual_gradients),
                 _passes,
                 {
-                    "ln_f's backward is missing: the stream after the last block goes through the final norm before it "
-                    "meets the output layer.": _from_ids(lambda g, d, c: _back(g, d, c, norm=False)),
-                    "the list is turned round: the gradient before the first block belongs at the front. It is found "
+                    "ln_f's backward is missing: the stream after the last block goes through the final norm before the "
+                    "output layer.": _from_ids(lambda g, d, c: _back(g, d, c, norm=False)),
+                    "the list is in reverse order: the gradient before the first block comes first. It is computed "
                     "last, so reverse the list.": _from_ids(lambda g, d, c: _back(g, d, c)[::-1]),
-                    "the gradient after the last block is missing: L blocks have L + 1 places around them.": _from_ids(
+                    "the gradient after the last block is missing: L blocks have L + 1 gradients around them.": _from_ids(
                         lambda g, d, c: _back(g, d, c, last=False)
                     ),
                     "the blocks are run from the first to the last. A backward goes through them in reverse "
@@ -267,24 +267,24 @@ LESSON = Lesson(
         ),
         Exercise(
             "induction_score",
-            "how much a head looks at what came next last time",
+            "how much a head looks at the token after the previous occurrence",
             outputs(
                 induction_score,
                 _maps,
                 {
                     "this is the attention to the previous occurrence of the token itself, t - p. The token after it is "
-                    "one place to the right: t - p + 1.": _score(0),
-                    "this is one place too far to the left, t - p - 1: the token before the previous occurrence. The one "
+                    "one position to the right: t - p + 1.": _score(0),
+                    "this is one position too far to the left, t - p - 1: the token before the previous occurrence. The one "
                     "after it is t - p + 1.": _score(-1),
-                    "queries and keys are exchanged: attention[b, h, t, s] is what position t takes from position "
+                    "queries and keys are swapped: attention[b, h, t, s] is what position t takes from position "
                     "s.": _score(1, transposed=True),
                     "the heads are averaged, too. Keep them apart: the result has shape (H,).": _all_heads,
-                    "this averages over all pairs of positions. Each t has one place that counts: index with both arrays "
+                    "this averages over all pairs of positions. Each t has one position that counts: index with both arrays "
                     "at once, weights[:, t, t - p + 1].": _whole_square,
-                    "all positions from p to the end look here. Only those of the second copy should: p … 2p - "
+                    "all positions from p to the end are used. Only those of the second copy should: p … 2p - "
                     "1.": _score(1, last=None),
                     "these are sums over positions. A score is their mean.": _sums,
-                    "the positions of the first copy look here. Nothing is repeated there yet: t runs from p to 2p - "
+                    "the positions of the first copy are used. Nothing is repeated there yet: t runs from p to 2p - "
                     "1.": _score(1, first=0, last=1),
                 },
             ),

@@ -1,4 +1,4 @@
-"""A training of seconds, for tests of what happens around its steps; and how two runs are compared."""
+"""A training run of a few seconds, for tests of interruptions and saving, and functions that compare two runs."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def config(**changes: object) -> TrainConfig:
 
 
 def command(**changes: object) -> list[str]:
-    """The same as a command line."""
+    """The same settings as a command line."""
     values = asdict(config(**changes)) | {"data": "words.txt"}
     changed = {key: values[key] for key in {**SETTINGS, "data": 0, **changes} if key != "check_gradients"}
     flags = [f"--{key.replace('_', '-')}={value}" for key, value in changed.items()]
@@ -47,7 +47,7 @@ def command(**changes: object) -> list[str]:
 
 
 def everything(folder: Path) -> dict[str, object]:
-    """All that a run has learnt and written down, to the bit: arrays as bytes, counters, metrics."""
+    """The complete result of a run, to the bit: arrays as bytes, counters, metrics."""
     found: dict[str, object] = {"metrics": (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()}
     for name in ("best.npz", "last.npz"):
         checkpoint = load_checkpoint(folder / name)
@@ -58,5 +58,5 @@ def everything(folder: Path) -> dict[str, object]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Of a command in another folder: where numpylm is."""
+    """The environment for a command in another folder, so that it finds numpylm."""
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | more

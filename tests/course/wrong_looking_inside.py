@@ -1,4 +1,4 @@
-"""Wrong answers to lesson 11: what is changed in the solution, and what the check must say."""
+"""Wrong answers to lesson 11: changes to the solution, and what the check must say about each."""
 
 WRONG = {
     "logit_lens": [
@@ -17,7 +17,7 @@ WRONG = {
     "without_head": [
         ("weight[head * D : (head + 1) * D]", "weight[:, head * D : (head + 1) * D]", "the columns of the head are 0"),
         ("weight[head * D : (head + 1) * D]", "weight[head]", "one row is 0"),
-        ("weight[head * D : (head + 1) * D]", "weight[head::n_head]", "lie side by side"),
+        ("weight[head * D : (head + 1) * D]", "weight[head::n_head]", "are adjacent"),
         ("D = len(weight) // n_head", "D = n_head", "H rows are 0"),
         ("weight.copy()", "weight", "changes its argument weight"),
     ],
@@ -27,7 +27,7 @@ WRONG = {
             "dlogits @ gpt.wte.weight.data",
             "ln_f's backward",
         ),
-        ("return gradients[::-1]", "return gradients", "turned round"),
+        ("return gradients[::-1]", "return gradients", "in reverse order"),
         ("gradients = [dx]", "gradients = []", "after the last block is missing"),
         (
             "zip(reversed(gpt.h), reversed(hidden_cache.blocks))",
@@ -40,7 +40,7 @@ WRONG = {
     "induction_score": [
         ("t - p + 1]", "t - p]", "the previous occurrence of the token itself"),
         ("t - p + 1]", "t - p - 1]", "too far to the left"),
-        ("weights[:, t, t - p + 1]", "weights[:, t - p + 1, t]", "queries and keys are exchanged"),
+        ("weights[:, t, t - p + 1]", "weights[:, t - p + 1, t]", "queries and keys are swapped"),
         ("np.arange(p, 2 * p)", "np.arange(p, weights.shape[-1])", "from p to the end"),
         ("weights[:, t, t - p + 1].mean(axis=-1)", "weights[:, t][:, :, t - p + 1].mean(axis=(-1, -2))", "all pairs"),
         (".mean(axis=-1))", ".sum(axis=-1))", "sums over positions"),

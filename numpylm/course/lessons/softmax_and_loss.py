@@ -12,7 +12,7 @@ from numpylm.nn.module import Array, Cache
 
 
 def bigram_probabilities(ids: Array, vocab_size: int) -> Array:
-    """P(y|x) from counts of neighbours: a row for each x, a column for each y; each row sums to 1.
+    """P(y|x) from counts of pairs: a row for each x, a column for each y; each row sums to 1.
 
     One is added to every count, so that no pair is impossible.
     """
@@ -132,7 +132,7 @@ LESSON = Lesson(
                     ),
                     "the largest and the sum are those of all rows together. Each row is a distribution of its own: axis=-1, "
                     "keepdims=True.": lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum(),
-                    "normalised over the first axis; it should be the last one, axis=-1.": lambda z: _exp(z, 0),
+                    "normalized over the first axis; it should be the last one, axis=-1.": lambda z: _exp(z, 0),
                     "right for small numbers, but exp of 1000 is infinity. Subtract each row's maximum "
                     "first.": lambda z: np.exp(z) / np.exp(z).sum(-1, keepdims=True),
                     "this is the logarithm of the probabilities.": lambda z: np.log(_exp(z)),
