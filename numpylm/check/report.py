@@ -32,6 +32,8 @@ class Cause:
     lines: tuple[int, ...] = ()
 
 
+Causes = dict[str, list[Cause]]  # what explains each array, by its name
+
 KINDS = {
     "error": "the code stops with an error",
     "shape": "a gradient has the wrong shape",

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from numpylm import CausalSelfAttention, LayerNorm, Linear, Module, Parameter, gradcheck
+from numpylm.check.measure.evidence import fewer_rows
 from numpylm.check.measure.trial import Setup, Trial
 from numpylm.check.numbers.sizes import known_sizes
-from numpylm.check.rerun.rows import fewer_rows
 from numpylm.nn.functional import softmax
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,7 @@ from types import CodeType
 import numpy as np
 
 from numpylm.check.inner import lines
-from numpylm.check.inner.code import Line, lines_of
-from numpylm.check.inner.lines import Made, Value
+from numpylm.check.inner.lines import Line, Made, Value, lines_of
 from numpylm.check.measure.evidence import FIT
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.subject.subject import CheckError

@@ -12,7 +12,7 @@ import numpy as np
 
 from numpylm.check.measure.evidence import FIT, Evidence
 from numpylm.check.measure.trial import Trial
-from numpylm.check.numbers.parts import detect
+from numpylm.check.numbers.detect import detect
 from numpylm.check.report import Cause
 from numpylm.check.subject.returned_gradients import comparable
 from numpylm.nn.module import Array

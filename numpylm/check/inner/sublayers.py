@@ -13,15 +13,12 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT, Evidence, known_arrays, measure
 from numpylm.check.measure.trial import Trial
-from numpylm.check.numbers.sizes import head_counts, known_sizes, named_inputs
-from numpylm.check.report import Cause, Report, listing
+from numpylm.check.report import Report
 from numpylm.check.subject.subject import is_float
 from numpylm.nn.module import Array, Cache
 
@@ -159,83 +156,6 @@ def suspects(log: Record, check: Callable[..., Report]) -> list[tuple[str, Repor
     return failing
 
 
-def protocol(log: Record) -> list[Cause]:
-    """Caches in the wrong hands, and backwards that never ran or ran too often."""
-    name = log.trial.subject.name
-    causes = []
-    for path, whose in log.mixups[:1]:
-        text = (
-            f"{name}.backward gives {path}.backward the cache of {whose}: each backward needs the cache of its own "
-            "forward."
-        )
-        causes.append(Cause("cache-mixup", text, 99, path))
-    forwards = Counter(call.path for call in log.calls if not _does_nothing(call))
-    odd = [path for path, count in forwards.items() if log.backward_counts[path] != count]
-    for path in odd[-1:]:  # the last in the forward is the first that goes wrong on the way back
-        ran, also = log.backward_counts[path], listing(odd[:-1]) if odd[:-1] else ""
-        text = (
-            f"{name}: {path}.forward runs {_times(forwards[path])}, {path}.backward {_times(ran)}"
-            + (f" (and {also} likewise)" if also else "")
-            + ". Every forward needs its own backward, once, or a part of the gradient is lost or doubled."
-        )
-        causes.append(Cause("call-count", text, 94, listing([*odd[:-1], path], 99)))
-    return causes
-
-
-def out_of_order(log: Record, place: Call) -> Cause | None:
-    """The backward visits two neighbours in the forward's order, and the gradient is wrong from there on."""
-    went = {id(call): k for k, call in enumerate(log.returned)}
-    for first, second in pairwise(log.calls):
-        if place not in (first, second) or id(first) not in went or id(second) not in went:
-            continue
-        if went[id(first)] < went[id(second)]:
-            name = log.trial.subject.name
-            text = (
-                f"{name}: forward runs {first.path} and then {second.path}, and so does backward. It must take them "
-                f"in the opposite order, {second.path} first: the chain rule starts at the loss."
-            )
-            return Cause("order", text, 88, second.path)
-    return None
-
-
-def _does_nothing(call: Call) -> bool:
-    """A call that passes its input on as it is (dropout at p = 0) needs no backward."""
-    return not call.backwards and len(call.inputs) == 1 and np.array_equal(call.inputs[0], call.out)
-
-
-def _times(count: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def first_wrong(log: Record) -> tuple[Call, Call | None, Array] | None:
-    """The first place, going backwards, where a wrong gradient is handed to an inner layer.
-
-    Returns the call, the one behind it in the forward (whose gradient is right), and the true gradient.
-    """
-    right: Call | None = None
-    for call in reversed(log.calls):
-        if call.dout is None:
-            continue
-        if np.shape(call.dout) != call.nudge.shape:
-            return call, right, np.full(call.nudge.shape, np.nan)
-        if _differs(log.trial, call):
-            return call, right, measure(log.trial, call.nudge, log.trial.dout)[0]
-        right = call
-    return None
-
-
-def _differs(trial: Trial, call: Call) -> bool:
-    rng = np.random.default_rng(5)
-    for _ in range(2):
-        direction = rng.standard_normal(call.nudge.shape)
-        direction /= np.linalg.norm(direction)
-        given, true = float(np.vdot(np.asarray(call.dout), direction)), trial.slope(call.nudge, direction)
-        size = float(np.linalg.norm(np.asarray(call.dout)))
-        if abs(given - true) > 10 * FIT * max(abs(given), abs(true), 1e-3 * size, 1e-12):
-            return True
-    return False
-
-
 def passed_on(log: Record, without: Call | None = None) -> dict[str, Array]:
     """All gradients that were handed to inner layers or returned by them, by a name to call them."""
     found: dict[str, Array] = {}
@@ -254,29 +174,3 @@ def which(log: Record, call: Call) -> str:
     same = [other for other in log.calls if other.path == call.path]
     number = next(i for i, other in enumerate(same) if other is call)
     return "" if len(same) == 1 else f" (call {number + 1} of {len(same)})"
-
-
-def _stretches(shape: tuple[int, ...], full: tuple[int, ...]) -> bool:
-    """Whether an array of one shape (a gain) can multiply one of the other without making it larger."""
-    last = full[len(full) - len(shape) :]
-    return len(shape) <= len(full) and all(a in (1, b) for a, b in zip(shape, last, strict=True))
-
-
-def place_evidence(log: Record, call: Call, true: Array) -> Evidence:
-    """The gradient handed to an inner layer, as something to explain."""
-    trial = log.trial
-    known = {name: k for name, k in known_arrays(trial).items() if _stretches(k.shape, call.out.shape)}
-    known |= passed_on(log, call)
-    indices = {name: v for name, v in named_inputs(trial) if isinstance(v, np.ndarray) and v.dtype.kind in "iu"}
-    return Evidence(
-        trial.subject.name,
-        f"the output of {call.path}{which(log, call)}",
-        np.asarray(call.dout, dtype=np.float64),
-        true,
-        None,
-        known,
-        known_sizes(trial),
-        {},
-        head_counts(trial.subject.layer, {}),
-        indices,
-    )

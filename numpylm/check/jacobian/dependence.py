@@ -7,8 +7,7 @@ pattern tells what went wrong: a causal mask, an axis, a transposition.
 
 import numpy as np
 
-from numpylm.check.jacobian.routes import moved, partial, routed
-from numpylm.check.jacobian.window import along, window
+from numpylm.check.jacobian.routes import along, moved, partial, routed, window
 from numpylm.check.measure.evidence import FIT, Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Cause

@@ -1,4 +1,4 @@
-"""The numbers that a diagnosis starts from: one wrong gradient beside the true one, and everything known around it."""
+"""The numbers that a diagnosis starts from: one wrong gradient beside the true one, and everything known around it"""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,12 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.trial import Target, Trial
-from numpylm.check.numbers.sizes import factors_elsewhere, head_counts, known_sizes, named_inputs
-from numpylm.check.subject.subject import cache_names, is_float
+from numpylm.check.measure.trial import Setup, Target, Trial
+from numpylm.check.numbers.sizes import (
+    factors_elsewhere,
+    first_array,
+    head_counts,
+    known_sizes,
+    named_inputs,
+    shortened,
+)
+from numpylm.check.subject.subject import CheckError, cache_names, is_float
 from numpylm.nn.module import Array
 
 FIT = 1e-5  # two gradients agree if they differ by no more than this share of the largest entry
+ENOUGH = 16  # rows: up to so many nothing is cut
+FEW: dict[int, dict[int, int]] = {2: {0: 7}, 3: {0: 2, 1: 5}, 4: {0: 2, 2: 5}}  # axes of an input: length that is left
+IDS = {0: 2, 1: 5}
+CLOSE = 1e-4  # relative error that counts as right in an experiment: a real fault is far above
+PLACES = 6
 MEASURED = 700  # at most so many coordinates of a wrong gradient are differenced
 
 
@@ -210,3 +222,59 @@ def cache_arrays(trial: Trial) -> dict[str, Array]:
     if len(names) != len(parts):
         names = [f"cache[{i}]" for i in range(len(parts))]
     return {name: v for name, v in zip(names, parts, strict=True) if is_float(v) and v.size > 1}
+
+
+def errors(trial: Trial, names: list[str]) -> dict[str, float]:
+    """The worst relative error of some arrays at a few places; NaN where nothing could be learnt."""
+    places = PLACES if len(names) <= 6 else 1
+    return {target.name: _error(trial, target, places) for target in trial.targets if target.name in names}
+
+
+def _error(trial: Trial, target: Target, count: int) -> float:
+    a, values = target.analytic, target.values
+    if a is None or np.shape(a) != values.shape or not np.isfinite(a).all() or not values.size:
+        return np.inf
+    rng = np.random.default_rng([trial.setup.seed, 3])
+    direction = rng.standard_normal(values.shape)
+    direction /= np.linalg.norm(direction)
+    worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(a))), values.shape))
+    flat = rng.choice(values.size, min(values.size, count), replace=False)
+    places: list[Any] = [worst, *(tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat), direction]
+    given = np.array([np.vdot(a, p) if isinstance(p, np.ndarray) else a[p] for p in places])
+    true = np.array([trial.slope(values, p) for p in places])
+    scale = float(np.abs(true).max(initial=0))
+    loss = float(np.linalg.norm(np.asarray(trial.value()) * trial.dout))
+    if scale < 1e-9 * (loss + 1e-12):
+        return np.nan if float(np.abs(given).max(initial=0)) < 1e-6 * (loss + 1e-12) else np.inf
+    return float(np.abs(given - true).max() / scale)
+
+
+def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
+    """A smaller trial with the same wrong arrays and a note that says so; the trial itself if there is none."""
+    first = first_array(trial.setup)
+    if first is None or first.ndim < 2:
+        return trial, ""
+    is_ids = first.dtype.kind in "iu"
+    if (first.size if is_ids else first.size // first.shape[-1]) <= ENOUGH:
+        return trial, ""
+    setup = trial.setup
+    for axis, length in (IDS if is_ids and first.ndim == 2 else FEW.get(first.ndim, {})).items():
+        setup = _cut(setup, axis, length)
+    try:
+        small = Trial(setup, trial.conditions)
+        still = errors(small, wrong)
+    except CheckError:
+        return trial, ""
+    if any(still.get(name, 0) < CLOSE for name in wrong) or not np.isfinite(np.asarray(small.out)).all():
+        return trial, ""
+    left = first_array(setup).shape
+    if left == first.shape:
+        return trial, ""  # it was as short already
+    return small, (
+        f"the diagnosis looked at the first {'×'.join(map(str, left))} of {'×'.join(map(str, first.shape))}: numbers "
+        "and sizes in its sentences are those."
+    )
+
+
+def _cut(setup: Setup, axis: int, length: int) -> Setup:
+    return shortened(setup, axis, length) if first_array(setup).shape[axis] > length else setup

@@ -40,7 +40,7 @@ class Method:
     Attributes
     ----------
     family : str
-        The word by which a class of that kind is called; see `numpylm.check.optimizer.claims`.
+        The word by which a class of that kind is called; see `numpylm.check.optimizer.steps`.
     said : str
         How a sentence calls it.
     roles : tuple of str

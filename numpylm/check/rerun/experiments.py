@@ -6,38 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.measure.evidence import CLOSE, errors
 from numpylm.check.measure.trial import Conditions, Setup, Target, Trial
-from numpylm.check.report import Cause
+from numpylm.check.report import Cause, Causes
 from numpylm.check.subject.subject import CheckError, Subject
 
-CLOSE = 1e-4  # relative error that counts as right in an experiment: a real fault is far above
 CURED = 1e-2  # and it must be so much smaller than before: what only shrinks a small fault explains nothing
-PLACES = 6
-
-
-def errors(trial: Trial, names: list[str]) -> dict[str, float]:
-    """The worst relative error of some arrays at a few places; NaN where nothing could be learnt."""
-    places = PLACES if len(names) <= 6 else 1
-    return {target.name: _error(trial, target, places) for target in trial.targets if target.name in names}
-
-
-def _error(trial: Trial, target: Target, count: int) -> float:
-    a, values = target.analytic, target.values
-    if a is None or np.shape(a) != values.shape or not np.isfinite(a).all() or not values.size:
-        return np.inf
-    rng = np.random.default_rng([trial.setup.seed, 3])
-    direction = rng.standard_normal(values.shape)
-    direction /= np.linalg.norm(direction)
-    worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(a))), values.shape))
-    flat = rng.choice(values.size, min(values.size, count), replace=False)
-    places: list[Any] = [worst, *(tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat), direction]
-    given = np.array([np.vdot(a, p) if isinstance(p, np.ndarray) else a[p] for p in places])
-    true = np.array([trial.slope(values, p) for p in places])
-    scale = float(np.abs(true).max(initial=0))
-    loss = float(np.linalg.norm(np.asarray(trial.value()) * trial.dout))
-    if scale < 1e-9 * (loss + 1e-12):
-        return np.nan if float(np.abs(given).max(initial=0)) < 1e-6 * (loss + 1e-12) else np.inf
-    return float(np.abs(given - true).max() / scale)
 
 
 class Laboratory:
@@ -239,3 +213,37 @@ def _mirror_images(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 def _initial_values(trial: Trial, name: str) -> np.ndarray:
     return np.asarray(dict(Subject(trial.setup.target).parameters)[name].data)
+
+
+def behaviour(trial: Trial, strict: Trial, names: list[str], causes: Causes) -> None:
+    """Arrays that are right if gradients start at zero and backward follows its own forward directly.
+
+    Only conditions under which the check itself failed can be to blame; and without them an error must all but
+    vanish, not only be small: it may have been small before.
+    """
+    kind, harsh = errors(trial, names), errors(strict, names)
+    gentle = [name for name in names if kind[name] < CLOSE and not kind[name] > CURED * harsh[name]]
+    laboratory = Laboratory(trial, gentle)
+    for condition, cause in (("dirty", _assigned), ("disturb", _state)):
+        if not gentle or not getattr(strict.conditions, condition):
+            continue
+        still = laboratory.right(dirty=condition == "dirty", disturb=condition == "disturb")
+        for name in gentle:
+            if name not in still:
+                causes[name].append(cause(trial.subject.name, name))
+
+
+def _assigned(layer: str, name: str) -> Cause:
+    text = (
+        f"{layer}: the gradient of {name} is assigned (=) where it must be added (+=): what was there before, from "
+        "another use of the parameter or another part of the batch, is lost. Right from zero, wrong otherwise."
+    )
+    return Cause("assigned", text, 99, name)
+
+
+def _state(layer: str, name: str) -> Cause:
+    text = (
+        f"{layer}: the gradient of {name} is right if backward follows its forward directly, and wrong if another "
+        "forward runs in between: something is kept on the layer (self.…) that belongs into the cache."
+    )
+    return Cause("state", text, 99, name)

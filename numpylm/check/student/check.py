@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.gradcheck import gradcheck
-from numpylm.check.optimizer.adam import check_optimizer
 from numpylm.check.optimizer.clipping import check_clipping
+from numpylm.check.optimizer.optimizers import check_optimizer
 from numpylm.check.report import Cause, Report
 from numpylm.check.student.feed import prepare
 from numpylm.check.student.find import Found, choose, neighbours

@@ -8,9 +8,8 @@ import numpy as np
 
 from numpylm.check.measure.trial import Setup
 from numpylm.check.numbers.sizes import shortened
-from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.calls import CheckError, is_float
 from numpylm.check.subject.subject import Subject
-from numpylm.check.subject.values import is_float
 from numpylm.nn.module import Array
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from numpylm.check.measure.evidence import Evidence, Words, cosine
-from numpylm.check.numbers.parts import detect
+from numpylm.check.numbers.detect import detect
 from numpylm.check.numbers.patterns import factor, permuted, reshaped, transposed
 from numpylm.check.numbers.terms import misplaced, missing_term, partly_zero
 from numpylm.check.report import Cause, Row, plural

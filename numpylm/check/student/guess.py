@@ -16,7 +16,7 @@ import numpy as np
 
 from numpylm.check.student.special import put, special_ids
 
-B, T, S, C, H, D, V, OUT, HIDDEN = 2, 5, 6, 12, 3, 4, 11, 9, 8  # B·S <= C and HIDDEN < C: see checker.recovered
+B, T, S, C, H, D, V, OUT, HIDDEN = 2, 5, 6, 12, 3, 4, 11, 9, 8  # B·S <= C and HIDDEN < C: see check.inner.recovered
 FEW = 300  # so many guesses are all tried
 ATTEMPTS = 2000  # of more, the likeliest
 Rng = np.random.Generator

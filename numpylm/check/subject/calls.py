@@ -1,6 +1,7 @@
-"""Calling a student's code: what it prints is muted, what goes wrong is told with its own file and line."""
+"""Calling a student's code: prints are hidden, errors are reported with file and line, values are described"""
 
 import contextlib
+import inspect
 import io
 import linecache
 import sys
@@ -11,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-PACKAGE = Path(__file__).parents[1]
-OWN_FILES = {
-    str(PACKAGE / "gradcheck.py"),
-    *(str(path) for folder in ("checker", "student") for path in (PACKAGE / folder).glob("*.py")),
-}
+CHECK = Path(__file__).parents[1]
+PACKAGE = CHECK.parent
+OWN_FILES = {str(path) for path in CHECK.rglob("*.py")}
 NUMPY = str(Path(np.__file__).parent)
 PYTHON = str(Path(contextlib.__file__).parent)  # exit() is a line of site.py
 
@@ -114,3 +113,59 @@ def describe(error: BaseException) -> str:
 
 def _is_students(file: str) -> bool:
     return not file.startswith((str(PACKAGE), NUMPY, PYTHON, "<frozen")) and "site-packages" not in file
+
+
+RANDOM = (np.random.Generator, np.random.RandomState)
+
+
+def state_of(generator: Any) -> Any:
+    """A copy of the state of either kind of NumPy's generators."""
+    return generator.bit_generator.state if isinstance(generator, np.random.Generator) else generator.get_state()
+
+
+class Context:
+    """What ``ctx`` is in torch.autograd.Function: a place for what backward needs."""
+
+    def __init__(self) -> None:
+        self.saved_tensors: tuple = ()
+        self.needs_input_grad: tuple = (True,) * 64
+
+    def save_for_backward(self, *values: Any) -> None:
+        self.saved_tensors = values
+
+    def mark_non_differentiable(self, *values: Any) -> None:
+        """Nothing to do: integers are never differentiated here."""
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Nothing to do: every upstream gradient here is an array."""
+
+    @property
+    def saved_values(self) -> tuple:
+        return self.saved_tensors
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words."""
+    if value is None:
+        return "nothing (None)"
+    if isinstance(value, np.ndarray):
+        return "an array"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    article = "an" if type(value).__name__[0].lower() in "aeiou" else "a"
+    return f"{article} {type(value).__name__}"
+
+
+def is_float(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def positional(function: Callable) -> list[str]:
+    """The names of the positional arguments that a function takes; two of them for ``*args``."""
+    names: list[str] = []
+    for name, p in inspect.signature(function).parameters.items():
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            names.append(name)
+        elif p.kind == p.VAR_POSITIONAL:
+            names += ["dout", "cache"][len(names) :]
+    return names

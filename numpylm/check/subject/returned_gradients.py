@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.report import plural
-from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.calls import CheckError, is_float, kind_of
+from numpylm.check.subject.paths import same_name
 from numpylm.check.subject.survey import constant_name, mask_values
-from numpylm.check.subject.values import is_float, kind_of
 from numpylm.nn.module import Array
 
 TARGETS = ("y", "t", "truth", "expected", "desired", "gt")  # of a loss
@@ -19,6 +19,21 @@ class Odd:
     """Something in the place of a gradient that is no array of real numbers; to NumPy, a thing without axes."""
 
     value: Any
+
+
+def as_list(grads: Any, names: list[str]) -> list:
+    """What backward returned as a list; a dict by the names of the inputs, what is left of it last."""
+    if isinstance(grads, dict):
+        rest = dict(grads)
+        found = [next((rest.pop(key) for key in list(rest) if same_name(key, name)), None) for name in names]
+        while found and found[-1] is None:
+            found.pop()
+        return [*found, rest] if rest else found
+    if grads is None:
+        return []
+    if isinstance(grads, list) and grads and isinstance(grads[0], (list, float)):
+        return [grads]  # one gradient, as nested lists of numbers
+    return list(grads) if isinstance(grads, (tuple, list)) else [grads]
 
 
 def as_gradient(value: Any) -> Any:

@@ -14,10 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.subject.calls import LOW, CheckError, FinalError, Muted, call, describe, lifted
+from numpylm.check.subject.calls import (
+    LOW,
+    RANDOM,
+    CheckError,
+    Context,
+    FinalError,
+    Muted,
+    call,
+    describe,
+    is_float,
+    kind_of,
+    lifted,
+    positional,
+    state_of,
+)
 from numpylm.check.subject.paths import copied, float_arrays, put, walk
+from numpylm.check.subject.returned_gradients import as_list
 from numpylm.check.subject.survey import PlainParameter, Surveyed, bind, own_slots
-from numpylm.check.subject.values import RANDOM, Context, as_list, is_float, kind_of, positional, state_of
 from numpylm.nn.module import Array, Cache, Parameter
 
 __all__ = ["CheckError", "Subject", "cache_names", "describe", "is_float"]
