@@ -16,10 +16,8 @@ from numpylm.check.measure.trial import Conditions, Target, Trial
 from numpylm.check.numbers.detect import almost_right, detect, size_first, unusable
 from numpylm.check.report import Cause, Causes, Report, Row, listing
 from numpylm.check.rerun.experiments import Laboratory, behaviour
-from numpylm.check.subject.subject import CheckError
-
-CLEAR = 82  # a place with a formula
-VAGUE = 78  # what weighs less is a hint, no explanation
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.weights import CLEAR, COINCIDENCE, EXPLAINS, FOLLOWS, MEND_FIRST, NEAREST, UNKNOWN
 
 
 def explain(report: Report, strict: Trial, check: Check) -> None:
@@ -106,7 +104,7 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
         near_miss = almost_right(trial, e)
         if near_miss is not None:
             causes[name].append(near_miss)
-            if near_miss.weight > VAGUE:
+            if near_miss.weight >= EXPLAINS:
                 continue  # patterns are made for large errors: in a small one they see what is not there
         causes[name] += detect(e)
         try:
@@ -122,7 +120,9 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
     for names, cause in Laboratory(trial, list(wrong)).causes():
         for name in names:
             if cause.kind == "initial-values":  # the rarer coincidence: the transpose may be a symmetric one, scaled
-                causes[name] = [replace(c, weight=c.weight - 10) if c.kind == "transposed" else c for c in causes[name]]
+                causes[name] = [
+                    replace(c, weight=c.weight - COINCIDENCE) if c.kind == "transposed" else c for c in causes[name]
+                ]
             what = gathered[name].what
             causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
 
@@ -131,7 +131,7 @@ def point_out(
     trial: Trial, wrong: dict[str, tuple[int, Target]], gathered: dict[str, Evidence], causes: Causes
 ) -> None:
     """For what nobody could explain: the line in which it goes wrong."""
-    vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < VAGUE]
+    vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < EXPLAINS]
     flow = follow(trial) if vague else None
     if flow is None:
         return
@@ -148,7 +148,7 @@ def mend_first(trial: Trial, row: Row, causes: Causes) -> str:
         (
             name
             for name, found in causes.items()
-            if name not in trial.subject.input_names and name != row.name and any(c.weight > 75 for c in found)
+            if name not in trial.subject.input_names and name != row.name and any(c.weight > MEND_FIRST for c in found)
         ),
         "",
     )
@@ -168,7 +168,7 @@ def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str
         f"{e.what} is wrong, and fits no pattern that is known here (cosine with the truth "
         f"{cosine(a, e.n):.3f}).{first}{fine} Worst: {said}."
     )
-    return Cause("unknown", text, 10, row.name)
+    return Cause("unknown", text, UNKNOWN, row.name)
 
 
 def together(causes: Causes, trial: Trial) -> None:
@@ -217,17 +217,17 @@ def _follows(causes: Causes, trial: Trial) -> None:
     for name in [name for name in inputs if causes.get(name) is not None]:
         own = _best(causes[name])
         nearer = [cause for cause in behind if _clear(cause) or _narrower(cause, own)]
-        if nearer and (own is None or (own.weight < 90 and own.text not in {cause.text for cause in nearer})):
+        if nearer and (own is None or (own.weight < CLEAR and own.text not in {cause.text for cause in nearer})):
             nearest = min(nearer, key=lambda cause: (not _clear(cause), len(cause.lines)))
             text = (
                 f"{trial.subject.name}: the gradient of {name} is wrong as well. It is made of everything behind it, "
                 f"so mend {nearest.place} first and look again."
             )
-            causes[name] = [Cause(nearest.kind, text, 60, name)]
+            causes[name] = [Cause(nearest.kind, text, FOLLOWS, name)]
 
 
 def _clear(cause: Cause) -> bool:
-    return "Recovered" in cause.text or (" goes wrong in " in cause.text and cause.weight > CLEAR)
+    return "Recovered" in cause.text or (" goes wrong in " in cause.text and cause.weight > NEAREST)
 
 
 def _narrower(cause: Cause, own: Cause | None) -> bool:

@@ -15,9 +15,11 @@ import numpy as np
 
 from numpylm.check.explain import explain
 from numpylm.check.measure.trial import Setup
-from numpylm.check.measure.verdict import TOLERANCE, Check
+from numpylm.check.measure.verdict import Check
 from numpylm.check.report import Cause, Report
-from numpylm.check.subject.subject import CheckError, Subject
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.subject import Subject
+from numpylm.check.weights import TOLERANCE, UNUSABLE
 
 
 def gradcheck(
@@ -92,7 +94,7 @@ def gradcheck(
             with np.errstate(all="ignore"):  # every pattern is tried on whatever numbers there are
                 explain(report, check.trial, gradcheck)
     except CheckError as error:
-        report.findings = [Cause("error", str(error), 100, title)]
+        report.findings = [Cause("error", str(error), UNUSABLE, title)]
     finally:
         np.random.set_state(generator)  # noqa: NPY002
     report.seconds = time.perf_counter() - start

@@ -4,6 +4,8 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpylm.check.weights import CLOSE_SECOND, WORTH_SAYING
+
 WIDTH = 110  # columns of a printed report
 
 
@@ -27,7 +29,7 @@ class Cause:
 
     kind: str
     text: str
-    weight: float = 50.0
+    weight: float = WORTH_SAYING
     place: str = ""
     lines: tuple[int, ...] = ()
 
@@ -101,7 +103,11 @@ class Row:
         if self.causes:
             best = self.causes[0]
             self.hint = best.text
-            also = [c for c in self.causes[1:] if c.kind != best.kind and c.weight >= max(50, best.weight - 4)]
+            also = [
+                c
+                for c in self.causes[1:]
+                if c.kind != best.kind and c.weight >= max(WORTH_SAYING, best.weight - CLOSE_SECOND)
+            ]
             if also:
                 self.hint += f" Also possible: {also[0].text}"
 

@@ -13,7 +13,7 @@ from numpylm.check.gradcheck import gradcheck
 from numpylm.check.measure.evidence import Evidence
 from numpylm.check.report import Report, plural
 from numpylm.check.student import Found, compare
-from numpylm.check.subject.subject import describe
+from numpylm.check.subject.calls import describe
 from numpylm.course.exercise import Exercise, Result, Test, Verdict
 
 Rng = np.random.Generator

@@ -7,15 +7,26 @@ from itertools import pairwise
 import numpy as np
 
 from numpylm.check.inner.sublayers import Call, Record, passed_on, record, suspects, which
-from numpylm.check.measure.evidence import FIT, Evidence, cosine, known_arrays, measure
+from numpylm.check.measure.evidence import Evidence, cosine, known_arrays, measure
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.detect import detect, shape_hint
 from numpylm.check.numbers.sizes import head_counts, known_sizes, named_inputs
 from numpylm.check.report import Cause, Causes, Report, listing
+from numpylm.check.weights import (
+    CACHE_OF_ANOTHER,
+    CALL_COUNT,
+    FIT,
+    INNER_LAYER,
+    OTHER_BRANCH,
+    PASSED_UNCHANGED,
+    PATTERN,
+    SHAPE_INSIDE,
+    SOMEWHERE_BEFORE,
+    WRONG_ORDER,
+)
 from numpylm.nn.module import Array
 
 Check = Callable[..., Report]
-CLEAR = 60  # a pattern that weighs less is no explanation
 
 
 def inner_causes(trial: Trial, check: Check, wrong: list[str], causes: Causes) -> tuple[Cause | None, dict[str, Array]]:
@@ -46,7 +57,7 @@ def _suspects(log: Record, check: Check, causes: Causes) -> Cause | None:
         for row in report.rows:
             if f"{path}.{row.name}" in causes:
                 causes[f"{path}.{row.name}"] += [_moved(cause, path, log) for cause in row.causes]
-        worst = report.causes[0] if report.causes else Cause("inner", f"{path} is wrong.", CLEAR)
+        worst = report.causes[0] if report.causes else Cause("inner", f"{path} is wrong.", INNER_LAYER)
         root = root or _moved(worst, path, log)
     return root
 
@@ -76,12 +87,14 @@ def _wiring(log: Record, broken: list[Cause]) -> Cause | None:
     )
     if e.a.shape != e.n.shape:
         hint = shape_hint(e.n.shape, e.a.shape)
-        return Cause("shape", f"{e.what} has shape {e.a.shape}, should have {e.n.shape}{hint} {where}", 98, call.path)
+        return Cause(
+            "shape", f"{e.what} has shape {e.a.shape}, should have {e.n.shape}{hint} {where}", SHAPE_INSIDE, call.path
+        )
     mistaken = _should_be(e, call)
     if mistaken is not None:
         return out_of_order(log, call) or mistaken
     best = max(detect(e), key=lambda cause: cause.weight, default=None)
-    if best is not None and best.weight >= CLEAR:
+    if best is not None and best.weight > PATTERN:
         return Cause(best.kind, f"{best.text} {where}", best.weight, f"the output of {call.path}")
     return out_of_order(log, call) or _passed_unchanged(e, call) or _somewhere(e, call, where)
 
@@ -96,7 +109,7 @@ def _should_be(e: Evidence, call: Call) -> Cause | None:
         f"{e.layer}: {call.path}.backward is given {given}, and should be given {right} (cosine with it 1.000): each "
         "branch gets the gradient of what it added to, not that of another branch."
     )
-    return Cause("wiring", text, 85, call.path)
+    return Cause("wiring", text, OTHER_BRANCH, call.path)
 
 
 def _passed_unchanged(e: Evidence, call: Call) -> Cause | None:
@@ -108,7 +121,7 @@ def _passed_unchanged(e: Evidence, call: Call) -> Cause | None:
                 f"with the truth {cosine(e.a, e.n):.3f}). If in the forward something stands between the two (an "
                 "activation, a product), its own backward is missing."
             )
-            return Cause("wiring", text, 72, call.path)
+            return Cause("wiring", text, PASSED_UNCHANGED, call.path)
     return None
 
 
@@ -117,7 +130,7 @@ def _somewhere(e: Evidence, call: Call, where: str) -> Cause:
         f"{e.layer}: the gradient that reaches the output of {call.path} is wrong (cosine with the truth "
         f"{cosine(e.a, e.n):.3f}). {where}"
     )
-    return Cause("wiring", text, 70, call.path)
+    return Cause("wiring", text, SOMEWHERE_BEFORE, call.path)
 
 
 def protocol(log: Record) -> list[Cause]:
@@ -129,7 +142,7 @@ def protocol(log: Record) -> list[Cause]:
             f"{name}.backward gives {path}.backward the cache of {whose}: each backward needs the cache of its own "
             "forward."
         )
-        causes.append(Cause("cache-mixup", text, 99, path))
+        causes.append(Cause("cache-mixup", text, CACHE_OF_ANOTHER, path))
     forwards = Counter(call.path for call in log.calls if not _does_nothing(call))
     odd = [path for path, count in forwards.items() if log.backward_counts[path] != count]
     for path in odd[-1:]:  # the last in the forward is the first that goes wrong on the way back
@@ -139,7 +152,7 @@ def protocol(log: Record) -> list[Cause]:
             + (f" (and {also} likewise)" if also else "")
             + ". Every forward needs its own backward, once, or a part of the gradient is lost or doubled."
         )
-        causes.append(Cause("call-count", text, 94, listing([*odd[:-1], path], 99)))
+        causes.append(Cause("call-count", text, CALL_COUNT, listing([*odd[:-1], path], 99)))
     return causes
 
 
@@ -155,7 +168,7 @@ def out_of_order(log: Record, place: Call) -> Cause | None:
                 f"{name}: forward runs {first.path} and then {second.path}, and so does backward. It must take them "
                 f"in the opposite order, {second.path} first: the chain rule starts at the loss."
             )
-            return Cause("order", text, 88, second.path)
+            return Cause("order", text, WRONG_ORDER, second.path)
     return None
 
 

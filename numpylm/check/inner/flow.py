@@ -10,9 +10,9 @@ import numpy as np
 
 from numpylm.check.inner import lines
 from numpylm.check.inner.lines import Line, Made, Value, lines_of
-from numpylm.check.measure.evidence import FIT
 from numpylm.check.measure.trial import Target, Trial
-from numpylm.check.subject.subject import CheckError
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.weights import FIT, MOST_VARIABLES
 from numpylm.nn.module import Array
 
 DIRECTIONS = 2
@@ -70,7 +70,7 @@ class Flow:
         found: dict[tuple[int, int], Value] = {}
         for value in lines.record_forward(self.trial, self.code).values:
             found.setdefault((id(value.live), value.moment), value)
-        return list(found.values())[: lines.MOST]
+        return list(found.values())[:MOST_VARIABLES]
 
     def _slopes(self, value: Value) -> Array:
         return np.array(

@@ -105,7 +105,6 @@ def name_of(node: ast.AST) -> str:
 
 
 STEP = 1e-5  # of a difference along a variable: central, second order, so good to about 1e-9
-MOST = 90  # variables, counted anew in each round of a loop; more are not looked at
 
 
 class Made(NamedTuple):

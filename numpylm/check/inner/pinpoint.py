@@ -8,15 +8,24 @@ import numpy as np
 from numpylm.check.inner import lines, products
 from numpylm.check.inner.flow import Cone, Flow, merges, named_after, relaid
 from numpylm.check.inner.lines import Value
-from numpylm.check.measure.evidence import FIT, Evidence, cosine
+from numpylm.check.measure.evidence import Evidence, cosine
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.numbers.detect import detect
 from numpylm.check.report import Cause, listing
-from numpylm.check.subject.subject import CheckError
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.weights import (
+    CURED_ENTRIES,
+    FIT,
+    FORMULA,
+    LINES,
+    MANY_LINES,
+    MOST_INNER,
+    MOST_WATCHED,
+    OVERWRITTEN,
+    PATTERN,
+    TERM_OF_LINE,
+)
 from numpylm.nn.module import Array
-
-AFFORDABLE = 600  # entries of variables whose true gradient is measured in full, for one layer
-CURED = 0.8  # what part of the wrong entries may stay wrong
 
 
 @dataclass
@@ -76,7 +85,7 @@ def _suspect(flow: Flow, value: Value, owner: Value) -> Suspect | None:
 
 def _affordable(flow: Flow, owner: Value) -> bool:
     measured = flow.trial.__dict__.setdefault("inner", {})
-    return owner in measured or owner.array.size + sum(g.size for g in measured.values()) <= AFFORDABLE
+    return owner in measured or owner.array.size + sum(g.size for g in measured.values()) <= MOST_INNER
 
 
 def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, index: int) -> bool:
@@ -101,18 +110,14 @@ def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, in
         return False
     healed = Evidence(e.layer, e.name, after, e.n)
     aside = Evidence(e.layer, e.name, after, e.a).wrong & healed.wrong  # neither healed nor as it was
-    return bool(healed.wrong.sum() <= CURED * e.wrong.sum() and not aside.any())
-
-
-LARGEST = 500_000  # numbers in a subject that is watched: each line copies what it makes
-SURE, VAGUE = 78, 66  # weights of a place without a formula: in up to three lines, or in more
+    return bool(healed.wrong.sum() <= CURED_ENTRIES * e.wrong.sum() and not aside.any())
 
 
 def follow(trial: Trial) -> Flow | None:
     """Watch the student's own lines; None where there is no Python code to watch."""
     forward, backward = (lines.code_of(trial, which) for which in ("forward", "backward"))
     size = np.size(trial.out) + sum(target.values.size for target in trial.targets)
-    if forward is None or backward is None or size > LARGEST:
+    if forward is None or backward is None or size > MOST_WATCHED:
         return None
     flow = Flow(trial, forward, backward)
     return flow if flow.source else None
@@ -135,7 +140,7 @@ def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | Non
 def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> Cause:
     text, numbers = _place(flow, e, cone, suspect), tuple(sorted(cone.lines))
     given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
-    weight = SURE if len(numbers) < 4 else VAGUE
+    weight = LINES if len(numbers) < 4 else MANY_LINES
     if np.isnan(true).any():
         return Cause("wiring", text, weight, lines=numbers)
     found = _overwritten(suspect) or _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
@@ -155,7 +160,7 @@ def _overwritten(suspect: Suspect | None) -> Cause | None:
         "Each round overwrites (=) a part of what the rounds before put there; added up (+=), all that is written "
         "there is the true gradient (cosine 1.000)."
     )
-    return Cause("assigned", text, 90)
+    return Cause("assigned", text, OVERWRITTEN)
 
 
 def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
@@ -188,13 +193,13 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
         now = f" Here it is {wrong}." if wrong else ""
         terms = (" - ", " + ")
         more = any(sign in right for sign in terms) and not any(sign in wrong for sign in terms)
-        return Cause("missing-term" if more else "missing-factor", f"Right would be {right}.{now}", 84)
+        return Cause("missing-term" if more else "missing-factor", f"Right would be {right}.{now}", FORMULA)
     reads = _reads(flow, cone)
     used = {flow.in_formula(v) for v in flow.rest if v.name in reads}  # what the lines use already is not missing
     term = products.explain(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
     if term:
         said = f"There is a term too much: {term[1:]}." if term.startswith("-") else f"A term is missing: {term}."
-        return Cause("missing-term", said, 83)
+        return Cause("missing-term", said, TERM_OF_LINE)
     return None
 
 
@@ -264,7 +269,7 @@ def _pattern(flow: Flow, e: Evidence, cone: Cone, given: Array, true: Array, sus
     name = flow.called(suspect.owner) if suspect else e.name
     inner = Evidence(e.layer, name, given, true, known=known, sizes=e.sizes, heads=e.heads)
     best = max(detect(inner), key=lambda cause: cause.weight, default=None)
-    if best is None or given.size < 2 or (best.weight < 70 and best.kind != "unknown"):
+    if best is None or given.size < 2 or (best.weight <= PATTERN and best.kind != "unknown"):
         return None
     text = best.text.removeprefix(f"{e.layer}: ")
-    return Cause(best.kind, text[0].upper() + text[1:], max(SURE, min(best.weight, 84)))
+    return Cause(best.kind, text[0].upper() + text[1:], max(LINES, min(best.weight, FORMULA)))

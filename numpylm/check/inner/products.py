@@ -5,11 +5,9 @@ from itertools import combinations
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT
+from numpylm.check.weights import FIT, MOST_IN_PRODUCT, NEAR_ARRAYS
 from numpylm.nn.module import Array
 
-LARGEST = 20_000  # entries of a product that is tried
-NEAR = 9  # so many arrays, those that the wrong lines read, are tried in threes and in sums
 ROWS = " (over all rows)"
 Known = dict[str, Array]
 Product = tuple[str, Array]
@@ -59,7 +57,7 @@ def _is_sum(text: str) -> bool:
 def candidates(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
     """Everything of that shape that one, two or three known arrays make."""
     floats = {name: k.astype(np.float64) for name, k in known.items() if k.dtype.kind in "fb"}
-    near = dict(list(floats.items())[:NEAR])
+    near = dict(list(floats.items())[:NEAR_ARRAYS])
     for form in (_alone, _elementwise, _outer, _matrix, _shifted_outer):
         yield from form(shape, floats)
     yield from _less_its_sum(shape, near)
@@ -127,7 +125,7 @@ def _less_its_sum(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
 
 def _ends_with(full: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether a sum over leading axes makes the shape, and is not too long."""
-    return len(full) >= len(shape) and full[len(full) - len(shape) :] == shape and int(np.prod(full)) <= LARGEST
+    return len(full) >= len(shape) and full[len(full) - len(shape) :] == shape and int(np.prod(full)) <= MOST_IN_PRODUCT
 
 
 def _broadcast(*arrays: Array) -> tuple[int, ...] | None:
@@ -159,11 +157,11 @@ def _outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
 
 
 def _rows(known: Known) -> Known:
-    rows = {name: k.reshape(-1, k.shape[-1]) for name, k in known.items() if k.ndim >= 2 and k.size <= LARGEST}
+    rows = {name: k.reshape(-1, k.shape[-1]) for name, k in known.items() if k.ndim >= 2 and k.size <= MOST_IN_PRODUCT}
     wide = {
         f"{n}.reshape({len(k)}, -1)": k.reshape(len(k), -1)
         for n, k in known.items()
-        if k.ndim > 2 and k.size <= LARGEST
+        if k.ndim > 2 and k.size <= MOST_IN_PRODUCT
     }
     return rows | wide
 
@@ -179,7 +177,7 @@ def _shifted_outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
     """K1ᵀ K2 with K1 one step earlier along axis 1, behind a first state: the state before, not the state after."""
     if len(shape) != 2:
         return
-    series = {name: k for name, k in known.items() if k.ndim == 3 and k.size <= LARGEST}
+    series = {name: k for name, k in known.items() if k.ndim == 3 and k.size <= MOST_IN_PRODUCT}
     states = {name: k for name, k in known.items() if k.ndim == 2}
     for first, a in series.items():
         for second, b in series.items():
@@ -218,7 +216,7 @@ def _matrix(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
     """K1 @ K2 with the second, or the first, transposed or not, over the last two axes."""
     if len(shape) < 2:
         return
-    wide = {name: k for name, k in known.items() if k.ndim >= 2 and k.size <= LARGEST}
+    wide = {name: k for name, k in known.items() if k.ndim >= 2 and k.size <= MOST_IN_PRODUCT}
     for first, a in wide.items():
         for second, b in wide.items():
             if first == second or b.ndim not in (2, a.ndim):

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.measure.evidence import Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.detect import detect
 from numpylm.check.report import Cause
-from numpylm.check.subject.returned_gradients import comparable
+from numpylm.check.subject.calls import comparable
+from numpylm.check.weights import ANOTHER_FACTOR, FIT, LOST_PATH, PATTERN, UNCHANGED_INSIDE
 from numpylm.nn.module import Array
 
 
@@ -104,7 +105,7 @@ def behind_weight(trial: Trial, e: Evidence, found: list[Path]) -> Iterator[Caus
             f"{e.what} is not {path.x}ᵀ times anything, and the true one is {path.x}ᵀ times the gradient at {path.x} @ "
             f"{path.weight}: is it made with another array than {path.x}?"
         )
-        yield Cause("missing-factor", text, 74, e.name)
+        yield Cause("missing-factor", text, ANOTHER_FACTOR, e.name)
         return
     inner = Evidence(
         e.layer,
@@ -144,10 +145,10 @@ def _said(inner: Evidence, known: dict[str, Array], place: str, origin: str) -> 
                 f"{inner.what} is {name}, as it stands: something that the forward does behind {inner.name} has no "
                 f"backward here. {origin}"
             )
-            yield Cause("wiring", text, 92, place)
+            yield Cause("wiring", text, UNCHANGED_INSIDE, place)
             return
     best = max(detect(inner), key=lambda cause: cause.weight, default=None)
-    if best is not None and best.weight > 70:
+    if best is not None and best.weight > PATTERN:
         yield Cause(best.kind, f"{best.text} {origin}", best.weight, place)
 
 
@@ -163,7 +164,7 @@ def lost_path(e: Evidence, own: list[Path], wrong: set[str]) -> Iterator[Cause]:
                 f"{e.what} lacks the path through {path.weight}: {e.name} is used in {through}, too, so (the gradient "
                 f"there) @ {path.weight}ᵀ must be added. Every use of an array adds to its gradient."
             )
-            yield Cause("missing-term", text, 93, e.name)
+            yield Cause("missing-term", text, LOST_PATH, e.name)
         elif e.equal(rest, -path.back) and not e.equal(e.n, path.back) and path.weight not in wrong:
             text = f"{e.what} counts the path through {path.weight} ({through}) twice."
-            yield Cause("missing-term", text, 93, e.name)
+            yield Cause("missing-term", text, LOST_PATH, e.name)

@@ -19,7 +19,7 @@ import numpy as np
 
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Report
-from numpylm.check.subject.subject import is_float
+from numpylm.check.subject.calls import is_float
 from numpylm.nn.module import Array, Cache
 
 

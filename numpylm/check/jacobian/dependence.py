@@ -8,12 +8,25 @@ pattern tells what went wrong: a causal mask, an axis, a transposition.
 import numpy as np
 
 from numpylm.check.jacobian.routes import along, moved, partial, routed, window
-from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.measure.evidence import Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Cause
+from numpylm.check.weights import (
+    FIT,
+    FUTURE_LEAKS,
+    IGNORES_UPSTREAM,
+    MASK_OFF_BY_ONE,
+    MASK_ON_DIAGONAL,
+    MISSING_MIXING,
+    MIXED_PLACES,
+    MOST_OUTPUTS,
+    NOT_LINEAR,
+    OTHER_MASK,
+    TRANSPOSED_JACOBIAN,
+    WRONG_SLOPE,
+)
 from numpylm.nn.module import Array
 
-LARGEST = 500  # outputs; each costs one backward
 INFLUENCE = {
     False: "as in softmax, where every output depends on every input of its row",
     True: "as in attention, or in a loop over time, where what comes back from later steps must be added",
@@ -23,7 +36,7 @@ INFLUENCE = {
 def backward_jacobian(trial: Trial, index: int) -> Array | None:
     """What backward says about ∂out/∂(target number ``index``): (out.size, target.size)."""
     size = np.size(trial.out)
-    if size > LARGEST:
+    if size > MOST_OUTPUTS:
         return None
     rows = []
     for o in range(size):
@@ -49,14 +62,14 @@ def linear(e: Evidence, trial: Trial, index: int) -> Cause | None:
             f"{e.what} stays the same when the upstream gradient is doubled: backward does not use it. By the chain "
             "rule every gradient is multiplied by it, also where a loss is the last step and it is 1."
         )
-        return Cause("upstream", text, 98, e.name)
+        return Cause("upstream", text, IGNORES_UPSTREAM, e.name)
     negated = np.asarray(trial.gradients(-trial.dout)[index])
     if not e.equal(doubled, 2 * first) or not e.equal(negated, -first):
         text = (
             f"{e.what} is not proportional to the upstream gradient (twice as much, or its opposite, gives something "
             "else): does backward use the upstream gradient where it should use the input, or multiply by it twice?"
         )
-        return Cause("upstream", text, 97, e.name)
+        return Cause("upstream", text, NOT_LINEAR, e.name)
     return None
 
 
@@ -96,7 +109,7 @@ def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
             "true one transposed (cosine 1.000). For y = x W, dx = dy Wᵀ; for y = P v, dv = Pᵀ dy; "
             "for a rotation, the rotation by the opposite angle."
         )
-        return Cause("transposed", text, 92, e.name)
+        return Cause("transposed", text, TRANSPOSED_JACOBIAN, e.name)
     return None
 
 
@@ -116,7 +129,7 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
                 f"cannot see (axis {axis}). The forward never looks ahead, the backward does{off}: the causal mask "
                 f"is {'off by one' if off else 'missing'} in backward."
             )
-            return Cause("causal", text, 95 if off else 80, e.name)
+            return Cause("causal", text, MASK_OFF_BY_ONE if off else FUTURE_LEAKS, e.name)
         if len(later):
             text = (
                 f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "
@@ -124,14 +137,14 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
                 "the mask alone: is a matrix between positions used where its transpose is needed (dv = Pᵀ dy, dk = "
                 "dSᵀ q)?"
             )
-            return Cause("transposed", text, 80, e.name)
+            return Cause("transposed", text, FUTURE_LEAKS, e.name)
         if len(lost) and (lost[:, 0] == lost[:, 1]).any():
             text = (
                 f"{e.what}: no gradient goes from output position {lost[0][0]} to position {lost[0][1]}, which it "
                 f"sees in the forward (axis {axis}), as if the causal mask in backward were off by one: the diagonal "
                 "belongs to what may be seen."
             )
-            return Cause("causal", text, 85, e.name)
+            return Cause("causal", text, MASK_ON_DIAGONAL, e.name)
     return None
 
 
@@ -150,7 +163,7 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
                 f"{e.what} mixes different places along {which}, which the forward keeps apart: a sum, mean or "
                 "product over the wrong axis in backward?"
             )
-            return Cause("mixing", text, 91, e.name)
+            return Cause("mixing", text, MIXED_PLACES, e.name)
         if true and not given:
             text = (
                 f"{e.what} treats every place along {which} on its own, but in the forward they influence each other "
@@ -159,7 +172,7 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
             upstream = e.known.get("the upstream gradient")
             if upstream is not None and upstream.shape == e.a.shape and np.array_equal(upstream, e.a):
                 text += " It is the upstream gradient, passed on as it came: what forward does has no backward here."
-            return Cause("diagonal", text, 90, e.name)
+            return Cause("diagonal", text, MISSING_MIXING, e.name)
     return None
 
 
@@ -185,7 +198,7 @@ def _elementwise(e: Evidence, trial: Trial, n: Array, true: Array, given: Array)
             "another one."
         )
         if let_through or lost:
-            return Cause("dropout", text, 92, e.name)
+            return Cause("dropout", text, OTHER_MASK, e.name)
     text = (
         f"{e.what}: the function is elementwise, and its derivative is wrong: at x = {x[i]:.4g} backward uses "
         f"{slopes[i]:.6g}, the slope is {right[i]:.6g}."
@@ -207,7 +220,7 @@ def _elementwise(e: Evidence, trial: Trial, n: Array, true: Array, given: Array)
         text += " It is the derivative taken at the output f(x) instead of at the input x."
     else:
         text += f" The error is largest there and {np.abs(slopes - right).min():.2g} at its smallest."
-    return Cause("slope", text, 84, e.name)
+    return Cause("slope", text, WRONG_SLOPE, e.name)
 
 
 def _slope_at_output(trial: Trial, name: str, out: Array) -> Array:

@@ -2,13 +2,21 @@
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.measure.evidence import Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.sizes import named_inputs
 from numpylm.check.report import Cause, listing, plural
+from numpylm.check.weights import (
+    ANOTHER_ORDER,
+    COUNTED_WEIGHTS,
+    FIT,
+    MOST_ENTRIES_MOVED,
+    MOVED,
+    OTHER_WINDOW,
+    SHIFTED,
+    WEIGHTED_PLACES,
+)
 from numpylm.nn.module import Array
-
-LARGEST = 250_000  # entries of a Jacobian that are compared at all places of an axis
 
 
 def routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | None:
@@ -32,12 +40,12 @@ def routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | None
         f"{e.what} mixes up places: what comes from output {places[0]} is put where {places[1]} belongs (so for "
         f"{int((~own).sum())} of {blocks} places). Was one of two arrays sorted or shuffled, and the other not?"
     )
-    return Cause("permuted", text, 91, e.name)
+    return Cause("permuted", text, ANOTHER_ORDER, e.name)
 
 
 def moved(e: Evidence, true: Array, given: Array) -> Cause | None:
     """What one output sends back lands at another index of one axis than it should."""
-    if true.size > LARGEST:
+    if true.size > MOST_ENTRIES_MOVED:
         return None
     ink = FIT * max(float(np.abs(true).max(initial=0)), 1e-300)
     bad = np.flatnonzero(np.abs(true - given).max(axis=1) > ink)
@@ -70,7 +78,9 @@ def _say_moved(e: Evidence, axis: int, at: Array, to: Array, lost: bool) -> Caus
         f"{e.what} has the right values at the wrong places along axis {axis} ({how}{rest}). An index, the direction "
         "of a shift, or the order in which an axis was split, is another one in backward than in forward."
     )
-    return Cause("permuted", text, 92 if len(shift) == 1 else 90, e.name)  # `routed` is sharper, unless it is a shift
+    return Cause(
+        "permuted", text, SHIFTED if len(shift) == 1 else MOVED, e.name
+    )  # `routed` is sharper, unless it is a shift
 
 
 def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
@@ -109,8 +119,10 @@ def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
             )
             counted = _counts(trial, weights)
             if counted:
-                return Cause("counting", f"{text} They are {counted}: divide by what was counted.", 93, e.name)
-        return Cause("partial", text, 87, e.name)
+                return Cause(
+                    "counting", f"{text} They are {counted}: divide by what was counted.", COUNTED_WEIGHTS, e.name
+                )
+        return Cause("partial", text, WEIGHTED_PLACES, e.name)
     return None
 
 
@@ -156,7 +168,7 @@ def window(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause
         else:
             off = abs(given_back - back)
             said = f"{seen}, the backward {given_back}: the window is off by {'one' if off == 1 else off} in backward."
-        return Cause("causal", f"{e.what}: {said}", 90, e.name)
+        return Cause("causal", f"{e.what}: {said}", OTHER_WINDOW, e.name)
     return None
 
 

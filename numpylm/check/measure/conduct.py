@@ -10,10 +10,17 @@ import numpy as np
 
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Cause, Report, listing
-from numpylm.check.subject.calls import RANDOM, CheckError, is_float, state_of
+from numpylm.check.subject.calls import RANDOM, CheckError, is_float, same, state_of
 from numpylm.check.subject.paths import walk
-from numpylm.check.subject.returned_gradients import same
 from numpylm.check.subject.survey import PlainParameter, Surveyed, constant_name
+from numpylm.check.weights import (
+    CHANGES_INPUTS,
+    CHANGES_WEIGHTS,
+    DRAWS_NUMBERS,
+    NOT_REPEATABLE,
+    REUSES_OUTPUT,
+    UNUSABLE,
+)
 
 
 def not_the_same_twice(report: Report, trial: Trial) -> bool:
@@ -40,22 +47,22 @@ def why_not_the_same(trial: Trial) -> Cause:
             f"{again} and the same cache: it draws random numbers of its own. The mask (or whatever else the forward "
             "drew) must be in the cache; the generator that drew it gives another one."
         )
-        return Cause("random", text, 99, "backward")
+        return Cause("random", text, DRAWS_NUMBERS, "backward")
     if arrays:
         text = (
             f"{name}.backward writes into its cache: a second backward on the same cache gives another gradient. Make "
             "new arrays (p * d, not p *= d)."
         )
-        return Cause("writes-cache", text, 97, "cache")
+        return Cause("writes-cache", text, NOT_REPEATABLE, "cache")
     if same(*(trial.gradients(trial.dout) for _ in range(2))):
         text = (
             f"{name}.backward uses up or changes something in its cache, although no array: a second backward on the "
             "same cache gives another gradient."
         )
-        return Cause("writes-cache", text, 97, "cache")
+        return Cause("writes-cache", text, NOT_REPEATABLE, "cache")
     kept = f" (self.{', self.'.join(attributes)})" if attributes else ""
     text = f"{again}, even after a forward of its own: what one call leaves behind{kept} changes the next."
-    return Cause("state", text, 97, "backward")
+    return Cause("state", text, NOT_REPEATABLE, "backward")
 
 
 def _watched_backward(trial: Trial) -> tuple[bool, bool, list[str]]:
@@ -153,7 +160,7 @@ class Conduct:
                 f"{self.trial.subject.name}.forward gives NaN or infinity, first at {where} of its output"
                 f"{self._bad_input() or _REASONS}"
             )
-            self.findings.append(Cause("not-finite", text, 100, "forward"))
+            self.findings.append(Cause("not-finite", text, UNUSABLE, "forward"))
 
     def _bad_input(self) -> str:
         """The end of the sentence if the inputs are to blame."""
@@ -196,7 +203,7 @@ class Conduct:
             self.notes.append(f"{text}. Copy what you keep of it.")
         else:
             text += ", which the next layer may have in its cache. Make a new array in each forward."
-            self.findings.append(Cause("reused-output", text, 96, "forward"))
+            self.findings.append(Cause("reused-output", text, REUSES_OUTPUT, "forward"))
 
     def _writes_outside(self) -> None:
         """Whether forward or backward change what is not theirs; undoes it."""
@@ -212,14 +219,14 @@ class Conduct:
                 f"{name} writes into its input {changed[0]}: whoever holds that array finds it changed. Make a new "
                 "array."
             )
-            self.findings.append(Cause("writes-input", text, 98, changed[0]))
+            self.findings.append(Cause("writes-input", text, CHANGES_INPUTS, changed[0]))
         if not same(trial.given_dout, trial.dout):
             trial.dout = trial.given_dout
             text = (
                 f"{name}.backward writes into its upstream gradient: where a residual passes the same array on, the "
                 "other branch gets a changed one. Make a new array (g = dout * w, not dout *= w)."
             )
-            self.findings.append(Cause("writes-upstream", text, 98, "dout"))
+            self.findings.append(Cause("writes-upstream", text, CHANGES_INPUTS, "dout"))
         for (parameter_name, parameter), before in zip(trial.subject.parameters, trial.weights, strict=True):
             if not same(parameter.data, before):
                 parameter.data[...] = before
@@ -227,7 +234,7 @@ class Conduct:
                     f"{name} changes the values of {parameter_name} in its forward or backward. Gradients of all "
                     "sequences of a batch must belong to the same weights: leave updates to the optimizer."
                 )
-                self.findings.append(Cause("writes-weight", text, 99, parameter_name))
+                self.findings.append(Cause("writes-weight", text, CHANGES_WEIGHTS, parameter_name))
 
     def _writes_cache(self) -> None:
         """Whether a second backward on one cache gives another gradient than the first."""

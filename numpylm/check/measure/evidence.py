@@ -16,16 +16,12 @@ from numpylm.check.numbers.sizes import (
     named_inputs,
     shortened,
 )
-from numpylm.check.subject.subject import CheckError, cache_names, is_float
+from numpylm.check.subject.calls import CheckError, cache_names, is_float
+from numpylm.check.weights import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
 from numpylm.nn.module import Array
 
-FIT = 1e-5  # two gradients agree if they differ by no more than this share of the largest entry
-ENOUGH = 16  # rows: up to so many nothing is cut
 FEW: dict[int, dict[int, int]] = {2: {0: 7}, 3: {0: 2, 1: 5}, 4: {0: 2, 2: 5}}  # axes of an input: length that is left
 IDS = {0: 2, 1: 5}
-CLOSE = 1e-4  # relative error that counts as right in an experiment: a real fault is far above
-PLACES = 6
-MEASURED = 700  # at most so many coordinates of a wrong gradient are differenced
 
 
 @dataclass(frozen=True)
@@ -157,7 +153,7 @@ def measure(trial: Trial, values: Array, dout: Any) -> tuple[Array, Array | None
 def affordable(trial: Trial) -> int:
     """How many coordinates may be measured: fewer for larger subjects, and never depending on the clock."""
     work = sum(target.values.size for target in trial.targets)
-    return int(np.clip(6e5 / work, 128, MEASURED)) if work < 1e5 else max(8, int(1.28e7 / work))
+    return int(np.clip(6e5 / work, 128, MOST_MEASURED)) if work < 1e5 else max(8, int(1.28e7 / work))
 
 
 def derivative(trial: Trial, values: Array, place: tuple) -> Array:
@@ -255,7 +251,7 @@ def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
     if first is None or first.ndim < 2:
         return trial, ""
     is_ids = first.dtype.kind in "iu"
-    if (first.size if is_ids else first.size // first.shape[-1]) <= ENOUGH:
+    if (first.size if is_ids else first.size // first.shape[-1]) <= MOST_ROWS:
         return trial, ""
     setup = trial.setup
     for axis, length in (IDS if is_ids and first.ndim == 2 else FEW.get(first.ndim, {})).items():
@@ -265,7 +261,7 @@ def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
         still = errors(small, wrong)
     except CheckError:
         return trial, ""
-    if any(still.get(name, 0) < CLOSE for name in wrong) or not np.isfinite(np.asarray(small.out)).all():
+    if any(still.get(name, 0) < RIGHT for name in wrong) or not np.isfinite(np.asarray(small.out)).all():
         return trial, ""
     left = first_array(setup).shape
     if left == first.shape:

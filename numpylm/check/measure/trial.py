@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.subject.calls import as_gradient, difference, is_float
 from numpylm.check.subject.paths import everything
-from numpylm.check.subject.returned_gradients import as_gradient, difference, name_inputs
-from numpylm.check.subject.subject import Subject, is_float
+from numpylm.check.subject.subject import Subject, name_inputs
 from numpylm.check.subject.survey import PlainParameter, Survey, Surveyed, constant_rows, padding_ids, without
+from numpylm.check.weights import STEPS
 from numpylm.nn.module import Array, Cache, Parameter
 
-STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # a coordinate that fails with one step gets the next
 Place = Any  # an index tuple, or an array: a direction of length 1
 
 

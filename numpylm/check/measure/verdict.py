@@ -6,17 +6,13 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.measure.conduct import Conduct
-from numpylm.check.measure.trial import STEPS, Conditions, Place, Setup, Target, Trial, scale_of
+from numpylm.check.measure.trial import Conditions, Place, Setup, Target, Trial, scale_of
 from numpylm.check.report import Row, listing
-from numpylm.check.subject.calls import LOW, CheckError
+from numpylm.check.subject.calls import LOW, CheckError, comparable
 from numpylm.check.subject.paths import walk
-from numpylm.check.subject.returned_gradients import comparable
 from numpylm.check.subject.subject import Subject
+from numpylm.check.weights import FULL_CHECK, ROUGH, ROUNDING, ROUNDINGS, SAMPLED, STEPS, TINY, UNSEEN
 from numpylm.nn.module import Array
-
-ROUGH = 2e-3  # share of the largest gradient that passes where the forward itself, and so its differences, are float32
-UNSEEN = 1e-9  # a step that float32 cannot see
-FEW = 80  # so many roundings add up in a gradient: 1e-5 in float32
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Precision:
         if not where and np.array_equal(analytic, analytic.astype(np.float32)):
             where, eps = "backward", float(np.finfo(np.float32).eps)
         scale = float(np.abs(n).max(initial=0))
-        limit = max(FEW * eps * scale, ROUGH * scale + noise if where == "forward" else 0.0)
+        limit = max(ROUNDINGS * eps * scale, ROUGH * scale + noise if where == "forward" else 0.0)
         return where if where and np.abs(a - n).max(initial=0) <= limit and not systematic(a, n, eps) else ""
 
 
@@ -119,13 +115,6 @@ def erratic(trial: Trial, values: Array) -> bool:
         if np.linalg.norm(rough - coarse) < 1e-2 * scale:  # so the coarse one is right
             return bool(np.linalg.norm(coarse - fine) > 0.05 * scale + noise)
     return False
-
-
-TOLERANCE = 1e-6  # worst relative error that passes; a right backward is typically below 1e-9
-FULL_CHECK = 40  # arrays up to this size are checked element by element
-SAMPLED = 12  # larger ones at so many random coordinates, and along one random direction
-ROUNDING = 1e7 * 1e-16  # share of the output, so that an error of 1e-6 is safely none of rounding
-TINY = 1e-250  # where output and gradient are zero: 0 / TINY is 0, 0 / 0 is not
 
 
 class Check:

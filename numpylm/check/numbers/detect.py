@@ -12,25 +12,24 @@ from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.numbers.patterns import PATTERNS, Detective
 from numpylm.check.numbers.terms import TERMS
 from numpylm.check.report import Cause, Causes
-from numpylm.check.subject.calls import kind_of
-from numpylm.check.subject.returned_gradients import Odd
-from numpylm.check.subject.subject import CheckError, is_float
+from numpylm.check.subject.calls import CheckError, Odd, is_float, kind_of
+from numpylm.check.weights import EPSILON, GROWS, PART, PATTERN, SMALL, SMALL_ERROR, UNUSABLE, WRONG_PART
 
 
 def detect(e: Evidence, looks: tuple[Detective, ...] = (*PATTERNS, *TERMS)) -> list[Cause]:
     """Ask all who look at the numbers alone; if nobody knows the whole array, ask about its wrong part."""
     found = [cause for detective in looks if (cause := detective(e))]
-    if not any(cause.weight > 70 for cause in found):
+    if not any(cause.weight > PATTERN for cause in found):
         found += in_each_third(e, [detective for detective in PATTERNS if detective in looks])
-    if not any(cause.weight > 70 for cause in found):
+    if not any(cause.weight > PATTERN for cause in found):
         part = wrong_part(e)
         if part is not None:
             inner = [cause for detective in looks if (cause := detective(part))]
             rest = "all else is right" if e.full else "no fault was found elsewhere, but not all was measured"
-            found += [Cause(c.kind, f"{c.text} {rest.capitalize()}.", c.weight - 1, c.place) for c in inner]
+            found += [Cause(c.kind, f"{c.text} {rest.capitalize()}.", c.weight - PART, c.place) for c in inner]
             if not inner:
                 text = f"{part.what} is wrong ({e.words.cosine} {cosine(part.a, part.n):.3f}), {rest}."
-                found.append(Cause("unknown", text, 40, e.name))
+                found.append(Cause("unknown", text, WRONG_PART, e.name))
     return found
 
 
@@ -87,24 +86,24 @@ def unusable(layer: str, target: Target) -> list[Cause]:
     """Why a gradient cannot be compared, if it cannot."""
     what, analytic, shape = f"{layer}: the gradient of {target.name}", target.analytic, target.values.shape
     if analytic is None:
-        return [Cause("never-written", _missing(layer, target), 100, target.name)]
+        return [Cause("never-written", _missing(layer, target), UNUSABLE, target.name)]
     if isinstance(analytic, Odd):
         text = f"{what} is {_strange(analytic.value)}; it must be an array of real numbers."
-        return [Cause("error", text, 100, target.name)]
+        return [Cause("error", text, UNUSABLE, target.name)]
     got = np.shape(analytic)
     if got != shape:
         return [
             Cause(
                 "shape",
                 f"{what} has the wrong shape: expected {shape}, got {got}{shape_hint(shape, got)}",
-                100,
+                UNUSABLE,
                 target.name,
             )
         ]
     if not np.isfinite(analytic).all():
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(analytic))[0])
         text = f"{what} holds NaN or infinity, first at {list(bad)}: look for a division by zero, log(0), or inf - inf."
-        return [Cause("not-finite", text, 100, target.name)]
+        return [Cause("not-finite", text, UNUSABLE, target.name)]
     return []
 
 
@@ -151,10 +150,7 @@ def shape_hint(expected: tuple[int, ...], got: tuple[int, ...]) -> str:
     return "."
 
 
-SMALL = 1e-3  # share of the largest entry: what is wrong by less is almost right
-UNKNOWN, HINT = "unknown", 60  # how a small error of unknown origin is filed
 SHRINK = 1e-3  # inputs are made so much smaller,
-GROWS = 100.0  # and an error that grows so much by it is that of a constant beside them: an ε
 
 
 def almost_right(trial: Trial, e: Evidence) -> Cause | None:
@@ -172,15 +168,15 @@ def almost_right(trial: Trial, e: Evidence) -> Cause | None:
             f" With inputs 1000 times smaller it is wrong by {grown:.1e}: an ε stands elsewhere in backward than in "
             "forward. If forward divides by σ + ε or by √(σ² + ε), backward must use that very number, ε and all."
         )
-        return Cause("epsilon", text, 92, e.name)
+        return Cause("epsilon", text, EPSILON, e.name)
     text += " Look at small constants (ε), and at numbers that forward and backward do not compute in the same way."
-    return Cause(UNKNOWN, text, HINT, e.name)
+    return Cause("unknown", text, SMALL_ERROR, e.name)
 
 
 def size_first(causes: Causes) -> None:
     """Where a small error was traced to some lines and to no more, its size is said before them."""
     for name, found in causes.items():
-        size = next((cause for cause in found if cause.kind == UNKNOWN and cause.weight == HINT), None)
+        size = next((cause for cause in found if cause.kind == "unknown" and cause.weight == SMALL_ERROR), None)
         for i, cause in enumerate(found):
             if size is not None and cause.kind == "wiring" and cause.lines:
                 causes[name][i] = replace(cause, text=f"{size.text} {cause.text}")

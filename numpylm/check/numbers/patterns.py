@@ -5,12 +5,24 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT, Evidence, cosine
+from numpylm.check.measure.evidence import Evidence, cosine
 from numpylm.check.numbers.sizes import name_factor
 from numpylm.check.report import Cause
+from numpylm.check.weights import (
+    ALL_ZERO,
+    ANOTHER_ORDER,
+    ELEMENTWISE_FACTOR,
+    FACTOR,
+    FIT,
+    GRADIENT_OF_ANOTHER,
+    NAMED_FACTOR,
+    NO_FACTOR,
+    RESHAPED,
+    TRANSPOSED,
+    WRONG_SIGN,
+)
 from numpylm.nn.module import Array
 
-NO_FACTOR = 1e-3  # nobody forgets a factor so near to 1: a small error of another kind looks like one
 Detective = Callable[[Evidence], Cause | None]
 
 
@@ -22,7 +34,7 @@ def factor(e: Evidence) -> Cause | None:
         return None
     if abs(c + 1) < FIT:
         text = f"{e.what} has the wrong sign: it is -1 times {e.words.truth} (cosine {cosine(e.a, e.n):.3f})."
-        return Cause("sign", text, 95, e.name)
+        return Cause("sign", text, WRONG_SIGN, e.name)
     names, moves = _confirmed(c, e)
     if moves and not names and e.a.size <= 2:
         return None  # any number is some multiple of another
@@ -34,7 +46,7 @@ def factor(e: Evidence) -> Cause | None:
         text += " (with other numbers another multiple): a single number, made of the data, is missing or too much"
     elif e.elsewhere is not None:
         text += ", a constant that is none of the sizes"
-    return Cause("factor", f"{text} (cosine {cosine(e.a, e.n):.3f}).", 90 if names else 89, e.name)
+    return Cause("factor", f"{text} (cosine {cosine(e.a, e.n):.3f}).", NAMED_FACTOR if names else FACTOR, e.name)
 
 
 def _confirmed(c: float, e: Evidence) -> tuple[list[str], bool]:
@@ -55,7 +67,7 @@ def swapped(e: Evidence) -> Cause | None:
                 f"{e.what} is the true gradient of {name} (cosine {cosine(e.a, other):.3f}): are two results "
                 "exchanged, or is the same one used twice?"
             )
-            return Cause("swapped", text, 96, e.name)
+            return Cause("swapped", text, GRADIENT_OF_ANOTHER, e.name)
     return None
 
 
@@ -64,7 +76,7 @@ def never_written(e: Evidence) -> Cause | None:
     if np.any(e.a):
         return None
     text = f"{e.what} is zero: it received no gradient, backward never adds to it (or only zeros)."
-    return Cause("never-written", text, 97, e.name)
+    return Cause("never-written", text, ALL_ZERO, e.name)
 
 
 def _sigmoid(k: Array) -> Array:
@@ -99,10 +111,10 @@ def missing_factor(e: Evidence) -> Cause | None:
             said = form.replace("{}", name)
             if e.equal(e.a * f, e.n):
                 text = f"{e.what} lacks a factor: multiplied elementwise by {said} it is the true one (cosine 1.000)."
-                return Cause("missing-factor", text, 88, e.name)
+                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name)
             if e.equal(e.a, e.n * f):
                 text = f"{e.what} has a factor too much: it is the true one multiplied elementwise by {said}."
-                return Cause("missing-factor", text, 88, e.name)
+                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name)
     return None
 
 
@@ -146,7 +158,7 @@ def transposed(e: Evidence) -> Cause | None:
                 which = "last two axes" if axes == [len(shape) - 2, len(shape) - 1] else f"axes {axes}"
                 like = f"{e.what}{split} equals {e.words.truth} transposed over its {which}"
                 text = f"{like}: cosine {cosine(moved, n):.3f}."
-                return Cause("transposed", text, 93, e.name)
+                return Cause("transposed", text, TRANSPOSED, e.name)
     return None
 
 
@@ -169,7 +181,7 @@ def reshaped(e: Evidence) -> Cause | None:
                     f"to {became}, where they must be transposed (swapaxes). reshape never moves a number in memory. "
                     f"({e.words.cosine.capitalize()} {cosine(e.a, e.n):.3f}, {e.words.reshaped} 1.000.)"
                 )
-                return Cause("reshaped", text, 92, e.name)
+                return Cause("reshaped", text, RESHAPED, e.name)
     return None
 
 
@@ -190,7 +202,7 @@ def permuted(e: Evidence) -> Cause | None:
                 continue
             called = "heads" if split and axis == len(shape) - 2 else f"slices along axis {axis}"
             text = f"{e.what}{split} has its {called} in the wrong order: {_describe_order(order)}."
-            return Cause("permuted", text, 91, e.name)
+            return Cause("permuted", text, ANOTHER_ORDER, e.name)
     return None
 
 

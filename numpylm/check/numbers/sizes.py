@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.measure.trial import Setup, Trial
-from numpylm.check.subject.subject import CheckError, cache_names
+from numpylm.check.subject.calls import CheckError, cache_names
 
 LETTERS = {1: ("N",), 2: ("N", "C"), 3: ("B", "T", "C"), 4: ("B", "H", "T", "D")}
 

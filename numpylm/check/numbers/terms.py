@@ -2,29 +2,46 @@
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.measure.evidence import Evidence
 from numpylm.check.numbers.patterns import Detective
 from numpylm.check.report import Cause, listing, plural
+from numpylm.check.weights import (
+    FIT,
+    FORGOTTEN_PLACES,
+    KNOWN_TERM,
+    MASKED_TARGETS,
+    ONE_OF_MANY,
+    PICKED_ENTRIES,
+    ROWS_OF_SOME_IDS,
+    SMALL,
+    SMALL_TERM,
+    TERM,
+    TERM_OF_ROWS,
+    TWO_USES,
+    WRONG_PLACES,
+    WRONG_SUM,
+    ZEROS_LET_THROUGH,
+)
 from numpylm.nn.module import Array
 
 
 def missing_term(e: Evidence) -> Cause | None:
     """n - a is a known array, or in each row a constant, or a multiple of a known row."""
     rest = e.n - e.a
-    small = float(np.nanmax(np.abs(rest), initial=0)) < 1e-3 * e.scale
+    small = float(np.nanmax(np.abs(rest), initial=0)) < SMALL * e.scale
 
-    def cause(term: str, weight: float = 84) -> Cause:
+    def cause(term: str, weight: float = TERM) -> Cause:
         stop = "" if term.endswith("?") else "."
         text = f"{e.what} has a term missing or wrong. {e.words.truth_minus} is {term}{stop}"
-        return Cause("missing-term", text, weight - (10 if small else 0), e.name)
+        return Cause("missing-term", text, weight - (SMALL_TERM if small else 0), e.name)
 
     for name, k in e.known.items():
         if k.shape == e.a.shape and e.equal(rest, k):
             residual = ": a residual connection whose gradient was dropped?" if "upstream" in name else ""
-            return cause(f"exactly {name}{residual}", 89)
+            return cause(f"exactly {name}{residual}", KNOWN_TERM)
         if k.shape == e.a.shape and e.equal(rest, -k):
             text = f"{e.what} has a term too much: {e.words.minus_truth} is exactly {name}."
-            return Cause("missing-term", text, 89, e.name)
+            return Cause("missing-term", text, KNOWN_TERM, e.name)
     for name, k in e.others.items():
         if name != e.name and k.shape == e.a.shape and e.equal(rest, k):
             return cause(f"exactly the gradient of {name}")
@@ -53,7 +70,7 @@ def missing_term(e: Evidence) -> Cause | None:
             continue
         for name, k in rows.items():
             if e.equal(rest, _multiple(rest, k, axes)):
-                return cause(f"some multiple of {name} {where}", 85)
+                return cause(f"some multiple of {name} {where}", TERM_OF_ROWS)
     if e.a.shape[-1] > 4:
         for name, k in rows.items():
             if e.equal(rest, _project(rest, [k, np.ones_like(k)])):
@@ -97,7 +114,7 @@ def rows_of_ids(e: Evidence) -> Cause | None:
                 "names: it is not zero there although the output does not depend on them (padding?). What forward "
                 "hides, backward must hide, too."
             )
-            return Cause("mask", text, 97, e.name)
+            return Cause("mask", text, ROWS_OF_SOME_IDS, e.name)
         lost = often & (~idle | e.a.any(axis=1))  # every repeated id loses something, if += is what is wrong
         if lost.any() and bad_rows[lost].all() and not bad_rows[~often].any():
             rows = listing(np.flatnonzero(bad_rows).tolist())
@@ -106,7 +123,7 @@ def rows_of_ids(e: Evidence) -> Cause | None:
                 "id occurs once it is right. Each use of a row adds to its gradient: grad[ids] += d keeps only one "
                 "of several equal ids, np.add.at(grad, ids, d) keeps all."
             )
-            return Cause("repeated-ids", text, 97, e.name)
+            return Cause("repeated-ids", text, ROWS_OF_SOME_IDS, e.name)
         unnamed = np.nan_to_num(e.n[never])
         other = any(np.abs(e.a - row).max(axis=1).min() <= FIT * e.scale for row in unnamed if np.any(row))
         two_uses = np.abs(unnamed).max(initial=0) > FIT * e.scale and not other  # `other`: an index that is off
@@ -116,14 +133,14 @@ def rows_of_ids(e: Evidence) -> Cause | None:
                 "is used in two ways, as a look-up table and as a matrix, and its gradient is the sum of both: the "
                 "look-up's part is missing or wrong."
             )
-            return Cause("shared", text, 96, e.name)
+            return Cause("shared", text, TWO_USES, e.name)
         if two_uses and not np.any(e.a[never]) and bad_rows[never].any():
             text = (
                 f"{e.what} is zero in the rows of ids that do not occur in {name}, where the true one is not. It is "
                 "used in two ways, as a look-up table and as a matrix (the output layer), and its gradient is the "
                 "sum of both: the matrix's part is missing."
             )
-            return Cause("shared", text, 96, e.name)
+            return Cause("shared", text, TWO_USES, e.name)
     return None
 
 
@@ -141,14 +158,14 @@ def masked(e: Evidence) -> Cause | None:
                     f"({plural(int(rows.sum()), 'place')}): the forward ignores them, so no gradient may come from "
                     "there."
                 )
-                return Cause("mask", text, 94, e.name)
+                return Cause("mask", text, MASKED_TARGETS, e.name)
     where = tuple(int(i) for i in np.argwhere(e.wrong)[0])
     text = (
         f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where the output does not depend on it at "
         f"all (first at {list(where)}: {e.a[where]:.4g}), and right everywhere else: what the forward selects (by a "
         "mask, a maximum, an index) the backward does not?"
     )
-    return Cause("mask", text, 83, e.name)
+    return Cause("mask", text, ZEROS_LET_THROUGH, e.name)
 
 
 def indexed(e: Evidence) -> Cause | None:
@@ -164,7 +181,7 @@ def indexed(e: Evidence) -> Cause | None:
                 f"{e.what} is wrong only at the entries that {name} picks, one in each row{much}: the term that "
                 "belongs to the right answer (the one-hot vector) is missing or wrong."
             )
-            return Cause("missing-term", text, 94, e.name)
+            return Cause("missing-term", text, PICKED_ENTRIES, e.name)
     return None
 
 
@@ -182,7 +199,7 @@ def partly_zero(e: Evidence) -> Cause | None:
                 f"{e.what} is zero at {listing(np.flatnonzero(lost).tolist())} along axis {axis}, where "
                 f"{e.words.truth} is not, and right everywhere else: a part that {e.words.maker} forgets."
             )
-            return Cause("partial", text, 82, e.name)
+            return Cause("partial", text, FORGOTTEN_PLACES, e.name)
     return None
 
 
@@ -197,7 +214,7 @@ def one_of_many(e: Evidence) -> Cause | None:
                     f"{e.what} is only entry {i} of {name} along axis 0, of {len(k)} that there are: what was "
                     "broadcast over that axis in the forward must be summed over it."
                 )
-                return Cause("partial", text, 93, e.name)
+                return Cause("partial", text, ONE_OF_MANY, e.name)
     return None
 
 
@@ -207,13 +224,13 @@ def unbalanced(e: Evidence) -> Cause | None:
         return None
     for axis in range(e.a.ndim - 1, -1, -1):
         true, given = np.abs(e.n.sum(axis)).max(initial=0), np.abs(e.a.sum(axis)).max(initial=0)
-        if e.a.shape[axis] > 2 and true <= FIT * e.scale and given > 1e-3 * e.scale:
+        if e.a.shape[axis] > 2 and true <= FIT * e.scale and given > SMALL * e.scale:
             text = (
                 f"{e.what} does not sum to zero along axis {axis}, and must: the output stays the same when one "
                 "number is added to everything along that axis (as softmax does). Either the term that subtracts a "
                 "sum or mean is missing or wrong, or rows and columns of such an array are exchanged behind it."
             )
-            return Cause("missing-term", text, 76, e.name)
+            return Cause("missing-term", text, WRONG_SUM, e.name)
     return None
 
 
@@ -232,7 +249,7 @@ def misplaced(e: Evidence) -> Cause | None:
                 f"{e.what} has the right numbers along axis {axis}, but not at the right places: what belongs to one "
                 "index of that axis lands at another. Is an index (of a maximum, an id, a shift) lost or off?"
             )
-            return Cause("permuted", text, 77, e.name)
+            return Cause("permuted", text, WRONG_PLACES, e.name)
     return None
 
 

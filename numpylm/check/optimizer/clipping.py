@@ -17,6 +17,7 @@ import numpy as np
 from numpylm.check.optimizer.steps import Handed, NotChecked
 from numpylm.check.report import Cause, Report, Row, listing
 from numpylm.check.subject.calls import CheckError, describe
+from numpylm.check.weights import KNOWN_VARIANT, SAME_NORM, SIDE_EFFECT, UNKNOWN, UNUSABLE
 from numpylm.nn.module import Array, Parameter
 
 PARAMETERS = -4.0  # the parameters are this many times their gradients: whoever takes one for the other is found out
@@ -103,7 +104,6 @@ def _arrays(value: Any) -> Grads | None:
     return parts if parts and all(isinstance(part, np.ndarray) for part in parts) else None
 
 
-CLOSE = 1e-5  # of the largest gradient: many add 1e-6 to the norm
 Clip = Callable[[Grads, float], Grads]
 SEVERAL = (
     "each",
@@ -163,7 +163,7 @@ def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
     try:
         _judge(report, function, grads, {name: share * _norm(grads) for name, share in limits.items()})
     except CheckError as error:
-        report.findings = [Cause("error", str(error), 100, title)]
+        report.findings = [Cause("error", str(error), UNUSABLE, title)]
     except NotChecked as why:
         report.unchecked = str(why)
     report.seconds = time.perf_counter() - start
@@ -177,22 +177,24 @@ def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: d
     meant = meant_by(title, [*inspect.signature(function).parameters, "", ""][1])
 
     def is_(way: Clip) -> bool:
-        return all(_gap(call.after, way(call.before, limits[name])) <= CLOSE for name, call in got.items())
+        return all(_gap(call.after, way(call.before, limits[name])) <= SAME_NORM for name, call in got.items())
 
     way = next((name for name in meant if is_(WAYS[name][0])), "")
     for name, call in got.items():
         gap = _gap(call.after, WAYS[way or meant[0]][0](call.before, limits[name]))
-        report.rows.append(Row(name, (sum(g.size for g in call.before),), gap, gap <= CLOSE))
+        report.rows.append(Row(name, (sum(g.size for g in call.before),), gap, gap <= SAME_NORM))
     about, other = _returned(title, got, limits)
     if way:
         report.notes += [f"{WAYS[way][1]}."] if way != "common" else []
-        report.findings += [Cause("factor", about, 60, "returned norm")] if about and meant == ("common",) else []
+        report.findings += (
+            [Cause("factor", about, SIDE_EFFECT, "returned norm")] if about and meant == ("common",) else []
+        )
         report.notes += [about] if about and meant != ("common",) else []
         return
     kind, said = _fault(title, meant, is_, other)
     if kind == "never-written" and len(meant) > 1:
         tiny = clipped(function, title, grads, {"": 1e-6 * _norm(grads)})[""]
-        said = said if _gap(tiny.after, tiny.before) <= CLOSE else ""  # its limit is one for something else
+        said = said if _gap(tiny.after, tiny.before) <= SAME_NORM else ""  # its limit is one for something else
     if not said and len(meant) > 1:
         report.rows = []
         raise NotChecked(
@@ -202,7 +204,9 @@ def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: d
     for row in (row for row in report.rows if not row.ok):
         call, limit = got[row.name], limits[row.name]
         became = f"{row.name}, a norm of {_norm(call.before):.6g} with limit {limit:.6g} became {_norm(call.after):.6g}"
-        row.explain([Cause(kind or "unknown", f"{title}: {said or became}.", 95 if said else 10, row.name)])
+        row.explain(
+            [Cause(kind or "unknown", f"{title}: {said or became}.", KNOWN_VARIANT if said else UNKNOWN, row.name)]
+        )
 
 
 def _fault(title: str, meant: tuple[str, ...], is_: Callable[[Clip], bool], other: bool) -> tuple[str, str]:
@@ -227,7 +231,7 @@ def _returned(title: str, got: dict[str, Clipped], limits: dict[str, float]) -> 
     """What to say of a number that is not the norm before clipping; and whether it is no norm of these gradients at all."""
     for name, call in got.items():
         norm, value = _norm(call.before), call.returned
-        if not isinstance(value, (float, np.floating)) or abs(float(value) - norm) <= CLOSE * norm:
+        if not isinstance(value, (float, np.floating)) or abs(float(value) - norm) <= SAME_NORM * norm:
             continue
         after = abs(float(value) - limits[name]) < 1e-4 * norm
         if not after and abs(float(value) - min(1.0, limits[name] / norm)) < 1e-4:

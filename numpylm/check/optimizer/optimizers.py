@@ -27,10 +27,20 @@ from numpylm.check.optimizer.faults import (
 from numpylm.check.optimizer.methods import METHODS, Method, Path, Values, Way
 from numpylm.check.optimizer.steps import HOW, NotChecked, Walk, walk_with
 from numpylm.check.report import Cause, Report, Row, listing
-from numpylm.check.subject.subject import CheckError
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.weights import (
+    KNOWN_PATH,
+    KNOWN_VARIANT,
+    NOT_MOVED,
+    SAME_DIGITS,
+    SAME_ROUGHLY,
+    SIDE_EFFECT,
+    STOPS_BEING_NUMBERS,
+    UNKNOWN,
+    UNUSABLE,
+)
 from numpylm.nn.module import Array
 
-CLOSE, ROUGH = 1e-9, 1e-6  # relative distance of two paths that are the same; where the optimizer computes in float32
 FEW = 6  # ways in which numbers without names are tried as the settings of a wrong rule
 UNDER_THE_NAME = {"adam": ("adam", "amsgrad"), "adamw": ("adam", "amsgrad"), "sgd": ("sgd", "nesterov")}
 BASES: dict[str, tuple[list[Fault], Rule]] = {
@@ -71,7 +81,7 @@ class Search:
 
     @property
     def limit(self) -> float:
-        return ROUGH if self.walk.rough else CLOSE
+        return SAME_ROUGHLY if self.walk.rough else SAME_DIGITS
 
     def same(self, path: Path) -> bool:
         """Whether the optimizer took a path."""
@@ -179,7 +189,7 @@ class Search:
 
 N_STEPS = 5
 SHAPES = {"matrix": (3, 4), "vector": (5,)}
-PLACES = {"matrix": [0], "vector": [1, 2]}  # which of the parameters they are
+WHICH = {"matrix": [0], "vector": [1, 2]}  # which of the parameters they are
 CERTAIN = ("sgd", "adam", "adamw")  # under these names any path that is not known is wrong
 KNOWN = (
     "Known are SGD (also with momentum, Nesterov's or dampened), Adagrad, RMSProp, Adadelta, Adam, AdamW, AMSGrad, "
@@ -214,7 +224,7 @@ def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
     try:
         judge(report, Search(walk_with(factory, title, starts, gradients), starts, gradients))
     except CheckError as error:
-        report.findings.append(Cause("error", str(error), 100, title))
+        report.findings.append(Cause("error", str(error), UNUSABLE, title))
     except NotChecked as why:
         report.unchecked = str(why)
     report.seconds = time.perf_counter() - start
@@ -236,25 +246,25 @@ def judge(report: Report, search: Search) -> None:
             f"{title}.step changes the gradients: whoever looks at them afterwards (their norm, a second optimizer) is "
             "misled."
         )
-        report.findings = [Cause("writes-upstream", text, 60, "grad")]
+        report.findings = [Cause("writes-upstream", text, SIDE_EFFECT, "grad")]
     if text := not_finite(search, known=claim.family in ("adam", "adamw")):
-        blame(report, search, Cause("not-finite", f"{title}: {text}", 97))
+        blame(report, search, Cause("not-finite", f"{title}: {text}", STOPS_BEING_NUMBERS))
     elif (way := search.followed()) is not None:
         add_rows(report, search, search.path(way))
         report.notes += notes_on(search, way, title)
-    elif still := [name for name, places in PLACES.items() if set(places) & set(search.idle())]:
+    elif still := [name for name, places in WHICH.items() if set(places) & set(search.idle())]:
         if not walk.likely and len(search.idle()) == len(search.starts):
             raise NotChecked(f"{title} has a step, but moves no parameter: it seems to be no optimizer. {HOW}")
         what = f"the {still[0]} does" if len(still) == 1 else f"the {still[0]} and the {still[1]} do"
-        blame(report, search, Cause("step", f"{title}: {what} not move at all.", 95))
+        blame(report, search, Cause("step", f"{title}: {what} not move at all.", NOT_MOVED))
     elif (wrong := search.fault()) is not None:
         text = f"{title}: {wrong.said}. Its path over {N_STEPS} steps is exactly that of this variant."
-        add_rows(report, search, wrong.right, Cause(wrong.kind, text, 97))
+        add_rows(report, search, wrong.right, Cause(wrong.kind, text, KNOWN_PATH))
     elif (way := search.another()) is not None:
         text = f"{title}: over {N_STEPS} steps its path is exactly that of {way.said}"
         if not claim.plain or claim.family == "other":
             raise NotChecked(f"{text}. Whether it should be, its name does not say for certain. {KNOWN}")
-        blame(report, search, Cause("moments", f"{text}, which is another optimizer.", 95))
+        blame(report, search, Cause("moments", f"{text}, which is another optimizer.", KNOWN_VARIANT))
     elif claim.plain and claim.family in CERTAIN and not walk.settings.unknown and (near := search.nearest()):
         add_rows(report, search, search.path(near), near=near)
     else:
@@ -288,7 +298,7 @@ def unknown_path(search: Search, title: str) -> str:
 
 def add_rows(report: Report, search: Search, right: Path, cause: Cause | None = None, near: Way | None = None) -> None:
     """A row for the matrix, one for the vectors: the distance from a right path, and its cause or where it begins."""
-    for name, places in PLACES.items():
+    for name, places in WHICH.items():
         gap = float(distance(search.walk.path, right)[places].max())
         row = Row(name, SHAPES[name], gap, gap <= search.limit)
         report.rows.append(row)
@@ -301,7 +311,7 @@ def add_rows(report: Report, search: Search, right: Path, cause: Cause | None = 
 def first_difference(title: str, search: Search, near: Way, name: str) -> Cause:
     """The first number that differs from the nearest right path."""
     path, right = search.walk.path, search.path(near)
-    i = max(PLACES[name], key=lambda i: distance(path, right)[i])
+    i = max(WHICH[name], key=lambda i: distance(path, right)[i])
     far = [np.abs(x[i] - y[i]).max() > search.limit * np.abs(y[i]).max() for x, y in zip(path, right, strict=True)]
     step = far.index(True)
     place = tuple(int(k) for k in np.argwhere(np.abs(path[step][i] - right[step][i]) > 0)[0])
@@ -311,7 +321,7 @@ def first_difference(title: str, search: Search, near: Way, name: str) -> Cause:
         f"first differs in step {step + 1}, at {list(place)}: from {before:.6g} it goes to "
         f"{path[step][i][place]:.6g}, the right step leads to {right[step][i][place]:.6g}."
     )
-    return Cause("unknown", text, 10, name)
+    return Cause("unknown", text, UNKNOWN, name)
 
 
 def not_finite(search: Search, known: bool) -> str:

@@ -6,12 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.evidence import CLOSE, errors
+from numpylm.check.measure.evidence import errors
 from numpylm.check.measure.trial import Conditions, Setup, Target, Trial
 from numpylm.check.report import Cause, Causes
-from numpylm.check.subject.subject import CheckError, Subject
-
-CURED = 1e-2  # and it must be so much smaller than before: what only shrinks a small fault explains nothing
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.subject import Subject
+from numpylm.check.weights import (
+    AT_INITIAL_VALUES,
+    CURED_ERROR,
+    MIRRORED,
+    ONLY_DIRECTLY,
+    ONLY_FROM_ZERO,
+    OTHER_IDS,
+    RIGHT,
+    WITH_ONES,
+    WITHOUT_DROPOUT,
+    WITHOUT_MASK,
+)
 
 
 class Laboratory:
@@ -28,12 +39,12 @@ class Laboratory:
             found = errors(self._run(setup, **conditions), self.wrong)
         except CheckError:
             return {}
-        return {name: error for name, error in found.items() if error < CLOSE}
+        return {name: error for name, error in found.items() if error < RIGHT}
 
     def cured(self, setup: Setup | None = None, **conditions: Any) -> list[str]:
         """Which of the wrong arrays become right under other conditions."""
         found = self.right(setup, **conditions)
-        return [name for name, error in found.items() if not error > CURED * self.before[name]]
+        return [name for name, error in found.items() if not error > CURED_ERROR * self.before[name]]
 
     def _run(self, setup: Setup | None, **conditions: Any) -> Trial:
         trial = Trial(setup or self.trial.setup, replace(self.trial.conditions, **conditions))
@@ -72,7 +83,7 @@ class Laboratory:
                 "something that should be multiplied by a parameter, or stand inside a sum with it, does not, and "
                 "nobody sees it while the parameter is 1 or 0."
             )
-            yield cured, Cause("initial-values", text, 86)
+            yield cured, Cause("initial-values", text, AT_INITIAL_VALUES)
 
     def _dropout(self) -> Iterator[tuple[list[str], Cause]]:
         yield from self._dropout_by_rng()
@@ -96,13 +107,13 @@ class Laboratory:
                 "the "
                 "division by 1 - p) of its own forward, and use what stood after dropout where the forward did."
             )
-            yield cured, Cause("dropout", text, 88)
+            yield cured, Cause("dropout", text, WITHOUT_DROPOUT)
 
     def _ones(self) -> Iterator[tuple[list[str], Cause]]:
         cured = self.cured(ones=True)
         if cured:
             text = "{what} is right for an upstream gradient of ones and wrong for a random one: is it used everywhere?"
-            yield cured, Cause("upstream", text, 78)
+            yield cured, Cause("upstream", text, WITH_ONES)
 
     def _changed(self, change: Callable[[np.ndarray], np.ndarray | None]) -> Setup | None:
         """The setup with integer inputs changed, or None if nothing changes."""
@@ -135,7 +146,7 @@ class Laboratory:
                 "{what} is right if no id occurs twice, and wrong if one does: every use of a row must add to its "
                 "gradient."
             )
-            yield cured, Cause("repeated-ids", text, 92)
+            yield cured, Cause("repeated-ids", text, OTHER_IDS)
 
     def _ignored(self) -> Iterator[tuple[list[str], Cause]]:
         def counted(ids: np.ndarray) -> np.ndarray | None:
@@ -149,7 +160,7 @@ class Laboratory:
                 "be divided "
                 "by the number of counted targets, and an ignored one must have gradient 0."
             )
-            yield cured, Cause("counting", text, 92)
+            yield cured, Cause("counting", text, OTHER_IDS)
 
     def _mask(self) -> Iterator[tuple[list[str], Cause]]:
         def is_mask(value: Any) -> bool:
@@ -165,7 +176,7 @@ class Laboratory:
                     "{what} is right if nothing is masked, and wrong with the mask: the backward must hide what the "
                     "forward hides, and count (in a sum, a mean) what the forward counts."
                 )
-                yield cured, Cause("mask", text, 90)
+                yield cured, Cause("mask", text, WITHOUT_MASK)
 
     def _mirrored(self) -> Iterator[tuple[list[str], Cause]]:
         """Backward uses an array reversed along one axis, or untransposed: its gradient is that of such a forward."""
@@ -179,7 +190,7 @@ class Laboratory:
                         f"{{what}} is exactly that of a forward in which {target.name} is {said}: backward uses it in "
                         "another orientation than forward."
                     )
-                    yield names, Cause("transposed", text, 91)
+                    yield names, Cause("transposed", text, MIRRORED)
 
     def _is_that_of(self, name: str, other: Target, mirrored: np.ndarray) -> bool:
         """Whether an array's given gradient is the true one with other values in another array."""
@@ -222,7 +233,7 @@ def behaviour(trial: Trial, strict: Trial, names: list[str], causes: Causes) -> 
     vanish, not only be small: it may have been small before.
     """
     kind, harsh = errors(trial, names), errors(strict, names)
-    gentle = [name for name in names if kind[name] < CLOSE and not kind[name] > CURED * harsh[name]]
+    gentle = [name for name in names if kind[name] < RIGHT and not kind[name] > CURED_ERROR * harsh[name]]
     laboratory = Laboratory(trial, gentle)
     for condition, cause in (("dirty", _assigned), ("disturb", _state)):
         if not gentle or not getattr(strict.conditions, condition):
@@ -238,7 +249,7 @@ def _assigned(layer: str, name: str) -> Cause:
         f"{layer}: the gradient of {name} is assigned (=) where it must be added (+=): what was there before, from "
         "another use of the parameter or another part of the batch, is lost. Right from zero, wrong otherwise."
     )
-    return Cause("assigned", text, 99, name)
+    return Cause("assigned", text, ONLY_FROM_ZERO, name)
 
 
 def _state(layer: str, name: str) -> Cause:
@@ -246,4 +257,4 @@ def _state(layer: str, name: str) -> Cause:
         f"{layer}: the gradient of {name} is right if backward follows its forward directly, and wrong if another "
         "forward runs in between: something is kept on the layer (self.…) that belongs into the cache."
     )
-    return Cause("state", text, 99, name)
+    return Cause("state", text, ONLY_DIRECTLY, name)

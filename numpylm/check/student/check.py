@@ -14,6 +14,7 @@ from numpylm.check.student.feed import prepare
 from numpylm.check.student.find import Found, choose, neighbours
 from numpylm.check.student.search import others, shapes
 from numpylm.check.subject.calls import CheckError, UncheckedError, call, describe
+from numpylm.check.weights import UNUSABLE
 
 
 def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
@@ -66,4 +67,4 @@ def stopped(title: str, error: CheckError) -> Report:
     """A report that holds nothing but an error."""
     if isinstance(error, UncheckedError):
         return Report(title, [], unchecked=str(error))
-    return Report(title, [], [Cause("error", str(error), 100, title)])
+    return Report(title, [], [Cause("error", str(error), UNUSABLE, title)])

@@ -13,8 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from numpylm.check.subject.calls import describe
-from numpylm.check.subject.subject import cache_names
+from numpylm.check.subject.calls import cache_names, describe
 
 ENDINGS = ("_backward", "_bwd", "_back", "_grad", "_vjp")
 

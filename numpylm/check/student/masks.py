@@ -3,9 +3,8 @@
 import numpy as np
 
 from numpylm.check.report import Cause, Row
+from numpylm.check.weights import KNOWN_VARIANT, SAME_DIGITS, UNUSABLE
 from numpylm.nn.module import Array
-
-CLOSE = 1e-9
 
 
 def dropout_row(title: str, x: Array, out: Array, p: float) -> Row:
@@ -13,7 +12,7 @@ def dropout_row(title: str, x: Array, out: Array, p: float) -> Row:
     row = Row("forward", out.shape, np.inf, False)
     if out.shape != x.shape:
         text = f"{title}: the output has shape {out.shape}, the input {x.shape}."
-        row.explain([Cause("shape", text, 100, "forward")])
+        row.explain([Cause("shape", text, UNUSABLE, "forward")])
         return row
     kept = out != 0
     ratio = out[kept] / x[kept]
@@ -21,10 +20,12 @@ def dropout_row(title: str, x: Array, out: Array, p: float) -> Row:
     scale = float(np.median(ratio)) if ratio.size else 0.0
     spread = float(np.abs(ratio / (scale or 1) - 1).max(initial=0))
     row.max_rel_error = max(spread, abs(scale * (1 - p) - 1))
-    if row.max_rel_error <= CLOSE and _likely(dropped, p, out.size):
+    if row.max_rel_error <= SAME_DIGITS and _likely(dropped, p, out.size):
         row.ok = True
     else:
-        row.explain([Cause("forward", f"{title}: {_said(dropped, scale, spread, p, out.size)}", 95, "forward")])
+        row.explain(
+            [Cause("forward", f"{title}: {_said(dropped, scale, spread, p, out.size)}", KNOWN_VARIANT, "forward")]
+        )
     return row
 
 
@@ -35,16 +36,16 @@ def _likely(share: float, p: float, count: int) -> bool:
 
 def _said(dropped: float, scale: float, spread: float, p: float, count: int) -> str:
     """What a dropout does, if that is not what ours does."""
-    if dropped == 0 and abs(scale - 1) <= CLOSE:
+    if dropped == 0 and abs(scale - 1) <= SAME_DIGITS:
         return (
             "the forward drops nothing. Ours does if it is given a generator, forward(x, rng); does yours wait for a "
             "flag such as training?"
         )
-    if spread > CLOSE:
+    if spread > SAME_DIGITS:
         return "what is kept is not multiplied by the same number everywhere; ours divides it by 1 - p."
     if _likely(dropped, 1 - p, count):
         return f"the forward is that of Dropout with p as the probability to keep, not to drop: {dropped:.0%} are zero."
-    if _likely(dropped, p, count) and abs(scale - 1) <= CLOSE:
+    if _likely(dropped, p, count) and abs(scale - 1) <= SAME_DIGITS:
         return "the forward is that of Dropout with no division by 1 - p."
     return (
         f"{dropped:.1%} of the places are zero and the others multiplied by {scale:.6g}; ours drops p = {p:.0%} and "

@@ -1,16 +1,21 @@
 """Calling a student's code: prints are hidden, errors are reported with file and line, values are described"""
 
+import ast
 import contextlib
 import inspect
 import io
 import linecache
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from numpylm.nn.module import Array
 
 CHECK = Path(__file__).parents[1]
 PACKAGE = CHECK.parent
@@ -169,3 +174,65 @@ def positional(function: Callable) -> list[str]:
         elif p.kind == p.VAR_POSITIONAL:
             names += ["dout", "cache"][len(names) :]
     return names
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Something in the place of a gradient that is no array of real numbers; to NumPy, a thing without axes."""
+
+    value: Any
+
+
+def as_gradient(value: Any) -> Any:
+    """A gradient as an array of its own where it is one of real numbers (or a list or number); None; else it is odd.
+
+    It is a copy, since a layer may write its next gradient into the same array.
+    """
+    if value is None:
+        return None
+    try:
+        array = np.array(value)
+    except ValueError:  # a ragged list
+        return Odd(value)
+    return array if array.dtype.kind in "fiub" else Odd(value)
+
+
+def comparable(gradient: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a gradient is an array of finite real numbers of the right shape."""
+    return isinstance(gradient, np.ndarray) and gradient.shape == shape and bool(np.isfinite(gradient).all())
+
+
+def difference(after: Any, before: Array) -> Any:
+    """What was added to a gradient; the gradient itself if its shape changed."""
+    same = isinstance(after, np.ndarray) and after.shape == np.shape(before)
+    return np.asarray(after - before) if same else after
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values, or lists of them, are the same to the last bit; what is no array of numbers always is."""
+    if isinstance(a, list):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if a is None or b is None or isinstance(a, (dict, str)):
+        return a is b or isinstance(a, (dict, str))
+    if isinstance(a, Odd):
+        return True  # the row says what it is
+    x, y = np.asarray(a), np.asarray(b)
+    if x.shape != y.shape:
+        return False
+    if x.dtype.kind == y.dtype.kind == "f":
+        return bool(np.array_equal(x, y, equal_nan=True))
+    return bool(np.array_equal(x, y))
+
+
+def cache_names(forward: Callable) -> list[str]:
+    """What the student calls the parts of the cache: the names in ``return out, (x, mask, …)``; empty if unclear."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
+    except (OSError, TypeError, SyntaxError):
+        return []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
+            cache = node.value.elts[1]
+            parts = cache.elts if isinstance(cache, (ast.Tuple, ast.List)) else [cache]
+            return [ast.unparse(part) for part in parts]
+    return []

@@ -5,15 +5,14 @@ class in the way of torch.autograd.Function (``forward(ctx, x)``, ``backward(ctx
 its cache on itself (``out = forward(x)``, ``dx = backward(dout)``): all of them become a `Subject`.
 """
 
-import ast
 import contextlib
 import inspect
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from numpylm.check.report import plural
 from numpylm.check.subject.calls import (
     LOW,
     RANDOM,
@@ -21,21 +20,19 @@ from numpylm.check.subject.calls import (
     Context,
     FinalError,
     Muted,
+    as_gradient,
     call,
-    describe,
     is_float,
     kind_of,
     lifted,
     positional,
     state_of,
 )
-from numpylm.check.subject.paths import copied, float_arrays, put, walk
-from numpylm.check.subject.returned_gradients import as_list
-from numpylm.check.subject.survey import PlainParameter, Surveyed, bind, own_slots
+from numpylm.check.subject.paths import copied, float_arrays, put, same_name, walk
+from numpylm.check.subject.survey import PlainParameter, Surveyed, bind, constant_name, mask_values, own_slots
 from numpylm.nn.module import Array, Cache, Parameter
 
-__all__ = ["CheckError", "Subject", "cache_names", "describe", "is_float"]
-
+TARGETS = ("y", "t", "truth", "expected", "desired", "gt")  # of a loss
 RATES = ("lr", "learning_rate", "rate", "eta", "step_size", "learningrate")
 
 
@@ -247,15 +244,74 @@ class Subject:
         ]
 
 
-def cache_names(forward: Callable) -> list[str]:
-    """What the student calls the parts of the cache: the names in ``return out, (x, mask, …)``; empty if unclear."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
-    except (OSError, TypeError, SyntaxError):
+def as_list(grads: Any, names: list[str]) -> list:
+    """What backward returned as a list; a dict by the names of the inputs, what is left of it last."""
+    if isinstance(grads, dict):
+        rest = dict(grads)
+        found = [next((rest.pop(key) for key in list(rest) if same_name(key, name)), None) for name in names]
+        while found and found[-1] is None:
+            found.pop()
+        return [*found, rest] if rest else found
+    if grads is None:
         return []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
-            cache = node.value.elts[1]
-            parts = cache.elts if isinstance(cache, (ast.Tuple, ast.List)) else [cache]
-            return [ast.unparse(part) for part in parts]
-    return []
+    if isinstance(grads, list) and grads and isinstance(grads[0], (list, float)):
+        return [grads]  # one gradient, as nested lists of numbers
+    return list(grads) if isinstance(grads, (tuple, list)) else [grads]
+
+
+def name_inputs(
+    layer: str, names: list[str], inputs: list, grads: list, loss: bool
+) -> tuple[list[tuple[str, Array, Any]], dict[str, str]]:
+    """(name, values, gradient) of each floating-point input, and those that are constants, with the reason.
+
+    ``loss`` tells that the output is one number: then ``y`` is a target.
+
+    Raises
+    ------
+    CheckError
+        If there are more gradients than inputs.
+    """
+    floats = [i for i, value in enumerate(inputs) if is_float(value)]
+    if len(grads) == len(inputs) != len(floats):
+        grads = [grads[i] for i in floats]  # backward also returned something for ids or masks
+    while len(grads) > len(floats) and grads[-1] is None:
+        grads = grads[:-1]  # as torch wants it: one for each argument, None for options
+    if len(grads) > len(floats):
+        raise CheckError(_surplus(layer, grads, len(floats)))
+    names = names + [f"input {i}" for i in range(len(names), len(inputs))]
+    targets, constants = [], {}
+    for k, i in enumerate(floats):
+        why = _undifferentiated(names[i], inputs[i], grads, k, loss)
+        if why:
+            constants[names[i]] = why
+        else:
+            targets.append((names[i], inputs[i], as_gradient(grads[k]) if k < len(grads) else None))
+    return targets, constants
+
+
+def _surplus(layer: str, grads: list, n_floats: int) -> str:
+    """The sentence for more gradients than there are inputs."""
+    inputs = plural(n_floats, "floating-point input") if n_floats else "no floating-point input"
+    extra = f" One of them is {kind_of(grads[-1])}." if not isinstance(grads[-1], np.ndarray) else ""
+    return (
+        f"{layer}: backward returned {plural(len(grads), 'gradient')}, forward has {inputs}. Return one for each, in "
+        f"the order of the forward's arguments.{extra}"
+    )
+
+
+def _undifferentiated(name: str, values: Array, grads: list, k: int, loss: bool) -> str:
+    """Why an input without a gradient is a constant; "" if it is none.
+
+    None in its place says so. Fewer gradients than inputs may be forgetfulness, unless it is called a mask or a table
+    of cosines, or its numbers look like it: one-hot targets, an additive mask of 0 and -1e9.
+    """
+    if k == 0 or all(grad is None for grad in grads):
+        return ""
+    if k < len(grads):
+        return "Backward returns None there, which says that it is a constant" if grads[k] is None else ""
+    named = constant_name(name) or (loss and name.lower() in TARGETS)
+    if named:
+        return "Backward returns nothing there, and the name is that of a constant"
+    return (
+        "Backward returns nothing there, and so few different numbers look like a mask" if mask_values(values) else ""
+    )
