@@ -124,7 +124,7 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
                     replace(c, weight=c.weight - COINCIDENCE) if c.kind == "transposed" else c for c in causes[name]
                 ]
             what = gathered[name].what
-            causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
+            causes[name].append(replace(cause, text=cause.text.replace("{what}", what), place=name))
 
 
 def point_out(
@@ -217,7 +217,7 @@ def _follows(causes: Causes, trial: Trial) -> None:
     for name in [name for name in inputs if causes.get(name) is not None]:
         own = _best(causes[name])
         nearer = [cause for cause in behind if _clear(cause) or _narrower(cause, own)]
-        if nearer and (own is None or (own.weight < CLEAR and own.text not in {cause.text for cause in nearer})):
+        if nearer and (own is None or (own.weight < CLEAR and not any(map(own.same_lines, nearer)))):
             nearest = min(nearer, key=lambda cause: (not _clear(cause), len(cause.lines)))
             text = (
                 f"{trial.subject.name}: the gradient of {name} is wrong as well. It is made of everything behind it, "
@@ -227,7 +227,8 @@ def _follows(causes: Causes, trial: Trial) -> None:
 
 
 def _clear(cause: Cause) -> bool:
-    return "Recovered" in cause.text or (" goes wrong in " in cause.text and cause.weight > NEAREST)
+    """Whether a place inside the layer is named, and what is wrong there."""
+    return cause.source == "recovered" or (cause.source == "lines" and cause.weight > NEAREST)
 
 
 def _narrower(cause: Cause, own: Cause | None) -> bool:

@@ -25,6 +25,13 @@ class Cause:
         The parameter, input or inner layer that it is about.
     lines : tuple of int
         The lines of the student's own file to which the fault was narrowed down; empty if no lines were found.
+    source : str
+        Where it was found, if not at the array itself: "lines" (in the student's code, line by line) or "recovered" (in
+        a gradient inside the layer that was computed back from a parameter's gradient).
+    inner : bool
+        It stands in an inner layer that failed when it was checked alone.
+    detail : str
+        What exactly was recognized, for programs: a factor, the name of an array, an order of axes.
     """
 
     kind: str
@@ -32,6 +39,13 @@ class Cause:
     weight: float = WORTH_SAYING
     place: str = ""
     lines: tuple[int, ...] = ()
+    source: str = ""
+    inner: bool = False
+    detail: str = ""
+
+    def same_lines(self, other: "Cause") -> bool:
+        """Whether both say the same of the same lines, perhaps of two arrays."""
+        return bool(self.lines) and (self.lines, self.kind, self.weight) == (other.lines, other.kind, other.weight)
 
 
 Causes = dict[str, list[Cause]]  # what explains each array, by its name

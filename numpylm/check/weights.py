@@ -15,9 +15,7 @@ ONLY_FROM_ZERO = 99  # right if gradients start at zero, wrong if they do not
 ONLY_DIRECTLY = 99  # right if backward follows its forward at once, wrong if another forward runs in between
 CHANGES_INPUTS = 98  # an input or the upstream gradient has other values after the call
 IGNORES_UPSTREAM = 98  # the gradient stays the same for twice the upstream gradient
-SHAPE_INSIDE = (
-    98  # a gradient handed to an inner layer has the wrong shape; below UNUSABLE, which is seen at the result
-)
+SHAPE_INSIDE = 98  # a gradient handed to an inner layer has the wrong shape
 NOT_LINEAR = 97  # twice the upstream gradient, or its opposite, does not give twice the gradient, or its opposite
 NOT_REPEATABLE = 97  # a second backward on the same cache gives another gradient
 STOPS_BEING_NUMBERS = 97  # the parameters become NaN or infinite while an optimizer steps

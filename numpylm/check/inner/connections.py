@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from numpylm.check.inner.sublayers import Call, Record, passed_on, record, suspects, which
+from numpylm.check.inner.sublayers import Call, Record, passed_on, record, returned, suspects, which
 from numpylm.check.measure.evidence import Evidence, cosine, known_arrays, measure
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.detect import detect, shape_hint
@@ -64,10 +65,9 @@ def _suspects(log: Record, check: Check, causes: Causes) -> Cause | None:
 
 def _moved(cause: Cause, path: str, log: Record) -> Cause:
     """A cause inside an inner layer, as said of the outer one."""
-    before = (
-        "" if cause.text.startswith("In ") else f"In {log.trial.subject.name}, {path} fails when it is checked alone. "
-    )
-    return Cause(cause.kind, before + cause.text, cause.weight, f"{path}.{cause.place}" if cause.place else path)
+    before = "" if cause.inner else f"In {log.trial.subject.name}, {path} fails when it is checked alone. "
+    place = f"{path}.{cause.place}" if cause.place else path
+    return replace(cause, text=before + cause.text, place=place, lines=(), inner=True)
 
 
 def _wiring(log: Record, broken: list[Cause]) -> Cause | None:
@@ -95,8 +95,8 @@ def _wiring(log: Record, broken: list[Cause]) -> Cause | None:
         return out_of_order(log, call) or mistaken
     best = max(detect(e), key=lambda cause: cause.weight, default=None)
     if best is not None and best.weight > PATTERN:
-        return Cause(best.kind, f"{best.text} {where}", best.weight, f"the output of {call.path}")
-    return out_of_order(log, call) or _passed_unchanged(e, call) or _somewhere(e, call, where)
+        return replace(best, text=f"{best.text} {where}", place=f"the output of {call.path}")
+    return out_of_order(log, call) or _passed_unchanged(log, e, call) or _somewhere(e, call, where)
 
 
 def _should_be(e: Evidence, call: Call) -> Cause | None:
@@ -112,10 +112,10 @@ def _should_be(e: Evidence, call: Call) -> Cause | None:
     return Cause("wiring", text, OTHER_BRANCH, call.path)
 
 
-def _passed_unchanged(e: Evidence, call: Call) -> Cause | None:
+def _passed_unchanged(log: Record, e: Evidence, call: Call) -> Cause | None:
     """What one inner layer returned is handed to the next, but the forward does something between them."""
-    for name, value in e.known.items():
-        if name.startswith("what") and np.array_equal(value, e.a):
+    for name, value in returned(log, call).items():
+        if np.array_equal(value, e.a):
             text = (
                 f"{e.layer}: {call.path}.backward is given {name}, unchanged, and that is wrong there (cosine "
                 f"with the truth {cosine(e.a, e.n):.3f}). If in the forward something stands between the two (an "

@@ -142,11 +142,17 @@ def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> 
     given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
     weight = LINES if len(numbers) < 4 else MANY_LINES
     if np.isnan(true).any():
-        return Cause("wiring", text, weight, lines=numbers)
+        return Cause("wiring", text, weight, lines=numbers, source="lines")
     found = _overwritten(suspect) or _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
     if found is None:
-        return Cause("wiring", f"{text} (Cosine with the truth {cosine(given, true):.3f}.)", weight, lines=numbers)
-    return Cause(found.kind, f"{text} {found.text}", found.weight, lines=numbers)
+        return Cause(
+            "wiring",
+            f"{text} (Cosine with the truth {cosine(given, true):.3f}.)",
+            weight,
+            lines=numbers,
+            source="lines",
+        )
+    return replace(found, text=f"{text} {found.text}", place="", lines=numbers, source="lines")
 
 
 def _overwritten(suspect: Suspect | None) -> Cause | None:
@@ -188,17 +194,16 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
     """What stands there, and what should stand there, as products of what is known."""
     known = _known(flow, cone, given)
     upstream = float(flow.trial.dout) if not np.ndim(flow.trial.dout) else None
-    wrong, right = products.explain(given, known, upstream), products.explain(true, known, upstream)
-    if right:
-        now = f" Here it is {wrong}." if wrong else ""
-        terms = (" - ", " + ")
-        more = any(sign in right for sign in terms) and not any(sign in wrong for sign in terms)
-        return Cause("missing-term" if more else "missing-factor", f"Right would be {right}.{now}", FORMULA)
+    wrong, right = products.find(given, known, upstream), products.find(true, known, upstream)
+    if right is not None:
+        now = f" Here it is {wrong.text}." if wrong is not None else ""
+        more = right.has_terms and not (wrong is not None and wrong.has_terms)
+        return Cause("missing-term" if more else "missing-factor", f"Right would be {right.text}.{now}", FORMULA)
     reads = _reads(flow, cone)
     used = {flow.in_formula(v) for v in flow.rest if v.name in reads}  # what the lines use already is not missing
-    term = products.explain(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
-    if term:
-        said = f"There is a term too much: {term[1:]}." if term.startswith("-") else f"A term is missing: {term}."
+    term = products.find(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
+    if term is not None:
+        said = f"There is a term too much: {term.opposite}." if term.opposite else f"A term is missing: {term.text}."
         return Cause("missing-term", said, TERM_OF_LINE)
     return None
 
@@ -267,9 +272,8 @@ def _pattern(flow: Flow, e: Evidence, cone: Cone, given: Array, true: Array, sus
     """One of the usual patterns, in a variable of the student's."""
     known = {n: k for n, k in _known(flow, cone, given).items() if k.shape == given.shape and k.dtype.kind == "f"}
     name = flow.called(suspect.owner) if suspect else e.name
-    inner = Evidence(e.layer, name, given, true, known=known, sizes=e.sizes, heads=e.heads)
+    inner = Evidence("", name, given, true, known=known, sizes=e.sizes, heads=e.heads)
     best = max(detect(inner), key=lambda cause: cause.weight, default=None)
     if best is None or given.size < 2 or (best.weight <= PATTERN and best.kind != "unknown"):
         return None
-    text = best.text.removeprefix(f"{e.layer}: ")
-    return Cause(best.kind, text[0].upper() + text[1:], max(LINES, min(best.weight, FORMULA)))
+    return Cause(best.kind, best.text[0].upper() + best.text[1:], max(LINES, min(best.weight, FORMULA)))

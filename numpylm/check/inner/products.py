@@ -1,6 +1,7 @@
 """Which product of known arrays is this? K1 · K2 element by element, summed or not; K1ᵀ K2 over rows; K1 @ K2."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -13,24 +14,52 @@ Known = dict[str, Array]
 Product = tuple[str, Array]
 
 
+@dataclass(frozen=True)
+class Formula:
+    """What an array is, made of known ones.
+
+    Attributes
+    ----------
+    text : str
+    opposite : str
+        The formula of minus the array where its own begins with a minus; else empty.
+    has_terms : bool
+        Whether it has a sum or a difference anywhere.
+    """
+
+    text: str
+    opposite: str = ""
+    has_terms: bool = False
+
+
 def explain(wanted: Array, known: Known, upstream: float | None = None) -> str:
-    """What an array is, made of known ones; empty if nothing fits. The plainest comes first.
+    """The text of `find`; empty if nothing fits."""
+    found = find(wanted, known, upstream)
+    return "" if found is None else found.text
+
+
+def find(wanted: Array, known: Known, upstream: float | None = None) -> Formula | None:
+    """What an array is, made of known ones; None if nothing fits. The simplest formulas are tried first.
 
     ``upstream`` is the upstream gradient where it is a single (random) number: coefficients are multiples of it.
     """
     if not np.any(wanted):
-        return ""
+        return None
     scale = float(np.abs(wanted).max())
     fit = FIT if wanted.size > 1 else FIT / 1000  # a single number is hit by chance
     with np.errstate(all="ignore"):
         for text, value in candidates(wanted.shape, known):
             if np.abs(value - wanted).max() <= fit * scale:
-                return text
+                return _formula(text)
             size = float(np.vdot(value, value))
             factor = float(np.vdot(value, wanted)) / size if size else 0.0
             if wanted.size > 4 and np.abs(factor * value - wanted).max() <= FIT * scale:
-                return _times(factor, text, upstream)
-    return ""
+                return _formula(_times(factor, text, upstream))
+    return None
+
+
+def _formula(text: str) -> Formula:
+    return Formula(text, text[1:] if text[0] == "-" else "", any(sign in text for sign in (" + ", " - ")))
 
 
 def _times(factor: float, text: str, upstream: float | None) -> str:

@@ -6,7 +6,7 @@ attention without its cooperation, and add up the paths d Wᵀ by which x should
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -145,11 +145,11 @@ def _said(inner: Evidence, known: dict[str, Array], place: str, origin: str) -> 
                 f"{inner.what} is {name}, as it stands: something that the forward does behind {inner.name} has no "
                 f"backward here. {origin}"
             )
-            yield Cause("wiring", text, UNCHANGED_INSIDE, place)
+            yield Cause("wiring", text, UNCHANGED_INSIDE, place, source="recovered")
             return
     best = max(detect(inner), key=lambda cause: cause.weight, default=None)
     if best is not None and best.weight > PATTERN:
-        yield Cause(best.kind, f"{best.text} {origin}", best.weight, place)
+        yield replace(best, text=f"{best.text} {origin}", place=place, source="recovered")
 
 
 def lost_path(e: Evidence, own: list[Path], wrong: set[str]) -> Iterator[Cause]:

@@ -165,7 +165,20 @@ def passed_on(log: Record, without: Call | None = None) -> dict[str, Array]:
         if call.dout is not None:
             found.setdefault(f"the gradient at the output of {call.path}", np.asarray(call.dout))
         if isinstance(call.dx, np.ndarray):
-            found.setdefault(f"what {call.path}.backward returned", call.dx)
+            found.setdefault(_returned_by(call), call.dx)
+    return found
+
+
+def _returned_by(call: Call) -> str:
+    return f"what {call.path}.backward returned"
+
+
+def returned(log: Record, without: Call | None = None) -> dict[str, Array]:
+    """All gradients that inner layers returned, by a name to call them."""
+    found: dict[str, Array] = {}
+    for call in log.calls:
+        if call is not without and isinstance(call.dx, np.ndarray):
+            found.setdefault(_returned_by(call), call.dx)
     return found
 
 

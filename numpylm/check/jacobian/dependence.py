@@ -8,7 +8,7 @@ pattern tells what went wrong: a causal mask, an axis, a transposition.
 import numpy as np
 
 from numpylm.check.jacobian.routes import along, moved, partial, routed, window
-from numpylm.check.measure.evidence import Evidence
+from numpylm.check.measure.evidence import UPSTREAM, Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Cause
 from numpylm.check.weights import (
@@ -169,7 +169,7 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
                 f"{e.what} treats every place along {which} on its own, but in the forward they influence each other "
                 f"({INFLUENCE[axis < e.a.ndim - 1]}): the terms off the diagonal are missing."
             )
-            upstream = e.known.get("the upstream gradient")
+            upstream = e.known.get(UPSTREAM)
             if upstream is not None and upstream.shape == e.a.shape and np.array_equal(upstream, e.a):
                 text += " It is the upstream gradient, passed on as it came: what forward does has no backward here."
             return Cause("diagonal", text, MISSING_MIXING, e.name)
@@ -178,49 +178,58 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
 
 def _elementwise(e: Evidence, trial: Trial, n: Array, true: Array, given: Array) -> Cause | None:
     """An elementwise function with a wrong derivative: where, and is it something known?"""
-    if (n & ~np.eye(len(n), dtype=bool)).any():
-        return None
     x = next((target.values.reshape(-1) for target in trial.targets if target.name == e.name), None)
     slopes, right = np.diag(given), np.diag(true)
-    if x is None:
+    if x is None or (n & ~np.eye(len(n), dtype=bool)).any():
         return None
-    out = np.asarray(trial.out).reshape(-1)
-    bad = np.abs(slopes - right) > FIT * max(1.0, float(np.abs(right).max()))
-    if not bad.any():
+    if not (np.abs(slopes - right) > FIT * max(1.0, float(np.abs(right).max()))).any():
         return None
+    if (dropped := _other_mask(e, trial, slopes, right)) is not None:
+        return dropped
     i = int(np.argmax(np.abs(slopes - right)))
-    if "rng" in trial.subject.signature.parameters and (right == 0).any() and len(np.unique(right.round(9))) == 2:
-        let_through = int(((slopes != 0) & (right == 0)).sum())
-        lost = int(((slopes == 0) & (right != 0)).sum())
-        text = (
-            f"{e.what} does not go through the mask of its own forward: it passes at {let_through} places that the "
-            f"forward dropped, and is zero at {lost} that it kept. The cache must carry the mask; a new one is "
-            "another one."
-        )
-        if let_through or lost:
-            return Cause("dropout", text, OTHER_MASK, e.name)
     text = (
         f"{e.what}: the function is elementwise, and its derivative is wrong: at x = {x[i]:.4g} backward uses "
-        f"{slopes[i]:.6g}, the slope is {right[i]:.6g}."
+        f"{slopes[i]:.6g}, the slope is {right[i]:.6g}. {_about_slopes(e, trial, x, slopes, right)}"
     )
+    return Cause("slope", text, WRONG_SLOPE, e.name)
+
+
+def _other_mask(e: Evidence, trial: Trial, slopes: Array, right: Array) -> Cause | None:
+    """A dropout whose backward drops other places than its forward."""
+    if "rng" not in trial.subject.signature.parameters or (right != 0).all() or len(np.unique(right.round(9))) != 2:
+        return None
+    let_through = int(((slopes != 0) & (right == 0)).sum())
+    lost = int(((slopes == 0) & (right != 0)).sum())
+    if not let_through and not lost:
+        return None
+    text = (
+        f"{e.what} does not go through the mask of its own forward: it passes at {let_through} places that the "
+        f"forward dropped, and is zero at {lost} that it kept. The cache must carry the mask; a new one is "
+        "another one."
+    )
+    return Cause("dropout", text, OTHER_MASK, e.name)
+
+
+def _about_slopes(e: Evidence, trial: Trial, x: Array, slopes: Array, right: Array) -> str:
+    """A sentence about the slopes that backward uses: what they are equal to, or where they are right."""
+    out = np.asarray(trial.out).reshape(-1)
+    bad = np.abs(slopes - right) > FIT * max(1.0, float(np.abs(right).max()))
     with np.errstate(all="ignore"):
         names = {"the output itself": out, "the input itself": x, "output / input": out / x, "1": np.ones_like(x)}
     alike = [name for name, value in names.items() if np.allclose(slopes, value, rtol=1e-6, atol=1e-9)]
     if alike == ["output / input"]:
-        text += (
-            " It equals output / input: for x g(x) the product rule has two terms, g + x g', and the second is missing."
+        return (
+            "It equals output / input: for x g(x) the product rule has two terms, g + x g', and the second is missing."
         )
-    elif alike:
-        text += f" It equals {alike[0]} everywhere."
-    elif not bad[x > 0].any():
-        text += " It is right wherever x > 0 and wrong only below."
-    elif not bad[x < 0].any():
-        text += " It is right wherever x < 0 and wrong only above."
-    elif np.allclose(_slope_at_output(trial, e.name, out), slopes, rtol=1e-5, atol=1e-7):
-        text += " It is the derivative taken at the output f(x) instead of at the input x."
-    else:
-        text += f" The error is largest there and {np.abs(slopes - right).min():.2g} at its smallest."
-    return Cause("slope", text, WRONG_SLOPE, e.name)
+    if alike:
+        return f"It equals {alike[0]} everywhere."
+    if not bad[x > 0].any():
+        return "It is right wherever x > 0 and wrong only below."
+    if not bad[x < 0].any():
+        return "It is right wherever x < 0 and wrong only above."
+    if np.allclose(_slope_at_output(trial, e.name, out), slopes, rtol=1e-5, atol=1e-7):
+        return "It is the derivative taken at the output f(x) instead of at the input x."
+    return f"The error is largest there and {np.abs(slopes - right).min():.2g} at its smallest."
 
 
 def _slope_at_output(trial: Trial, name: str, out: Array) -> Array:

@@ -23,6 +23,8 @@ from numpylm.nn.module import Array
 FEW: dict[int, dict[int, int]] = {2: {0: 7}, 3: {0: 2, 1: 5}, 4: {0: 2, 2: 5}}  # axes of an input: length that is left
 IDS = {0: 2, 1: 5}
 
+UPSTREAM = "the upstream gradient"  # by this name it is known
+
 
 @dataclass(frozen=True)
 class Words:
@@ -78,7 +80,8 @@ class Evidence:
     @property
     def what(self) -> str:
         """How a sentence begins."""
-        return f"{self.layer}: {self.words.what.format(self.name)}{self.part}"
+        layer = f"{self.layer}: " if self.layer else ""
+        return f"{layer}{self.words.what.format(self.name)}{self.part}"
 
     @property
     def seen(self) -> Array:
@@ -204,7 +207,7 @@ def known_arrays(trial: Trial) -> dict[str, Array]:
     known |= {name: parameter.data for name, parameter in trial.subject.parameters if parameter.data.size > 1}
     if np.ndim(trial.out):
         known["the output"] = np.asarray(trial.out, dtype=np.float64)
-        known["the upstream gradient"] = np.asarray(trial.dout)
+        known[UPSTREAM] = np.asarray(trial.dout)
     return known
 
 

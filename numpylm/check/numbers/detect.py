@@ -1,7 +1,6 @@
 """Questions about a wrong gradient's numbers: is it comparable, is it almost right, which pattern fits it or a part?"""
 
 import copy
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +25,7 @@ def detect(e: Evidence, looks: tuple[Detective, ...] = (*PATTERNS, *TERMS)) -> l
         if part is not None:
             inner = [cause for detective in looks if (cause := detective(part))]
             rest = "all else is right" if e.full else "no fault was found elsewhere, but not all was measured"
-            found += [Cause(c.kind, f"{c.text} {rest.capitalize()}.", c.weight - PART, c.place) for c in inner]
+            found += [replace(c, text=f"{c.text} {rest.capitalize()}.", weight=c.weight - PART) for c in inner]
             if not inner:
                 text = f"{part.what} is wrong ({e.words.cosine} {cosine(part.a, part.n):.3f}), {rest}."
                 found.append(Cause("unknown", text, WRONG_PART, e.name))
@@ -46,7 +45,7 @@ def in_each_third(e: Evidence, looks: list[Detective]) -> list[Cause]:
             return []
         said.append(max(found, key=lambda cause: cause.weight, default=None))
     known = [cause for cause in said if cause]
-    same = len({re.sub(r"cosine[^)]*", "", cause.text, flags=re.IGNORECASE) for cause in known}) == 1
+    same = len({(cause.kind, cause.detail) for cause in known}) == 1
     return known[:1] if len(known) == 3 and same else []
 
 

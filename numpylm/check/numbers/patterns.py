@@ -46,7 +46,13 @@ def factor(e: Evidence) -> Cause | None:
         text += " (with other numbers another multiple): a single number, made of the data, is missing or too much"
     elif e.elsewhere is not None:
         text += ", a constant that is none of the sizes"
-    return Cause("factor", f"{text} (cosine {cosine(e.a, e.n):.3f}).", NAMED_FACTOR if names else FACTOR, e.name)
+    return Cause(
+        "factor",
+        f"{text} (cosine {cosine(e.a, e.n):.3f}).",
+        NAMED_FACTOR if names else FACTOR,
+        e.name,
+        detail=f"{c:.6g}",
+    )
 
 
 def _confirmed(c: float, e: Evidence) -> tuple[list[str], bool]:
@@ -67,7 +73,7 @@ def swapped(e: Evidence) -> Cause | None:
                 f"{e.what} is the true gradient of {name} (cosine {cosine(e.a, other):.3f}): are two results "
                 "exchanged, or is the same one used twice?"
             )
-            return Cause("swapped", text, GRADIENT_OF_ANOTHER, e.name)
+            return Cause("swapped", text, GRADIENT_OF_ANOTHER, e.name, detail=name)
     return None
 
 
@@ -111,10 +117,10 @@ def missing_factor(e: Evidence) -> Cause | None:
             said = form.replace("{}", name)
             if e.equal(e.a * f, e.n):
                 text = f"{e.what} lacks a factor: multiplied elementwise by {said} it is the true one (cosine 1.000)."
-                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name)
+                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=said)
             if e.equal(e.a, e.n * f):
                 text = f"{e.what} has a factor too much: it is the true one multiplied elementwise by {said}."
-                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name)
+                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=f"1 / {said}")
     return None
 
 
@@ -158,7 +164,7 @@ def transposed(e: Evidence) -> Cause | None:
                 which = "last two axes" if axes == [len(shape) - 2, len(shape) - 1] else f"axes {axes}"
                 like = f"{e.what}{split} equals {e.words.truth} transposed over its {which}"
                 text = f"{like}: cosine {cosine(moved, n):.3f}."
-                return Cause("transposed", text, TRANSPOSED, e.name)
+                return Cause("transposed", text, TRANSPOSED, e.name, detail=str((shape, order)))
     return None
 
 
@@ -181,7 +187,7 @@ def reshaped(e: Evidence) -> Cause | None:
                     f"to {became}, where they must be transposed (swapaxes). reshape never moves a number in memory. "
                     f"({e.words.cosine.capitalize()} {cosine(e.a, e.n):.3f}, {e.words.reshaped} 1.000.)"
                 )
-                return Cause("reshaped", text, RESHAPED, e.name)
+                return Cause("reshaped", text, RESHAPED, e.name, detail=str((shape, order, target)))
     return None
 
 
@@ -202,7 +208,7 @@ def permuted(e: Evidence) -> Cause | None:
                 continue
             called = "heads" if split and axis == len(shape) - 2 else f"slices along axis {axis}"
             text = f"{e.what}{split} has its {called} in the wrong order: {_describe_order(order)}."
-            return Cause("permuted", text, ANOTHER_ORDER, e.name)
+            return Cause("permuted", text, ANOTHER_ORDER, e.name, detail=str((axis, order)))
     return None
 
 

@@ -47,12 +47,15 @@ class Method:
         The settings that it needs.
     step : function
         ``step(values, gradient, memory, t)`` is what is subtracted from a parameter in step t, the first of which is 1.
+    plain : bool
+        Whether known mistakes are changes of this method.
     """
 
     family: str
     said: str
     roles: tuple[str, ...]
     step: Step
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,18 @@ class Way:
             g = g + share * x
         kept = 1 - self.values["lr"] * share if self.decay == "decoupled" else 1.0
         return np.asarray(kept * x - self.sign * self.method.step(self.values, g, memory, t))
+
+
+def distance(path: Path, other: Path) -> Array:
+    """Largest relative distance over all steps, for each parameter."""
+    with np.errstate(all="ignore"):
+        gaps = np.array(
+            [
+                [np.abs(x - y).max() / np.abs(y).max() for x, y in zip(*step, strict=True)]
+                for step in zip(path, other, strict=True)
+            ]
+        )
+    return np.nan_to_num(gaps, nan=np.inf).max(axis=0)
 
 
 # ------------------------------------------------------------------------------- momentum: steps linear in the gradient
@@ -224,18 +239,19 @@ def _rmsprops() -> Iterator[Method]:
         said = ("centred " if centred else "") + "RMSProp" + (" with momentum" if momentum else "")
         said += ", ε inside the root" if inside else ""
         roles = ("lr", "rho", "eps", *(("momentum",) if momentum else ()))
-        yield Method("rmsprop", said, roles, _rmsprop(inside, centred, momentum))
+        plain = not (momentum or centred or inside)
+        yield Method("rmsprop", said, roles, _rmsprop(inside, centred, momentum), plain)
 
 
 ADAM = ("lr", "b1", "b2", "eps")
 METHODS: tuple[Method, ...] = (
-    Method("sgd", "SGD", ("lr",), _sgd),
-    Method("sgd", "SGD with momentum", ("lr", "momentum"), _heavy_ball),
+    Method("sgd", "SGD", ("lr",), _sgd, plain=True),
+    Method("sgd", "SGD with momentum", ("lr", "momentum"), _heavy_ball, plain=True),
     Method("nesterov", "SGD with Nesterov momentum", ("lr", "momentum"), _nesterov),
     Method("sgd", "SGD with momentum, gradients averaged: v ← μ v + (1 - μ) g", ("lr", "momentum"), _averaged),
     Method("sgd", "SGD with momentum, gradients averaged and the mean corrected for its start at 0", ("lr", "momentum"), _averaged_corrected),
     Method("sgd", "SGD with dampened momentum", ("lr", "momentum", "dampening"), _dampened),
-    Method("adam", "Adam", ADAM, _adam),
+    Method("adam", "Adam", ADAM, _adam, plain=True),
     Method("adam", "Adam, with ε added to √v before the bias correction (the paper's ε̂, also TensorFlow's)", ADAM, _adam_uncorrected_eps),
     Method("bertadam", "BERT's Adam, which leaves out the bias corrections", ADAM, _adam_of_bert),
     Method("amsgrad", "AMSGrad", ADAM, _amsgrad(True, "after")),

@@ -24,7 +24,7 @@ from numpylm.check.optimizer.faults import (
     simulate,
     variants,
 )
-from numpylm.check.optimizer.methods import METHODS, Method, Path, Values, Way
+from numpylm.check.optimizer.methods import METHODS, Method, Path, Values, Way, distance
 from numpylm.check.optimizer.steps import HOW, NotChecked, Walk, walk_with
 from numpylm.check.report import Cause, Report, Row, listing
 from numpylm.check.subject.calls import CheckError
@@ -48,18 +48,6 @@ BASES: dict[str, tuple[list[Fault], Rule]] = {
     "adam": (ADAM_FAULTS, Rule()),
     "rmsprop": (RMSPROP_FAULTS, Rule(correct_m=False, correct_v=False)),
 }
-
-
-def distance(path: Path, other: Path) -> Array:
-    """Largest relative distance over all steps, for each parameter."""
-    with np.errstate(all="ignore"):
-        gaps = np.array(
-            [
-                [np.abs(x - y).max() / np.abs(y).max() for x, y in zip(*step, strict=True)]
-                for step in zip(path, other, strict=True)
-            ]
-        )
-    return np.nan_to_num(gaps, nan=np.inf).max(axis=0)
 
 
 @dataclass(frozen=True)
@@ -181,7 +169,7 @@ class Search:
     def _values(self, family: str) -> Iterator[Values]:
         """The settings of a wrong rule."""
         for method in METHODS:
-            if method.family != family or method.said not in ("SGD", "SGD with momentum", "Adam", "RMSProp"):
+            if method.family != family or not method.plain:
                 continue
             for values in self.walk.settings.choices(method):
                 yield values | ({"b1": 0.0, "b2": values["rho"]} if family == "rmsprop" else {})
