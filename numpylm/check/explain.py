@@ -1,4 +1,4 @@
-"""From a failing check to plain sentences: every detective is asked, the most convincing answer is said first."""
+"""From a failing check to plain sentences: all searches for a cause run, and the most convincing cause comes first"""
 
 import contextlib
 from collections.abc import Iterator
@@ -43,7 +43,9 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     with guarded(report):
         root, passed = inner_causes(trial, check, wrong, causes)
     if root is None or root.kind == "wiring":
-        own = [name for name in wrong if root is None or "." not in name]  # not what belongs to an inner layer
+        own = [
+            name for name in wrong if root is None or "." not in name
+        ]  # the parameters of inner layers have causes of their own
         with guarded(report):
             formula(trial, {name: targets[name] for name in own}, causes, passed)
     if root is not None and root.kind == "wiring":
@@ -62,10 +64,10 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
 
 @contextlib.contextmanager
 def guarded(report: Report) -> Iterator[None]:
-    """A search for causes that fails must not cost the verdict: the row stays wrong, with its number."""
+    """Keep the verdict if a search for causes fails: the row stays wrong, with its error."""
     try:
         yield
-    except CheckError:  # the student's code stops under other conditions: nothing can be learnt from them
+    except CheckError:  # the student's code stops under the conditions of an experiment, so it tells nothing
         pass
     except Exception as error:
         note = (
@@ -77,7 +79,7 @@ def guarded(report: Report) -> Iterator[None]:
 
 
 def kind_trial(strict: Trial) -> Trial:
-    """The same subject under the kindest conditions: what is still wrong there is wrong in its formula."""
+    """The same subject under plain conditions: if a gradient is still wrong, its formula is wrong."""
     trial = Trial(strict.setup, Conditions(initial=strict.conditions.initial))
     if strict.seeded:
         trial.seeded = True
@@ -86,18 +88,18 @@ def kind_trial(strict: Trial) -> Trial:
 
 
 def sharper(root: Cause, causes: Causes) -> Cause:
-    """A vague cause, with a sharper one that was found elsewhere said before it."""
+    """The root cause, preceded by a more convincing one if there is any."""
     best = max((cause for found in causes.values() for cause in found), key=lambda cause: cause.weight, default=root)
     return root if best.weight <= root.weight else replace(best, text=f"{best.text} {root.text}", place=root.place)
 
 
 def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, passed: dict[str, np.ndarray]) -> None:
-    """The formula itself is wrong: look at the numbers, at the Jacobians, and at kinder conditions."""
+    """Find causes in the numbers, in the Jacobians, in the student's lines and under other conditions."""
     gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
     others = {name: e.n for name, e in gathered.items() if e.full}
     for target in trial.targets:
         if target.name not in wrong and np.shape(target.analytic) == target.values.shape:
-            others[target.name] = np.asarray(target.analytic)  # it passed, so it is the true one
+            others[target.name] = np.asarray(target.analytic)  # it passed the check, so it is the true gradient
     for name, e in gathered.items():
         e.others = others
         e.known |= passed
@@ -105,7 +107,7 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
         if near_miss is not None:
             causes[name].append(near_miss)
             if near_miss.weight >= EXPLAINS:
-                continue  # patterns are made for large errors: in a small one they see what is not there
+                continue  # the patterns assume large errors and find false matches in small ones
         causes[name] += detect(e)
         try:
             index = wrong[name][0]
@@ -119,7 +121,7 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
     size_first(causes)
     for names, cause in Laboratory(trial, list(wrong)).causes():
         for name in names:
-            if cause.kind == "initial-values":  # the rarer coincidence: the transpose may be a symmetric one, scaled
+            if cause.kind == "initial-values":  # a scaled symmetric matrix equals its own transpose
                 causes[name] = [
                     replace(c, weight=c.weight - COINCIDENCE) if c.kind == "transposed" else c for c in causes[name]
                 ]
@@ -130,7 +132,7 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
 def point_out(
     trial: Trial, wrong: dict[str, tuple[int, Target]], gathered: dict[str, Evidence], causes: Causes
 ) -> None:
-    """For what nobody could explain: the line in which it goes wrong."""
+    """Find the line that goes wrong for each gradient without an explanation."""
     vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < EXPLAINS]
     flow = follow(trial) if vague else None
     if flow is None:
@@ -143,7 +145,7 @@ def point_out(
 
 
 def mend_first(trial: Trial, row: Row, causes: Causes) -> str:
-    """An array whose fault is clear and from which this one may follow: never an input, which lies before all else."""
+    """A parameter with a clear fault that may also explain this row. Never an input: no parameter depends on it."""
     return next(
         (
             name
@@ -155,24 +157,24 @@ def mend_first(trial: Trial, row: Row, causes: Causes) -> str:
 
 
 def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str) -> Cause:
-    """No pattern: what is right nevertheless, and the worst places with both numbers."""
+    """The cause of a gradient that fits no pattern: what is right, and the worst places with both numbers."""
     a, values = np.asarray(target.analytic), target.values
     e = gather(trial, target, {})
     gap = np.nan_to_num(np.abs(a - e.n))
     flat = np.argsort(gap, axis=None)[::-1][:2]
     places = [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat if gap.flat[k] > 0]
     said = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
-    fine = f" Right: {listing(right)}, and so all that these need." if right else ""
-    first = f" It may follow from what is said of {clear}: mend that first." if clear else ""
+    fine = f" These gradients are right, with everything that they need: {listing(right)}." if right else ""
+    first = f" It may follow from the fault in {clear}: fix that first." if clear else ""
     text = (
-        f"{e.what} is wrong, and fits no pattern that is known here (cosine with the truth "
+        f"{e.what} is wrong and fits no known pattern (cosine with the truth "
         f"{cosine(a, e.n):.3f}).{first}{fine} Worst: {said}."
     )
     return Cause("unknown", text, UNKNOWN, row.name)
 
 
 def together(causes: Causes, trial: Trial) -> None:
-    """Let the narrowest finding stand for those that only follow from it."""
+    """Say a fault that spoils several gradients once, where it is found most exactly."""
     _said_once(causes)
     _in_common(causes)
     _follows(causes, trial)
@@ -183,13 +185,13 @@ def _best(found: list[Cause]) -> Cause | None:
 
 
 def _placed(causes: Causes) -> dict[str, Cause]:
-    """The gradients of which no more is known than the lines in which they go wrong."""
+    """The gradients for which only the wrong lines are known, and no formula."""
     best = {name: _best(found) for name, found in causes.items()}
     return {name: cause for name, cause in best.items() if cause and cause.lines and cause.kind == "wiring"}
 
 
 def _said_once(causes: Causes) -> None:
-    """The same lines, and no more to say of them: the second row refers to the first."""
+    """Give rows with the same lines the same text, so that the report prints it once."""
     first: dict[tuple[int, ...], Cause] = {}
     for name, cause in _placed(causes).items():
         same = first.setdefault(cause.lines, cause)
@@ -198,7 +200,7 @@ def _said_once(causes: Causes) -> None:
 
 
 def _in_common(causes: Causes) -> None:
-    """If one fault spoils them all, it stands in a line that all of them need."""
+    """Name the lines that all these gradients depend on: one fault that spoils all of them is there."""
     placed = _placed(causes)
     sets = {cause.lines for cause in placed.values()}
     common = set.intersection(*map(set, sets)) if len(sets) > 1 else set()
@@ -211,7 +213,7 @@ def _in_common(causes: Causes) -> None:
 
 
 def _follows(causes: Causes, trial: Trial) -> None:
-    """An input's gradient is made of everything behind it: a clear fault in a parameter explains it best."""
+    """Replace an input's vague cause by a clear fault in a parameter: the input's gradient depends on it."""
     inputs = trial.subject.input_names
     behind = [cause for name, found in causes.items() if name not in inputs and (cause := _best(found))]
     for name in [name for name in inputs if causes.get(name) is not None]:
@@ -220,18 +222,18 @@ def _follows(causes: Causes, trial: Trial) -> None:
         if nearer and (own is None or (own.weight < CLEAR and not any(map(own.same_lines, nearer)))):
             nearest = min(nearer, key=lambda cause: (not _clear(cause), len(cause.lines)))
             text = (
-                f"{trial.subject.name}: the gradient of {name} is wrong as well. It is made of everything behind it, "
-                f"so mend {nearest.place} first and look again."
+                f"{trial.subject.name}: the gradient of {name} is wrong as well. It depends on everything behind it, "
+                f"so fix {nearest.place} first and look again."
             )
             causes[name] = [Cause(nearest.kind, text, FOLLOWS, name)]
 
 
 def _clear(cause: Cause) -> bool:
-    """Whether a place inside the layer is named, and what is wrong there."""
+    """Whether a cause names a place inside the layer and what is wrong there."""
     return cause.source == "recovered" or (cause.source == "lines" and cause.weight > NEAREST)
 
 
 def _narrower(cause: Cause, own: Cause | None) -> bool:
-    """Whether one names fewer lines than an input's own, which names many, or nothing at all."""
+    """Whether a cause names fewer lines than the input's own cause, which names more than two or none."""
     vague = own is None or (own.kind == "wiring" and len(own.lines) > 2)
     return vague and bool(cause.lines) and (own is None or len(cause.lines) < len(own.lines))

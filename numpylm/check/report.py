@@ -16,20 +16,20 @@ class Cause:
     Attributes
     ----------
     kind : str
-        A word for programs: one of the keys of `KINDS`.
+        One of the keys of `KINDS`, for programs.
     text : str
-        A plain sentence or two for people, with the place and the evidence.
+        One or two sentences for people, with the place and the evidence.
     weight : float
         How convincing it is, 0 to 100: the most convincing one is said first.
     place : str
-        The parameter, input or inner layer that it is about.
+        The parameter, input or inner layer that is wrong.
     lines : tuple of int
         The lines of the student's own file to which the fault was narrowed down; empty if no lines were found.
     source : str
         Where it was found, if not at the array itself: "lines" (in the student's code, line by line) or "recovered" (in
         a gradient inside the layer that was computed back from a parameter's gradient).
     inner : bool
-        It stands in an inner layer that failed when it was checked alone.
+        Whether the fault is in an inner layer that failed when it was checked alone.
     detail : str
         What exactly was recognized, for programs: a factor, the name of an array, an order of axes.
     """
@@ -44,7 +44,7 @@ class Cause:
     detail: str = ""
 
     def same_lines(self, other: "Cause") -> bool:
-        """Whether both say the same of the same lines, perhaps of two arrays."""
+        """Whether both causes name the same lines and the same kind of fault, perhaps for two arrays."""
         return bool(self.lines) and (self.lines, self.kind, self.weight) == (other.lines, other.kind, other.weight)
 
 
@@ -112,7 +112,7 @@ class Row:
     causes: list[Cause] = field(default_factory=list)
 
     def explain(self, causes: list[Cause]) -> None:
-        """Take over the causes, most likely first, and put the best two into the hint."""
+        """Keep the causes, most likely first, and put the best two into the hint."""
         self.causes = sorted(causes, key=lambda cause: -cause.weight)
         if self.causes:
             best = self.causes[0]
@@ -135,7 +135,7 @@ class Report:
     findings: list[Cause] = field(default_factory=list)  # what concerns the layer as a whole
     notes: list[str] = field(default_factory=list)  # worth knowing, but no fault
     seconds: float = 0.0
-    unchecked: str = ""  # why there is no verdict
+    unchecked: str = ""  # why the code was not checked
 
     @property
     def ok(self) -> bool:
@@ -189,7 +189,7 @@ class Report:
 
 
 def paragraph(text: str, indent: int) -> list[str]:
-    """Wrap a text; lines that are already broken (code) are kept."""
+    """Wrap a text. Indented lines (code) stay as they are."""
     lines = []
     for line in text.splitlines():
         if line.startswith(" "):

@@ -1,4 +1,4 @@
-"""What the inner layers of a layer, and what connects them, have to do with a wrong gradient."""
+"""Which inner layer is wrong, or what is wrong between inner layers: a gradient, a cache, the order of backwards"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -31,9 +31,9 @@ Check = Callable[..., Report]
 
 
 def inner_causes(trial: Trial, check: Check, wrong: list[str], causes: Causes) -> tuple[Cause | None, dict[str, Array]]:
-    """Look into the inner layers.
+    """Search the inner layers for the cause.
 
-    Returns the cause that explains all arrays without one of their own, and the gradients that were passed on.
+    Returns the cause for all arrays without a cause of their own, and the gradients between inner layers.
     """
     log = record(_copy(trial)) if wrong else None
     if log is None or not log.calls:
@@ -45,14 +45,14 @@ def inner_causes(trial: Trial, check: Check, wrong: list[str], causes: Causes) -
 
 
 def _copy(trial: Trial) -> Trial:
-    """Another trial of the same kind, whose layer may be tampered with."""
+    """Another trial of the same kind, whose layer may be changed."""
     again = Trial(trial.setup, trial.conditions)
     again.seeded = trial.seeded
     return again
 
 
 def _suspects(log: Record, check: Check, causes: Causes) -> Cause | None:
-    """Inner layers that fail alone explain their own arrays; the first of them, everything else."""
+    """Inner layers that fail alone explain their own arrays, and the first of them explains all other arrays."""
     root = None
     for path, report in suspects(log, check):
         for row in report.rows:
@@ -64,20 +64,20 @@ def _suspects(log: Record, check: Check, causes: Causes) -> Cause | None:
 
 
 def _moved(cause: Cause, path: str, log: Record) -> Cause:
-    """A cause inside an inner layer, as said of the outer one."""
+    """A cause in an inner layer, in words and with a place for the outer layer."""
     before = "" if cause.inner else f"In {log.trial.subject.name}, {path} fails when it is checked alone. "
     place = f"{path}.{cause.place}" if cause.place else path
     return replace(cause, text=before + cause.text, place=place, lines=(), inner=True)
 
 
 def _wiring(log: Record, broken: list[Cause]) -> Cause | None:
-    """All inner layers are right: the first place where a wrong gradient is handed on."""
+    """All inner layers are right: the cause is at the first place where one of them gets a wrong gradient."""
     found = None if broken else first_wrong(log)
     if found is None:
         return broken[0] if broken else None
     call, right, true = found
     e = place_evidence(log, call, true)
-    behind = "this is the first of all"
+    behind = "this is the first gradient of all"
     if right is not None:
         behind = f"the gradient at the output of {right.path}{which(log, right)} is still right"
     backward = f"{log.trial.subject.name}.backward"
@@ -100,7 +100,7 @@ def _wiring(log: Record, broken: list[Cause]) -> Cause | None:
 
 
 def _should_be(e: Evidence, call: Call) -> Cause | None:
-    """One known gradient is handed over where another belongs."""
+    """An inner layer gets a known gradient and should get another known gradient."""
     right = next((name for name, k in e.known.items() if k.shape == e.n.shape and e.equal(k, e.n)), None)
     given = next((name for name, k in e.known.items() if k.shape == e.a.shape and np.array_equal(k, e.a)), None)
     if right is None or given is None:
@@ -113,7 +113,7 @@ def _should_be(e: Evidence, call: Call) -> Cause | None:
 
 
 def _passed_unchanged(log: Record, e: Evidence, call: Call) -> Cause | None:
-    """What one inner layer returned is handed to the next, but the forward does something between them."""
+    """An inner layer gets what another one returned, but the forward does something between the two."""
     for name, value in returned(log, call).items():
         if np.array_equal(value, e.a):
             text = (
@@ -134,7 +134,7 @@ def _somewhere(e: Evidence, call: Call, where: str) -> Cause:
 
 
 def protocol(log: Record) -> list[Cause]:
-    """Caches in the wrong hands, and backwards that never ran or ran too often."""
+    """Caches that went to the wrong backward, and backwards that never ran or ran too often."""
     name = log.trial.subject.name
     causes = []
     for path, whose in log.mixups[:1]:
@@ -145,11 +145,11 @@ def protocol(log: Record) -> list[Cause]:
         causes.append(Cause("cache-mixup", text, CACHE_OF_ANOTHER, path))
     forwards = Counter(call.path for call in log.calls if not _does_nothing(call))
     odd = [path for path, count in forwards.items() if log.backward_counts[path] != count]
-    for path in odd[-1:]:  # the last in the forward is the first that goes wrong on the way back
+    for path in odd[-1:]:  # the last one in the forward goes wrong first in the backward
         ran, also = log.backward_counts[path], listing(odd[:-1]) if odd[:-1] else ""
         text = (
             f"{name}: {path}.forward runs {_times(forwards[path])}, {path}.backward {_times(ran)}"
-            + (f" (and {also} likewise)" if also else "")
+            + (f" (the same for {also})" if also else "")
             + ". Every forward needs its own backward, once, or a part of the gradient is lost or doubled."
         )
         causes.append(Cause("call-count", text, CALL_COUNT, listing([*odd[:-1], path], 99)))
@@ -157,7 +157,7 @@ def protocol(log: Record) -> list[Cause]:
 
 
 def out_of_order(log: Record, place: Call) -> Cause | None:
-    """The backward visits two neighbours in the forward's order, and the gradient is wrong from there on."""
+    """The backward runs two neighboring layers in the forward's order, and the gradient is wrong from there on."""
     went = {id(call): k for k, call in enumerate(log.returned)}
     for first, second in pairwise(log.calls):
         if place not in (first, second) or id(first) not in went or id(second) not in went:
@@ -173,9 +173,9 @@ def out_of_order(log: Record, place: Call) -> Cause | None:
 
 
 def first_wrong(log: Record) -> tuple[Call, Call | None, Array] | None:
-    """The first place, going backwards, where a wrong gradient is handed to an inner layer.
+    """The first place in the order of the backward where an inner layer gets a wrong gradient.
 
-    Returns the call, the one behind it in the forward (whose gradient is right), and the true gradient.
+    Returns the call, the next call in the forward (whose gradient is right), and the true gradient.
     """
     right: Call | None = None
     for call in reversed(log.calls):
@@ -190,7 +190,7 @@ def first_wrong(log: Record) -> tuple[Call, Call | None, Array] | None:
 
 
 def _does_nothing(call: Call) -> bool:
-    """A call that passes its input on as it is (dropout at p = 0) needs no backward."""
+    """Whether a call returned its input unchanged (dropout at p = 0) and so needs no backward."""
     return not call.backwards and len(call.inputs) == 1 and np.array_equal(call.inputs[0], call.out)
 
 
@@ -211,7 +211,7 @@ def _differs(trial: Trial, call: Call) -> bool:
 
 
 def place_evidence(log: Record, call: Call, true: Array) -> Evidence:
-    """The gradient handed to an inner layer, as something to explain."""
+    """The evidence about a gradient that an inner layer got."""
     trial = log.trial
     known = {name: k for name, k in known_arrays(trial).items() if _stretches(k.shape, call.out.shape)}
     known |= passed_on(log, call)
@@ -231,6 +231,6 @@ def place_evidence(log: Record, call: Call, true: Array) -> Evidence:
 
 
 def _stretches(shape: tuple[int, ...], full: tuple[int, ...]) -> bool:
-    """Whether an array of one shape (a gain) can multiply one of the other without making it larger."""
+    """Whether an array of the first shape (a gain) can multiply one of the second shape without making it larger."""
     last = full[len(full) - len(shape) :]
     return len(shape) <= len(full) and all(a in (1, b) for a, b in zip(shape, last, strict=True))

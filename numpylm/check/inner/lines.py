@@ -1,8 +1,8 @@
-"""What the student's own lines make: every array that a local variable of forward or backward holds, as it is made.
+"""The student's own lines: which names each line reads and sets, and every array that a local variable holds.
 
 A trace function looks at the local variables between two lines. In the forward it can also add a small array to one
-of them, in place, at the moment when it has been made. So the true gradient of any variable is a difference of
-losses, like that of an input; and what backward holds can be compared with it, line by line.
+of them, in place, as soon as the variable is set. So the true gradient of any variable can be measured by differences
+of the loss, as for an input, and compared with the variables of backward, line by line.
 """
 
 import ast
@@ -24,19 +24,19 @@ from numpylm.nn.module import Array
 
 @dataclass
 class Line:
-    """One or more statements that stand in the same line."""
+    """The statements of one line."""
 
     number: int
     text: str = ""
     statements: int = 0
     reads: set[str] = field(default_factory=set)
     sets: set[str] = field(default_factory=set)
-    updates: set[str] = field(default_factory=set)  # what += and *= change in place, and so read, too
-    returned: list[set[str]] = field(default_factory=list)  # for a return: the names in each part
+    updates: set[str] = field(default_factory=set)  # names that += and *= change in place, and so also read
+    returned: list[set[str]] = field(default_factory=list)  # the names in each part of a return
 
 
 def lines_of(code: CodeType) -> dict[int, Line]:
-    """All lines of a function by their number (of the first line of the statement); empty without its source."""
+    """All lines of a function by number. A statement over several lines has one entry. Empty without the source."""
     try:
         source, first = inspect.getsourcelines(code)
         tree = ast.parse(textwrap.dedent("".join(source)))
@@ -56,7 +56,7 @@ def lines_of(code: CodeType) -> dict[int, Line]:
         line.statements += 1
         _names(node, line)
         for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1):
-            found[number + first - 1] = line  # a statement over several lines
+            found[number + first - 1] = line  # each line of a longer statement
     return found
 
 
@@ -74,7 +74,7 @@ def _names(node: ast.stmt, line: Line) -> None:
         if base is not None and name_of(base):
             line.sets.add(name_of(base))  # dx[:, t] = … sets dx
             if base is not target and name_of(base) not in _names_in(node.value):  # type: ignore[attr-defined]
-                line.reads.discard(name_of(base))  # and does not read it
+                line.reads.discard(name_of(base))  # but does not read it
     if isinstance(node, ast.AugAssign):
         line.updates |= line.sets & _names_in(node.target)
     for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
@@ -96,7 +96,7 @@ def _names_in(node: ast.AST) -> set[str]:
 
 
 def name_of(node: ast.AST) -> str:
-    """``x``, or ``self.x``; nothing for all else."""
+    """``x`` or ``self.x``; empty for other expressions."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
@@ -104,35 +104,35 @@ def name_of(node: ast.AST) -> str:
     return ""
 
 
-STEP = 1e-5  # of a difference along a variable: central, second order, so good to about 1e-9
+STEP = 1e-5  # of a central difference along a variable, accurate to about 1e-9
 
 
 class Made(NamedTuple):
     """When and where an array was made or changed."""
 
-    moment: int  # how many lines had been begun
+    moment: int  # how many lines had started
     line: int
     call: int  # the call of a function that the line belongs to: 0 for backward itself
 
 
 @dataclass(eq=False)
 class Value:
-    """What a local variable holds from one moment on."""
+    """The value of a local variable from one moment on."""
 
     name: str
     array: Array  # a copy
     made: list[Made]
     live: Any = field(default=None, repr=False)
-    written: Array | None = None  # what all lines together wrote into it: its value, had they added and not assigned
+    written: Array | None = None  # the sum of all that was written into it, as if each line had added and not assigned
     seen: int = 0  # the moment at which it had this name
     call: int = 0
-    first: str = ""  # the name that it had first
+    first: str = ""  # its first name
     twin: "Value | None" = field(default=None, repr=False)  # the same array under that name
-    changed: bool = False  # in place, after another line had read what the array held before
+    changed: bool = False  # changed in place after another line had read the old numbers
 
     @property
     def moment(self) -> int:
-        """When it stood as it is."""
+        """When it got its present numbers."""
         return self.made[-1].moment
 
     @property
@@ -154,7 +154,7 @@ def code_of(trial: Trial, which: str) -> CodeType | None:
 def watching(code: CodeType, look: Callable[[int, FrameType, int], None], helpers: bool = False) -> Iterator[None]:
     """Call ``look(moment, frame, call)`` before each line of a function, and before it returns.
 
-    With ``helpers`` also in functions of the same file that it calls, unless they belong to other layers.
+    With ``helpers``, also in functions of the same file that it calls, unless they belong to other layers.
     """
     moment, calls = -1, -1
 
@@ -184,7 +184,7 @@ def watching(code: CodeType, look: Callable[[int, FrameType, int], None], helper
 
 
 def _helps(frame: FrameType, code: CodeType) -> bool:
-    """Whether a call belongs to the same work: a plain function, or a method of the layer itself."""
+    """Whether a call goes to a helper of this layer: a plain function, or a method of the layer itself."""
     if frame.f_code.co_filename != code.co_filename or frame.f_code.co_name.startswith("<") or frame.f_back is None:
         return False
     names = frame.f_code.co_varnames[:1]
@@ -193,7 +193,7 @@ def _helps(frame: FrameType, code: CodeType) -> bool:
 
 
 def variables(frame: FrameType) -> dict[str, Any]:
-    """Local variables, and what a layer keeps on itself: ``self.x``."""
+    """Local variables, and attributes of the layer as ``self.x``."""
     found = dict(frame.f_locals)
     own = getattr(found.get("self"), "__dict__", {})
     return found | {f"self.{name}": value for name, value in own.items()}
@@ -204,19 +204,19 @@ class Record:
 
     def __init__(self) -> None:
         self.values: list[Value] = []
-        self.changes: list[tuple[str, Made]] = []  # at which the gradient of a parameter changed
+        self.changes: list[tuple[str, Made]] = []  # when the gradient of a parameter changed
         self.returned = Made(0, 0, 0)
         self.codes: set[CodeType] = set()
-        self.boxes: set[tuple[int, str]] = set()  # (call, name) of lists and dicts, into which nobody looks
+        self.boxes: set[tuple[int, str]] = set()  # (call, name) of lists and dicts, whose contents are not recorded
         self._source: dict[CodeType, dict[int, Line]] = {}
-        self._readers: dict[tuple[int, str], set[int]] = {}  # lines that have read what a variable holds now
-        self._begun: dict[int, int] = {}  # the line that each call is in
-        self._within = 0  # the call that looked last
+        self._readers: dict[tuple[int, str], set[int]] = {}  # lines that read the present value of a variable
+        self._begun: dict[int, int] = {}  # the present line of each call
+        self._within = 0  # the call that was recorded last
         self._last: dict[tuple[int, str], Value] = {}
 
     def look(self, moment: int, frame: FrameType, call: int) -> Made:
-        """Note what the line before this moment has made."""
-        maker = call if call in self._begun else self._within  # arguments were made by the line that calls
+        """Record what the line before this moment made."""
+        maker = call if call in self._begun else self._within  # arguments are made by the calling line
         here = Made(moment, self._begun.get(maker, frame.f_code.co_firstlineno), maker)
         for name, value in variables(frame).items():
             if isinstance(value, (np.ndarray, np.floating)) and value.dtype.kind in "fbiu" and value.size:
@@ -243,9 +243,9 @@ class Record:
             new.changed = self._was_read(last, value, here)
             new.first = last.first
             if not new.changed:
-                self.values.remove(last)  # a place that is filled: what it held before is no value of its own
+                self.values.remove(last)  # an array that is being filled: its old numbers were no value
                 new.seen = last.seen
-                if np.any(last.array):  # np.zeros makes a place, not a value
+                if np.any(last.array):  # np.zeros makes an array to fill, not a value
                     new.made = last.made + [here]
                 new.changed = last.changed
             if last.written is not None and last.array.shape == value.shape:
@@ -260,7 +260,7 @@ class Record:
         self.values.append(new)
 
     def _was_read(self, last: Value, value: Any, here: Made) -> bool:
-        """Whether numbers that are overwritten had been read before, by another line than the one that overwrites."""
+        """Whether overwritten numbers had been read before by another line."""
         overwrites = last.array.shape != np.shape(value) or bool(np.any((last.array != value) & (last.array != 0)))
         return overwrites and bool(self._readers.get((last.call, last.name), set()) - {here.line})
 
@@ -275,7 +275,7 @@ def record_forward(trial: Trial, code: CodeType) -> Record:
 
 
 def record_backward(trial: Trial, code: CodeType) -> Record:
-    """All variables of the backward and of what it calls, and where it adds to the gradients of parameters."""
+    """All variables of the backward and of its helpers, and when it adds to the gradients of parameters."""
     record = Record()
     known = {name: np.zeros(parameter.shape) for name, parameter in trial.subject.parameters}
 
@@ -292,7 +292,7 @@ def record_backward(trial: Trial, code: CodeType) -> Record:
 
 
 def patched_gradients(trial: Trial, code: CodeType, patches: dict[int, tuple[str, Array]]) -> list:
-    """What backward gives if some of its variables are overwritten when they have been made: (moment: name, array)."""
+    """The gradients if some variables of backward are overwritten as soon as they are set: {moment: (name, array)}."""
 
     def look(moment: int, frame: FrameType, call: int) -> None:
         if moment in patches:
@@ -306,7 +306,7 @@ def patched_gradients(trial: Trial, code: CodeType, patches: dict[int, tuple[str
 
 
 def nudged_loss(trial: Trial, code: CodeType, value: Value, nudge: Array) -> float:
-    """The loss if a small array is added to a variable of the forward when it has been made."""
+    """The loss if a small array is added to a variable of the forward as soon as it is set."""
 
     def look(moment: int, frame: FrameType, call: int) -> None:
         if moment == value.moment:
@@ -336,7 +336,7 @@ def true_gradient(trial: Trial, code: CodeType, value: Value) -> Array:
 
 
 def can_be_nudged(trial: Trial, value: Value) -> bool:
-    """Whether a variable is an array of the forward's own: not a parameter, not read-only."""
+    """Whether a variable is a writable float64 array that shares no memory with a parameter."""
     parameters = [parameter.data for _, parameter in trial.subject.parameters]
     return (
         value.array.dtype == np.float64

@@ -1,4 +1,4 @@
-"""The line of the student's backward in which a gradient goes wrong, and what should stand there."""
+"""The line of the student's backward in which a gradient goes wrong, and what should be there."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,21 +30,21 @@ from numpylm.nn.module import Array
 
 @dataclass
 class Suspect:
-    """A variable that holds something else than the gradient that it stands for."""
+    """A variable that should hold a gradient and holds something else."""
 
     value: Value
-    owner: Value  # whose gradient it should be
-    given: Array  # in the shape of the owner
+    owner: Value  # the variable of the forward whose gradient it should be
+    given: Array  # in the shape of `owner`
     true: Array
 
 
 def first_wrong_variable(flow: Flow, cone: Cone, e: Evidence, index: int) -> Suspect | None:
-    """The variable in a cone that is made first and surely is wrong."""
+    """The first variable in a cone that is proved to be wrong."""
     for value in cone.unknown:
         rounds = [v for v in flow.record.values if v.name == value.name and v.line == value.line]
         last = [v for v in flow.record.values if v.name == value.name][-1]
         if value.array.dtype != np.float64 or last.line != value.line:
-            continue  # made in several steps, of which this is not the last
+            continue  # not the last step in which it is made
         for owners in _owners(flow, rounds):
             suspect = _suspect(flow, value, owners[rounds.index(value)])
             if suspect and (_right_elsewhere(flow, rounds, owners) or _cures(flow, rounds, owners, e, index)):
@@ -53,16 +53,16 @@ def first_wrong_variable(flow: Flow, cone: Cone, e: Evidence, index: int) -> Sus
 
 
 def _owners(flow: Flow, rounds: list[Value]) -> Iterator[list[Value]]:
-    """Variables of the forward whose gradients these may be, for each round of a loop; namesakes first."""
+    """Variables of the forward whose gradients these may be, one for each round; fitting names first."""
     names = dict.fromkeys(made.name for made in flow.slopes)
     taken = {owner.name for value, owner in flow.truth.items() if value.name != rounds[0].name}
-    held = set(flow.truth.values())  # their gradient stands in an earlier value of this very variable
+    held = set(flow.truth.values())  # an earlier value of this variable holds their gradient
     for name in sorted(names, key=lambda name: not named_after(rounds[0].name, name)):
         owners = [made for made in flow.slopes if made.name == name and made.array.size == rounds[0].array.size]
         if name in taken or not owners:
             continue
         if len(owners) == len(rounds):
-            yield owners[::-1]  # a loop runs back through what it made
+            yield owners[::-1]  # backward goes through the rounds in reverse order
         elif len(owners) == len(rounds) + 1 > 2:
             yield owners[:0:-1]  # without the state before the first round
         elif len(rounds) == 1:
@@ -89,7 +89,7 @@ def _affordable(flow: Flow, owner: Value) -> bool:
 
 
 def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, index: int) -> bool:
-    """Whether backward gives the right gradient, or a larger part of it, with the true values in this variable."""
+    """Whether the gradient becomes right, or right in more entries, if this variable is given its true value."""
     patches = {}
     for value, owner in zip(rounds, owners, strict=True):
         if not _affordable(flow, owner):
@@ -104,17 +104,17 @@ def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, in
         patches[value.moment] = (value.first, true.reshape(value.array.shape))
     try:
         after = np.asarray(lines.patched_gradients(flow.trial, flow.backward_code, patches)[index])
-    except CheckError:  # the student's code refuses what was put there
+    except CheckError:  # the student's code stops at the new value
         return False
     if after.shape != e.n.shape or not np.isfinite(after).all():
         return False
     healed = Evidence(e.layer, e.name, after, e.n)
-    aside = Evidence(e.layer, e.name, after, e.a).wrong & healed.wrong  # neither healed nor as it was
+    aside = Evidence(e.layer, e.name, after, e.a).wrong & healed.wrong  # neither right now nor unchanged
     return bool(healed.wrong.sum() <= CURED_ENTRIES * e.wrong.sum() and not aside.any())
 
 
 def follow(trial: Trial) -> Flow | None:
-    """Watch the student's own lines; None where there is no Python code to watch."""
+    """Watch the student's own lines. None if there is no Python code to watch, or too many numbers."""
     forward, backward = (lines.code_of(trial, which) for which in ("forward", "backward"))
     size = np.size(trial.out) + sum(target.values.size for target in trial.targets)
     if forward is None or backward is None or size > MOST_WATCHED:
@@ -124,14 +124,14 @@ def follow(trial: Trial) -> Flow | None:
 
 
 def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | None:
-    """Where one wrong gradient goes wrong."""
+    """The cause that names the lines in which a gradient goes wrong."""
     cone = flow.cone_of(target)
     if not cone.lines:
         return None
     suspect = first_wrong_variable(flow, cone, e, index)
     if suspect is None:
         return replace(_explained(flow, e, cone, None), place=e.name)
-    said: dict[Value, Cause] = flow.__dict__.setdefault("said", {})  # several gradients suffer from one fault
+    said: dict[Value, Cause] = flow.__dict__.setdefault("said", {})  # one fault may spoil several gradients
     if suspect.value not in said:
         said[suspect.value] = _explained(flow, e, flow.cone_of(suspect.value), suspect)
     return replace(said[suspect.value], place=e.name)
@@ -156,7 +156,7 @@ def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> 
 
 
 def _overwritten(suspect: Suspect | None) -> Cause | None:
-    """Parts that are assigned one over the other: added up they would be the true gradient."""
+    """Parts that overwrite each other although their sum is the true gradient."""
     if suspect is None or len(suspect.value.made) < 2 or suspect.value.written is None:
         return None
     written = suspect.value.written
@@ -170,7 +170,7 @@ def _overwritten(suspect: Suspect | None) -> Cause | None:
 
 
 def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
-    """Which line, and what is still right there."""
+    """A sentence with the wrong lines and the values that are still right there."""
     right = list(dict.fromkeys(flow.label(value) for value in cone.right))
     before = f"{listing(right)} {'is' if len(right) == 1 else 'are'} still right, " if right else ""
     if suspect is None:
@@ -191,7 +191,7 @@ def _where(flow: Flow, cone: Cone) -> str:
 
 
 def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
-    """What stands there, and what should stand there, as products of what is known."""
+    """The formula of what is there and of what should be there, as products of known arrays."""
     known = _known(flow, cone, given)
     upstream = float(flow.trial.dout) if not np.ndim(flow.trial.dout) else None
     wrong, right = products.find(given, known, upstream), products.find(true, known, upstream)
@@ -200,7 +200,9 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
         more = right.has_terms and not (wrong is not None and wrong.has_terms)
         return Cause("missing-term" if more else "missing-factor", f"Right would be {right.text}.{now}", FORMULA)
     reads = _reads(flow, cone)
-    used = {flow.in_formula(v) for v in flow.rest if v.name in reads}  # what the lines use already is not missing
+    used = {
+        flow.in_formula(v) for v in flow.rest if v.name in reads
+    }  # a term that the lines use already is not missing
     term = products.find(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
     if term is not None:
         said = f"There is a term too much: {term.opposite}." if term.opposite else f"A term is missing: {term.text}."
@@ -214,7 +216,7 @@ def _reads(flow: Flow, cone: Cone) -> set[str]:
 
 
 def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
-    """Arrays by the student's own names: first those that the lines read, then all others."""
+    """Arrays by the student's own names, first those that the lines read."""
     reads = _reads(flow, cone)
     held = {flow.in_formula(v): v for v in flow.record.values if v.array.size > 1 and v.seen <= cone.moment}
     known: products.Known = {}
@@ -232,7 +234,7 @@ def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
 
 
 def _merged(known: products.Known, shape: tuple[int, ...]) -> products.Known:
-    """Arrays that are the upstream gradient's shape once neighbouring axes are merged."""
+    """Arrays reshaped to the upstream gradient's shape, if merging neighboring axes gives that shape."""
     return {
         f"{name}.reshape{shape}": k.reshape(shape)
         for name, k in known.items()
@@ -241,7 +243,7 @@ def _merged(known: products.Known, shape: tuple[int, ...]) -> products.Known:
 
 
 def _behind_softmax(flow: Flow, cone: Cone, known: products.Known) -> products.Known:
-    """What softmax's backward makes of a right gradient of probabilities: rows that sum to 1."""
+    """The softmax backward of each right gradient that belongs to probabilities, whose rows sum to 1."""
     found: products.Known = {}
     for value in (v for v in cone.right if v in flow.truth):
         p = flow.truth[value].array
@@ -257,7 +259,7 @@ def _behind_softmax(flow: Flow, cone: Cone, known: products.Known) -> products.K
 
 
 def _series(values: list[Value], direction: int) -> products.Known:
-    """What a loop made in its rounds, side by side in the order of time, along axis 1."""
+    """The values from the rounds of a loop, stacked along axis 1 in the order of time."""
     rounds: dict[str, list[Array]] = {}
     for value in values:
         rounds.setdefault(value.name, []).append(value.array)
@@ -269,7 +271,7 @@ def _series(values: list[Value], direction: int) -> products.Known:
 
 
 def _pattern(flow: Flow, e: Evidence, cone: Cone, given: Array, true: Array, suspect: Suspect | None) -> Cause | None:
-    """One of the usual patterns, in a variable of the student's."""
+    """A usual pattern in the wrong variable."""
     known = {n: k for n, k in _known(flow, cone, given).items() if k.shape == given.shape and k.dtype.kind == "f"}
     name = flow.called(suspect.owner) if suspect else e.name
     inner = Evidence("", name, given, true, known=known, sizes=e.sizes, heads=e.heads)

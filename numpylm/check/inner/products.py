@@ -1,4 +1,4 @@
-"""Which product of known arrays is this? K1 · K2 element by element, summed or not; K1ᵀ K2 over rows; K1 @ K2."""
+"""Formulas for an array as a product of known arrays: elementwise and summed, K1ᵀ K2 over rows, K1 @ K2"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ Product = tuple[str, Array]
 
 @dataclass(frozen=True)
 class Formula:
-    """What an array is, made of known ones.
+    """A formula for an array in terms of known arrays.
 
     Attributes
     ----------
     text : str
     opposite : str
-        The formula of minus the array where its own begins with a minus; else empty.
+        The formula without its leading minus, or empty if it has none.
     has_terms : bool
         Whether it has a sum or a difference anywhere.
     """
@@ -39,14 +39,14 @@ def explain(wanted: Array, known: Known, upstream: float | None = None) -> str:
 
 
 def find(wanted: Array, known: Known, upstream: float | None = None) -> Formula | None:
-    """What an array is, made of known ones; None if nothing fits. The simplest formulas are tried first.
+    """A formula for an array in terms of known arrays, or None if none fits. Simple formulas are tried first.
 
-    ``upstream`` is the upstream gradient where it is a single (random) number: coefficients are multiples of it.
+    ``upstream`` is the upstream gradient if it is a single (random) number. Coefficients are given as multiples of it.
     """
     if not np.any(wanted):
         return None
     scale = float(np.abs(wanted).max())
-    fit = FIT if wanted.size > 1 else FIT / 1000  # a single number is hit by chance
+    fit = FIT if wanted.size > 1 else FIT / 1000  # a single number fits easily by chance
     with np.errstate(all="ignore"):
         for text, value in candidates(wanted.shape, known):
             if np.abs(value - wanted).max() <= fit * scale:
@@ -63,7 +63,7 @@ def _formula(text: str) -> Formula:
 
 
 def _times(factor: float, text: str, upstream: float | None) -> str:
-    """A product with a coefficient, in brackets where it is a sum; a random upstream gradient goes by its name."""
+    """A formula times a coefficient, in brackets if it is a sum. A random upstream gradient is called by its name."""
     whole = f"({text})" if _is_sum(text) else text
     if abs(factor + 1) < FIT:
         return f"-{whole}"
@@ -74,7 +74,7 @@ def _times(factor: float, text: str, upstream: float | None) -> str:
 
 
 def _is_sum(text: str) -> bool:
-    """Whether a formula has a + or - outside all brackets, so that a factor would reach its first term only."""
+    """Whether a formula has a + or - outside all brackets, and so needs brackets before a factor is put in front."""
     depth = 0
     for i, character in enumerate(text):
         depth += (character in "([") - (character in ")]")
@@ -84,7 +84,7 @@ def _is_sum(text: str) -> bool:
 
 
 def candidates(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
-    """Everything of that shape that one, two or three known arrays make."""
+    """All products of one, two or three known arrays that have the shape."""
     floats = {name: k.astype(np.float64) for name, k in known.items() if k.dtype.kind in "fb"}
     near = dict(list(floats.items())[:NEAR_ARRAYS])
     for form in (_alone, _elementwise, _outer, _matrix, _shifted_outer):
@@ -96,7 +96,7 @@ def candidates(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
 
 
 def _axes(full: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
-    """The leading axes to sum over, and how to say it."""
+    """The leading axes to sum over, and the words for that sum."""
     axes = tuple(range(full - len(shape)))
     return axes, "" if not axes else f"the sum over the first {'axis' if len(axes) == 1 else f'{len(axes)} axes'} of "
 
@@ -140,7 +140,7 @@ def _elementwise(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
 
 
 def _less_its_sum(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
-    """What backwards of softmax, log-softmax and a mean look like."""
+    """The backwards of softmax, log-softmax and a mean."""
     for first, a in near.items():
         if a.shape != shape or not shape:
             continue
@@ -153,7 +153,7 @@ def _less_its_sum(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
 
 
 def _ends_with(full: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether a sum over leading axes makes the shape, and is not too long."""
+    """Whether a sum over leading axes gives the shape, and the array is not too large."""
     return len(full) >= len(shape) and full[len(full) - len(shape) :] == shape and int(np.prod(full)) <= MOST_IN_PRODUCT
 
 
@@ -175,7 +175,7 @@ def _triple(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
 
 
 def _outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
-    """K1ᵀ K2 over all rows: what the gradient of a matrix is."""
+    """K1ᵀ K2 over all rows, the form of a matrix gradient."""
     if len(shape) != 2:
         return
     rows = _rows(known)
@@ -196,14 +196,14 @@ def _rows(known: Known) -> Known:
 
 
 def _two_outers(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
-    """The sum of two such products: a matrix that is used in two places."""
+    """The sum of two such products, for a matrix that is used in two places."""
     found = list(_outer(shape, near))
     for (first, a), (second, b) in combinations(found, 2):
         yield f"{first.replace(ROWS, '')} + {second}", a + b
 
 
 def _shifted_outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
-    """K1ᵀ K2 with K1 one step earlier along axis 1, behind a first state: the state before, not the state after."""
+    """K1ᵀ K2 with K1 one step earlier along axis 1, as for a state that enters each step of a loop."""
     if len(shape) != 2:
         return
     series = {name: k for name, k in known.items() if k.ndim == 3 and k.size <= MOST_IN_PRODUCT}
@@ -242,7 +242,7 @@ def _scattered(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
 
 
 def _matrix(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
-    """K1 @ K2 with the second, or the first, transposed or not, over the last two axes."""
+    """K1 @ K2 over the last two axes, with one of the two transposed or none."""
     if len(shape) < 2:
         return
     wide = {name: k for name, k in known.items() if k.ndim >= 2 and k.size <= MOST_IN_PRODUCT}
@@ -256,7 +256,7 @@ def _matrix(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
                 (a.swapaxes(-1, -2), b, f"{first}ᵀ @ {second}"),
             ):
                 if a.ndim == 2 and left is not a:
-                    continue  # with two axes that is a product over rows
+                    continue  # for two axes `_outer` has this product
                 good = left.shape[-1] == right.shape[-2] and (*left.shape[:-1], right.shape[-1]) == shape
                 if good and (b.ndim == 2 or left.shape[:-2] == right.shape[:-2]):
                     yield text, left @ right

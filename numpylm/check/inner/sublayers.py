@@ -1,12 +1,12 @@
-"""A layer made of layers: which of them is at fault, or is it what connects them?
+"""Layers inside a layer: every call is recorded, and each inner layer is checked alone.
 
-Every call of an inner layer is recorded: what its forward got and gave, what its backward got and gave. Then
+The record holds the inputs and outputs of each inner forward and backward. Three things follow from it:
 
-1. each inner layer is checked alone, on the inputs that it had inside;
-2. the calls are counted, and each cache is followed from its forward to its backward;
-3. a small array is added to an inner layer's *output*, and the loss differenced with respect to it. So the true
-   gradient at that place is known and can be compared with what the backward handed over there. Going from the
-   loss backwards, the first place where the two differ is where the fault stands.
+1. Each inner layer is checked alone, on the inputs that it had inside.
+2. The calls are counted, and each cache is followed from its forward to its backward.
+3. A small array is added to an inner layer's *output*, and the loss is differenced with respect to it. That gives the
+   true gradient at this place, which is compared with the gradient that backward used there. In the order of the
+   backward, the fault is before the first place where the two differ. See `numpylm.check.inner.connections`.
 """
 
 import copy
@@ -33,7 +33,7 @@ class Call:
     options: dict
     out: Array
     cache: Cache
-    nudge: Array  # added to the output: zeros, until somebody changes them
+    nudge: Array  # added to the output; zeros unless it is being differenced
     dout: Array | None = None
     dx: Any = None
     backwards: int = 0
@@ -45,7 +45,7 @@ class Record:
 
     trial: Trial
     calls: list[Call] = field(default_factory=list)
-    mixups: list[tuple[str, str]] = field(default_factory=list)  # (layer, whose cache it was given)
+    mixups: list[tuple[str, str]] = field(default_factory=list)  # (layer, the owner of the cache that it got)
     backward_counts: Counter = field(default_factory=Counter)
     returned: list[Call] = field(default_factory=list)  # in the order of the backward
     replay: int = -1  # which call a repeated forward has reached; -1 while recording
@@ -90,7 +90,7 @@ class Record:
 
 
 def children(layer: Any) -> Iterator[tuple[str, Any]]:
-    """The layers that a layer holds directly, also in lists, each once."""
+    """The layers that a layer holds directly or in lists and dicts, each once."""
     seen: set[int] = set()
 
     def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -157,7 +157,7 @@ def suspects(log: Record, check: Callable[..., Report]) -> list[tuple[str, Repor
 
 
 def passed_on(log: Record, without: Call | None = None) -> dict[str, Array]:
-    """All gradients that were handed to inner layers or returned by them, by a name to call them."""
+    """All gradients that inner layers got or returned, by their names in sentences."""
     found: dict[str, Array] = {}
     for call in log.calls:
         if call is without:
@@ -174,7 +174,7 @@ def _returned_by(call: Call) -> str:
 
 
 def returned(log: Record, without: Call | None = None) -> dict[str, Array]:
-    """All gradients that inner layers returned, by a name to call them."""
+    """All gradients that inner layers returned, by their names in sentences."""
     found: dict[str, Array] = {}
     for call in log.calls:
         if call is not without and isinstance(call.dx, np.ndarray):
@@ -183,7 +183,7 @@ def returned(log: Record, without: Call | None = None) -> dict[str, Array]:
 
 
 def which(log: Record, call: Call) -> str:
-    """Which call of a layer that is called several times."""
+    """Which call it is, if the layer is called several times."""
     same = [other for other in log.calls if other.path == call.path]
     number = next(i for i, other in enumerate(same) if other is call)
     return "" if len(same) == 1 else f" (call {number + 1} of {len(same)})"

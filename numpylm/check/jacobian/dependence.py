@@ -1,8 +1,8 @@
 """Which output depends on which input, in the forward and according to the backward.
 
-The Jacobian J[o, i] = ∂out_o/∂x_i is measured from the forward. The backward has one, too: its row o is what it
-returns for an upstream gradient that is 1 at o and 0 elsewhere. Where the two have different *patterns*, the
-pattern tells what went wrong: a causal mask, an axis, a transposition.
+The Jacobian J[o, i] = ∂out_o/∂x_i is measured from the forward. The backward has a Jacobian, too: row o is its result
+for an upstream gradient that is 1 at o and 0 elsewhere. If the two have nonzero entries at different places, the places
+show what went wrong: a causal mask, an axis, a transpose.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ INFLUENCE = {
 
 
 def backward_jacobian(trial: Trial, index: int) -> Array | None:
-    """What backward says about ∂out/∂(target number ``index``): (out.size, target.size)."""
+    """The Jacobian ∂out/∂(target number ``index``) according to backward: (out.size, target.size)."""
     size = np.size(trial.out)
     if size > MOST_OUTPUTS:
         return None
@@ -51,7 +51,7 @@ def backward_jacobian(trial: Trial, index: int) -> Array | None:
 
 
 def linear(e: Evidence, trial: Trial, index: int) -> Cause | None:
-    """Backward must be linear in the upstream gradient."""
+    """Find a backward that is not linear in the upstream gradient."""
     u = np.asarray(trial.dout)
     first = np.asarray(trial.gradients(trial.dout)[index])
     doubled = np.asarray(trial.gradients(2 * trial.dout if u.ndim else 2 * float(u))[index])
@@ -114,14 +114,16 @@ def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
 
 
 def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
-    """The forward looks back, and only back, along some axis; the backward does not, or not in the same way."""
+    """The forward looks only back along an axis, and the backward differs from it there."""
     ink = FIT * float(np.abs(n).max(initial=0))
     for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
         true, given = (along(np.abs(j) > ink, out_shape, e.a.shape, axis) for j in (n, a))  # (out, in) positions
         if true.shape[0] != true.shape[1] or len(true) < 3 or (true != np.tri(len(true), dtype=bool)).any():
             continue
         later, lost = np.argwhere(np.triu(given, 1)), np.argwhere(true & ~given)
-        last = np.moveaxis((n - a).reshape(*out_shape, -1), axis, 0)[-1]  # the last position sees all, mask or not
+        last = np.moveaxis((n - a).reshape(*out_shape, -1), axis, 0)[
+            -1
+        ]  # the last position sees all positions, with or without a mask
         if len(later) and np.abs(last).max() <= ink:
             off = " by exactly one position" if (later[:, 1] - later[:, 0] == 1).all() else ""
             text = (
@@ -149,7 +151,7 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
 
 
 def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
-    """An axis along which one of the two mixes positions and the other does not."""
+    """An axis along which only one of forward and backward mixes positions."""
     if len(out_shape) != e.a.ndim:
         return None
     for axis in range(e.a.ndim):
@@ -171,13 +173,13 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
             )
             upstream = e.known.get(UPSTREAM)
             if upstream is not None and upstream.shape == e.a.shape and np.array_equal(upstream, e.a):
-                text += " It is the upstream gradient, passed on as it came: what forward does has no backward here."
+                text += " It is the upstream gradient itself, unchanged: the backward of what forward does is missing."
             return Cause("diagonal", text, MISSING_MIXING, e.name)
     return None
 
 
 def _elementwise(e: Evidence, trial: Trial, n: Array, true: Array, given: Array) -> Cause | None:
-    """An elementwise function with a wrong derivative: where, and is it something known?"""
+    """An elementwise function with a wrong derivative: where it is wrong, and whether it is a known function."""
     x = next((target.values.reshape(-1) for target in trial.targets if target.name == e.name), None)
     slopes, right = np.diag(given), np.diag(true)
     if x is None or (n & ~np.eye(len(n), dtype=bool)).any():
@@ -204,14 +206,14 @@ def _other_mask(e: Evidence, trial: Trial, slopes: Array, right: Array) -> Cause
         return None
     text = (
         f"{e.what} does not go through the mask of its own forward: it passes at {let_through} places that the "
-        f"forward dropped, and is zero at {lost} that it kept. The cache must carry the mask; a new one is "
-        "another one."
+        f"forward dropped, and is zero at {lost} that it kept. The cache must carry the mask: a new mask is "
+        "a different one."
     )
     return Cause("dropout", text, OTHER_MASK, e.name)
 
 
 def _about_slopes(e: Evidence, trial: Trial, x: Array, slopes: Array, right: Array) -> str:
-    """A sentence about the slopes that backward uses: what they are equal to, or where they are right."""
+    """A sentence about the slopes that backward uses: what they equal, or where they are right."""
     out = np.asarray(trial.out).reshape(-1)
     bad = np.abs(slopes - right) > FIT * max(1.0, float(np.abs(right).max()))
     with np.errstate(all="ignore"):

@@ -20,15 +20,19 @@ from numpylm.check.subject.calls import CheckError, cache_names, is_float
 from numpylm.check.weights import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
 from numpylm.nn.module import Array
 
-FEW: dict[int, dict[int, int]] = {2: {0: 7}, 3: {0: 2, 1: 5}, 4: {0: 2, 2: 5}}  # axes of an input: length that is left
+FEW: dict[int, dict[int, int]] = {
+    2: {0: 7},
+    3: {0: 2, 1: 5},
+    4: {0: 2, 2: 5},
+}  # number of axes of an input -> the length to which some axes are cut
 IDS = {0: 2, 1: 5}
 
-UPSTREAM = "the upstream gradient"  # by this name it is known
+UPSTREAM = "the upstream gradient"  # its name in `Evidence.known`
 
 
 @dataclass(frozen=True)
 class Words:
-    """How sentences call what is compared: a gradient with the true one, or an output with ours."""
+    """The words of sentences that compare a gradient with the true one, or an output with ours."""
 
     what: str = "the gradient of {}"
     truth: str = "the true one"
@@ -41,26 +45,26 @@ class Words:
 
 @dataclass
 class Evidence:
-    """One wrong gradient; or, with other ``words``, a wrong output.
+    """One wrong gradient and what is known about it; with other ``words``, one wrong output.
 
     Attributes
     ----------
     layer, name : str
-        Where it is.
+        The layer, and the input or parameter whose gradient is wrong.
     a : array
         The gradient that backward gives.
     n : array, same shape
-        The true one, from differences; NaN where it was not measured.
+        The true one, from differences. NaN where it was not measured.
     jacobian : array (out.size, a.size) or None
-        ∂out/∂array from differences, where all of it was measured.
+        ∂out/∂array from differences, if all of it was measured.
     known : dict
-        Arrays that may take part in the explanation, by the name to call them.
+        Arrays that may explain the error, by their names in sentences.
     sizes : dict
         Numbers that may be a wrong factor, by name.
     others : dict
         The true gradients of the other arrays.
     heads : tuple of int
-        Into how many heads the last axis may be split.
+        Possible numbers of heads in the last axis.
     """
 
     layer: str
@@ -74,12 +78,12 @@ class Evidence:
     heads: tuple[int, ...] = ()
     indices: dict[str, Array] = field(default_factory=dict)  # integer inputs
     elsewhere: Callable[[], Iterator[tuple[float, dict[str, float]]]] | None = None  # factors at other sizes
-    part: str = ""  # which part of the array this is about, where it is not all of it
+    part: str = ""  # which part of the array is meant, if not all of it
     words: Words = Words()
 
     @property
     def what(self) -> str:
-        """How a sentence begins."""
+        """The subject of a sentence."""
         layer = f"{self.layer}: " if self.layer else ""
         return f"{layer}{self.words.what.format(self.name)}{self.part}"
 
@@ -98,7 +102,7 @@ class Evidence:
 
     @property
     def wrong(self) -> Array:
-        """Where the two differ (False where not measured)."""
+        """Where the two gradients differ (False where not measured)."""
         return np.asarray(np.nan_to_num(np.abs(self.a - self.n)) > FIT * self.scale)
 
     def equal(self, x: Array, y: Array) -> bool:
@@ -117,7 +121,7 @@ def cosine(a: Array, b: Array) -> float:
 
 
 def gather(trial: Trial, target: Target, others: dict[str, Array]) -> Evidence:
-    """Measure the true gradient of one array as far as time allows, and collect what is known around it."""
+    """Measure the true gradient of one array within a limit of time, and collect what is known around it."""
     memory = trial.__dict__.setdefault("measured", {})
     if target.name not in memory:
         memory[target.name] = measure(trial, target.values, trial.dout)
@@ -154,13 +158,13 @@ def measure(trial: Trial, values: Array, dout: Any) -> tuple[Array, Array | None
 
 
 def affordable(trial: Trial) -> int:
-    """How many coordinates may be measured: fewer for larger subjects, and never depending on the clock."""
+    """How many coordinates may be measured: fewer for larger subjects. It does not depend on the clock."""
     work = sum(target.values.size for target in trial.targets)
     return int(np.clip(6e5 / work, 128, MOST_MEASURED)) if work < 1e5 else max(8, int(1.28e7 / work))
 
 
 def derivative(trial: Trial, values: Array, place: tuple) -> Array:
-    """As `Trial.derivative`, with finer steps where a kink lies near."""
+    """As `Trial.derivative`, with a finer step if a kink is near."""
     first = trial.derivative(values, place)
     finer = trial.derivative(values, place, 1e-5) if _rough(trial, values) else first
     return finer
@@ -178,7 +182,7 @@ def _rough(trial: Trial, values: Array) -> bool:
 
 
 def _sample(shape: tuple[int, ...], limit: int) -> Iterator[tuple]:
-    """Whole rows along the last axis where they fit, else single coordinates."""
+    """Random rows along the last axis if they fit the limit, else single coordinates."""
     rng = np.random.default_rng(0)
     if len(shape) > 1 and shape[-1] <= limit // 4:
         rows = list(np.ndindex(shape[:-1]))
@@ -192,7 +196,7 @@ def _sample(shape: tuple[int, ...], limit: int) -> Iterator[tuple]:
 
 
 def known_arrays(trial: Trial) -> dict[str, Array]:
-    """Inputs, parameters, the output, the upstream gradient, and what is often made of an input."""
+    """Inputs, parameters, the output, the upstream gradient, and what layers often compute from an input."""
     known = {name: value for name, value in named_inputs(trial) if is_float(value) and value.size > 1}
     for name, x in list(known.items()):
         if x.ndim > 1 and x.shape[-1] > 2:
@@ -212,7 +216,7 @@ def known_arrays(trial: Trial) -> dict[str, Array]:
 
 
 def cache_arrays(trial: Trial) -> dict[str, Array]:
-    """The floating-point arrays in the cache, as the student calls them (or by their place)."""
+    """The floating-point arrays in the cache, by the student's names for them (or by their index)."""
     cache = trial.cache
     parts = list(cache) if isinstance(cache, (tuple, list)) else [cache]
     if isinstance(cache, dict):
@@ -224,7 +228,7 @@ def cache_arrays(trial: Trial) -> dict[str, Array]:
 
 
 def errors(trial: Trial, names: list[str]) -> dict[str, float]:
-    """The worst relative error of some arrays at a few places; NaN where nothing could be learnt."""
+    """The worst relative error of some arrays at a few places. NaN if both gradients are zero."""
     places = PLACES if len(names) <= 6 else 1
     return {target.name: _error(trial, target, places) for target in trial.targets if target.name in names}
 
@@ -249,7 +253,7 @@ def _error(trial: Trial, target: Target, count: int) -> float:
 
 
 def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
-    """A smaller trial with the same wrong arrays and a note that says so; the trial itself if there is none."""
+    """A trial on fewer rows with the same wrong arrays, and a note about it; the trial itself if none is found."""
     first = first_array(trial.setup)
     if first is None or first.ndim < 2:
         return trial, ""
@@ -268,10 +272,10 @@ def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
         return trial, ""
     left = first_array(setup).shape
     if left == first.shape:
-        return trial, ""  # it was as short already
+        return trial, ""  # nothing was cut
     return small, (
         f"the diagnosis looked at the first {'×'.join(map(str, left))} of {'×'.join(map(str, first.shape))}: numbers "
-        "and sizes in its sentences are those."
+        "and sizes in its sentences are of this part."
     )
 
 

@@ -1,4 +1,4 @@
-"""Questions about a wrong gradient's numbers: is it comparable, is it almost right, which pattern fits it or a part?"""
+"""Causes from the numbers alone: not comparable, almost right, or a pattern that fits the whole gradient or a part"""
 
 import copy
 from dataclasses import replace
@@ -16,7 +16,7 @@ from numpylm.check.weights import EPSILON, GROWS, PART, PATTERN, SMALL, SMALL_ER
 
 
 def detect(e: Evidence, looks: tuple[Detective, ...] = (*PATTERNS, *TERMS)) -> list[Cause]:
-    """Ask all who look at the numbers alone; if nobody knows the whole array, ask about its wrong part."""
+    """Try all patterns on a gradient. If none fits the whole array, try them on its wrong part."""
     found = [cause for detective in looks if (cause := detective(e))]
     if not any(cause.weight > PATTERN for cause in found):
         found += in_each_third(e, [detective for detective in PATTERNS if detective in looks])
@@ -33,7 +33,7 @@ def detect(e: Evidence, looks: tuple[Detective, ...] = (*PATTERNS, *TERMS)) -> l
 
 
 def in_each_third(e: Evidence, looks: list[Detective]) -> list[Cause]:
-    """Queries, keys and values often lie side by side: the same fault in each third of the last axis."""
+    """The same fault in each third of the last axis, where queries, keys and values often lie side by side."""
     if e.a.ndim < 2 or e.a.shape[-1] % 3:
         return []
     size, said = e.a.shape[-1] // 3, []
@@ -60,14 +60,16 @@ def cut_down(e: Evidence, axis: int, low: int, high: int) -> Evidence:
 
 
 def wrong_part(e: Evidence) -> Evidence | None:
-    """The same evidence cut down to a block along one axis that holds everything wrong."""
+    """The evidence about the block along one axis that holds all wrong entries."""
     for axis in range(e.a.ndim - 1, -1, -1):
         bad = np.flatnonzero(e.wrong.any(axis=tuple(i for i in range(e.a.ndim) if i != axis)))
         length = e.a.shape[axis]
         if not len(bad) or len(bad) > 0.7 * length:
             continue
         low, high = int(bad[0]), int(bad[-1]) + 1
-        for pieces in sorted({2, 3, 4, 6, 8, *e.heads}, reverse=True):  # the smallest block that holds it
+        for pieces in sorted(
+            {2, 3, 4, 6, 8, *e.heads}, reverse=True
+        ):  # the smallest block that holds all wrong entries
             size = length // pieces
             if length % pieces == 0 and low // size == (high - 1) // size:
                 low, high = low // size * size, (low // size + 1) * size
@@ -82,7 +84,7 @@ def wrong_part(e: Evidence) -> Evidence | None:
 
 
 def unusable(layer: str, target: Target) -> list[Cause]:
-    """Why a gradient cannot be compared, if it cannot."""
+    """Why a gradient cannot be compared; empty if it can."""
     what, analytic, shape = f"{layer}: the gradient of {target.name}", target.analytic, target.values.shape
     if analytic is None:
         return [Cause("never-written", _missing(layer, target), UNUSABLE, target.name)]
@@ -107,7 +109,7 @@ def unusable(layer: str, target: Target) -> list[Cause]:
 
 
 def _missing(layer: str, target: Target) -> str:
-    """The sentence for a gradient that is not there."""
+    """The sentence for a missing gradient."""
     name = target.name
     if target.parameter is None:
         return (
@@ -117,12 +119,12 @@ def _missing(layer: str, target: Target) -> str:
     return (
         f"{layer}: the gradient of {name} is never written: the output depends on {name}, but backward leaves no "
         f"gradient for it, neither beside it (d{name.split('.')[-1]}, a dict grads, .grad) nor among what it returns. "
-        f'If nobody trains {name}, say so on the class: constants = ("{name}",).'
+        f'If {name} is not trained, say so on the class: constants = ("{name}",).'
     )
 
 
 def _strange(value: Any) -> str:
-    """What somebody returned in the place of an array of real numbers."""
+    """A description of what was returned instead of an array of real numbers."""
     if isinstance(value, (tuple, list)):
         return f"{kind_of(value)} inside what backward returned (a comma or a bracket too many?)"
     if isinstance(value, dict):
@@ -149,23 +151,23 @@ def shape_hint(expected: tuple[int, ...], got: tuple[int, ...]) -> str:
     return "."
 
 
-SHRINK = 1e-3  # inputs are made so much smaller,
+SHRINK = 1e-3  # factor by which inputs are made smaller
 
 
 def almost_right(trial: Trial, e: Evidence) -> Cause | None:
-    """How large a small error is, and whether it grows where inputs are smaller."""
+    """The cause of a small error: its size, and whether it grows with smaller inputs. None for a large error."""
     gap = float(np.nanmax(np.abs(e.a - e.n), initial=0)) / e.scale
     if gap > SMALL:
         return None
     text = (
         f"{e.what} is almost right: wrong by {gap:.1e} of its largest entry (cosine {cosine(e.a, e.n):.6f}), too "
-        "little for a term or a factor that is missing."
+        "little for a missing term or factor."
     )
     grown = _on_smaller_inputs(trial, e.name)
     if grown > GROWS * max(gap, 1e-9):
         text += (
             f" With inputs 1000 times smaller it is wrong by {grown:.1e}: an ε stands elsewhere in backward than in "
-            "forward. If forward divides by σ + ε or by √(σ² + ε), backward must use that very number, ε and all."
+            "forward. If forward divides by σ + ε or by √(σ² + ε), backward must use the same number, with its ε."
         )
         return Cause("epsilon", text, EPSILON, e.name)
     text += " Look at small constants (ε), and at numbers that forward and backward do not compute in the same way."
@@ -173,7 +175,7 @@ def almost_right(trial: Trial, e: Evidence) -> Cause | None:
 
 
 def size_first(causes: Causes) -> None:
-    """Where a small error was traced to some lines and to no more, its size is said before them."""
+    """Put the size of a small error before the lines to which it was traced, if no formula was found."""
     for name, found in causes.items():
         size = next((cause for cause in found if cause.kind == "unknown" and cause.weight == SMALL_ERROR), None)
         for i, cause in enumerate(found):
@@ -182,7 +184,7 @@ def size_first(causes: Causes) -> None:
 
 
 def _on_smaller_inputs(trial: Trial, name: str) -> float:
-    """The error of one array when all floating-point inputs are 1000 times smaller; 0 where that cannot be told."""
+    """The error of one array when all floating-point inputs are 1000 times smaller. 0 if it cannot be measured."""
     setup = trial.setup
     inputs = tuple(SHRINK * value if is_float(value) and np.size(value) > 1 else value for value in setup.inputs)
     try:

@@ -27,7 +27,7 @@ Detective = Callable[[Evidence], Cause | None]
 
 
 def factor(e: Evidence) -> Cause | None:
-    """a = c n: the wrong sign, or a constant too much or too little."""
+    """a = c n: the wrong sign, or a constant factor that is missing or extra."""
     a, n = e.a[e.seen], e.n[e.seen]
     c = float(a @ n) / float(n @ n) if np.any(n) else 0.0
     if not c or not e.equal(e.a, c * e.n) or abs(c - 1) < NO_FACTOR:
@@ -37,13 +37,13 @@ def factor(e: Evidence) -> Cause | None:
         return Cause("sign", text, WRONG_SIGN, e.name)
     names, moves = _confirmed(c, e)
     if moves and not names and e.a.size <= 2:
-        return None  # any number is some multiple of another
+        return None  # any single number is a multiple of any other
     text = f"{e.what} is {c:.6g} times {e.words.truth} everywhere"
     if names:
         perhaps = "" if e.elsewhere is not None else "perhaps "
         text += f": {perhaps}{' or '.join(names[:2])}"
     elif moves:
-        text += " (with other numbers another multiple): a single number, made of the data, is missing or too much"
+        text += " (with other numbers another multiple): a single number computed from the data is missing or extra"
     elif e.elsewhere is not None:
         text += ", a constant that is none of the sizes"
     return Cause(
@@ -56,7 +56,7 @@ def factor(e: Evidence) -> Cause | None:
 
 
 def _confirmed(c: float, e: Evidence) -> tuple[list[str], bool]:
-    """What a factor may be that is so at other sizes, too; and whether it is another one there."""
+    """The names of a factor that also fit at other sizes, and whether the factor changes there."""
     names, moves = name_factor(c, e.sizes), False
     for other, sizes in e.elsewhere() if e.elsewhere is not None else ():
         there = name_factor(other, sizes, ones=True)
@@ -125,7 +125,7 @@ def missing_factor(e: Evidence) -> Cause | None:
 
 
 def _broadcast(k: Array, shape: tuple[int, ...]) -> Array | None:
-    """k stretched to a shape, if it fits it without gaining axes of its own."""
+    """k broadcast to a shape, or None if k does not fit it."""
     try:
         return np.broadcast_to(k, shape) if k.ndim <= len(shape) else None
     except ValueError:
@@ -133,7 +133,7 @@ def _broadcast(k: Array, shape: tuple[int, ...]) -> Array | None:
 
 
 def views(e: Evidence) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Shapes in which the array may be meant: its own, and with the last axis split into heads."""
+    """Possible shapes of the array: its own, and with the last axis split into heads."""
     yield e.a.shape, ""
     if e.a.ndim >= 2:
         for heads in e.heads:
@@ -143,7 +143,7 @@ def views(e: Evidence) -> Iterator[tuple[tuple[int, ...], str]]:
 
 
 def _orders(ndim: int) -> list[tuple[int, ...]]:
-    """Orders of the axes; with four or more the first axis (the batch) stays."""
+    """Orders of the axes. With four or more axes the first one (the batch) stays first."""
     if ndim < 4:
         return list(itertools.permutations(range(ndim)))
     return [(0, *rest) for rest in itertools.permutations(range(1, ndim))]
@@ -192,7 +192,7 @@ def reshaped(e: Evidence) -> Cause | None:
 
 
 def _layout(shape: tuple[int, ...], axes: tuple[int, ...], split: bool) -> str:
-    """The axes by their letters where they have some: ``(B, H, D, T)``."""
+    """The axes as letters if they have any: ``(B, H, D, T)``."""
     letters = {(3, False): "BTC", (4, True): "BTHD", (4, False): "BHTD"}.get((len(shape), split))
     names = [letters[i] if letters else str(shape[i]) for i in axes]
     return f"({', '.join(names)})"
@@ -213,7 +213,7 @@ def permuted(e: Evidence) -> Cause | None:
 
 
 def _describe_order(order: list[int]) -> str:
-    """In blocks, if the slices moved in blocks."""
+    """The order in words, by blocks if the slices moved in blocks."""
     count = len(order)
     for size in (count // k for k in range(2, count) if count % k == 0):
         starts = order[::size]
@@ -227,12 +227,12 @@ def _describe_order(order: list[int]) -> str:
 
 
 def _slice_order(a: Array, n: Array, scale: float) -> list[int] | None:
-    """Where each slice of a belongs, if a's slices are n's in another order."""
+    """The right index of each slice of a, if a's slices are n's in another order."""
     if len(a) > 64 or np.isnan(n).any():
         return None
     a, n = a.reshape(len(a), -1), n.reshape(len(n), -1)
     if a.shape[1] < 2 and len(a) < 4:
-        return None  # single numbers: luck
+        return None  # a few single numbers agree by chance
     gap = np.abs(a[:, None] - n[None]).max(axis=-1)  # (slices of a, slices of n)
     order = gap.argmin(axis=1)
     alike = gap[np.arange(len(a)), order] <= FIT * scale

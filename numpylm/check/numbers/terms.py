@@ -1,4 +1,4 @@
-"""What is left when the wrong gradient is subtracted from the true one: a term that is missing, or places that are."""
+"""True minus given: a missing term, or places that are missing or extra"""
 
 from dataclasses import dataclass
 
@@ -44,7 +44,7 @@ def missing_term(e: Evidence) -> Cause | None:
     )
 
 
-Term = tuple[str, float]  # how a sentence ends that says what is missing, and its weight
+Term = tuple[str, float]  # the end of a sentence that says what is missing, and its weight
 NO_TERM: Term = ("", 0.0)
 
 
@@ -86,7 +86,7 @@ def _constant(e: Evidence, rest: Array) -> Term | None:
 
 
 def _multiple_of_known(e: Evidence, rest: Array) -> Term:
-    """n - a is, in each row or the like, a multiple of a known array; or a constant and such a multiple."""
+    """n - a is a multiple of a known array in each row, channel and so on, or a constant plus such a multiple."""
     known = {name: k for name, k in e.known.items() if k.shape == e.a.shape}
     last = e.a.ndim - 1
     groups = {
@@ -109,7 +109,7 @@ def _multiple_of_known(e: Evidence, rest: Array) -> Term:
 
 
 def _multiple(rest: Array, k: Array, axes: tuple[int, ...]) -> Array:
-    """k times the number, one for each place outside ``axes``, that brings it nearest to ``rest``."""
+    """The multiple of k nearest to ``rest``, with one factor for each place outside ``axes``."""
     norm = (k * k).sum(axes, keepdims=True)
     return k * (rest * k).sum(axes, keepdims=True) / np.where(norm > 0, norm, 1)
 
@@ -169,7 +169,7 @@ def _padding_rows(e: Evidence, rows: Rows) -> Cause | None:
 
 def _repeated_ids(e: Evidence, rows: Rows) -> Cause | None:
     """Only rows are wrong whose id occurs more than once."""
-    lost = rows.often & (~rows.idle | e.a.any(axis=1))  # every repeated id loses something, if += is what is wrong
+    lost = rows.often & (~rows.idle | e.a.any(axis=1))  # with a wrong += every repeated id loses a part
     if not lost.any() or not rows.wrong[lost].all() or rows.wrong[~rows.often].any():
         return None
     text = (
@@ -205,7 +205,7 @@ def _two_uses(e: Evidence, rows: Rows) -> Cause | None:
 
 
 def masked(e: Evidence) -> Cause | None:
-    """Something arrives where the true gradient is exactly zero; all else is right."""
+    """a is not zero where the true gradient is exactly zero, and right elsewhere."""
     zero = e.seen & (np.abs(np.nan_to_num(e.n)) < 1e-9 * e.scale)
     if not e.wrong.any() or (e.wrong & ~zero).any() or not np.any(e.n[e.seen]):
         return None
@@ -246,7 +246,7 @@ def indexed(e: Evidence) -> Cause | None:
 
 
 def partly_zero(e: Evidence) -> Cause | None:
-    """Nothing arrives at whole slices; all else is right."""
+    """Whole slices of a are zero and should not be; the rest is right."""
     zero = e.a == 0
     if not e.wrong.any() or (e.wrong & ~zero).any():
         return None
@@ -257,7 +257,7 @@ def partly_zero(e: Evidence) -> Cause | None:
         if lost.any() and (lost <= dead).all() and e.a.shape[axis] > 1:
             text = (
                 f"{e.what} is zero at {listing(np.flatnonzero(lost).tolist())} along axis {axis}, where "
-                f"{e.words.truth} is not, and right everywhere else: a part that {e.words.maker} forgets."
+                f"{e.words.truth} is not, and right everywhere else: {e.words.maker} forgets a part."
             )
             return Cause("partial", text, FORGOTTEN_PLACES, e.name)
     return None
@@ -271,7 +271,7 @@ def one_of_many(e: Evidence) -> Cause | None:
         for i, part in enumerate(k):
             if e.equal(e.a, part):
                 text = (
-                    f"{e.what} is only entry {i} of {name} along axis 0, of {len(k)} that there are: what was "
+                    f"{e.what} is only entry {i} of {name} along axis 0, which has {len(k)} entries: what was "
                     "broadcast over that axis in the forward must be summed over it."
                 )
                 return Cause("partial", text, ONE_OF_MANY, e.name)
@@ -279,7 +279,7 @@ def one_of_many(e: Evidence) -> Cause | None:
 
 
 def unbalanced(e: Evidence) -> Cause | None:
-    """The true gradient sums to zero along an axis, the given one does not."""
+    """n sums to zero along an axis, a does not."""
     if not e.full:
         return None
     for axis in range(e.a.ndim - 1, -1, -1):
@@ -297,7 +297,7 @@ def unbalanced(e: Evidence) -> Cause | None:
 def misplaced(e: Evidence) -> Cause | None:
     """The right numbers, at the wrong places along an axis.
 
-    Right sums would not do: those of gradients behind a softmax or a norm are zero whatever else is wrong.
+    Equal sums are no proof: gradients of a softmax or a norm sum to zero, whatever else is wrong.
     """
     if not e.full or not e.wrong.any():
         return None

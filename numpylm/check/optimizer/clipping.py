@@ -1,7 +1,7 @@
-"""Is clipping what it should be? As for optimizers: right ways are tried, then known wrong ones.
+"""Checks gradient clipping: right ways are tried first, then known wrong ones.
 
-There is more than one right way: by the common norm of all gradients, by the norm of each array, number by number.
-The name says which is meant; where it says nothing, all are right.
+There are several right ways: by the common norm of all gradients, by the norm of each array, or number by number. The
+name of the function says which is meant. If it does not, all are right.
 """
 
 import inspect
@@ -20,13 +20,13 @@ from numpylm.check.subject.calls import CheckError, describe
 from numpylm.check.weights import KNOWN_VARIANT, SAME_NORM, SIDE_EFFECT, UNKNOWN, UNUSABLE
 from numpylm.nn.module import Array, Parameter
 
-PARAMETERS = -4.0  # the parameters are this many times their gradients: whoever takes one for the other is found out
+PARAMETERS = -4.0  # parameter / gradient: shows which of the two a function clips by
 Grads = list[Array]
 
 
 @dataclass(frozen=True)
 class Clipped:
-    """What one call made of gradients."""
+    """The gradients before and after one call."""
 
     before: Grads
     after: Grads
@@ -34,14 +34,14 @@ class Clipped:
 
 
 def clipped(function: Callable[..., Any], title: str, grads: Grads, limits: dict[str, float]) -> dict[str, Clipped]:
-    """What a function makes of the same gradients for each limit, in the first form of them that it takes.
+    """The results of a function for each limit. The gradients come in the first form that it accepts.
 
     Raises
     ------
     CheckError
         If it stops.
     NotChecked
-        If it takes none of the forms.
+        If it accepts none of the forms.
     """
     arguments = inspect.signature(function).parameters
     needed = [name for name, argument in arguments.items() if argument.default is argument.empty]
@@ -54,7 +54,7 @@ def clipped(function: Callable[..., Any], title: str, grads: Grads, limits: dict
     for form in forms:
         try:
             return {name: _call(function, form, grads, limit) for name, limit in limits.items()}
-        except (AttributeError, TypeError, ValueError) as error:  # it wants to be handed another form
+        except (AttributeError, TypeError, ValueError) as error:  # it needs the gradients in another form
             errors.append(error)
         except Exception as error:
             raise CheckError(f"{title} stopped. {describe(error)}") from error
@@ -84,7 +84,7 @@ def _call(function: Callable[..., Any], form: Callable[[Grads], Any], grads: Gra
     with np.errstate(all="ignore"):
         returned = function(argument, limit)
     after = _arrays(argument) or []
-    if all(np.array_equal(x, y) for x, y in zip(before, after, strict=True)):  # in place nothing has changed
+    if all(np.array_equal(x, y) for x, y in zip(before, after, strict=True)):  # nothing was changed in place
         parts = returned if isinstance(returned, tuple) else ()
         made = (_arrays(value) for value in (returned, *parts))
         after = next((m for m in made if m is not None and [x.shape for x in m] == [x.shape for x in before]), after)
@@ -92,7 +92,7 @@ def _call(function: Callable[..., Any], form: Callable[[Grads], Any], grads: Gra
 
 
 def _arrays(value: Any) -> Grads | None:
-    """The gradients in something, whichever form it has."""
+    """The gradients in any of the forms; None for other values."""
     parts = (
         list(value.values())
         if isinstance(value, dict)
@@ -113,7 +113,7 @@ SEVERAL = (
     "local",
     "individual",
     "separate",
-)  # in a name: every array by its own norm
+)  # words in a name that mean: each array by its own norm
 
 
 def _norm(grads: Grads) -> float:
@@ -136,7 +136,7 @@ NORM_FAULTS: list[tuple[Clip, str, str]] = [
 
 
 def meant_by(name: str, limit: str) -> tuple[str, ...]:
-    """Which ways are right for a function of that name, and with that name of its limit."""
+    """Which ways are right for a function with this name and this name of its limit."""
     name, limit = name.lower(), limit.lower()
     if any(word in name for word in SEVERAL):
         return ("own", "value")
@@ -150,16 +150,16 @@ def meant_by(name: str, limit: str) -> tuple[str, ...]:
 def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
     """Compare ``function(parameters, max_norm)`` with clipping by the common L2 norm (Pascanu et al. 2013), or by value.
 
-    It changes every ``.grad`` in place, or takes arrays and returns new ones. What else it returns, if anything, is the
-    norm *before* clipping. What is meant the name says: ``clip_grad_norm`` by the common norm, ``clip_grad_value`` by
-    value. Where the name leaves it open every way is right, and one that is not known gets no verdict.
+    The function changes every ``.grad`` in place, or takes arrays and returns new ones. It may also return the norm
+    *before* clipping. The name says what is meant: ``clip_grad_norm`` clips by the common norm, ``clip_grad_value`` by
+    value. If the name does not say it, every known way is right, and an unknown way gets no verdict.
     """
     start = time.perf_counter()
     title = getattr(function, "__name__", "clipping")
     report = Report(title, [])
     rng = np.random.default_rng(seed)
     grads = [rng.standard_normal(shape) for shape in ((4, 3), (5,), (2, 2))]
-    limits = {"above the limit": 1 / 3, "below the limit": 2.0}  # in norms
+    limits = {"above the limit": 1 / 3, "below the limit": 2.0}  # as shares of the norm
     try:
         _judge(report, function, grads, {name: share * _norm(grads) for name, share in limits.items()})
     except CheckError as error:
@@ -171,7 +171,7 @@ def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
 
 
 def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: dict[str, float]) -> None:
-    """Rows and their causes, and what is worth knowing of the returned norm; raises NotChecked if there is no verdict."""
+    """Fill in the rows, their causes and notes on the returned norm. Raises NotChecked if there is no verdict."""
     title = report.title
     got = clipped(function, title, grads, limits)
     meant = meant_by(title, [*inspect.signature(function).parameters, "", ""][1])
@@ -194,7 +194,7 @@ def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: d
     kind, said = _fault(title, meant, is_, other)
     if kind == "never-written" and len(meant) > 1:
         tiny = clipped(function, title, grads, {"": 1e-6 * _norm(grads)})[""]
-        said = said if _gap(tiny.after, tiny.before) <= SAME_NORM else ""  # its limit is one for something else
+        said = said if _gap(tiny.after, tiny.before) <= SAME_NORM else ""  # the limit may count something else
     if not said and len(meant) > 1:
         report.rows = []
         raise NotChecked(
@@ -210,7 +210,7 @@ def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: d
 
 
 def _fault(title: str, meant: tuple[str, ...], is_: Callable[[Clip], bool], other: bool) -> tuple[str, str]:
-    """The usual fault that it has: kind and sentence; empty for none. ``other``: the norm returned is another one."""
+    """The kind and the sentence of a usual fault; empty for none. ``other``: the returned norm is a wrong one."""
     unchanged, kind, said = UNCHANGED
     if is_(unchanged):
         return (
@@ -228,14 +228,14 @@ def _fault(title: str, meant: tuple[str, ...], is_: Callable[[Clip], bool], othe
 
 
 def _returned(title: str, got: dict[str, Clipped], limits: dict[str, float]) -> tuple[str, bool]:
-    """What to say of a number that is not the norm before clipping; and whether it is no norm of these gradients at all."""
+    """A sentence about a returned number that is not the norm before clipping, and whether it is no norm of the gradients."""
     for name, call in got.items():
         norm, value = _norm(call.before), call.returned
         if not isinstance(value, (float, np.floating)) or abs(float(value) - norm) <= SAME_NORM * norm:
             continue
         after = abs(float(value) - limits[name]) < 1e-4 * norm
         if not after and abs(float(value) - min(1.0, limits[name] / norm)) < 1e-4:
-            continue  # by how much it was scaled
+            continue  # it is the factor by which gradients were scaled
         text = (
             f"{title} returns the norm {'after clipping' if after else 'of something else'}, {float(value):.6g}; the norm "
             f"before, {norm:.6g}, is what tells how training goes."

@@ -1,7 +1,7 @@
-"""Right optimizers, each in a few lines: what a step subtracts, given the settings, the gradient and the memory.
+"""Right optimizers, each in a few lines: what a step subtracts, from the settings, the gradient and the memory.
 
-There is more than one right optimizer, and most have several right definitions: ε inside the root or outside, gradients
-averaged or added up. All that stand here count as right.
+Most optimizers have several right definitions: ε inside the root or outside, gradients averaged or added up. All methods
+in this file count as right.
 """
 
 import itertools
@@ -15,17 +15,17 @@ import numpy as np
 from numpylm.nn.module import Array
 
 Path = list[list[Array]]  # the parameters after each step
-Values = dict[str, float]  # lr, momentum, b1, b2, rho, eps, decay, as far as there are such settings
+Values = dict[str, float]  # some of lr, momentum, b1, b2, rho, eps, decay
 
 
 class Memory(dict):
-    """What an optimizer remembers of one parameter: 0 at first."""
+    """What an optimizer remembers about one parameter. Everything is 0 at first."""
 
     def __missing__(self, name: str) -> float:
         return 0.0
 
     def mean(self, name: str, share: float, value: Array) -> Array:
-        """A running mean, of which the newest value is a share of 1 - ``share``."""
+        """A running mean, in which the newest value has a share of 1 - ``share``."""
         self[name] = share * self[name] + (1 - share) * value
         return self[name]
 
@@ -40,15 +40,15 @@ class Method:
     Attributes
     ----------
     family : str
-        The word by which a class of that kind is called; see `numpylm.check.optimizer.steps`.
+        The word for such a class in names; see `numpylm.check.optimizer.steps`.
     said : str
-        How a sentence calls it.
+        Its name in sentences.
     roles : tuple of str
         The settings that it needs.
     step : function
-        ``step(values, gradient, memory, t)`` is what is subtracted from a parameter in step t, the first of which is 1.
+        ``step(values, gradient, memory, t)`` is subtracted from a parameter in step t = 1, 2, ….
     plain : bool
-        Whether known mistakes are changes of this method.
+        Whether the rules in `numpylm.check.optimizer.faults` are changes of this method.
     """
 
     family: str
@@ -234,7 +234,7 @@ def _sign(h: Values, g: Array, memory: Memory, t: int) -> Array:
 
 
 def _rmsprops() -> Iterator[Method]:
-    """ε outside the root or inside, with its mean subtracted or not, with momentum or without."""
+    """All versions of RMSProp: ε outside the root or inside, the mean subtracted or not, with momentum or without."""
     for momentum, centred, inside in itertools.product((False, True), repeat=3):
         said = ("centred " if centred else "") + "RMSProp" + (" with momentum" if momentum else "")
         said += ", ε inside the root" if inside else ""

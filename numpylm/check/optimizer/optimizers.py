@@ -1,9 +1,8 @@
-"""Is an optimizer's step right, and if not, which line differs? And if that cannot be told: this, and no verdict.
+"""Checks an optimizer: its path over a few steps is compared with known right and wrong methods.
 
-An optimizer has no gradient to difference. But only so many ways to step are known to be right, and only so many
-mistakes are usual, and each can be simulated: the optimizer under check takes a few steps on random gradients, and the
-way that it follows to the last digit says what it is. One that follows none of them is wrong only if its name leaves no
-doubt what it should be.
+An optimizer has no gradient that differences could check. But few ways to step are right, few mistakes are usual, and
+each can be simulated. The optimizer takes some steps on random gradients, and the simulated path that equals its own
+says what it is. If no path fits, it is wrong only if its name says exactly what it should be. Else there is no verdict.
 """
 
 import itertools
@@ -41,7 +40,7 @@ from numpylm.check.weights import (
 )
 from numpylm.nn.module import Array
 
-FEW = 6  # ways in which numbers without names are tried as the settings of a wrong rule
+FEW = 6  # combinations of unnamed numbers that are tried as the settings of a wrong rule
 UNDER_THE_NAME = {"adam": ("adam", "amsgrad"), "adamw": ("adam", "amsgrad"), "sgd": ("sgd", "nesterov")}
 BASES: dict[str, tuple[list[Fault], Rule]] = {
     "sgd": (SGD_FAULTS, Rule(momentum_only=True)),
@@ -52,7 +51,7 @@ BASES: dict[str, tuple[list[Fault], Rule]] = {
 
 @dataclass(frozen=True)
 class Wrong:
-    """A wrong rule that a path follows, and the path of the right one."""
+    """The wrong rule of an optimizer, and the path of the right rule."""
 
     right: Path
     kind: str
@@ -61,7 +60,7 @@ class Wrong:
 
 @dataclass
 class Search:
-    """All ways of stepping, compared with that of one optimizer."""
+    """Compares one optimizer's path with all known ways to step."""
 
     walk: Walk
     starts: list[Array]
@@ -72,7 +71,7 @@ class Search:
         return SAME_ROUGHLY if self.walk.rough else SAME_DIGITS
 
     def same(self, path: Path) -> bool:
-        """Whether the optimizer took a path."""
+        """Whether the optimizer's path is this one."""
         return bool(distance(self.walk.path, path).max() <= self.limit)
 
     def path(self, way: Way) -> Path:
@@ -81,16 +80,16 @@ class Search:
     # ----------------------------------------------------------------------------------------------------- right ways
 
     def followed(self) -> Way | None:
-        """The right way that the optimizer follows, right under the name that it has."""
+        """The way that the optimizer follows, if that is right for its name."""
         return next((way for way in self._all_ways() if self._fits(way) and self._follows(way)), None)
 
     def another(self) -> Way | None:
-        """The way that it follows, right under another name."""
+        """The way that the optimizer follows, if that is right for another name only."""
         ways = (way for method in METHODS for way in self._ways(method))
         return next((way for way in ways if not self._fits(way) and self._follows(way)), None)
 
     def nearest(self) -> Way | None:
-        """The right way under its name whose path is nearest; by the parameters that move at all."""
+        """The nearest way that is right for its name, measured by the parameters that move."""
         meant = self.walk.claim.family.removesuffix("w")
         methods = [method for method in METHODS if method.family == meant] or METHODS
         ways = [way for method in methods for way in self._ways(method) if self._fits(way)]
@@ -102,17 +101,17 @@ class Search:
         return [i for i, start in enumerate(self.starts) if all(np.array_equal(x[i], start) for x in self.walk.path)]
 
     def _fits(self, way: Way) -> bool:
-        """Whether a way is right under the name of the optimizer; almost every way is, if the name says nothing."""
+        """Whether a way is right for the optimizer's name. If the name says nothing, almost every way is."""
         family = self.walk.claim.family
         if not family:
-            return way.method.family != "bertadam"  # without a name that is Adam with a fault
+            return way.method.family != "bertadam"  # without such a name it is a faulty Adam
         return way.method.family in UNDER_THE_NAME.get(family, (family,)) and (family, way.decay) != (
             "adamw",
             "coupled",
         )
 
     def _all_ways(self) -> Iterator[Way]:
-        """Every method with the settings that have names; then with a weight decay that stands in the code."""
+        """Every method with the named settings; then with a weight decay that is a number in the code."""
         for method in METHODS:
             yield from self._ways(method)
         for method in METHODS if "decay" not in self.walk.settings.values else ():
@@ -127,14 +126,14 @@ class Search:
                 yield Way(method, values | {"decay": decay}, kind, vectors)
 
     def _follows(self, way: Way) -> bool:
-        """Whether the path is that of a way: asked of the first step of one vector first, which is quick."""
+        """Whether the path is that of a way. The first step of one vector is compared first, which is quick."""
         one = way.path(self.starts[1:2], [self.gradients[0][1:2]])
         return bool(distance([self.walk.path[0][1:2]], one).max() <= self.limit) and self.same(self.path(way))
 
     # ----------------------------------------------------------------------------------------------------- wrong ways
 
     def fault(self) -> Wrong | None:
-        """The wrong rule that it follows: one of the usual ones, or a right way uphill."""
+        """The wrong rule that the optimizer follows: a usual one, or a right way with the wrong sign."""
         family = self.walk.claim.family
         if family == "other":
             return None
@@ -177,8 +176,8 @@ class Search:
 
 N_STEPS = 5
 SHAPES = {"matrix": (3, 4), "vector": (5,)}
-WHICH = {"matrix": [0], "vector": [1, 2]}  # which of the parameters they are
-CERTAIN = ("sgd", "adam", "adamw")  # under these names any path that is not known is wrong
+WHICH = {"matrix": [0], "vector": [1, 2]}  # indices of the parameters of each shape
+CERTAIN = ("sgd", "adam", "adamw")  # with these names an unknown path is wrong
 KNOWN = (
     "Known are SGD (also with momentum, Nesterov's or dampened), Adagrad, RMSProp, Adadelta, Adam, AdamW, AMSGrad, "
     "Adamax, NAdam and Lion. Under the plain name of SGD, Momentum, Adam or AdamW it gets a verdict in any case."
@@ -186,21 +185,21 @@ KNOWN = (
 
 
 def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
-    """Compare an optimizer with those that are known to be right, and name the line that differs.
+    """Compare an optimizer with known right ones, and name the difference.
 
     Parameters
     ----------
     factory : class or function
         ``factory(parameters, lr=…, betas=…, eps=…, weight_decay=…)`` (also ``beta1=``, ``beta2=``, ``epsilon=``,
         ``wd=``, ``momentum=``, ``mu=``, ``rho=``) makes an optimizer whose ``step()`` moves every ``parameter.data``
-        along ``parameter.grad``. Settings of other names, or written into the code, are found by trying.
+        along ``parameter.grad``. Settings with other names, or written into the code, are found by trying.
         Weight decay on vectors (biases, gains) is a choice, and both are accepted.
 
     Returns
     -------
     report : Report
-        A row for a matrix and for a vector: the largest relative distance from the nearest right path. Where the
-        algorithm is not known for certain there are no rows, and ``report.unchecked`` says why.
+        A row for a matrix and one for a vector: the largest relative distance from the nearest right path. If the
+        algorithm is not known for certain, there are no rows, and ``report.unchecked`` says why.
     """
     start = time.perf_counter()
     title = getattr(factory, "__name__", "optimizer")
@@ -220,7 +219,7 @@ def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
 
 
 def judge(report: Report, search: Search) -> None:
-    """The verdict on an optimizer: rows and their causes.
+    """Fill in the rows of an optimizer and their causes.
 
     Raises
     ------
@@ -231,8 +230,8 @@ def judge(report: Report, search: Search) -> None:
     claim = walk.claim
     if walk.writes:
         text = (
-            f"{title}.step changes the gradients: whoever looks at them afterwards (their norm, a second optimizer) is "
-            "misled."
+            f"{title}.step changes the gradients: code that uses them later (a norm, another optimizer) gets wrong "
+            "numbers."
         )
         report.findings = [Cause("writes-upstream", text, SIDE_EFFECT, "grad")]
     if text := not_finite(search, known=claim.family in ("adam", "adamw")):
@@ -242,7 +241,7 @@ def judge(report: Report, search: Search) -> None:
         report.notes += notes_on(search, way, title)
     elif still := [name for name, places in WHICH.items() if set(places) & set(search.idle())]:
         if not walk.likely and len(search.idle()) == len(search.starts):
-            raise NotChecked(f"{title} has a step, but moves no parameter: it seems to be no optimizer. {HOW}")
+            raise NotChecked(f"{title} has a step, but moves no parameter: it does not seem to be an optimizer. {HOW}")
         what = f"the {still[0]} does" if len(still) == 1 else f"the {still[0]} and the {still[1]} do"
         blame(report, search, Cause("step", f"{title}: {what} not move at all.", NOT_MOVED))
     elif (wrong := search.fault()) is not None:
@@ -260,7 +259,7 @@ def judge(report: Report, search: Search) -> None:
 
 
 def blame(report: Report, search: Search, cause: Cause) -> None:
-    """Rows with the distance from the nearest right path, and one cause for them; without such a path, the cause."""
+    """Add rows with the distance from the nearest right path and one cause, or only the cause without such a path."""
     near = search.nearest()
     if near is None:
         report.findings.append(cause)
@@ -269,7 +268,7 @@ def blame(report: Report, search: Search, cause: Cause) -> None:
 
 
 def notes_on(search: Search, way: Way, title: str) -> list[str]:
-    """What is worth knowing of a right optimizer."""
+    """Notes on a right optimizer."""
     notes = [f"over {N_STEPS} steps its path is exactly that of {way.said}."]
     notes = notes if way.said.lower() != title.lower() else []
     return notes + (["it computes in float32, so it was checked only roughly."] if search.walk.rough else [])
@@ -285,7 +284,7 @@ def unknown_path(search: Search, title: str) -> str:
 
 
 def add_rows(report: Report, search: Search, right: Path, cause: Cause | None = None, near: Way | None = None) -> None:
-    """A row for the matrix, one for the vectors: the distance from a right path, and its cause or where it begins."""
+    """Add a row for the matrix and one for the vectors: distance from a right path, and cause or first difference."""
     for name, places in WHICH.items():
         gap = float(distance(search.walk.path, right)[places].max())
         row = Row(name, SHAPES[name], gap, gap <= search.limit)
@@ -297,7 +296,7 @@ def add_rows(report: Report, search: Search, right: Path, cause: Cause | None = 
 
 
 def first_difference(title: str, search: Search, near: Way, name: str) -> Cause:
-    """The first number that differs from the nearest right path."""
+    """A cause that names the first number that differs from the nearest right path."""
     path, right = search.walk.path, search.path(near)
     i = max(WHICH[name], key=lambda i: distance(path, right)[i])
     far = [np.abs(x[i] - y[i]).max() > search.limit * np.abs(y[i]).max() for x, y in zip(path, right, strict=True)]
@@ -313,7 +312,7 @@ def first_difference(title: str, search: Search, near: Way, name: str) -> Cause:
 
 
 def not_finite(search: Search, known: bool) -> str:
-    """In which step parameters stop being numbers; for an Adam (``known``) also what that points to. "" if never."""
+    """In which step parameters become NaN or infinite, for an Adam (``known``) with the usual reasons. "" if never."""
     for step, (values, grads) in enumerate(zip(search.walk.path, search.gradients, strict=True), 1):
         bad = [~np.isfinite(x) for x in values]
         if not any(b.any() for b in bad):
@@ -325,7 +324,7 @@ def not_finite(search: Search, known: bool) -> str:
 
 
 def _why_not_finite(step: int, bad: list[Array], grads: list[Array]) -> str:
-    """The usual reasons why Adam's numbers are none."""
+    """The usual reasons for NaN and infinity in Adam."""
     if step == 1 and all(np.array_equal(b, g < 0) for b, g in zip(bad, grads, strict=True)):
         return ", exactly where the gradient is negative: a root of a negative number. v must be fed with g²."
     if step == 1 and all(b.all() for b in bad):

@@ -1,4 +1,4 @@
-"""A student's optimizer at work: what its name says, which settings it is made with, and the steps that it takes"""
+"""A student's optimizer at work: what its name says, which settings it gets, and which steps it takes"""
 
 import inspect
 import itertools
@@ -38,14 +38,14 @@ SILENT = (
 
 @dataclass(frozen=True)
 class Claim:
-    """What a name says.
+    """What the name of an optimizer says.
 
     Attributes
     ----------
     family : str
-        One of the values of `FAMILIES`, "other" for an algorithm that is not known here, "" if the name says nothing.
+        One of the values of `FAMILIES`, "other" for an unknown algorithm, or "" if the name says nothing.
     plain : bool
-        Nothing else is in the name, so that nothing else is meant.
+        Whether the name has no other words that could mean something else.
     """
 
     family: str = ""
@@ -53,7 +53,7 @@ class Claim:
 
 
 def claim_of(factory: Any, optimizer: Any) -> Claim:
-    """What an optimizer claims to be; what only a class above it says is not plain."""
+    """What an optimizer claims to be. A name that only a base class has is not plain."""
     kinds = [kind.__name__ for kind in type(optimizer).__mro__[:-1]]
     own = {getattr(factory, "__name__", ""), kinds[0]}
     for name in (*own, *kinds[1:]):
@@ -64,11 +64,13 @@ def claim_of(factory: Any, optimizer: Any) -> Claim:
 
 
 def read(name: str) -> Claim:
-    """What one name says: the longest names of algorithms in it, and whether all else in it says nothing."""
+    """What one name says: the longest algorithm names in it, and whether its other words are neutral."""
     parts = [part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
     rest, found = re.sub(r"[^a-z0-9]", "", name.lower()), []
     for word in sorted([*FAMILIES, *OTHERS], key=len, reverse=True):
-        if word in rest and (len(word) > 3 or word == "sgd" or word in parts):  # not the nag in "manager"
+        if word in rest and (
+            len(word) > 3 or word == "sgd" or word in parts
+        ):  # "manager" holds "nag" and is no Nesterov
             found.append(FAMILIES.get(word, "other"))
             rest = rest.replace(word, "|")
     if not found:
@@ -95,27 +97,27 @@ UNNAMED = {
     "gamma": 0.7,
     "decay": 0.85,
     "dampening": 0.4,
-}  # which of the settings it is, the path must tell
+}  # arguments that may be one of several settings
 FLAGS = ("amsgrad", "nesterov", "centered", "dampening", "bias_correction", "correct_bias", "beta", "gamma")
-BETWEEN: dict[str, tuple[float, float]] = {"eps": (0.0, 1e-2), "lr": (0.0, 10.0)}  # all others: 0 to 1
-MOST = 300  # ways in which numbers without names are tried in one method's settings
-ADAM_LIKE = 0.5  # betas are no smaller, if nobody says what they are
+BETWEEN: dict[str, tuple[float, float]] = {"eps": (0.0, 1e-2), "lr": (0.0, 10.0)}  # all other settings: 0 to 1
+MOST = 300  # combinations of unnamed numbers that are tried as one method's settings
+ADAM_LIKE = 0.5  # unnamed numbers below this are no betas
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What an optimizer was made with.
+    """The settings of an optimizer.
 
     Attributes
     ----------
     given : dict
         The keyword arguments.
     values : dict
-        The settings that have a name, by their role.
+        The named settings, by their role.
     numbers : tuple of float
         All other numbers that may be settings: defaults, attributes, constants in the code.
     unknown : list of str
-        Arguments that are not known here and are switched on.
+        Unknown arguments whose default switches something on.
     """
 
     given: dict[str, Any]
@@ -125,7 +127,7 @@ class Settings:
 
     @classmethod
     def offered(cls, factory: Callable[..., Any]) -> "Settings":
-        """What to make an optimizer with, by the names of its arguments."""
+        """The arguments for making an optimizer, chosen by their names."""
         given: dict[str, Any] = {}
         values: Values = {}
         arguments = dict(itertools.islice(inspect.signature(factory).parameters.items(), 1, None))
@@ -145,11 +147,11 @@ class Settings:
         return cls(given, values, unknown=tuple(unknown))
 
     def choices(self, method: Method) -> Iterator[Values]:
-        """The settings that a method may have here: what has a name is not guessed, and all that has one is used."""
+        """The settings that a method may have. Named settings are not guessed, and every named setting must be used."""
         named, unused = dict(self.values), set(self.values) - {*method.roles, "decay", "eps"}
         missing = [role for role in ("momentum", "rho") if role in method.roles and role not in named]
         if len(unused) == len(missing) == 1:
-            named[missing[0]] = named[unused.pop()]  # RMSProp's β
+            named[missing[0]] = named[unused.pop()]  # as the β of RMSProp
         if unused:
             return
         chosen = [[named[role]] if role in named else self._guesses(role, method) for role in method.roles]
@@ -184,7 +186,15 @@ def held_numbers(factory: Callable[..., Any], optimizer: Any) -> tuple[float, ..
 
 
 ANOTHER = ("optimizer", "optimiser", "optim", "opt", "base_optimizer", "inner_optimizer")
-HANDED = ("param", "weight", "model", "net", "layer", "variable", "theta")  # so the first arguments of optimizers begin
+HANDED = (
+    "param",
+    "weight",
+    "model",
+    "net",
+    "layer",
+    "variable",
+    "theta",
+)  # beginnings of an optimizer's first argument
 HOW = (
     "Here an optimizer is made as NAME(parameters, lr=…), with a list of parameters, and step() moves every "
     "parameter.data along parameter.grad. In Python, numpylm.check_optimizer takes any function that makes one so."
@@ -196,7 +206,7 @@ class NotChecked(Exception):
 
 
 class Handed(list):
-    """The parameters; also as something that has parameters, as a model does."""
+    """A list of parameters that also has a method ``parameters()``, as a model does."""
 
     def parameters(self) -> list[Parameter]:
         return list(self)
@@ -211,7 +221,7 @@ class Walk:
     settings: Settings
     rough: bool  # it computes in float32
     writes: bool  # it changes the gradients
-    likely: bool  # its name, or that of its first argument, is that of an optimizer
+    likely: bool  # its name or its first argument is that of an optimizer
 
 
 def walk_with(factory: Callable[..., Any], title: str, starts: list[Array], gradients: list[list[Array]]) -> Walk:
@@ -222,7 +232,7 @@ def walk_with(factory: Callable[..., Any], title: str, starts: list[Array], grad
     CheckError
         If it stops.
     NotChecked
-        If it is no optimizer, or none that can be made and called in the way that is known here.
+        If it is no optimizer, or cannot be made and called in the known way.
     """
     _refuse_schedules(factory, title)
     parameters = Handed(Parameter(start.copy()) for start in starts)
@@ -249,12 +259,12 @@ def walk_with(factory: Callable[..., Any], title: str, starts: list[Array], grad
 
 
 def _refuse_schedules(factory: Callable[..., Any], title: str) -> None:
-    """A schedule steps, too, but has no gradients, and there is no one right schedule."""
+    """Refuse schedules: they have a step, but no gradients, and there is no single right schedule."""
     another = next((name for name in inspect.signature(factory).parameters if name.lower() in ANOTHER), "")
     if another:
         raise NotChecked(
             f"{title} takes another optimizer ({another}): it is a schedule, or something else around an optimizer. "
-            "Such things have no one right form to compare with."
+            "There is no single right form to compare it with."
         )
 
 
@@ -271,7 +281,7 @@ def _rates(title: str, step: Callable[..., Any]) -> dict[str, float]:
 
 
 def _hand(parameter: Parameter, grad: Array) -> None:
-    """The gradient in place, where somebody may hold the array; a new one where it is gone."""
+    """Set a gradient in place, since the optimizer may hold the array. Make a new array if it is gone."""
     if isinstance(parameter.grad, np.ndarray) and parameter.grad.shape == grad.shape:
         parameter.grad[...] = grad
     else:
@@ -294,12 +304,12 @@ def _takes_parameters(factory: Callable[..., Any]) -> bool:
 
 
 def _written(after: Any, grad: Array) -> bool:
-    """Whether a gradient was changed, and not merely cleared."""
+    """Whether a gradient was changed and not only cleared."""
     return after is not None and not np.array_equal(after, grad) and bool(np.any(after))
 
 
 def _stopped(factory: Callable[..., Any], title: str, error: Exception) -> Exception:
-    """Whether the student's optimizer is wrong, or only wants to be handed something else."""
+    """The error to raise: the student's optimizer is wrong, or it only needs other arguments."""
     said = describe(error)
     ours = isinstance(getattr(error, "obj", None), (Parameter, Handed))
     ours |= isinstance(error, TypeError) and any(word in str(error) for word in ("Parameter'", "Handed'", "__init__()"))

@@ -1,4 +1,4 @@
-"""Run the layer again under kinder conditions, one at a time: what makes the gradient right tells what is wrong."""
+"""Run the layer again under other conditions, one at a time: the one that makes a gradient right names the fault"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,7 +26,7 @@ from numpylm.check.weights import (
 
 
 class Laboratory:
-    """Experiments on one subject whose plain trial is wrong in some arrays."""
+    """Experiments on one subject that has some wrong gradients in its plain trial."""
 
     def __init__(self, trial: Trial, wrong: list[str]) -> None:
         self.trial = trial
@@ -34,7 +34,7 @@ class Laboratory:
         self.before = errors(trial, wrong)
 
     def right(self, setup: Setup | None = None, **conditions: Any) -> dict[str, float]:
-        """The errors of the arrays that are right under other conditions (none, if the layer refuses them)."""
+        """The errors of the arrays that are right under other conditions. Empty if the layer stops under them."""
         try:
             found = errors(self._run(setup, **conditions), self.wrong)
         except CheckError:
@@ -54,7 +54,7 @@ class Laboratory:
         return trial
 
     def causes(self) -> Iterator[tuple[list[str], Cause]]:
-        """(names of the arrays that it explains, cause) for each experiment that cures something."""
+        """(names of the arrays that become right, cause) for each experiment that explains something."""
         for experiment in (
             self._initial,
             self._dropout,
@@ -71,7 +71,7 @@ class Laboratory:
         if not parameters or self.trial.conditions.initial:
             return
         if any(p.data.size == 1 and not np.any(_initial_values(self.trial, name)) for name, p in parameters):
-            return  # a gate that is shut at first: behind it everything is right, and it proves nothing
+            return  # behind a gate of 0 all gradients are right, which proves nothing
         cured = self.cured(initial=True)
         if cured:
             special = [
@@ -81,7 +81,7 @@ class Laboratory:
             text = (
                 f"{{what}} is right at the initial values of the parameters and wrong at random ones{which}: "
                 "something that should be multiplied by a parameter, or stand inside a sum with it, does not, and "
-                "nobody sees it while the parameter is 1 or 0."
+                "this does not show while the parameter is 1 or 0."
             )
             yield cured, Cause("initial-values", text, AT_INITIAL_VALUES)
 
@@ -103,9 +103,9 @@ class Laboratory:
     def _say_dropout(self, cured: list[str]) -> Iterator[tuple[list[str], Cause]]:
         if cured:
             text = (
-                "{what} is right without dropout and wrong with it: the backward must go through the very mask (and "
+                "{what} is right without dropout and wrong with it: the backward must use the same mask (and "
                 "the "
-                "division by 1 - p) of its own forward, and use what stood after dropout where the forward did."
+                "division by 1 - p) as its own forward, and the values after dropout where the forward uses them."
             )
             yield cured, Cause("dropout", text, WITHOUT_DROPOUT)
 
@@ -132,11 +132,11 @@ class Laboratory:
             free = np.setdiff1d(np.arange(max(ids.size, ids.max() + 1)), found)
             new = np.random.default_rng(0).permutation(free)[
                 : ids.size - len(found)
-            ]  # not sorted: another fault's cure
+            ]  # not sorted: sorted ids would hide another fault
             again = np.ones(ids.size, dtype=bool)
             again[first] = False
             changed = ids.flatten()
-            changed[again] = new  # each id stays where it occurs first: it may be a special one
+            changed[again] = new  # the first use of each id stays: it may be a special id
             return changed.reshape(ids.shape)
 
         setup = self._changed(unique)
@@ -179,7 +179,7 @@ class Laboratory:
                 yield cured, Cause("mask", text, WITHOUT_MASK)
 
     def _mirrored(self) -> Iterator[tuple[list[str], Cause]]:
-        """Backward uses an array reversed along one axis, or untransposed: its gradient is that of such a forward."""
+        """Backward uses an array reversed or not transposed: its gradient is that of a forward with such an array."""
         for target in self.trial.targets:
             for said, mirrored in _mirror_images(target.values):
                 names = [
@@ -193,7 +193,7 @@ class Laboratory:
                     yield names, Cause("transposed", text, MIRRORED)
 
     def _is_that_of(self, name: str, other: Target, mirrored: np.ndarray) -> bool:
-        """Whether an array's given gradient is the true one with other values in another array."""
+        """Whether an array's given gradient is the true one if another array has other values."""
         target = next(target for target in self.trial.targets if target.name == name)
         if np.shape(target.analytic) != target.values.shape:
             return False
@@ -214,7 +214,7 @@ class Laboratory:
 
 
 def _mirror_images(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """An array reversed along each axis, and transposed if it is square; only what is another array than before."""
+    """An array transposed if it is square, and reversed along each axis. Only versions that can differ from it."""
     if values.ndim == 2 and values.shape[0] == values.shape[1]:
         yield "transposed", values.T.copy()
     for axis in range(values.ndim) if values.ndim > 1 else ():
@@ -227,10 +227,10 @@ def _initial_values(trial: Trial, name: str) -> np.ndarray:
 
 
 def behaviour(trial: Trial, strict: Trial, names: list[str], causes: Causes) -> None:
-    """Arrays that are right if gradients start at zero and backward follows its own forward directly.
+    """Find gradients that are right if they start at zero and backward directly follows its own forward.
 
-    Only conditions under which the check itself failed can be to blame; and without them an error must all but
-    vanish, not only be small: it may have been small before.
+    Only conditions of the failed check itself can be the reason. Without them an error must become much smaller:
+    it may have been small before.
     """
     kind, harsh = errors(trial, names), errors(strict, names)
     gentle = [name for name in names if kind[name] < RIGHT and not kind[name] > CURED_ERROR * harsh[name]]
@@ -255,6 +255,6 @@ def _assigned(layer: str, name: str) -> Cause:
 def _state(layer: str, name: str) -> Cause:
     text = (
         f"{layer}: the gradient of {name} is right if backward follows its forward directly, and wrong if another "
-        "forward runs in between: something is kept on the layer (self.…) that belongs into the cache."
+        "forward runs in between: something is kept on the layer (self.…) that belongs in the cache."
     )
     return Cause("state", text, ONLY_DIRECTLY, name)

@@ -1,4 +1,4 @@
-"""Checking what a student's file holds, one thing after the other."""
+"""Checks everything in a student's file, one report for each layer, pair, optimizer or clipping"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
 
 
 def check_found(item: Found, seed: int = 0) -> Report:
-    """Check one thing from a file; whatever happens, there is a report, and the next thing's turn comes."""
+    """Check one item of a file. There is always a report, also if the check itself fails."""
     with neighbours(item.path):
         return _check(item, seed)
 
@@ -49,7 +49,7 @@ def _check(item: Found, seed: int) -> Report:
 
 
 def _right_elsewhere(item: Found, subject: Any, inputs: tuple, seed: int) -> Report | None:
-    """A report on other inputs under which all is right, where nothing but those guesses says what the inputs are."""
+    """A report on other guessed inputs for which all gradients are right; None if there are none."""
     for other in others(item, subject, inputs, np.random.default_rng(seed)):
         report = gradcheck(subject, *other, rng=np.random.default_rng(seed), diagnose=False)
         if report.ok:
@@ -59,12 +59,12 @@ def _right_elsewhere(item: Found, subject: Any, inputs: tuple, seed: int) -> Rep
 
 
 def checker_stopped(name: str, error: Exception) -> UncheckedError:
-    """The error for an error of ours: nothing is known of the student's code."""
+    """The error to report if the checker itself failed: the student's code may be right."""
     return UncheckedError(f"{name}: the checker stopped, not your code. {describe(error)}")
 
 
 def stopped(title: str, error: CheckError) -> Report:
-    """A report that holds nothing but an error."""
+    """A report that holds only an error."""
     if isinstance(error, UncheckedError):
         return Report(title, [], unchecked=str(error))
     return Report(title, [], [Cause("error", str(error), UNUSABLE, title)])

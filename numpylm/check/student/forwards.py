@@ -1,4 +1,4 @@
-"""Does a student's forward give what ours gives, and if not, what is it?"""
+"""Compares a student's forward with ours, and names a known variant or a pattern if they differ"""
 
 import copy
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def run(subject: Subject, inputs: tuple) -> Array:
 def forward_row(
     title: str, got: Array, ours: Subject, inputs: tuple, name: str, build: Builder, called: dict[str, str]
 ) -> Row:
-    """The first row of the table. ``called`` says what the student calls each of our parameters."""
+    """The first row of the table. ``called`` maps the names of our parameters to the student's names."""
     want = run(ours, inputs)
     if got.shape != want.shape:
         text = f"{title}: the output has shape {got.shape}, ours {want.shape}."
@@ -76,13 +76,13 @@ def forward_row(
 
 
 def _same(other: Array, got: Array, want: Array) -> bool:
-    """Whether another forward is the student's, and not ours."""
+    """Whether another forward equals the student's and not ours."""
     near = other.shape == got.shape and bool(np.abs(other - got).max() <= SAME_DIGITS * np.abs(want).max())
     return near and not np.array_equal(other, want)
 
 
 def _others(ours: Subject, inputs: tuple, build: Builder, called: dict[str, str]) -> Iterator[tuple[str, Array]]:
-    """Forwards that are not ours: known variants, and ours with the sign of one parameter turned."""
+    """Outputs of other forwards: known variants, and ours with the opposite sign of one parameter."""
     for said, world in worlds():
         other = Subject(build(world))
         if len(other.parameters) != len(ours.parameters):
@@ -103,16 +103,16 @@ def _others(ours: Subject, inputs: tuple, build: Builder, called: dict[str, str]
 
 
 def _from_numbers(title: str, got: Array, want: Array) -> list[Cause]:
-    """A pattern in the two outputs, or the place where they differ most."""
+    """Causes from the two outputs: a pattern, or the place where they differ most."""
     e = Evidence(title, "", got, want, heads=(H,), words=OUTPUT)
-    found = detect(e, LOOKS) if got.size > 1 else []  # a number alone is some multiple of any other
+    found = detect(e, LOOKS) if got.size > 1 else []  # a single number is a multiple of any other
     causes = [Cause("forward", cause.text, cause.weight, "forward") for cause in found]
     if not causes:
         worst = tuple(int(i) for i in np.unravel_index(int(np.abs(got - want).argmax()), got.shape))
         where = f" (cosine {cosine(got, want):.4f}). Worst at {list(worst)}" if got.size > 1 else ""
         text = (
             f"{title}: the output differs{where}: yours {got[worst]:.6g}, ours {want[worst]:.6g}. Gradients below "
-            "belong to your forward, whatever it is."
+            "belong to your forward."
         )
         causes.append(Cause("forward", text, UNKNOWN, "forward"))
     return causes

@@ -1,4 +1,4 @@
-"""Is a dropout ours? Not by its mask, which everybody may draw in another way, but by what the mask does."""
+"""Compares a student's dropout with ours by what its mask does, because masks may be drawn in many ways"""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from numpylm.nn.module import Array
 
 
 def dropout_row(title: str, x: Array, out: Array, p: float) -> Row:
-    """Whether about a share ``p`` of the places is zero, and the others are x / (1 - p)."""
+    """The row that tells whether about a share ``p`` of the places is zero, and the others are x / (1 - p)."""
     row = Row("forward", out.shape, np.inf, False)
     if out.shape != x.shape:
         text = f"{title}: the output has shape {out.shape}, the input {x.shape}."
@@ -30,12 +30,12 @@ def dropout_row(title: str, x: Array, out: Array, p: float) -> Row:
 
 
 def _likely(share: float, p: float, count: int) -> bool:
-    """Whether a share of places may be chance for the probability p: five standard deviations."""
+    """Whether a share of places fits the probability p within five standard deviations."""
     return abs(share - p) <= 5 * np.sqrt(p * (1 - p) / count)
 
 
 def _said(dropped: float, scale: float, spread: float, p: float, count: int) -> str:
-    """What a dropout does, if that is not what ours does."""
+    """How a dropout differs from ours."""
     if dropped == 0 and abs(scale - 1) <= SAME_DIGITS:
         return (
             "the forward drops nothing. Ours does if it is given a generator, forward(x, rng); does yours wait for a "

@@ -1,6 +1,6 @@
-"""Forwards that are not ours, but that many have written: each as a change of a line of ours.
+"""Common forwards that differ from ours, each as a change of a line of ours.
 
-They give a name to a forward that differs: "the same as ours with the unbiased variance".
+With them a report can name the difference: "the forward is that of LayerNorm with the unbiased variance".
 """
 
 from numpylm.check.mutants import Fault, World
@@ -72,7 +72,7 @@ CHANGES: tuple[_Change, ...] = (
 
 
 def worlds() -> list[tuple[str, World]]:
-    """(what it is, the modules so changed) for each change whose line still exists."""
+    """(words for the change, the changed modules) for each change."""
     made = []
     for module, owner, old, new, said in CHANGES:
         fault = Fault("", "variant", module, owner, old, new, said, "", "", "", lambda world, rng: (None, (), {}))

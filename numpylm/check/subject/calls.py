@@ -1,4 +1,4 @@
-"""Calling a student's code: prints are hidden, errors are reported with file and line, values are described"""
+"""Calls of a student's code: prints are hidden, errors get their file and line, returned values are examined"""
 
 import ast
 import contextlib
@@ -21,23 +21,23 @@ CHECK = Path(__file__).parents[1]
 PACKAGE = CHECK.parent
 OWN_FILES = {str(path) for path in CHECK.rglob("*.py")}
 NUMPY = str(Path(np.__file__).parent)
-PYTHON = str(Path(contextlib.__file__).parent)  # exit() is a line of site.py
+PYTHON = str(Path(contextlib.__file__).parent)  # exit() is defined in site.py
 
 
 class CheckError(ValueError):
-    """The code under check stopped, or does not have the shape of a layer. The message says where and why."""
+    """The code under check stopped or is no layer. The message says where and why."""
 
 
 class FinalError(CheckError):
-    """An error that no other input would mend."""
+    """An error that other inputs cannot avoid."""
 
 
 class UncheckedError(CheckError):
-    """The code could not be tried, since it is not known what to feed it: nothing is known against it."""
+    """The code could not be run because no fitting inputs are known. It may be right."""
 
 
 class Muted(io.StringIO):
-    """Where ``print`` goes while a student's code runs: a layer is called a thousand times."""
+    """Swallows ``print`` while a student's code runs: a layer is called a thousand times."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ LOW = (np.float16, np.float32)  # the roughest first
 
 @contextlib.contextmanager
 def lifted(spaces: list[dict[str, Any]]) -> Iterator[None]:
-    """Let float32 and float16 mean float64 in some namespaces, of NumPy and of a student's file, for a while."""
+    """Replace float32 and float16 by float64 in some namespaces, such as NumPy's, until the block ends."""
     low = [
         (space, name, value)
         for space in spaces
@@ -83,7 +83,7 @@ def call(what: str, function: Callable, *args: Any, muted: Muted | None = None, 
     Raises
     ------
     CheckError
-        If it stops, also by ``exit()``: "``what`` stopped", the error, and the student's own line.
+        If it stops, also by ``exit()``. The message names the error and the student's own line.
     """
     try:
         with np.errstate(all="ignore"), contextlib.redirect_stdout(muted or Muted()):
@@ -96,10 +96,10 @@ def call(what: str, function: Callable, *args: Any, muted: Muted | None = None, 
 
 
 def describe(error: BaseException) -> str:
-    """An exception as the student's own file, line and code, then the message.
+    """An exception in words: the message, then the student's own file, line and code.
 
-    Where one of the student's functions called another, both lines are shown: the error shows itself in the last one,
-    but it may have been made in the first, which handed something wrong on.
+    If one of the student's functions called another, both lines are shown. The error occurs in the last one, but the
+    first one may have passed a wrong value.
     """
     frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     frames = [(frame, line) for frame, line in frames if frame.f_code.co_filename not in OWN_FILES]
@@ -150,7 +150,7 @@ class Context:
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in words."""
+    """A few words that describe a value."""
     if value is None:
         return "nothing (None)"
     if isinstance(value, np.ndarray):
@@ -166,7 +166,7 @@ def is_float(value: Any) -> bool:
 
 
 def positional(function: Callable) -> list[str]:
-    """The names of the positional arguments that a function takes; two of them for ``*args``."""
+    """The names of a function's positional arguments. ``*args`` counts as ``dout, cache``."""
     names: list[str] = []
     for name, p in inspect.signature(function).parameters.items():
         if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
@@ -178,15 +178,15 @@ def positional(function: Callable) -> list[str]:
 
 @dataclass(frozen=True)
 class Odd:
-    """Something in the place of a gradient that is no array of real numbers; to NumPy, a thing without axes."""
+    """A returned value that should be a gradient and is no array of real numbers."""
 
     value: Any
 
 
 def as_gradient(value: Any) -> Any:
-    """A gradient as an array of its own where it is one of real numbers (or a list or number); None; else it is odd.
+    """A copy of a gradient as an array, None for None, and `Odd` for what is no array of real numbers.
 
-    It is a copy, since a layer may write its next gradient into the same array.
+    A copy, because a layer may write its next gradient into the same array.
     """
     if value is None:
         return None
@@ -203,19 +203,19 @@ def comparable(gradient: Any, shape: tuple[int, ...]) -> bool:
 
 
 def difference(after: Any, before: Array) -> Any:
-    """What was added to a gradient; the gradient itself if its shape changed."""
+    """What backward added to a gradient, or the gradient itself if its shape changed."""
     same = isinstance(after, np.ndarray) and after.shape == np.shape(before)
     return np.asarray(after - before) if same else after
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values, or lists of them, are the same to the last bit; what is no array of numbers always is."""
+    """Whether two values, or lists of values, are equal bit by bit. Strings, dicts and odd values count as equal."""
     if isinstance(a, list):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if a is None or b is None or isinstance(a, (dict, str)):
         return a is b or isinstance(a, (dict, str))
     if isinstance(a, Odd):
-        return True  # the row says what it is
+        return True  # the row reports it anyway
     x, y = np.asarray(a), np.asarray(b)
     if x.shape != y.shape:
         return False
@@ -225,7 +225,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def cache_names(forward: Callable) -> list[str]:
-    """What the student calls the parts of the cache: the names in ``return out, (x, mask, …)``; empty if unclear."""
+    """The student's names for the parts of the cache, from ``return out, (x, mask, …)``. Empty if unclear."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
     except (OSError, TypeError, SyntaxError):

@@ -1,8 +1,8 @@
-"""What is checked, brought into one shape, whoever wrote it.
+"""The subject of a check: layers and pairs of functions in any known style, behind one interface.
 
-A layer of ours, a pair of functions, a pair in the way of cs231n (``dx, dw, db = f_backward(dout, cache)``), a
-class in the way of torch.autograd.Function (``forward(ctx, x)``, ``backward(ctx, dout)``), and a layer that keeps
-its cache on itself (``out = forward(x)``, ``dx = backward(dout)``): all of them become a `Subject`.
+The styles are: a layer of ours; a pair of functions; a pair as in cs231n (``dx, dw, db = f_backward(dout, cache)``);
+a class as in torch.autograd.Function (``forward(ctx, x)``, ``backward(ctx, dout)``); a layer that keeps its cache on
+itself (``out = forward(x)``, ``dx = backward(dout)``).
 """
 
 import contextlib
@@ -43,12 +43,12 @@ class Subject:
     ----------
     name : str
     layer : object or None
-        The copy, where it is an object.
+        The copy, if the subject is an object.
     parameters : list of (name, Parameter)
     keeps_cache : bool
         The layer keeps its cache on itself: ``backward(dout)``, or ``backward()`` of a loss.
     rate : str
-        The name under which backward takes a learning rate, or "": such a backward changes the weights itself.
+        The name of backward's learning rate, or "". A backward with a learning rate changes the weights itself.
     muted : Muted
         Where its prints go.
     """
@@ -57,7 +57,7 @@ class Subject:
         self.name = ""
         self.layer: Any = None
         self._forward: Callable
-        self._functions: tuple[Callable, ...]  # the student's own
+        self._functions: tuple[Callable, ...]  # as the student wrote them
         self._backward: Callable
         self.parameters: list[tuple[str, Parameter]] = []
         self.muted = Muted()
@@ -80,11 +80,11 @@ class Subject:
 
     @property
     def plain(self) -> bool:
-        """Whether some weights are arrays of the student's, not `Parameter`."""
+        """Whether some weights are plain arrays, not `Parameter`."""
         return any(isinstance(parameter, PlainParameter) for _, parameter in self.parameters)
 
     def lift(self) -> None:
-        """Compute in float64 from now on, also where the code says float32, as far as that can be changed."""
+        """From now on compute in float64 where the code says float32, if possible."""
         own = [getattr(function, "__globals__", {}) for function in self._functions]
         self.lifted = [vars(np), *own, getattr(self.layer, "__dict__", {})]
         for array, paths in list(float_arrays(self.layer).values()):
@@ -93,7 +93,7 @@ class Subject:
 
     @staticmethod
     def _refused(text: str) -> Callable:
-        """A backward that cannot be called; said when it is, so that it becomes a report."""
+        """A backward that raises when it is called, so that the error appears in the report."""
 
         def backward(*_: Any) -> None:
             raise FinalError(text)
@@ -147,7 +147,7 @@ class Subject:
         self._functions = target.forward, target.backward  # type: ignore[attr-defined]
 
     def forward(self, *inputs: Any, **options: Any) -> tuple[Any, Cache]:
-        """(out, cache), whichever way the subject says it; several outputs become one long vector."""
+        """(out, cache) in every style. Several outputs become one long vector."""
         result = self._call("forward", self._forward, *inputs, **options)
         if self.keeps_cache:
             return self._checked(getattr(self.layer, "output", None) if result is None else result), None
@@ -166,7 +166,7 @@ class Subject:
         return all(name.lower().startswith(("d", "grad", "g_")) for name in self.takes[:-1])
 
     def _checked(self, out: Any) -> Any:
-        """An output, if it is one array or number."""
+        """The output. Raises unless it is one array or number."""
         if not isinstance(out, (np.ndarray, float, int, np.number)):
             raise FinalError(
                 f"{self.name}: the first thing that forward returns must be one array (or number), got {kind_of(out)}"
@@ -187,7 +187,9 @@ class Subject:
         before = [(parameter.data, parameter.data.copy()) for parameter in stepped]
         grads = self._call("backward", self._backward, *arguments, **options)
         for parameter, (array, values) in zip(stepped, before, strict=True):
-            parameter.held = parameter.grad + (values - parameter.data)  # a step of -1 · gradient
+            parameter.held = parameter.grad + (
+                values - parameter.data
+            )  # the step is -1 · gradient at a learning rate of 1
             array[...] = values
             parameter.data = array
         if grads is None and self.keeps_cache:
@@ -206,12 +208,12 @@ class Subject:
 
     @staticmethod
     def _split(dout: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
-        """One long upstream gradient as those of several outputs."""
+        """The upstream gradients of several outputs, cut from one long vector."""
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
         return [part.reshape(shape) for part, shape in zip(np.split(dout, ends[:-1]), shapes, strict=True)]
 
     def take_returned(self, grads: list) -> list:
-        """Hand the weights' gradients among those that backward returned to the weights; the others."""
+        """Store the returned gradients of weights on the weights, and return the other gradients."""
         taken = set()
         for _, parameter in self.parameters:
             if isinstance(parameter, PlainParameter) and parameter.slot.source == "returned":
@@ -223,7 +225,7 @@ class Subject:
         return [grad for i, grad in enumerate(grads) if i not in taken]
 
     def rewind(self) -> None:
-        """Set the layer's own random generators to where they were at first."""
+        """Reset the layer's own random generators to their first state."""
         for generator, state in self.generators:
             if isinstance(generator, np.random.Generator):
                 generator.bit_generator.state = state
@@ -245,7 +247,7 @@ class Subject:
 
 
 def as_list(grads: Any, names: list[str]) -> list:
-    """What backward returned as a list; a dict by the names of the inputs, what is left of it last."""
+    """The returned gradients as a list. A dict is read by the names of the inputs, and the rest of it comes last."""
     if isinstance(grads, dict):
         rest = dict(grads)
         found = [next((rest.pop(key) for key in list(rest) if same_name(key, name)), None) for name in names]
@@ -262,9 +264,9 @@ def as_list(grads: Any, names: list[str]) -> list:
 def name_inputs(
     layer: str, names: list[str], inputs: list, grads: list, loss: bool
 ) -> tuple[list[tuple[str, Array, Any]], dict[str, str]]:
-    """(name, values, gradient) of each floating-point input, and those that are constants, with the reason.
+    """(name, values, gradient) of each differentiated input, and the constant inputs with the reason.
 
-    ``loss`` tells that the output is one number: then ``y`` is a target.
+    ``loss`` says that the output is one number. Then ``y`` is a target.
 
     Raises
     ------
@@ -275,7 +277,7 @@ def name_inputs(
     if len(grads) == len(inputs) != len(floats):
         grads = [grads[i] for i in floats]  # backward also returned something for ids or masks
     while len(grads) > len(floats) and grads[-1] is None:
-        grads = grads[:-1]  # as torch wants it: one for each argument, None for options
+        grads = grads[:-1]  # as in torch: one for each argument, None for options
     if len(grads) > len(floats):
         raise CheckError(_surplus(layer, grads, len(floats)))
     names = names + [f"input {i}" for i in range(len(names), len(inputs))]
@@ -300,10 +302,11 @@ def _surplus(layer: str, grads: list, n_floats: int) -> str:
 
 
 def _undifferentiated(name: str, values: Array, grads: list, k: int, loss: bool) -> str:
-    """Why an input without a gradient is a constant; "" if it is none.
+    """Why an input without a gradient is a constant, or "" if it is none.
 
-    None in its place says so. Fewer gradients than inputs may be forgetfulness, unless it is called a mask or a table
-    of cosines, or its numbers look like it: one-hot targets, an additive mask of 0 and -1e9.
+    A gradient of None marks a constant. If gradients are missing at the end, backward may have forgotten them. So an
+    input counts as a constant only by its name (a mask, a table of cosines) or by its numbers (one-hot targets, an
+    additive mask of 0 and -1e9).
     """
     if k == 0 or all(grad is None for grad in grads):
         return ""
