@@ -58,7 +58,7 @@ KINDS = {
     "assigned": "= where += is needed",
     "repeated-ids": "a row that is used several times counts once",
     "shared": "a parameter used in two ways gets one of its gradients",
-    "state": "a call leaves something on the layer that another call needs",
+    "state": "a call changes something on the layer that another call needs",
     "random": "the forward is not the same twice",
     "writes-input": "an input is changed in place",
     "writes-upstream": "the upstream gradient is changed in place",
@@ -73,7 +73,7 @@ KINDS = {
     "reshaped": "reshaped where it should be transposed, or the other way round",
     "permuted": "parts in the wrong order",
     "swapped": "the gradient of something else",
-    "missing-term": "a term is missing, or one too many",
+    "missing-term": "a term is missing, or there is an extra one",
     "partial": "some contributions are not counted",
     "causal": "the future leaks into the past",
     "mixing": "positions are mixed that the forward keeps apart",
@@ -85,7 +85,7 @@ KINDS = {
     "slope": "the derivative of an elementwise function is wrong",
     "call-count": "an inner layer's backward runs too seldom or too often",
     "cache-mixup": "an inner layer's backward is given the wrong cache",
-    "wiring": "inner layers are right, what connects them is not",
+    "wiring": "inner layers are right, their connection is not",
     "inner": "an inner layer is wrong",
     "order": "inner layers go back in the wrong order",
     "bias-correction": "Adam's bias correction is wrong",
@@ -184,7 +184,7 @@ class Report:
         for note in self.notes:
             lines += paragraph(f"Note: {note}", 2)
         if not self.rows and not self.findings and not self.unchecked:
-            lines.append("  nothing to check: no floating-point input (whole numbers are taken for ids) and no weights")
+            lines.append("  nothing to check: no floating-point input (whole numbers count as ids) and no weights")
         return "\n".join(lines)
 
 

@@ -231,7 +231,7 @@ class Parallel(Module):
 def test_a_branch_that_is_given_the_gradient_of_another():
     text = said(Parallel(), X)
     assert "a.backward is given what b.backward returned, and should be given the upstream gradient" in text
-    assert "stands between" not in text
+    assert "does something between" not in text
 
 
 def test_long_inputs_are_cut_for_the_diagnosis_only():

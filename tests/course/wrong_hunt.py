@@ -102,7 +102,7 @@ WRONG = {
             "Now the two caches are exchanged",
         ),
         ("return dx + self.ln_1", "return self.ln_1", "has a term missing"),
-        ("x = x + thought\n", "x = thought\n", "has a term too much"),
+        ("x = x + thought\n", "x = thought\n", "has an extra term"),
     ],
     "hunt_takin": [
         ("reversed(block_caches)", "block_caches", "each backward needs the cache of its own forward"),

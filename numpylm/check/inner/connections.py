@@ -118,7 +118,7 @@ def _passed_unchanged(log: Record, e: Evidence, call: Call) -> Cause | None:
         if np.array_equal(value, e.a):
             text = (
                 f"{e.layer}: {call.path}.backward is given {name}, unchanged, and that is wrong there (cosine "
-                f"with the truth {cosine(e.a, e.n):.3f}). If in the forward something stands between the two (an "
+                f"with the truth {cosine(e.a, e.n):.3f}). If the forward does something between the two (an "
                 "activation, a product), its own backward is missing."
             )
             return Cause("wiring", text, PASSED_UNCHANGED, call.path)

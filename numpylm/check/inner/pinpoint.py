@@ -163,8 +163,8 @@ def _overwritten(suspect: Suspect | None) -> Cause | None:
     if written.shape != suspect.true.shape or not np.allclose(written, suspect.true, rtol=FIT, atol=FIT):
         return None
     text = (
-        "Each round overwrites (=) a part of what the rounds before put there; added up (+=), all that is written "
-        "there is the true gradient (cosine 1.000)."
+        "Each round overwrites (=) a part of the result of earlier rounds; added up (+=), all values that are written "
+        "there give the true gradient (cosine 1.000)."
     )
     return Cause("assigned", text, OVERWRITTEN)
 
@@ -174,7 +174,7 @@ def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
     right = list(dict.fromkeys(flow.label(value) for value in cone.right))
     before = f"{listing(right)} {'is' if len(right) == 1 else 'are'} still right, " if right else ""
     if suspect is None:
-        after = f": {before}what comes out is not." if right else "."
+        after = f": {before}the result is not." if right else "."
         return f"{e.what} goes wrong in backward, {_where(flow, cone)}{after}"
     name, owner = flow.called(suspect.value), flow.called(suspect.owner)
     return f"{e.layer}.backward goes wrong in {_where(flow, cone)}: {before}{name} is not the gradient of {owner}."
@@ -205,7 +205,7 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
     }  # a term that the lines use already is not missing
     term = products.find(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
     if term is not None:
-        said = f"There is a term too much: {term.opposite}." if term.opposite else f"A term is missing: {term.text}."
+        said = f"There is an extra term: {term.opposite}." if term.opposite else f"A term is missing: {term.text}."
         return Cause("missing-term", said, TERM_OF_LINE)
     return None
 

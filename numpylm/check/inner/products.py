@@ -214,7 +214,10 @@ def _shifted_outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
                 continue
             later = np.einsum("bti,btj->ij", a[:, :-1], b[:, 1:])
             yield f"({first}, one step earlier)ᵀ @ {second}", later
-            yield f"({first}, one step earlier, round the end)ᵀ @ {second}", later + a[:, -1].T @ b[:, 0]
+            yield (
+                f"({first}, one step earlier, with the last step in first place)ᵀ @ {second}",
+                later + a[:, -1].T @ b[:, 0],
+            )
             for name, k in states.items():
                 if k.shape == a[:, 0].shape:
                     yield f"({name}, then {first} one step earlier)ᵀ @ {second}", later + k.T @ b[:, 0]
@@ -238,7 +241,10 @@ def _scattered(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
             assigned[index] = rows
             what = f"({said}{other})"
             yield f"np.add.at with the index {name} and {what}: each use adds", added
-            yield f"{what} assigned at the index {name} (+= too keeps only the last of several equal indices)", assigned
+            yield (
+                f"{what} assigned at the index {name} (also += keeps only the last of several equal indices)",
+                assigned,
+            )
 
 
 def _matrix(shape: tuple[int, ...], known: Known) -> Iterator[Product]:

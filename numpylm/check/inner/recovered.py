@@ -104,7 +104,7 @@ def behind_weight(trial: Trial, e: Evidence, found: list[Path]) -> Iterator[Caus
     if given is None:
         text = (
             f"{e.what} is not {path.x}ᵀ times anything, and the true one is {path.x}ᵀ times the gradient at {path.x} @ "
-            f"{path.weight}: is it made with another array than {path.x}?"
+            f"{path.weight}: is another array than {path.x} used?"
         )
         yield Cause("missing-factor", text, ANOTHER_FACTOR, e.name)
         return
@@ -143,7 +143,7 @@ def _said(inner: Evidence, known: dict[str, Array], place: str, origin: str) -> 
     for name, k in known.items():
         if k.shape == inner.a.shape and inner.equal(inner.a, k) and not inner.equal(inner.n, k):
             text = (
-                f"{inner.what} is {name}, as it stands: something that the forward does behind {inner.name} has no "
+                f"{inner.what} is {name}, unchanged: something that the forward does after {inner.name} has no "
                 f"backward here. {origin}"
             )
             yield Cause("wiring", text, UNCHANGED_INSIDE, place, source="recovered")

@@ -37,8 +37,9 @@ def routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | None
     q = int(np.abs(n - a[p]).max(axis=1).argmin())
     places = [[int(i) for i in np.unravel_index(k, shape[:-1])] for k in (p, q)]
     text = (
-        f"{e.what} mixes up places: what comes from output {places[0]} is put where {places[1]} belongs (as for "
-        f"{int((~own).sum())} of {blocks} places). Was one of two arrays sorted or shuffled, and the other not?"
+        f"{e.what} mixes up places: what comes from output {places[0]} is put where the gradient from {places[1]} "
+        f"belongs ({int((~own).sum())} of {blocks} places are mixed up). Was one of two arrays sorted or shuffled, and "
+        "the other not?"
     )
     return Cause("permuted", text, ANOTHER_ORDER, e.name)
 

@@ -81,7 +81,7 @@ def never_written(e: Evidence) -> Cause | None:
     """a is zero."""
     if np.any(e.a):
         return None
-    text = f"{e.what} is zero: it received no gradient, backward never adds to it (or only zeros)."
+    text = f"{e.what} is zero: it received no gradient. Backward never adds to it (or adds only zeros)."
     return Cause("never-written", text, ALL_ZERO, e.name)
 
 
@@ -119,7 +119,7 @@ def missing_factor(e: Evidence) -> Cause | None:
                 text = f"{e.what} lacks a factor: multiplied elementwise by {said} it is the true one (cosine 1.000)."
                 return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=said)
             if e.equal(e.a, e.n * f):
-                text = f"{e.what} has a factor too much: it is the true one multiplied elementwise by {said}."
+                text = f"{e.what} has an extra factor: it is the true one multiplied elementwise by {said}."
                 return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=f"1 / {said}")
     return None
 
@@ -223,7 +223,7 @@ def _describe_order(order: list[int]) -> str:
         size = 1
     blocks = f", in blocks of {size}" if size > 1 else ""
     places = [start // size for start in order[::size]]
-    return f"what stands at {list(range(len(places)))}{blocks} belongs at {places}"
+    return f"what is at {list(range(len(places)))}{blocks} belongs at {places}"
 
 
 def _slice_order(a: Array, n: Array, scale: float) -> list[int] | None:

@@ -54,7 +54,7 @@ def _too_much(e: Evidence, rest: Array) -> Cause | None:
         if k.shape == e.a.shape and e.equal(rest, k):
             return None  # something is missing, not too much
         if k.shape == e.a.shape and e.equal(rest, -k):
-            text = f"{e.what} has a term too much: {e.words.minus_truth} is exactly {name}."
+            text = f"{e.what} has an extra term: {e.words.minus_truth} is exactly {name}."
             return Cause("missing-term", text, KNOWN_TERM, e.name)
     return None
 
@@ -160,8 +160,8 @@ def _padding_rows(e: Evidence, rows: Rows) -> Cause | None:
     if not rows.wrong.any() or not (rows.idle & ~rows.never)[rows.wrong].all():
         return None
     text = (
-        f"{e.what} is right but for {plural(int(rows.wrong.sum()), 'row')} ({rows.listed}) of those that {rows.input} "
-        "names: it is not zero there although the output does not depend on them (padding?). What forward hides, "
+        f"{e.what} is right except in {plural(int(rows.wrong.sum()), 'row')} ({rows.listed}) that {rows.input} "
+        "names: it is not zero there, although the output does not depend on them (padding?). What forward hides, "
         "backward must hide, too."
     )
     return Cause("mask", text, ROWS_OF_SOME_IDS, e.name)
@@ -223,7 +223,7 @@ def masked(e: Evidence) -> Cause | None:
     text = (
         f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where the output does not depend on it at "
         f"all (first at {list(where)}: {e.a[where]:.4g}), and right everywhere else: what the forward selects (by a "
-        "mask, a maximum, an index) the backward does not?"
+        "mask, a maximum, an index), the backward must select, too."
     )
     return Cause("mask", text, ZEROS_LET_THROUGH, e.name)
 
@@ -286,9 +286,9 @@ def unbalanced(e: Evidence) -> Cause | None:
         true, given = np.abs(e.n.sum(axis)).max(initial=0), np.abs(e.a.sum(axis)).max(initial=0)
         if e.a.shape[axis] > 2 and true <= FIT * e.scale and given > SMALL * e.scale:
             text = (
-                f"{e.what} does not sum to zero along axis {axis}, and must: the output stays the same when one "
+                f"{e.what} does not sum to zero along axis {axis}, but it must: the output stays the same when one "
                 "number is added to everything along that axis (as softmax does). Either the term that subtracts a "
-                "sum or mean is missing or wrong, or rows and columns of such an array are exchanged behind it."
+                "sum or mean is missing or wrong, or rows and columns of such an array are exchanged later."
             )
             return Cause("missing-term", text, WRONG_SUM, e.name)
     return None

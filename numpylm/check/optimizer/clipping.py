@@ -46,7 +46,7 @@ def clipped(function: Callable[..., Any], title: str, grads: Grads, limits: dict
     arguments = inspect.signature(function).parameters
     needed = [name for name, argument in arguments.items() if argument.default is argument.empty]
     if len(needed) > 2:
-        raise NotChecked(f"{title} needs {listing(needed)}: known are gradients and one limit.")
+        raise NotChecked(f"{title} needs {listing(needed)}; only gradients and one limit can be given here.")
     forms: list[Callable[[Grads], Any]] = [_parameters, list, _by_name, _first_only]
     if next(iter(arguments), "").lower().startswith(("g", "d")):
         forms = [*forms[1:], _parameters]
@@ -59,7 +59,7 @@ def clipped(function: Callable[..., Any], title: str, grads: Grads, limits: dict
         except Exception as error:
             raise CheckError(f"{title} stopped. {describe(error)}") from error
     if any(word in str(errors[0]) for word in ("Parameter'", "Handed'", "'list'", "'dict'")):
-        raise NotChecked(f"{title} takes no gradients in a form that is known here. {describe(errors[0])}")
+        raise NotChecked(f"{title} takes gradients in no known form. {describe(errors[0])}")
     raise CheckError(f"{title} stopped. {describe(errors[0])}") from errors[0]
 
 
@@ -125,7 +125,7 @@ WAYS: dict[str, tuple[Clip, str]] = {
     "own": (lambda gs, c: [g * min(1.0, c / np.linalg.norm(g)) for g in gs], "each array is clipped by its own norm, which changes the direction of the step; one norm over all arrays keeps it"),
     "value": (lambda gs, c: [np.clip(g, -c, c) for g in gs], "each number is cut off at ± the limit, which changes the direction of the step; clipping by norm scales all of them together"),
 }  # fmt: skip
-UNCHANGED = (lambda gs, c: gs, "never-written", "the gradients are not changed: multiply them in place (p.grad *= …), not a copy")  # fmt: skip
+UNCHANGED = (lambda gs, c: gs, "never-written", "the gradients are not changed: multiply them in place (p.grad *= …), not a copy of them")  # fmt: skip
 NORM_FAULTS: list[tuple[Clip, str, str]] = [
     (lambda gs, c: [g * (c / _norm(gs)) for g in gs], "factor", "gradients are always scaled to the limit: small ones are blown up, only larger ones should be scaled down"),
     (lambda gs, c: [g * min(1.0, c / _norm(gs) ** 2) for g in gs], "factor", "the root is missing: the gradients are divided by their squared norm"),
@@ -198,7 +198,7 @@ def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: d
     if not said and len(meant) > 1:
         report.rows = []
         raise NotChecked(
-            f"{title} clips in no way that is known here (by the common norm, by the norm of each array, by value), so it may be "
+            f"{title} clips in no known way (by the common norm, by the norm of each array, by value), so it may be "
             "right or wrong. Under the name clip_grad_norm or clip_grad_value it gets a verdict in any case."
         )
     for row in (row for row in report.rows if not row.ok):
@@ -214,7 +214,7 @@ def _fault(title: str, meant: tuple[str, ...], is_: Callable[[Clip], bool], othe
     unchanged, kind, said = UNCHANGED
     if is_(unchanged):
         return (
-            ("factor", "the norm is that of something else, so the limit is not seen to be passed")
+            ("factor", "the norm is that of something else, so it is not noticed when the limit is exceeded")
             if other
             else (kind, said)
         )
@@ -238,7 +238,7 @@ def _returned(title: str, got: dict[str, Clipped], limits: dict[str, float]) -> 
             continue  # it is the factor by which gradients were scaled
         text = (
             f"{title} returns the norm {'after clipping' if after else 'of something else'}, {float(value):.6g}; the norm "
-            f"before, {norm:.6g}, is what tells how training goes."
+            f"before clipping, {norm:.6g}, shows how training goes."
         )
         return text, not after
     return "", False

@@ -180,7 +180,7 @@ WHICH = {"matrix": [0], "vector": [1, 2]}  # indices of the parameters of each s
 CERTAIN = ("sgd", "adam", "adamw")  # with these names an unknown path is wrong
 KNOWN = (
     "Known are SGD (also with momentum, Nesterov's or dampened), Adagrad, RMSProp, Adadelta, Adam, AdamW, AMSGrad, "
-    "Adamax, NAdam and Lion. Under the plain name of SGD, Momentum, Adam or AdamW it gets a verdict in any case."
+    "Adamax, NAdam and Lion. With the plain name SGD, Momentum, Adam or AdamW it gets a verdict in any case."
 )
 
 
@@ -250,7 +250,7 @@ def judge(report: Report, search: Search) -> None:
     elif (way := search.another()) is not None:
         text = f"{title}: over {N_STEPS} steps its path is exactly that of {way.said}"
         if not claim.plain or claim.family == "other":
-            raise NotChecked(f"{text}. Whether it should be, its name does not say for certain. {KNOWN}")
+            raise NotChecked(f"{text}. Its name does not say for certain whether it should be. {KNOWN}")
         blame(report, search, Cause("moments", f"{text}, which is another optimizer.", KNOWN_VARIANT))
     elif claim.plain and claim.family in CERTAIN and not walk.settings.unknown and (near := search.nearest()):
         add_rows(report, search, search.path(near), near=near)
@@ -277,9 +277,9 @@ def notes_on(search: Search, way: Way, title: str) -> list[str]:
 def unknown_path(search: Search, title: str) -> str:
     """Why there is no verdict, and how to get one."""
     unknown = search.walk.settings.unknown
-    said = f"over {N_STEPS} steps {title} follows no path that is known here, so it may be right or wrong."
+    said = f"over {N_STEPS} steps {title} follows no known path, so it may be right or wrong."
     if unknown:
-        said += f" It takes {listing(unknown)}: switched off by default (None, 0 or False), that is no hindrance."
+        said += f" It takes {listing(unknown)}, which should be off by default (None, 0 or False) for this check."
     return f"{said} {KNOWN}"
 
 
@@ -304,7 +304,7 @@ def first_difference(title: str, search: Search, near: Way, name: str) -> Cause:
     place = tuple(int(k) for k in np.argwhere(np.abs(path[step][i] - right[step][i]) > 0)[0])
     before = search.starts[i][place] if not step else path[step - 1][i][place]
     text = (
-        f"{title}: the {name} takes no path that is known here; the nearest right one is that of {near.said}. It "
+        f"{title}: the {name} takes no known path; the nearest right one is that of {near.said}. It "
         f"first differs in step {step + 1}, at {list(place)}: from {before:.6g} it goes to "
         f"{path[step][i][place]:.6g}, the right step leads to {right[step][i][place]:.6g}."
     )
@@ -334,5 +334,5 @@ def _why_not_finite(step: int, bad: list[Array], grads: list[Array]) -> str:
         )
     return (
         ": a root of a negative number (is v fed with g²?), or a division by 0 (is t counted before it is used?). And "
-        "is it βᵗ, a power (beta**t)? 1 - β t is negative before long."
+        "is it βᵗ, a power (beta**t)? 1 - β t soon becomes negative."
     )

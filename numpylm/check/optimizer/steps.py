@@ -196,8 +196,9 @@ HANDED = (
     "theta",
 )  # beginnings of an optimizer's first argument
 HOW = (
-    "Here an optimizer is made as NAME(parameters, lr=…), with a list of parameters, and step() moves every "
-    "parameter.data along parameter.grad. In Python, numpylm.check_optimizer takes any function that makes one so."
+    "The check makes an optimizer as NAME(parameters, lr=…), with a list of parameters, and step() must move every "
+    "parameter.data along parameter.grad. In Python, numpylm.check_optimizer takes any function that makes one in this "
+    "way."
 )
 
 
@@ -263,7 +264,7 @@ def _refuse_schedules(factory: Callable[..., Any], title: str) -> None:
     another = next((name for name in inspect.signature(factory).parameters if name.lower() in ANOTHER), "")
     if another:
         raise NotChecked(
-            f"{title} takes another optimizer ({another}): it is a schedule, or something else around an optimizer. "
+            f"{title} takes another optimizer ({another}): it is a schedule or another wrapper of an optimizer. "
             "There is no single right form to compare it with."
         )
 
@@ -276,7 +277,7 @@ def _rates(title: str, step: Callable[..., Any]) -> dict[str, float]:
         if a.default is a.empty and a.kind in (a.POSITIONAL_OR_KEYWORD, a.KEYWORD_ONLY)
     ]
     if unknown := [name for name in needed if ROLES.get(name.lower()) != "lr"]:
-        raise NotChecked(f"{title}.step needs {listing(unknown)}, which it is not given here. {HOW}")
+        raise NotChecked(f"{title}.step needs {listing(unknown)}, which the check does not give. {HOW}")
     return dict.fromkeys(needed, VALUES["lr"])
 
 

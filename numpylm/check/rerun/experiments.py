@@ -80,8 +80,7 @@ class Laboratory:
             which = f" ({', '.join(special[:3])}, all equal at first)" if special else ""
             text = (
                 f"{{what}} is right at the initial values of the parameters and wrong at random ones{which}: "
-                "something that should be multiplied by a parameter, or stand inside a sum with it, does not, and "
-                "this does not show while the parameter is 1 or 0."
+                "a parameter is missing in a product or a sum of backward, which does not show while it is 1 or 0."
             )
             yield cured, Cause("initial-values", text, AT_INITIAL_VALUES)
 

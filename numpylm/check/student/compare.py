@@ -181,7 +181,7 @@ def _gradients(
     if gaps and report.ok:
         worst = max(gaps, key=lambda key: gaps[key])
         report.notes.append(
-            f"gradients beside those of our {name}: largest relative difference {gaps[worst]:.1e}, in {worst}."
+            f"gradients compared with those of our {name}: largest relative difference {gaps[worst]:.1e}, in {worst}."
         )
 
 

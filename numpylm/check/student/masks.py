@@ -42,7 +42,7 @@ def _said(dropped: float, scale: float, spread: float, p: float, count: int) -> 
             "flag such as training?"
         )
     if spread > SAME_DIGITS:
-        return "what is kept is not multiplied by the same number everywhere; ours divides it by 1 - p."
+        return "the kept values are not multiplied by the same number everywhere; ours divides them by 1 - p."
     if _likely(dropped, 1 - p, count):
         return f"the forward is that of Dropout with p as the probability to keep, not to drop: {dropped:.0%} are zero."
     if _likely(dropped, p, count) and abs(scale - 1) <= SAME_DIGITS:

@@ -315,6 +315,4 @@ def _undifferentiated(name: str, values: Array, grads: list, k: int, loss: bool)
     named = constant_name(name) or (loss and name.lower() in TARGETS)
     if named:
         return "Backward returns nothing there, and the name is that of a constant"
-    return (
-        "Backward returns nothing there, and so few different numbers look like a mask" if mask_values(values) else ""
-    )
+    return "Backward returns nothing there, and its numbers are those of a mask" if mask_values(values) else ""
