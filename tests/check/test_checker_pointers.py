@@ -1,6 +1,7 @@
 """A wrong pointer is worse than none: what the checker must not say, and what it says instead."""
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -124,6 +125,20 @@ def test_an_odds_ratio_of_dropout_is_named():
             return dout * keep / self.p
 
     assert "(1 - p) / (p)" in said(Drop(), X)
+
+
+def test_a_number_in_a_named_tuple_is_called_by_its_field():
+    class Cache(NamedTuple):
+        x: np.ndarray
+        temperature: float
+
+    def forward(x):
+        return np.sin(x) / 1.7, Cache(x, 1.7)
+
+    def backward(dout, cache):
+        return dout * np.cos(cache.x)
+
+    assert "temperature" in said((forward, backward), X)
 
 
 @pytest.mark.parametrize("fresh", [True, False])

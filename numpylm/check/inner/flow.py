@@ -127,7 +127,7 @@ class Flow:
         """A right variable, and the reason why it counts as right."""
         if value in self.truth:
             return f"{self.called(value)} (the true gradient of {self.called(self.truth[value])})"
-        return f"{self.called(value)} (the gradient of {self.trusted[value]} is made of it and is right)"
+        return f"{self.called(value)} (the gradient of {self.trusted[value]}, made of it, is right)"
 
     def called(self, value: Value) -> str:
         """The name of a variable, and which of its values is meant if it has several."""

@@ -221,7 +221,7 @@ def cache_arrays(trial: Trial) -> dict[str, Array]:
     parts = list(cache) if isinstance(cache, (tuple, list)) else [cache]
     if isinstance(cache, dict):
         return {str(name): v for name, v in cache.items() if is_float(v) and v.size > 1}
-    names = cache_names(trial.subject._forward)
+    names = cache_names(trial.subject._forward, cache)
     if len(names) != len(parts):
         names = [f"cache[{i}]" for i in range(len(parts))]
     return {name: v for name, v in zip(names, parts, strict=True) if is_float(v) and v.size > 1}

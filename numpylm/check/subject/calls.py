@@ -224,8 +224,10 @@ def same(a: Any, b: Any) -> bool:
     return bool(np.array_equal(x, y))
 
 
-def cache_names(forward: Callable) -> list[str]:
-    """The student's names for the parts of the cache, from ``return out, (x, mask, …)``. Empty if unclear."""
+def cache_names(forward: Callable, cache: Any = None) -> list[str]:
+    """The student's names for the parts of the cache: fields, or as in ``return out, (x, mask)``. Empty if unclear."""
+    if hasattr(cache, "_fields"):
+        return list(cache._fields)  # a NamedTuple
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
     except (OSError, TypeError, SyntaxError):
