@@ -1,4 +1,4 @@
-"""From a failing check to plain sentences: all searches for a cause run, and the most convincing cause comes first"""
+"""From a failing check to plain sentences: all searches for a cause run, and the most convincing cause comes first."""
 
 import contextlib
 from collections.abc import Iterator
@@ -171,6 +171,9 @@ def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str
         f"{cosine(a, e.n):.3f}).{first}{fine} Worst: {said}."
     )
     return Cause("unknown", text, UNKNOWN, row.name)
+
+
+# ----------------------------------------------------------------------------------------- one fault, several gradients
 
 
 def together(causes: Causes, trial: Trial) -> None:

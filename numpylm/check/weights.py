@@ -1,4 +1,4 @@
-"""How convincing each finding is, and from which size on a number counts: one table, each entry with its reason
+"""How convincing each finding is, and from which size on a number counts: one table, each entry with its reason.
 
 A report says the cause with the largest weight first. A weight says how seldom such a finding is wrong: 100 is a fact,
 90 a formula that fits every entry, 80 a pattern that fits but leaves the line open, and below 78 a finding is a hint.
@@ -132,12 +132,19 @@ MOST_INNER = 600  # entries of a layer's variables whose true gradient is measur
 MOST_VARIABLES = 90  # of a forward, counted in each round of a loop
 MOST_MEASURED = 700  # coordinates of one wrong gradient
 MOST_ROWS = 16  # of an input; longer ones are cut for the diagnosis
+MOST_SETTINGS = 300  # combinations of unnamed numbers that are tried as the settings of a right optimizer
+FEW_SETTINGS = 6  # the same for each known mistake: there are many of those
+LEAST_BETA = 0.5  # an unnamed number below this is no β of Adam
+OPTIMIZER_STEPS = 5  # enough to tell every known path from the others
+DIRECTIONS = 2  # along which a variable is compared with a true gradient: one may agree by chance
 NEAR_ARRAYS = 9  # arrays, first those that the wrong lines read, that are tried in threes and in sums
 
 # ---------------------------------------------------------------------------------------------- the verdict on an array
 
 TOLERANCE = 1e-6  # worst relative error that passes; a right backward is typically below 1e-9
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # of differences: a coordinate that fails with one step gets the next
+INNER_STEP = 1e-5  # of a central difference along a variable of forward, accurate to about 1e-9
+SHRINK = 1e-3  # factor for inputs, to see whether an error comes from a constant beside them
 FULL_CHECK = 40  # arrays up to this size are checked entry by entry
 SAMPLED = 12  # larger ones at this many random coordinates, and along one random direction
 PLACES = 6  # at which an experiment measures an array

@@ -1,4 +1,4 @@
-"""Which inner layer is wrong, or what is wrong between inner layers: a gradient, a cache, the order of backwards"""
+"""Which inner layer is wrong, or what is wrong between inner layers: a gradient, a cache, the order of backwards."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -131,6 +131,9 @@ def _somewhere(e: Evidence, call: Call, where: str) -> Cause:
         f"{cosine(e.a, e.n):.3f}). {where}"
     )
     return Cause("wiring", text, SOMEWHERE_BEFORE, call.path)
+
+
+# ------------------------------------------------------------------------- calls, caches and the order of the backwards
 
 
 def protocol(log: Record) -> list[Cause]:

@@ -12,10 +12,8 @@ from numpylm.check.inner import lines
 from numpylm.check.inner.lines import Line, Made, Value, lines_of
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.subject.calls import CheckError
-from numpylm.check.weights import FIT, MOST_VARIABLES
+from numpylm.check.weights import DIRECTIONS, FIT, MOST_VARIABLES
 from numpylm.nn.module import Array
-
-DIRECTIONS = 2
 
 
 @dataclass

@@ -19,7 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpylm.check.measure.trial import Trial
+from numpylm.check.weights import INNER_STEP
 from numpylm.nn.module import Array
+
+# ------------------------------------------------------------------------------------------------ the text of the lines
 
 
 @dataclass
@@ -104,7 +107,7 @@ def name_of(node: ast.AST) -> str:
     return ""
 
 
-STEP = 1e-5  # of a central difference along a variable, accurate to about 1e-9
+# ---------------------------------------------------------------------------------------------- the values of variables
 
 
 class Made(NamedTuple):
@@ -320,7 +323,7 @@ def nudged_loss(trial: Trial, code: CodeType, value: Value, nudge: Array) -> flo
 def slope(trial: Trial, code: CodeType, value: Value, direction: Array) -> float:
     """The true derivative of the loss along a direction of a variable of the forward."""
     size = float(np.sqrt(np.mean(value.array**2))) or 1.0
-    h = STEP * min(1.0, size)
+    h = INNER_STEP * min(1.0, size)
     up, down = (nudged_loss(trial, code, value, sign * h * direction) for sign in (1, -1))
     return (up - down) / (2 * h)
 

@@ -27,6 +27,8 @@ from numpylm.check.weights import (
 )
 from numpylm.nn.module import Array
 
+# ------------------------------------------------------------------- the first wrong variable, proved by its true value
+
 
 @dataclass
 class Suspect:
@@ -111,6 +113,9 @@ def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, in
     healed = Evidence(e.layer, e.name, after, e.n)
     aside = Evidence(e.layer, e.name, after, e.a).wrong & healed.wrong  # neither right now nor unchanged
     return bool(healed.wrong.sum() <= CURED_ENTRIES * e.wrong.sum() and not aside.any())
+
+
+# ---------------------------------------------------------------------------------------------- the lines that go wrong
 
 
 def follow(trial: Trial) -> Flow | None:

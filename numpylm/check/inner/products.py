@@ -1,4 +1,4 @@
-"""Formulas for an array as a product of known arrays: elementwise and summed, K1ᵀ K2 over rows, K1 @ K2"""
+"""Formulas for an array as a product of known arrays: elementwise and summed, K1ᵀ K2 over rows, K1 @ K2."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where the gradient from one output arrives: at the wrong place, with the wrong weight, or through another window"""
+"""Where the gradient from one output arrives: at the wrong place, with the wrong weight, or through another window."""
 
 import numpy as np
 
@@ -140,6 +140,9 @@ def _counts(trial: Trial, weights: Array) -> str:
                 if np.allclose(weights, number, rtol=FIT):
                     return said
     return ""
+
+
+# ------------------------------------------------------------------------------------------------- windows of positions
 
 
 def along(j: Array, out_shape: tuple[int, ...], in_shape: tuple[int, ...], axis: int) -> Array:

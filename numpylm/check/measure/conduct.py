@@ -1,4 +1,4 @@
-"""What a layer must not do, such as changing its inputs or its cache, and habits that are worth a note"""
+"""What a layer must not do, such as changing its inputs or its cache, and habits that are worth a note."""
 
 import contextlib
 import copy
@@ -21,6 +21,8 @@ from numpylm.check.weights import (
     REUSES_OUTPUT,
     UNUSABLE,
 )
+
+# -------------------------------------------------------------------------------- a backward that is not the same twice
 
 
 def not_the_same_twice(report: Report, trial: Trial) -> bool:
@@ -100,6 +102,8 @@ def _watched_randomness(generators: list[Any]) -> Iterator[list[str]]:
         np.random.default_rng = maker
         drawn += ["one that was there"] if states() != before else []
 
+
+# --------------------------------------------------------------------------------------------------- conduct and habits
 
 _REASONS = (
     ", for inputs that are finite: there is no gradient to check. Usual reasons: exp of a large number (subtract the "

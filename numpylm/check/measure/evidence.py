@@ -1,4 +1,4 @@
-"""The numbers that a diagnosis starts from: one wrong gradient beside the true one, and everything known around it"""
+"""The numbers that a diagnosis starts from: one wrong gradient beside the true one, and everything known around it."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -225,6 +225,9 @@ def cache_arrays(trial: Trial) -> dict[str, Array]:
     if len(names) != len(parts):
         names = [f"cache[{i}]" for i in range(len(parts))]
     return {name: v for name, v in zip(names, parts, strict=True) if is_float(v) and v.size > 1}
+
+
+# ------------------------------------------------------------------------------- errors at a few places, and fewer rows
 
 
 def errors(trial: Trial, names: list[str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Right or wrong: each gradient from backward against differences of the forward, with an allowance for float32"""
+"""Right or wrong: each gradient from backward against differences of the forward, with an allowance for float32."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,8 @@ from numpylm.check.subject.paths import walk
 from numpylm.check.subject.subject import Subject
 from numpylm.check.weights import FULL_CHECK, ROUGH, ROUNDING, ROUNDINGS, SAMPLED, STEPS, TINY, UNSEEN
 from numpylm.nn.module import Array
+
+# ----------------------------------------------------------------------------------- float32 and float16 inside a layer
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,9 @@ def erratic(trial: Trial, values: Array) -> bool:
         if np.linalg.norm(rough - coarse) < 1e-2 * scale:  # two steps agree, so the longer one is right
             return bool(np.linalg.norm(coarse - fine) > 0.05 * scale + noise)
     return False
+
+
+# -------------------------------------------------------------------------------------------- the verdict on each array
 
 
 class Check:

@@ -1,4 +1,4 @@
-"""Causes from the numbers alone: not comparable, almost right, or a pattern that fits the whole gradient or a part"""
+"""Causes from the numbers alone: not comparable, almost right, or a pattern that fits the whole gradient or a part."""
 
 import copy
 from dataclasses import replace
@@ -12,7 +12,9 @@ from numpylm.check.numbers.patterns import PATTERNS, Detective
 from numpylm.check.numbers.terms import TERMS
 from numpylm.check.report import Cause, Causes
 from numpylm.check.subject.calls import CheckError, Odd, is_float, kind_of
-from numpylm.check.weights import EPSILON, GROWS, PART, PATTERN, SMALL, SMALL_ERROR, UNUSABLE, WRONG_PART
+from numpylm.check.weights import EPSILON, GROWS, PART, PATTERN, SHRINK, SMALL, SMALL_ERROR, UNUSABLE, WRONG_PART
+
+# -------------------------------------------------------------------------- patterns of the whole gradient or of a part
 
 
 def detect(e: Evidence, looks: tuple[Detective, ...] = (*PATTERNS, *TERMS)) -> list[Cause]:
@@ -83,6 +85,9 @@ def wrong_part(e: Evidence) -> Evidence | None:
     return None
 
 
+# ------------------------------------------------------------------------------------ gradients that cannot be compared
+
+
 def unusable(layer: str, target: Target) -> list[Cause]:
     """Why a gradient cannot be compared; empty if it can."""
     what, analytic, shape = f"{layer}: the gradient of {target.name}", target.analytic, target.values.shape
@@ -151,7 +156,7 @@ def shape_hint(expected: tuple[int, ...], got: tuple[int, ...]) -> str:
     return "."
 
 
-SHRINK = 1e-3  # factor by which inputs are made smaller
+# -------------------------------------------------------------------------------------- gradients that are almost right
 
 
 def almost_right(trial: Trial, e: Evidence) -> Cause | None:

@@ -1,4 +1,4 @@
-"""Numbers that may be a wrong factor: lengths, counts, shares, scalars. Runs at other sizes rule out chance"""
+"""Numbers that may be a wrong factor: lengths, counts, shares, scalars. Runs at other sizes rule out chance."""
 
 import math
 from collections.abc import Iterator

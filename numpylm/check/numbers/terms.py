@@ -1,4 +1,4 @@
-"""True minus given: a missing term, or places that are missing or extra"""
+"""True minus given: a missing term, or places that are missing or extra."""
 
 from dataclasses import dataclass
 

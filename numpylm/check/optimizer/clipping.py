@@ -20,6 +20,8 @@ from numpylm.check.subject.calls import CheckError, describe
 from numpylm.check.weights import KNOWN_VARIANT, SAME_NORM, SIDE_EFFECT, UNKNOWN, UNUSABLE
 from numpylm.nn.module import Array, Parameter
 
+# ----------------------------------------------------------------------------------------------- handing over gradients
+
 PARAMETERS = -4.0  # parameter / gradient: shows which of the two a function clips by
 Grads = list[Array]
 
@@ -103,6 +105,8 @@ def _arrays(value: Any) -> Grads | None:
     parts = [part.grad if isinstance(part, Parameter) else part for part in parts]
     return parts if parts and all(isinstance(part, np.ndarray) for part in parts) else None
 
+
+# ---------------------------------------------------------------------------------------------------------- the verdict
 
 Clip = Callable[[Grads, float], Grads]
 SEVERAL = (

@@ -28,9 +28,11 @@ from numpylm.check.optimizer.steps import HOW, NotChecked, Walk, walk_with
 from numpylm.check.report import Cause, Report, Row, listing
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.weights import (
+    FEW_SETTINGS,
     KNOWN_PATH,
     KNOWN_VARIANT,
     NOT_MOVED,
+    OPTIMIZER_STEPS,
     SAME_DIGITS,
     SAME_ROUGHLY,
     SIDE_EFFECT,
@@ -40,7 +42,6 @@ from numpylm.check.weights import (
 )
 from numpylm.nn.module import Array
 
-FEW = 6  # combinations of unnamed numbers that are tried as the settings of a wrong rule
 UNDER_THE_NAME = {"adam": ("adam", "amsgrad"), "adamw": ("adam", "amsgrad"), "sgd": ("sgd", "nesterov")}
 BASES: dict[str, tuple[list[Fault], Rule]] = {
     "sgd": (SGD_FAULTS, Rule(momentum_only=True)),
@@ -152,7 +153,7 @@ class Search:
         claims = self.walk.claim.family
         if claims == "adamw":
             faults = [*faults, COUPLED]
-        for number, values in enumerate(itertools.islice(self._values(family), FEW)):
+        for number, values in enumerate(itertools.islice(self._values(family), FEW_SETTINGS)):
             decays = "decay" in values
             kinds = ["decoupled", *(["coupled"] if claims != "adamw" else [])] if decays else ["none"]
             bases = [
@@ -174,7 +175,8 @@ class Search:
                 yield values | ({"b1": 0.0, "b2": values["rho"]} if family == "rmsprop" else {})
 
 
-N_STEPS = 5
+# ---------------------------------------------------------------------------------------------------------- the verdict
+
 SHAPES = {"matrix": (3, 4), "vector": (5,)}
 WHICH = {"matrix": [0], "vector": [1, 2]}  # indices of the parameters of each shape
 CERTAIN = ("sgd", "adam", "adamw")  # with these names an unknown path is wrong
@@ -207,7 +209,9 @@ def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
     rng = np.random.default_rng(seed)
     shapes = [SHAPES["matrix"], SHAPES["vector"], SHAPES["vector"]]
     starts = [1 + rng.random(shape) for shape in shapes]
-    gradients = [[rng.standard_normal(shape) * 0.1 ** rng.random(shape) for shape in shapes] for _ in range(N_STEPS)]
+    gradients = [
+        [rng.standard_normal(shape) * 0.1 ** rng.random(shape) for shape in shapes] for _ in range(OPTIMIZER_STEPS)
+    ]
     try:
         judge(report, Search(walk_with(factory, title, starts, gradients), starts, gradients))
     except CheckError as error:
@@ -245,10 +249,10 @@ def judge(report: Report, search: Search) -> None:
         what = f"the {still[0]} does" if len(still) == 1 else f"the {still[0]} and the {still[1]} do"
         blame(report, search, Cause("step", f"{title}: {what} not move at all.", NOT_MOVED))
     elif (wrong := search.fault()) is not None:
-        text = f"{title}: {wrong.said}. Its path over {N_STEPS} steps is exactly that of this variant."
+        text = f"{title}: {wrong.said}. Its path over {OPTIMIZER_STEPS} steps is exactly that of this variant."
         add_rows(report, search, wrong.right, Cause(wrong.kind, text, KNOWN_PATH))
     elif (way := search.another()) is not None:
-        text = f"{title}: over {N_STEPS} steps its path is exactly that of {way.said}"
+        text = f"{title}: over {OPTIMIZER_STEPS} steps its path is exactly that of {way.said}"
         if not claim.plain or claim.family == "other":
             raise NotChecked(f"{text}. Its name does not say for certain whether it should be. {KNOWN}")
         blame(report, search, Cause("moments", f"{text}, which is another optimizer.", KNOWN_VARIANT))
@@ -269,7 +273,7 @@ def blame(report: Report, search: Search, cause: Cause) -> None:
 
 def notes_on(search: Search, way: Way, title: str) -> list[str]:
     """Notes on a right optimizer."""
-    notes = [f"over {N_STEPS} steps its path is exactly that of {way.said}."]
+    notes = [f"over {OPTIMIZER_STEPS} steps its path is exactly that of {way.said}."]
     notes = notes if way.said.lower() != title.lower() else []
     return notes + (["it computes in float32, so it was checked only roughly."] if search.walk.rough else [])
 
@@ -277,7 +281,7 @@ def notes_on(search: Search, way: Way, title: str) -> list[str]:
 def unknown_path(search: Search, title: str) -> str:
     """Why there is no verdict, and how to get one."""
     unknown = search.walk.settings.unknown
-    said = f"over {N_STEPS} steps {title} follows no known path, so it may be right or wrong."
+    said = f"over {OPTIMIZER_STEPS} steps {title} follows no known path, so it may be right or wrong."
     if unknown:
         said += f" It takes {listing(unknown)}, which should be off by default (None, 0 or False) for this check."
     return f"{said} {KNOWN}"

@@ -1,4 +1,4 @@
-"""A student's optimizer at work: what its name says, which settings it gets, and which steps it takes"""
+"""A student's optimizer at work: what its name says, which settings it gets, and which steps it takes."""
 
 import inspect
 import itertools
@@ -14,7 +14,10 @@ from numpylm.check.optimizer.methods import Method, Path, Values
 from numpylm.check.report import listing
 from numpylm.check.subject.calls import CheckError, describe
 from numpylm.check.subject.paths import walk
+from numpylm.check.weights import LEAST_BETA, MOST_SETTINGS
 from numpylm.nn.module import Array, Parameter
+
+# --------------------------------------------------------------------------------------------------- what its name says
 
 FAMILIES = {
     "gradientdescent": "sgd", "heavyball": "sgd", "momentum": "sgd", "sgd": "sgd", "gd": "sgd", "nesterov": "nesterov",
@@ -57,13 +60,13 @@ def claim_of(factory: Any, optimizer: Any) -> Claim:
     kinds = [kind.__name__ for kind in type(optimizer).__mro__[:-1]]
     own = {getattr(factory, "__name__", ""), kinds[0]}
     for name in (*own, *kinds[1:]):
-        claim = read(name)
+        claim = claim_in(name)
         if claim.family:
             return Claim(claim.family, claim.plain and name in own)
     return Claim()
 
 
-def read(name: str) -> Claim:
+def claim_in(name: str) -> Claim:
     """What one name says: the longest algorithm names in it, and whether its other words are neutral."""
     parts = [part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
     rest, found = re.sub(r"[^a-z0-9]", "", name.lower()), []
@@ -80,6 +83,8 @@ def read(name: str) -> Claim:
     says_nothing = re.fullmatch(rf"(?:{words}|\d|\||w$)*", rest) is not None
     return Claim(family, says_nothing and len(set(found)) == 1)
 
+
+# ------------------------------------------------------------------------------------ the settings that it is made with
 
 VALUES: Values = {"lr": 0.02, "momentum": 0.7, "b1": 0.8, "b2": 0.95, "rho": 0.85, "eps": 1e-3, "decay": 0.3}
 NAMES = {
@@ -100,8 +105,6 @@ UNNAMED = {
 }  # arguments that may be one of several settings
 FLAGS = ("amsgrad", "nesterov", "centered", "dampening", "bias_correction", "correct_bias", "beta", "gamma")
 BETWEEN: dict[str, tuple[float, float]] = {"eps": (0.0, 1e-2), "lr": (0.0, 10.0)}  # all other settings: 0 to 1
-MOST = 300  # combinations of unnamed numbers that are tried as one method's settings
-ADAM_LIKE = 0.5  # unnamed numbers below this are no betas
 
 
 @dataclass(frozen=True)
@@ -155,13 +158,13 @@ class Settings:
         if unused:
             return
         chosen = [[named[role]] if role in named else self._guesses(role, method) for role in method.roles]
-        for values in itertools.islice(itertools.product(*chosen), MOST):
+        for values in itertools.islice(itertools.product(*chosen), MOST_SETTINGS):
             found = dict(zip(method.roles, values, strict=True))
             if "b1" in self.values or found.get("b1", 0.0) <= found.get("b2", 1.0):
                 yield found | ({"decay": self.values["decay"]} if "decay" in self.values else {})
 
     def _guesses(self, role: str, method: Method) -> list[float]:
-        low, high = BETWEEN.get(role, (ADAM_LIKE if role in ("b1", "b2") else 0.0, 1.0))
+        low, high = BETWEEN.get(role, (LEAST_BETA if role in ("b1", "b2") else 0.0, 1.0))
         found = [number for number in self.numbers if low < number <= high and (high > 1 or number < 1 or role == "lr")]
         return [*found, 1.0] if role == "lr" and method.family == "adadelta" else found
 
@@ -184,6 +187,8 @@ def held_numbers(factory: Callable[..., Any], optimizer: Any) -> tuple[float, ..
             add(getattr(getattr(part, "__code__", None), "co_consts", ()))
     return tuple(dict.fromkeys(found))
 
+
+# ---------------------------------------------------------------------------------------------- the steps that it takes
 
 ANOTHER = ("optimizer", "optimiser", "optim", "opt", "base_optimizer", "inner_optimizer")
 HANDED = (
@@ -314,7 +319,7 @@ def _stopped(factory: Callable[..., Any], title: str, error: Exception) -> Excep
     said = describe(error)
     ours = isinstance(getattr(error, "obj", None), (Parameter, Handed))
     ours |= isinstance(error, TypeError) and any(word in str(error) for word in ("Parameter'", "Handed'", "__init__()"))
-    known = bool(read(title).family)
+    known = bool(claim_in(title).family)
     if ours or not (known or _takes_parameters(factory)) or (isinstance(error, NotImplementedError) and not known):
         return NotChecked(f"{title} could not be run. {said}\n{HOW}")
     return CheckError(f"{title} stopped. {said}")

@@ -1,4 +1,4 @@
-"""Run the layer again under other conditions, one at a time: the one that makes a gradient right names the fault"""
+"""Run the layer again under other conditions, one at a time: the one that makes a gradient right names the fault."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -223,6 +223,9 @@ def _mirror_images(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 def _initial_values(trial: Trial, name: str) -> np.ndarray:
     return np.asarray(dict(Subject(trial.setup.target).parameters)[name].data)
+
+
+# --------------------------------------------------------------------------------------- conditions of the check itself
 
 
 def behaviour(trial: Trial, strict: Trial, names: list[str], causes: Causes) -> None:

@@ -1,4 +1,4 @@
-"""Checks everything in a student's file, one report for each layer, pair, optimizer or clipping"""
+"""Checks everything in a student's file, one report for each layer, pair, optimizer or clipping."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Makes a student's layer and its inputs: guessed from names, or given by a function ``NAME_example(rng)``"""
+"""Makes a student's layer and its inputs: guessed from names, or given by a function ``NAME_example(rng)``."""
 
 import inspect
 from typing import Any

@@ -1,4 +1,4 @@
-"""Finds what a file holds that can be checked: layers, pairs of functions, optimizers, clipping"""
+"""Finds what a file holds that can be checked: layers, pairs of functions, optimizers, clipping."""
 
 import ast
 import contextlib

@@ -1,4 +1,4 @@
-"""Cuts guessed inputs to the sizes that a forward uses: ``b[f]`` accepts any b that is long enough"""
+"""Cuts guessed inputs to the sizes that a forward uses: ``b[f]`` accepts any b that is long enough."""
 
 import copy
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Compares a student's forward with ours, and names a known variant or a pattern if they differ"""
+"""Compares a student's forward with ours, and names a known variant or a pattern if they differ."""
 
 import copy
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Compares a student's dropout with ours by what its mask does, because masks may be drawn in many ways"""
+"""Compares a student's dropout with ours by what its mask does, because masks may be drawn in many ways."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Matches a student's parameters with ours, so that both layers can get the same values"""
+"""Matches a student's parameters with ours, so that both layers can get the same values."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The layers of ours with which a student's can be compared, and the inputs for both"""
+"""The layers of ours with which a student's can be compared, and the inputs for both."""
 
 import difflib
 from collections.abc import Callable

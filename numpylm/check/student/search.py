@@ -1,4 +1,4 @@
-"""Finds inputs for a student's forward: guesses are tried until one runs and gives gradients of the right shapes"""
+"""Finds inputs for a student's forward: guesses are tried until one runs and gives gradients of the right shapes."""
 
 import copy
 import inspect

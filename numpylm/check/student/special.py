@@ -1,4 +1,4 @@
-"""Finds ids that a student's code treats specially, such as padding: guessed inputs always include them"""
+"""Finds ids that a student's code treats specially, such as padding: guessed inputs always include them."""
 
 import ast
 import inspect

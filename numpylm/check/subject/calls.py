@@ -1,4 +1,4 @@
-"""Calls of a student's code: prints are hidden, errors get their file and line, returned values are examined"""
+"""Calls of a student's code: prints are hidden, errors get their file and line, returned values are examined."""
 
 import ast
 import contextlib
@@ -119,6 +119,8 @@ def describe(error: BaseException) -> str:
 def _is_students(file: str) -> bool:
     return not file.startswith((str(PACKAGE), NUMPY, PYTHON, "<frozen")) and "site-packages" not in file
 
+
+# ------------------------------------------------------------------------ values that a student's code gets and returns
 
 RANDOM = (np.random.Generator, np.random.RandomState)
 

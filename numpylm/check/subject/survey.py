@@ -268,6 +268,9 @@ class Survey:
                 yield paths, (position, None)
 
 
+# ----------------------------------------------------------------------------------------------------- rows for padding
+
+
 def padding_ids(layer: Any, forward: Callable[..., Any], holders: tuple = ()) -> Iterator[int]:
     """Whole numbers with a name of padding: defaults of the forward, or attributes of the layer or its inner layers.
 
