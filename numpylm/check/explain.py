@@ -15,9 +15,9 @@ from numpylm.check.measure.evidence import Evidence, cosine, fewer_rows, gather
 from numpylm.check.measure.trial import Conditions, Target, Trial
 from numpylm.check.numbers.detect import almost_right, detect, size_first, unusable
 from numpylm.check.report import Cause, Causes, Report, Row, listing
-from numpylm.check.rerun.experiments import Laboratory, behaviour
+from numpylm.check.rerun.experiments import Laboratory, behavior
 from numpylm.check.subject.calls import CheckError
-from numpylm.check.weights import CLEAR, COINCIDENCE, EXPLAINS, FOLLOWS, MEND_FIRST, NEAREST, UNKNOWN
+from numpylm.check.weights import CLEAR, COINCIDENCE, EXPLAINS, FIX_FIRST, FOLLOWS, NEAREST, UNKNOWN
 
 
 def explain(report: Report, strict: Trial, check: Check) -> None:
@@ -36,7 +36,7 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
     causes: Causes = {row.name: unusable(trial.subject.name, targets[row.name][1]) for row in failing}
     with guarded(report):
-        behaviour(trial, strict, [name for name, found in causes.items() if not found], causes)
+        behavior(trial, strict, [name for name, found in causes.items() if not found], causes)
     wrong = [name for name, found in causes.items() if not found]
     root: Cause | None = None
     passed: dict[str, np.ndarray] = {}
@@ -59,7 +59,7 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         row.explain(causes[row.name])
         if not causes[row.name]:
             with guarded(report):
-                row.explain([unknown(trial, row, targets[row.name][1], right, mend_first(trial, row, causes))])
+                row.explain([unknown(trial, row, targets[row.name][1], right, fix_first(trial, row, causes))])
 
 
 @contextlib.contextmanager
@@ -144,13 +144,13 @@ def point_out(
             causes[name] += [found] if found is not None else []
 
 
-def mend_first(trial: Trial, row: Row, causes: Causes) -> str:
+def fix_first(trial: Trial, row: Row, causes: Causes) -> str:
     """A parameter with a clear fault that may also explain this row. Never an input: no parameter depends on it."""
     return next(
         (
             name
             for name, found in causes.items()
-            if name not in trial.subject.input_names and name != row.name and any(c.weight > MEND_FIRST for c in found)
+            if name not in trial.subject.input_names and name != row.name and any(c.weight > FIX_FIRST for c in found)
         ),
         "",
     )

@@ -15,7 +15,7 @@ ONLY_FROM_ZERO = 99  # right if gradients start at zero, wrong if they do not
 ONLY_DIRECTLY = 99  # right if backward follows its forward at once, wrong if another forward runs in between
 CHANGES_INPUTS = 98  # an input or the upstream gradient has other values after the call
 IGNORES_UPSTREAM = 98  # the gradient stays the same for twice the upstream gradient
-SHAPE_INSIDE = 98  # a gradient handed to an inner layer has the wrong shape
+SHAPE_INSIDE = 98  # a gradient that an inner layer gets has the wrong shape
 NOT_LINEAR = 97  # twice the upstream gradient, or its opposite, does not give twice the gradient, or its opposite
 NOT_REPEATABLE = 97  # a second backward on the same cache gives another gradient
 STOPS_BEING_NUMBERS = 97  # the parameters become NaN or infinite while an optimizer steps
@@ -26,7 +26,7 @@ CALL_COUNT = 94  # an inner backward runs too seldom or too often; sometimes tha
 # --------------------------------------------------------------------- the numbers are exactly those of something known
 
 ALL_ZERO = 97  # every entry is zero
-KNOWN_PATH = 97  # an optimizer's path agrees to the last digit with that of a known mistake
+KNOWN_PATH = 97  # an optimizer's path equals that of a known mistake
 ROWS_OF_SOME_IDS = 97  # wrong in exactly those rows that are padding, or whose id occurs twice
 TWO_USES = 96  # wrong in exactly those rows that tell a look-up from a matrix product
 GRADIENT_OF_ANOTHER = 96  # equal to the true gradient of another array
@@ -61,7 +61,7 @@ TERM_OF_ROWS = 85  # what is missing is a multiple of a known array in each row
 MASK_ON_DIAGONAL = 85  # no gradient from a position to itself
 OTHER_BRANCH = 85  # an inner layer is given a known gradient, and should be given another known one
 WRONG_SLOPE = 84  # an elementwise function with a wrong derivative
-FORMULA = 84  # what stands in a line, or should stand there, is a product of known arrays
+FORMULA = 84  # what is in a line, or should be there, is a product of known arrays
 TERM = 84  # what is missing has a simple form
 TERM_OF_LINE = 83  # what is missing in a line is a product of known arrays
 
@@ -83,7 +83,7 @@ LINES = 78  # it goes wrong in one to three lines; no formula was found
 WRONG_PLACES = 77  # the right numbers at the wrong places along an axis
 WRONG_SUM = 76  # the sum along an axis should be zero
 ANOTHER_FACTOR = 74  # a matrix gradient is no product with the input
-PASSED_UNCHANGED = 72  # what one inner layer returned is handed to the next
+PASSED_UNCHANGED = 72  # what one inner layer returned goes to another one unchanged
 SOMEWHERE_BEFORE = 70  # the first wrong gradient at an inner layer, without a pattern
 MANY_LINES = 66  # it goes wrong somewhere in more than three lines
 FOLLOWS = 60  # it is made of something that is wrong
@@ -101,10 +101,10 @@ COINCIDENCE = 10  # less for "transposed" where an initial value explains it: a 
 
 # ------------------------------------------------------------------------- thresholds: from which weight on it counts
 
-CLEAR = 90  # an input's own cause of this weight stands, whatever else is wrong behind it
+CLEAR = 90  # an input's own cause of this weight is kept, even if parameters are wrong, too
 NEAREST = 82  # above it a place in the code has a formula: what follows from it is said to follow
 EXPLAINS = 78  # from here on a finding is an explanation; below it the code is searched line by line
-MEND_FIRST = 75  # above it a parameter's fault may be why another gradient fits no pattern
+FIX_FIRST = 75  # above it a parameter's fault may be why another gradient fits no pattern
 PATTERN = 70  # above it a pattern fits; below it are guesses
 WORTH_SAYING = 50  # a second cause is said from here on,
 CLOSE_SECOND = 4  # and if it weighs at most this much less than the first
@@ -122,7 +122,7 @@ SMALL = 1e-3  # an error below this share is almost right: no missing term is so
 NO_FACTOR = 1e-3  # a factor nearer to 1 than this is a small error of another kind
 GROWS = 100.0  # an error that grows this much when inputs shrink comes from a constant beside them
 
-# -------------------------------------------------------------------------- how much is measured: all of it costs time
+# -------------------------------------------------------------------------- how much is measured: limits on time and memory
 
 MOST_OUTPUTS = 500  # of a Jacobian made by backward: each costs one backward
 MOST_ENTRIES_MOVED = 250_000  # of a Jacobian compared at all places of an axis

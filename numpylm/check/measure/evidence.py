@@ -200,10 +200,10 @@ def known_arrays(trial: Trial) -> dict[str, Array]:
     known = {name: value for name, value in named_inputs(trial) if is_float(value) and value.size > 1}
     for name, x in list(known.items()):
         if x.ndim > 1 and x.shape[-1] > 2:
-            centred = x - x.mean(-1, keepdims=True)
-            std = centred.std(-1, keepdims=True)
+            centered = x - x.mean(-1, keepdims=True)
+            std = centered.std(-1, keepdims=True)
             if (std > 1e-12).all():
-                known[f"{name} normalised over its last axis"] = centred / std
+                known[f"{name} normalized over its last axis"] = centered / std
                 known[f"the standard deviation of {name} over its last axis"] = std
     for name, value in cache_arrays(trial).items():
         if not any(value is k or (value.shape == k.shape and np.array_equal(value, k)) for k in known.values()):

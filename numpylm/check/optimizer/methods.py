@@ -148,10 +148,10 @@ def _adagrad(inside: bool) -> Step:
     return step
 
 
-def _rmsprop(inside: bool, centred: bool, momentum: bool) -> Step:
+def _rmsprop(inside: bool, centered: bool, momentum: bool) -> Step:
     def step(h: Values, g: Array, memory: Memory, t: int) -> Array:
         v = memory.mean("v", h["rho"], g * g)
-        if centred:
+        if centered:
             v = v - memory.mean("mean", h["rho"], g) ** 2
         d = _divided(g, v, h["eps"], inside)
         if momentum:
@@ -235,12 +235,12 @@ def _sign(h: Values, g: Array, memory: Memory, t: int) -> Array:
 
 def _rmsprops() -> Iterator[Method]:
     """All versions of RMSProp: ε outside the root or inside, the mean subtracted or not, with momentum or without."""
-    for momentum, centred, inside in itertools.product((False, True), repeat=3):
-        said = ("centred " if centred else "") + "RMSProp" + (" with momentum" if momentum else "")
+    for momentum, centered, inside in itertools.product((False, True), repeat=3):
+        said = ("centered " if centered else "") + "RMSProp" + (" with momentum" if momentum else "")
         said += ", ε inside the root" if inside else ""
         roles = ("lr", "rho", "eps", *(("momentum",) if momentum else ()))
-        plain = not (momentum or centred or inside)
-        yield Method("rmsprop", said, roles, _rmsprop(inside, centred, momentum), plain)
+        plain = not (momentum or centered or inside)
+        yield Method("rmsprop", said, roles, _rmsprop(inside, centered, momentum), plain)
 
 
 ADAM = ("lr", "b1", "b2", "eps")

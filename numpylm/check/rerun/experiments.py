@@ -228,7 +228,7 @@ def _initial_values(trial: Trial, name: str) -> np.ndarray:
 # --------------------------------------------------------------------------------------- conditions of the check itself
 
 
-def behaviour(trial: Trial, strict: Trial, names: list[str], causes: Causes) -> None:
+def behavior(trial: Trial, strict: Trial, names: list[str], causes: Causes) -> None:
     """Find gradients that are right if they start at zero and backward directly follows its own forward.
 
     Only conditions of the failed check itself can be the reason. Without them an error must become much smaller:

@@ -11,7 +11,7 @@ from numpylm.check.optimizer.clipping import check_clipping
 from numpylm.check.optimizer.optimizers import check_optimizer
 from numpylm.check.report import Cause, Report
 from numpylm.check.student.feed import prepare
-from numpylm.check.student.find import Found, choose, neighbours
+from numpylm.check.student.find import Found, choose, neighbors
 from numpylm.check.student.search import others, shapes
 from numpylm.check.subject.calls import CheckError, UncheckedError, call, describe
 from numpylm.check.weights import UNUSABLE
@@ -25,7 +25,7 @@ def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
 
 def check_found(item: Found, seed: int = 0) -> Report:
     """Check one item of a file. There is always a report, also if the check itself fails."""
-    with neighbours(item.path):
+    with neighbors(item.path):
         return _check(item, seed)
 
 

@@ -13,7 +13,7 @@ from numpylm.check.mutants import World
 from numpylm.check.report import Report
 from numpylm.check.student.check import checker_stopped, stopped
 from numpylm.check.student.feed import build, from_example
-from numpylm.check.student.find import Found, neighbours
+from numpylm.check.student.find import Found, neighbors
 from numpylm.check.student.forwards import forward_row, run
 from numpylm.check.student.masks import dropout_row
 from numpylm.check.student.match import Pair, grad_part, match_arguments, match_parameters
@@ -38,7 +38,7 @@ def compare(item: Found, name: str, seed: int = 0, rows_too: bool = True) -> Rep
         raise ValueError(f"--as {name}: {item.name} is no layer; check it without --as")
     title = f"{item.name}, held against {name}"
     try:
-        with neighbours(item.path):
+        with neighbors(item.path):
             return _first_that_fits(item, name, seed, rows_too)
     except CheckError as error:
         return stopped(title, error)

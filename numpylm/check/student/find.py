@@ -41,7 +41,7 @@ def load_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with neighbours(path), contextlib.redirect_stdout(io.StringIO()):  # its prints would disturb the report
+        with neighbors(path), contextlib.redirect_stdout(io.StringIO()):  # its prints would disturb the report
             spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}\n    {(error.text or '').strip()}") from error
@@ -59,7 +59,7 @@ def package_of(path: Path) -> tuple[Path, list[str]]:
 
 
 @contextlib.contextmanager
-def neighbours(path: Path | None) -> Iterator[None]:
+def neighbors(path: Path | None) -> Iterator[None]:
     """Make the modules beside a file importable, while it is loaded and while its functions run."""
     folders = [] if path is None else list(dict.fromkeys([str(path.resolve().parent), str(package_of(path)[0])]))
     sys.path[:0] = folders
