@@ -122,7 +122,7 @@ SMALL = 1e-3  # an error below this share is almost right: no missing term is so
 NO_FACTOR = 1e-3  # a factor nearer to 1 than this is a small error of another kind
 GROWS = 100.0  # an error that grows this much when inputs shrink comes from a constant beside them
 
-# -------------------------------------------------------------------------- how much is measured: limits on time and memory
+# ------------------------------------------------------------- how much is measured: limits on time and memory
 
 MOST_OUTPUTS = 500  # of a Jacobian made by backward: each costs one backward
 MOST_ENTRIES_MOVED = 250_000  # of a Jacobian compared at all places of an axis
