@@ -19,8 +19,8 @@ Dimensions, the same letters everywhere:
 
 from numpylm._version import __version__
 from numpylm.check.gradcheck import gradcheck
-from numpylm.check.optimizer.adam import check_optimizer
 from numpylm.check.optimizer.clipping import check_clipping
+from numpylm.check.optimizer.optimizers import check_optimizer
 from numpylm.files.pretrained import from_pretrained, save_pretrained, tokenizer_from_pretrained
 from numpylm.inference.generation import generate, generate_batch
 from numpylm.inference.scoring import log_prob, rank

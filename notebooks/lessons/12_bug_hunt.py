@@ -381,8 +381,8 @@ cross_entropy = check("hunt_shrew", my_cross_entropy)
 # @hint Where to look
 # Take the ids [2, 0, 1], and follow the three gradients on paper. Into which row does the first one go?
 # @hint What the checker says (shortened)
-# "the gradient of weight mixes up places: what comes from output [0, 0] is put where [1, 0] belongs (so for 8 of 10
-# places). Was one of two arrays sorted or shuffled, and the other not?"
+# "the gradient of weight mixes up places: what comes from output [0, 0] is put where the gradient from [1, 0]
+# belongs (8 of 10 places are mixed up). Was one of two arrays sorted or shuffled, and the other not?"
 # @hint The line
 # The last one: `starts` says where the runs begin in the *sorted* order. In which order is `dy`?
 # @end
@@ -412,8 +412,7 @@ Embedding = check("hunt_kiwi", MyEmbedding)
 # The code is the same, so the *weights* must make the difference. What is special about the first ones?
 # @hint What the checker says (shortened)
 # "the gradient of x is right at the initial values of the parameters and wrong at random ones (weight, bias, all equal at
-# first): something that should be multiplied by a parameter, or stand inside a sum with it, does not, and nobody sees it
-# while the parameter is 1 or 0."
+# first): a parameter is missing in a product or a sum of backward, which does not show while it is 1 or 0."
 # @hint The lines
 # `g` is the gradient that arrives at $\hat{x}$, and $y = \gamma \cdot \hat{x} + \beta$. So $g = dy \cdot \gamma$. Where
 # is the gain here, and where does it belong?
@@ -444,7 +443,7 @@ LayerNorm = check("hunt_kea", MyLayerNorm)
 # A layer of numpylm stores its parameters, and nothing from a call. Is this true here?
 # @hint What the checker says (shortened)
 # "the gradient of x is right if backward follows its forward directly, and wrong if another forward runs in between:
-# something is kept on the layer (self.…) that belongs into the cache."
+# something is kept on the layer (self.…) that belongs in the cache."
 # @hint The line
 # `backward` does not use its `cache`.
 # @end
@@ -473,8 +472,8 @@ Dropout = check("hunt_ocelot", MyDropout)
 # @hint Where to look
 # $O = P V$, so $dV = P^\top dO$. With dropout, which $P$ is multiplied by $V$?
 # @hint What the checker says (shortened)
-# "the gradient of v is right without dropout and wrong with it: the backward must go through the very mask (and the
-# division by 1 - p) of its own forward, and use what stood after dropout where the forward did."
+# "the gradient of v is right without dropout and wrong with it: the backward must use the same mask (and the
+# division by 1 - p) as its own forward, and the values after dropout where the forward uses them."
 # @hint The line
 # `dv = …`: what is `softmax_cache[0]`, and what is `dropped`?
 # @end

@@ -1,6 +1,8 @@
-"""What stands behind `numpylm.gradcheck`: how a layer is run, how a wrong gradient is explained.
+"""The gradient checker: how a layer is run, how its gradients are judged, and how a wrong gradient is explained.
 
-Reading order: report, subject, trial (running and differencing), then the detectives: sizes, patterns and terms
-look at the numbers alone; structure at which output may depend on which input; experiments run the layer again
-under kinder conditions; inside looks at the layers that a layer is made of; explain asks them all.
+Reading order: `report` and `weights` at the root; `subject`, the layer that is checked; `measure`, which runs it and
+gives the verdict. Then the searches for a cause: `numbers` looks at the gradient alone, `jacobian` at which output
+depends on which input, `rerun` runs the layer under other conditions, and `inner` looks at inner layers and at the
+lines of the student's code. `explain` runs all searches, and `gradcheck` is the public function. `optimizer` checks
+optimizers and clipping, and `student` checks a student's file.
 """

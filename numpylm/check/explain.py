@@ -1,4 +1,4 @@
-"""From a failing check to plain sentences: every detective is asked, the most convincing answer is said first."""
+"""From a failing check to plain sentences: all searches for a cause run, and the most convincing cause comes first."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,24 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from numpylm.check.inner.connections import Check, inner_causes
 from numpylm.check.inner.pinpoint import follow, pinpoint
 from numpylm.check.inner.recovered import recover
-from numpylm.check.inner.together import together
-from numpylm.check.inner.wiring import Causes, Check, inner_causes
 from numpylm.check.jacobian.dependence import dependence, linear
-from numpylm.check.measure.evidence import Evidence, cosine, gather
-from numpylm.check.measure.randomness import not_the_same_twice
+from numpylm.check.measure.conduct import not_the_same_twice
+from numpylm.check.measure.evidence import Evidence, cosine, fewer_rows, gather
 from numpylm.check.measure.trial import Conditions, Target, Trial
-from numpylm.check.numbers import small
-from numpylm.check.numbers.parts import detect
-from numpylm.check.numbers.shapes import unusable
-from numpylm.check.report import Cause, Report, Row, listing
-from numpylm.check.rerun.behaviour import behaviour
-from numpylm.check.rerun.experiments import Laboratory
-from numpylm.check.rerun.rows import fewer_rows
-from numpylm.check.subject.subject import CheckError
-
-VAGUE = 78  # what weighs less is a hint, no explanation
+from numpylm.check.numbers.detect import almost_right, detect, size_first, unusable
+from numpylm.check.report import Cause, Causes, Report, Row, listing
+from numpylm.check.rerun.experiments import Laboratory, behavior
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.weights import CLEAR, COINCIDENCE, EXPLAINS, FIX_FIRST, FOLLOWS, NEAREST, UNKNOWN
 
 
 def explain(report: Report, strict: Trial, check: Check) -> None:
@@ -42,14 +36,16 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
     causes: Causes = {row.name: unusable(trial.subject.name, targets[row.name][1]) for row in failing}
     with guarded(report):
-        behaviour(trial, strict, [name for name, found in causes.items() if not found], causes)
+        behavior(trial, strict, [name for name, found in causes.items() if not found], causes)
     wrong = [name for name, found in causes.items() if not found]
     root: Cause | None = None
     passed: dict[str, np.ndarray] = {}
     with guarded(report):
         root, passed = inner_causes(trial, check, wrong, causes)
     if root is None or root.kind == "wiring":
-        own = [name for name in wrong if root is None or "." not in name]  # not what belongs to an inner layer
+        own = [
+            name for name in wrong if root is None or "." not in name
+        ]  # the parameters of inner layers have causes of their own
         with guarded(report):
             formula(trial, {name: targets[name] for name in own}, causes, passed)
     if root is not None and root.kind == "wiring":
@@ -63,15 +59,15 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         row.explain(causes[row.name])
         if not causes[row.name]:
             with guarded(report):
-                row.explain([unknown(trial, row, targets[row.name][1], right, mend_first(trial, row, causes))])
+                row.explain([unknown(trial, row, targets[row.name][1], right, fix_first(trial, row, causes))])
 
 
 @contextlib.contextmanager
 def guarded(report: Report) -> Iterator[None]:
-    """A search for causes that fails must not cost the verdict: the row stays wrong, with its number."""
+    """Keep the verdict if a search for causes fails: the row stays wrong, with its error."""
     try:
         yield
-    except CheckError:  # the student's code stops under other conditions: nothing can be learnt from them
+    except CheckError:  # the student's code stops under the conditions of an experiment, so it tells nothing
         pass
     except Exception as error:
         note = (
@@ -83,7 +79,7 @@ def guarded(report: Report) -> Iterator[None]:
 
 
 def kind_trial(strict: Trial) -> Trial:
-    """The same subject under the kindest conditions: what is still wrong there is wrong in its formula."""
+    """The same subject under plain conditions: if a gradient is still wrong, its formula is wrong."""
     trial = Trial(strict.setup, Conditions(initial=strict.conditions.initial))
     if strict.seeded:
         trial.seeded = True
@@ -92,26 +88,26 @@ def kind_trial(strict: Trial) -> Trial:
 
 
 def sharper(root: Cause, causes: Causes) -> Cause:
-    """A vague cause, with a sharper one that was found elsewhere said before it."""
+    """The root cause, preceded by a more convincing one if there is any."""
     best = max((cause for found in causes.values() for cause in found), key=lambda cause: cause.weight, default=root)
     return root if best.weight <= root.weight else replace(best, text=f"{best.text} {root.text}", place=root.place)
 
 
 def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, passed: dict[str, np.ndarray]) -> None:
-    """The formula itself is wrong: look at the numbers, at the Jacobians, and at kinder conditions."""
+    """Find causes in the numbers, in the Jacobians, in the student's lines and under other conditions."""
     gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
     others = {name: e.n for name, e in gathered.items() if e.full}
     for target in trial.targets:
         if target.name not in wrong and np.shape(target.analytic) == target.values.shape:
-            others[target.name] = np.asarray(target.analytic)  # it passed, so it is the true one
+            others[target.name] = np.asarray(target.analytic)  # it passed the check, so it is the true gradient
     for name, e in gathered.items():
         e.others = others
         e.known |= passed
-        near_miss = small.explain(trial, e)
+        near_miss = almost_right(trial, e)
         if near_miss is not None:
             causes[name].append(near_miss)
-            if near_miss.weight > VAGUE:
-                continue  # patterns are made for large errors: in a small one they see what is not there
+            if near_miss.weight >= EXPLAINS:
+                continue  # the patterns assume large errors and find false matches in small ones
         causes[name] += detect(e)
         try:
             index = wrong[name][0]
@@ -122,20 +118,22 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
     for cause in recover(trial, gathered):
         causes[cause.place].append(cause)
     point_out(trial, wrong, gathered, causes)
-    small.said_first(causes)
+    size_first(causes)
     for names, cause in Laboratory(trial, list(wrong)).causes():
         for name in names:
-            if cause.kind == "initial-values":  # the rarer coincidence: the transpose may be a symmetric one, scaled
-                causes[name] = [replace(c, weight=c.weight - 10) if c.kind == "transposed" else c for c in causes[name]]
+            if cause.kind == "initial-values":  # a scaled symmetric matrix equals its own transpose
+                causes[name] = [
+                    replace(c, weight=c.weight - COINCIDENCE) if c.kind == "transposed" else c for c in causes[name]
+                ]
             what = gathered[name].what
-            causes[name].append(Cause(cause.kind, cause.text.replace("{what}", what), cause.weight, name))
+            causes[name].append(replace(cause, text=cause.text.replace("{what}", what), place=name))
 
 
 def point_out(
     trial: Trial, wrong: dict[str, tuple[int, Target]], gathered: dict[str, Evidence], causes: Causes
 ) -> None:
-    """For what nobody could explain: the line in which it goes wrong."""
-    vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < VAGUE]
+    """Find the line that goes wrong for each gradient without an explanation."""
+    vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < EXPLAINS]
     flow = follow(trial) if vague else None
     if flow is None:
         return
@@ -146,30 +144,99 @@ def point_out(
             causes[name] += [found] if found is not None else []
 
 
-def mend_first(trial: Trial, row: Row, causes: Causes) -> str:
-    """An array whose fault is clear and from which this one may follow: never an input, which lies before all else."""
+def fix_first(trial: Trial, row: Row, causes: Causes) -> str:
+    """A parameter with a clear fault that may also explain this row. Never an input: no parameter depends on it."""
     return next(
         (
             name
             for name, found in causes.items()
-            if name not in trial.subject.input_names and name != row.name and any(c.weight > 75 for c in found)
+            if name not in trial.subject.input_names and name != row.name and any(c.weight > FIX_FIRST for c in found)
         ),
         "",
     )
 
 
 def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str) -> Cause:
-    """No pattern: what is right nevertheless, and the worst places with both numbers."""
+    """The cause of a gradient that fits no pattern: what is right, and the worst places with both numbers."""
     a, values = np.asarray(target.analytic), target.values
     e = gather(trial, target, {})
     gap = np.nan_to_num(np.abs(a - e.n))
     flat = np.argsort(gap, axis=None)[::-1][:2]
     places = [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat if gap.flat[k] > 0]
     said = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
-    fine = f" Right: {listing(right)}, and so all that these need." if right else ""
-    first = f" It may follow from what is said of {clear}: mend that first." if clear else ""
+    fine = f" These gradients are right, with everything that they need: {listing(right)}." if right else ""
+    first = f" It may follow from the fault in {clear}: fix that first." if clear else ""
     text = (
-        f"{e.what} is wrong, and fits no pattern that is known here (cosine with the truth "
+        f"{e.what} is wrong and fits no known pattern (cosine with the truth "
         f"{cosine(a, e.n):.3f}).{first}{fine} Worst: {said}."
     )
-    return Cause("unknown", text, 10, row.name)
+    return Cause("unknown", text, UNKNOWN, row.name)
+
+
+# ----------------------------------------------------------------------------------------- one fault, several gradients
+
+
+def together(causes: Causes, trial: Trial) -> None:
+    """Say a fault that spoils several gradients once, where it is found most exactly."""
+    _said_once(causes)
+    _in_common(causes)
+    _follows(causes, trial)
+
+
+def _best(found: list[Cause]) -> Cause | None:
+    return max(found, key=lambda cause: cause.weight, default=None)
+
+
+def _placed(causes: Causes) -> dict[str, Cause]:
+    """The gradients for which only the wrong lines are known, and no formula."""
+    best = {name: _best(found) for name, found in causes.items()}
+    return {name: cause for name, cause in best.items() if cause and cause.lines and cause.kind == "wiring"}
+
+
+def _said_once(causes: Causes) -> None:
+    """Give rows with the same lines the same text, so that the report prints it once."""
+    first: dict[tuple[int, ...], Cause] = {}
+    for name, cause in _placed(causes).items():
+        same = first.setdefault(cause.lines, cause)
+        if same is not cause:
+            causes[name] = [replace(same, place=name)]
+
+
+def _in_common(causes: Causes) -> None:
+    """Name the lines that all these gradients depend on: one fault that spoils all of them is there."""
+    placed = _placed(causes)
+    sets = {cause.lines for cause in placed.values()}
+    common = set.intersection(*map(set, sets)) if len(sets) > 1 else set()
+    if not common or len(common) >= min(map(len, sets)):
+        return
+    lines, them = ("lines", "them") if len(common) > 1 else ("line", "it")
+    said = f" Look at {lines} {listing(sorted(common), 8)} first: {listing(placed, 8)} have {them} in common."
+    for name, cause in placed.items():
+        causes[name] = [replace(c, text=c.text + said) if c is cause else c for c in causes[name]]
+
+
+def _follows(causes: Causes, trial: Trial) -> None:
+    """Replace an input's vague cause by a clear fault in a parameter: the input's gradient depends on it."""
+    inputs = trial.subject.input_names
+    behind = [cause for name, found in causes.items() if name not in inputs and (cause := _best(found))]
+    for name in [name for name in inputs if causes.get(name) is not None]:
+        own = _best(causes[name])
+        nearer = [cause for cause in behind if _clear(cause) or _narrower(cause, own)]
+        if nearer and (own is None or (own.weight < CLEAR and not any(map(own.same_lines, nearer)))):
+            nearest = min(nearer, key=lambda cause: (not _clear(cause), len(cause.lines)))
+            text = (
+                f"{trial.subject.name}: the gradient of {name} is wrong as well. It depends on everything behind it, "
+                f"so fix {nearest.place} first and look again."
+            )
+            causes[name] = [Cause(nearest.kind, text, FOLLOWS, name)]
+
+
+def _clear(cause: Cause) -> bool:
+    """Whether a cause names a place inside the layer and what is wrong there."""
+    return cause.source == "recovered" or (cause.source == "lines" and cause.weight > NEAREST)
+
+
+def _narrower(cause: Cause, own: Cause | None) -> bool:
+    """Whether a cause names fewer lines than the input's own cause, which names more than two or none."""
+    vague = own is None or (own.kind == "wiring" and len(own.lines) > 2)
+    return vague and bool(cause.lines) and (own is None or len(cause.lines) < len(own.lines))

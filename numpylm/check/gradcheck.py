@@ -1,11 +1,12 @@
-"""Gradient check: is backward really the derivative of forward, and if not, what is wrong with it?
+"""Gradient check: is backward the derivative of forward, and if not, what is wrong with it?
 
-The analytic gradient is compared with differences of the forward pass alone, in float64. The check closes
-the five places where wrong gradients hide: special initial values (parameters are randomised), dropout that
-is switched off (give the layer p > 0: every forward here sees the same dropout mask), upstream gradients of
-ones (they are random here), tolerances that are absolute, and parameters that nobody looks at.
+The analytic gradient is compared with differences of the forward alone, in float64. Wrong gradients hide in five
+places, and the check covers all of them. Initial values are special, so parameters are random here. Dropout is often
+switched off: give the layer p > 0, and every forward here uses the same dropout mask. Upstream gradients of ones hide
+faults, so they are random here. Absolute tolerances hide small gradients, so the tolerance is relative. Parameters are
+often not checked at all: here every parameter is.
 
-What fails is explained in plain sentences: see `numpylm.check.explain`.
+`numpylm.check.explain` explains each failure in plain sentences.
 """
 
 import time
@@ -15,9 +16,11 @@ import numpy as np
 
 from numpylm.check.explain import explain
 from numpylm.check.measure.trial import Setup
-from numpylm.check.measure.verdict import TOLERANCE, Check
+from numpylm.check.measure.verdict import Check
 from numpylm.check.report import Cause, Report
-from numpylm.check.subject.subject import CheckError, Subject
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.subject import Subject
+from numpylm.check.weights import TOLERANCE, UNUSABLE
 
 
 def gradcheck(
@@ -34,15 +37,15 @@ def gradcheck(
     ----------
     layer : object with ``forward`` and ``backward``, a pair of functions, or an autograd-style class
         ``out, cache = forward(*inputs)`` and ``grads = backward(dout, cache)``, where grads is one array or a
-        tuple with one for each floating-point input, in order. Also taken as they are: a class with static
+        tuple with one for each floating-point input, in order. Also accepted: a class with static
         ``forward(ctx, …)`` and ``backward(ctx, dout)``; a layer that keeps its cache on itself (``dx =
         backward(dout)``); and weights in any style that `numpylm.check.subject.survey` knows, such as ``W`` with ``dW``
-        beside it. The layer itself is left alone: a float64 copy with random parameters is checked.
+        beside it. The layer itself is not changed: a float64 copy with random parameters is checked.
     *inputs : arrays
         Floating-point arrays are differentiated; ids, targets, masks and plain numbers are passed on as they are.
-        None in the place of a gradient says that an input is a constant.
+        A gradient of None marks its input as a constant.
     rng : numpy.random.Generator, optional
-        Draws parameters, upstream gradient and coordinates; the default gives the same check every time.
+        Draws parameters, upstream gradient and coordinates. The default gives the same check every time.
     tolerance : float
         The worst relative error that passes.
     diagnose : bool
@@ -73,9 +76,9 @@ def gradcheck(
     gradient in the same array or 1e7 times the rounding, keeps gradients that are exactly zero (a key's bias
     in softmax attention) from being compared with noise.
 
-    Gradients start at random values, not at zero, so that a backward which assigns (=) instead of adding (+=)
-    fails. The forward runs once more on other values before the backward, so that state kept on the layer
-    shows, and the backward runs twice on one cache, so that writing into it shows.
+    Gradients start at random values, not at zero. So a backward that assigns (=) instead of adding (+=) fails. The
+    forward runs once more on other values before the backward, which reveals state kept on the layer. The backward
+    runs twice on one cache, which reveals changes of the cache.
     """
     start = time.perf_counter()
     rng = rng or np.random.default_rng(0)
@@ -89,10 +92,10 @@ def gradcheck(
         report.notes = check.all_notes()
         report.findings = check.findings
         if diagnose and not report.ok and report.rows:
-            with np.errstate(all="ignore"):  # every pattern is tried on whatever numbers there are
+            with np.errstate(all="ignore"):  # patterns divide and take logs of all numbers
                 explain(report, check.trial, gradcheck)
     except CheckError as error:
-        report.findings = [Cause("error", str(error), 100, title)]
+        report.findings = [Cause("error", str(error), UNUSABLE, title)]
     finally:
         np.random.set_state(generator)  # noqa: NPY002
     report.seconds = time.perf_counter() - start

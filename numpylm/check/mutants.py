@@ -1,4 +1,4 @@
-"""One fault: what is changed, what it is called, and how the changed code is made and run."""
+"""A fault in our own code: which lines change, what the fault is called, and how the changed modules are run."""
 
 import ast
 import builtins
@@ -34,18 +34,18 @@ class Fault:
     Attributes
     ----------
     animal : str
-        What it is called in the game, where the name would give the bug away.
+        Its name in the game, where `name` would give the bug away.
     name : str
     module : str
         Which of our modules is changed.
     owner : str
-        The class or function that is shown: where the change is.
+        The class or function that holds the change.
     old, new : str
-        The lines, without indentation, and what stands there instead. A line of three dots parts two changes.
+        The right lines and the wrong ones, without indentation. A line of three dots separates two changes.
     wrong : str
         What is wrong, in one line.
     hides : str
-        Why it is not noticed.
+        Why the fault is hard to notice.
     kind : str
         What the checker must say first: a key of `numpylm.check.report.KINDS` (or of the optimizer's).
     place : str
@@ -68,7 +68,7 @@ class Fault:
 
 
 class World:
-    """Our modules once more, with some faults in them; those that import a faulty one get the faulty one.
+    """A copy of our modules with some faults in them. A module that imports a faulty one gets the faulty one.
 
     Attribute access finds a name in any of the modules: ``World(fault).Block``.
     """
@@ -160,7 +160,7 @@ def definition(source: str, owner: str) -> str | None:
 
 
 def without_docstrings(code: str) -> str:
-    """Code with its docstrings cut down to nothing: they would give the answer away."""
+    """Code without its docstrings, which would give the answer away."""
     return re.sub(r'^([ ]+)(?:r?""").*?"""\n', "", code, flags=re.MULTILINE | re.DOTALL)
 
 

@@ -4,6 +4,8 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpylm.check.weights import CLOSE_SECOND, WORTH_SAYING
+
 WIDTH = 110  # columns of a printed report
 
 
@@ -14,23 +16,39 @@ class Cause:
     Attributes
     ----------
     kind : str
-        A word for programs: one of the keys of `KINDS`.
+        One of the keys of `KINDS`, for programs.
     text : str
-        A plain sentence or two for people, with the place and the evidence.
+        One or two sentences for people, with the place and the evidence.
     weight : float
         How convincing it is, 0 to 100: the most convincing one is said first.
     place : str
-        The parameter, input or inner layer that it is about.
+        The parameter, input or inner layer that is wrong.
     lines : tuple of int
         The lines of the student's own file to which the fault was narrowed down; empty if no lines were found.
+    source : str
+        Where it was found, if not at the array itself: "lines" (in the student's code, line by line) or "recovered" (in
+        a gradient inside the layer that was computed back from a parameter's gradient).
+    inner : bool
+        Whether the fault is in an inner layer that failed when it was checked alone.
+    detail : str
+        What exactly was recognized, for programs: a factor, the name of an array, an order of axes.
     """
 
     kind: str
     text: str
-    weight: float = 50.0
+    weight: float = WORTH_SAYING
     place: str = ""
     lines: tuple[int, ...] = ()
+    source: str = ""
+    inner: bool = False
+    detail: str = ""
 
+    def same_lines(self, other: "Cause") -> bool:
+        """Whether both causes name the same lines and the same kind of fault, perhaps for two arrays."""
+        return bool(self.lines) and (self.lines, self.kind, self.weight) == (other.lines, other.kind, other.weight)
+
+
+Causes = dict[str, list[Cause]]  # what explains each array, by its name
 
 KINDS = {
     "error": "the code stops with an error",
@@ -40,7 +58,7 @@ KINDS = {
     "assigned": "= where += is needed",
     "repeated-ids": "a row that is used several times counts once",
     "shared": "a parameter used in two ways gets one of its gradients",
-    "state": "a call leaves something on the layer that another call needs",
+    "state": "a call changes something on the layer that another call needs",
     "random": "the forward is not the same twice",
     "writes-input": "an input is changed in place",
     "writes-upstream": "the upstream gradient is changed in place",
@@ -55,7 +73,7 @@ KINDS = {
     "reshaped": "reshaped where it should be transposed, or the other way round",
     "permuted": "parts in the wrong order",
     "swapped": "the gradient of something else",
-    "missing-term": "a term is missing, or one too many",
+    "missing-term": "a term is missing, or there is an extra one",
     "partial": "some contributions are not counted",
     "causal": "the future leaks into the past",
     "mixing": "positions are mixed that the forward keeps apart",
@@ -67,7 +85,7 @@ KINDS = {
     "slope": "the derivative of an elementwise function is wrong",
     "call-count": "an inner layer's backward runs too seldom or too often",
     "cache-mixup": "an inner layer's backward is given the wrong cache",
-    "wiring": "inner layers are right, what connects them is not",
+    "wiring": "inner layers are right, their connection is not",
     "inner": "an inner layer is wrong",
     "order": "inner layers go back in the wrong order",
     "bias-correction": "Adam's bias correction is wrong",
@@ -94,12 +112,16 @@ class Row:
     causes: list[Cause] = field(default_factory=list)
 
     def explain(self, causes: list[Cause]) -> None:
-        """Take over the causes, most likely first, and put the best two into the hint."""
+        """Keep the causes, most likely first, and put the best two into the hint."""
         self.causes = sorted(causes, key=lambda cause: -cause.weight)
         if self.causes:
             best = self.causes[0]
             self.hint = best.text
-            also = [c for c in self.causes[1:] if c.kind != best.kind and c.weight >= max(50, best.weight - 4)]
+            also = [
+                c
+                for c in self.causes[1:]
+                if c.kind != best.kind and c.weight >= max(WORTH_SAYING, best.weight - CLOSE_SECOND)
+            ]
             if also:
                 self.hint += f" Also possible: {also[0].text}"
 
@@ -113,7 +135,7 @@ class Report:
     findings: list[Cause] = field(default_factory=list)  # what concerns the layer as a whole
     notes: list[str] = field(default_factory=list)  # worth knowing, but no fault
     seconds: float = 0.0
-    unchecked: str = ""  # why there is no verdict
+    unchecked: str = ""  # why the code was not checked
 
     @property
     def ok(self) -> bool:
@@ -162,12 +184,12 @@ class Report:
         for note in self.notes:
             lines += paragraph(f"Note: {note}", 2)
         if not self.rows and not self.findings and not self.unchecked:
-            lines.append("  nothing to check: no floating-point input (whole numbers are taken for ids) and no weights")
+            lines.append("  nothing to check: no floating-point input (whole numbers count as ids) and no weights")
         return "\n".join(lines)
 
 
 def paragraph(text: str, indent: int) -> list[str]:
-    """Wrap a text; lines that are already broken (code) are kept."""
+    """Wrap a text. Indented lines (code) stay as they are."""
     lines = []
     for line in text.splitlines():
         if line.startswith(" "):

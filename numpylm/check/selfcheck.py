@@ -1,8 +1,7 @@
 """The gradient checks that numpylm runs on itself: every operation, layer and block, and the whole model.
 
-Sizes are chosen so that no two axes are equal (a transposed gradient then has the wrong shape or the wrong
-values, never the right ones by luck), ids repeat, some targets are ignored, some keys are masked, one query
-may attend to nothing, and dropout is on wherever a layer has it.
+No two axes have the same size, so a transposed gradient never passes by chance. Ids repeat, some targets are ignored,
+some keys are masked, one query may attend to nothing, and dropout is on wherever a layer has it.
 """
 
 from collections.abc import Iterator

@@ -3,8 +3,8 @@
 from typing import Any
 
 from numpylm.check.mutants import Fault, World
-from numpylm.check.optimizer.adam import check_optimizer
 from numpylm.check.optimizer.clipping import check_clipping
+from numpylm.check.optimizer.optimizers import check_optimizer
 from numpylm.zoo.layers import Case, Rng
 
 

@@ -1,14 +1,15 @@
 """A wrong pointer is worse than none: what the checker must not say, and what it says instead."""
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from numpylm import CausalSelfAttention, LayerNorm, Linear, Module, Parameter, gradcheck
+from numpylm.check.measure.evidence import fewer_rows
 from numpylm.check.measure.trial import Setup, Trial
 from numpylm.check.numbers.sizes import known_sizes
-from numpylm.check.rerun.rows import fewer_rows
 from numpylm.nn.functional import softmax
 
 RNG = np.random.default_rng(0)
@@ -126,6 +127,20 @@ def test_an_odds_ratio_of_dropout_is_named():
     assert "(1 - p) / (p)" in said(Drop(), X)
 
 
+def test_a_number_in_a_named_tuple_is_called_by_its_field():
+    class Cache(NamedTuple):
+        x: np.ndarray
+        temperature: float
+
+    def forward(x):
+        return np.sin(x) / 1.7, Cache(x, 1.7)
+
+    def backward(dout, cache):
+        return dout * np.cos(cache.x)
+
+    assert "temperature" in said((forward, backward), X)
+
+
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_mask_drawn_anew_is_called_that(fresh):
     class Drop(Module):
@@ -231,7 +246,7 @@ class Parallel(Module):
 def test_a_branch_that_is_given_the_gradient_of_another():
     text = said(Parallel(), X)
     assert "a.backward is given what b.backward returned, and should be given the upstream gradient" in text
-    assert "stands between" not in text
+    assert "does something between" not in text
 
 
 def test_long_inputs_are_cut_for_the_diagnosis_only():

@@ -357,4 +357,4 @@ def test_what_stands_in_the_place_of_an_inner_gradient_is_named(write):
     report = reports(write(code))["Gated"]
     assert "multiplied elementwise by (1 + h)" in report.row("W1").hint
     assert "multiplied elementwise by h" in report.row("W2").hint
-    assert "mend" in report.row("x").hint
+    assert "fix" in report.row("x").hint

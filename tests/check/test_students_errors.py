@@ -76,7 +76,7 @@ def test_an_error_in_the_search_for_causes_does_not_end_the_check(monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("a fault of ours")
 
-    for search in ("behaviour", "inner_causes", "formula", "unknown"):
+    for search in ("behavior", "inner_causes", "formula", "unknown"):
         monkeypatch.setattr(explain, search, broken)
     report = returned(lambda dx, dw, db: (2 * dx, dw.T, db))
     assert [row.name for row in report.rows if not row.ok] == ["x", "w"]

@@ -44,7 +44,7 @@ WRONG = {
     ],
     "hunt_kea": [
         ("g = dy * self.weight.data", "g = dy", "right at the initial values"),
-        ("dx -= xhat * mean_gx", "pass", "x normalised over its last axis"),
+        ("dx -= xhat * mean_gx", "pass", "x normalized over its last axis"),
         ("dx = g - mean_g", "dx = g * 1", "the mean must be subtracted"),
         ("g = dy * self.weight.data", "g = dy\n        g *= self.weight.data", "writes into its upstream gradient"),
     ],
@@ -102,7 +102,7 @@ WRONG = {
             "Now the two caches are swapped",
         ),
         ("return dx + self.ln_1", "return self.ln_1", "has a term missing"),
-        ("x = x + thought\n", "x = thought\n", "has a term too much"),
+        ("x = x + thought\n", "x = thought\n", "has an extra term"),
     ],
     "hunt_takin": [
         ("reversed(block_caches)", "block_caches", "each backward needs the cache of its own forward"),

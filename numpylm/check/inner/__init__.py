@@ -1,1 +1,1 @@
-"""What happens inside a layer: its inner layers, and the lines of its backward."""
+"""Looks inside a layer: at its inner layers, and at the lines of its backward."""

@@ -1,4 +1,4 @@
-"""Which of the student's variables in backward hold a true gradient, and between which lines the truth is lost."""
+"""Which of the student's variables in backward hold a true gradient, and between which lines it is lost."""
 
 import contextlib
 import itertools
@@ -9,14 +9,11 @@ from types import CodeType
 import numpy as np
 
 from numpylm.check.inner import lines
-from numpylm.check.inner.code import Line, lines_of
-from numpylm.check.inner.lines import Made, Value
-from numpylm.check.measure.evidence import FIT
+from numpylm.check.inner.lines import Line, Made, Value, lines_of
 from numpylm.check.measure.trial import Target, Trial
-from numpylm.check.subject.subject import CheckError
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.weights import DIRECTIONS, FIT, MOST_VARIABLES
 from numpylm.nn.module import Array
-
-DIRECTIONS = 2
 
 
 @dataclass
@@ -24,9 +21,9 @@ class Cone:
     """The lines between what is right and what is wrong."""
 
     lines: set[int] = field(default_factory=set)
-    right: list[Value] = field(default_factory=list)  # what comes in, and is right
+    right: list[Value] = field(default_factory=list)  # the right values that these lines use
     unknown: list[Value] = field(default_factory=list)
-    moment: int = 0  # when the last of its lines had been run
+    moment: int = 0  # when the last of the lines had run
 
 
 class Flow:
@@ -37,13 +34,13 @@ class Flow:
     made : list of Value
         The variables of the forward.
     given : list of Value
-        Those variables of the backward that hold what the forward made.
+        The variables of the backward that hold values of the forward.
     truth : dict
-        For each other variable of the backward that holds a true gradient, the variable of the forward.
+        Variable of the backward that holds a true gradient -> the variable of the forward whose gradient it is.
     trusted : dict
-        Variables of which a gradient is made that is right, and large enough to tell: the name of that gradient.
+        Variable that a right and large enough parameter gradient is made of -> the name of that gradient.
     rest : list of Value
-        All other variables of the backward: wrong, or no gradient of anything that has a name.
+        All other variables of the backward: wrong, or not the gradient of a variable.
     """
 
     def __init__(self, trial: Trial, forward: CodeType, backward: CodeType) -> None:
@@ -60,18 +57,18 @@ class Flow:
         self.trusted: dict[Value, str] = {}
         self.slopes: dict[Value, Array] = {}
         for value in self.made:
-            with contextlib.suppress(CheckError):  # where forward refuses other values, nothing can be learnt
+            with contextlib.suppress(CheckError):  # a forward that stops at other values tells nothing
                 if lines.can_be_nudged(trial, value):
                     self.slopes[value] = self._slopes(value)
         for value in self.record.values:
             self._sort_in(value)
 
     def _made(self) -> list[Value]:
-        """The variables of the forward, each array once (and once more where it was changed in place)."""
+        """The variables of the forward, each array once (and once more if it was changed in place)."""
         found: dict[tuple[int, int], Value] = {}
         for value in lines.record_forward(self.trial, self.code).values:
             found.setdefault((id(value.live), value.moment), value)
-        return list(found.values())[: lines.MOST]
+        return list(found.values())[:MOST_VARIABLES]
 
     def _slopes(self, value: Value) -> Array:
         return np.array(
@@ -94,7 +91,7 @@ class Flow:
             self.rest.append(value)
 
     def _gradient_of(self, value: Value) -> Value | None:
-        """The variable of the forward whose true gradient this is: with axes of the same order, else of another."""
+        """The variable of the forward whose true gradient this is: first with the same order of axes."""
         if not np.any(value.array):
             return None
         for owner, slopes in sorted(self.slopes.items(), key=lambda item: not named_after(value.name, item[0].name)):
@@ -114,22 +111,24 @@ class Flow:
         return memory[owner]
 
     def trust(self, right: list[Target]) -> None:
-        """Trust what right gradients of matrices are made of."""
+        """Trust the variables that right gradients of matrices are made of."""
         for target in right:
             cone = self.cone_of(target)
-            alone = all(self.source[n].statements == 1 for n in cone.lines if n in self.source)  # else: which one?
+            alone = all(
+                self.source[n].statements == 1 for n in cone.lines if n in self.source
+            )  # with two statements in a line it is unclear which one counts
             for value in cone.unknown if target.values.ndim > 1 and alone else ():
                 if value.array.size <= target.values.size:
                     self.trusted.setdefault(value, target.name)
 
     def label(self, value: Value) -> str:
-        """A variable that is right, and why one can say so."""
+        """A right variable, and the reason why it counts as right."""
         if value in self.truth:
             return f"{self.called(value)} (the true gradient of {self.called(self.truth[value])})"
         return f"{self.called(value)} (the gradient of {self.trusted[value]}, made of it, is right)"
 
     def called(self, value: Value) -> str:
-        """The name of a variable, and where one name has several values one after the other, which of them it is."""
+        """The name of a variable, and which of its values is meant if it has several."""
         if value is self.output:
             return value.name
         values = self.made if value in self.made else self.record.values
@@ -144,14 +143,14 @@ class Flow:
         return f"{value.name} of line {value.line}{which}"
 
     def in_formula(self, value: Value) -> str:
-        """The same, to stand beside a sign."""
+        """The same name, in brackets if a formula needs them."""
         called = self.called(value)
         return f"({called})" if " " in called and value is not self.output else called
 
     # ------------------------------------------------------------------------ from what is wrong back to what is right
 
     def cone_of(self, goal: Value | Target) -> Cone:
-        """Everything that a wrong value, or a wrong gradient, is made of, back to what is right."""
+        """All lines and values that a wrong value or gradient is made of, back to the right values."""
         cone, todo = Cone(), list(self._makers(goal))
         seen: set[Made] = set()
         while todo:
@@ -172,7 +171,7 @@ class Flow:
         return cone
 
     def _makers(self, goal: Value | Target) -> Iterator[tuple[Made, set[str]]]:
-        """Which lines made something, and the names that they read."""
+        """The lines that made a value or gradient, and the names that they read."""
         if isinstance(goal, Value):
             makers = goal.made
         elif goal.parameter is not None:
@@ -185,14 +184,14 @@ class Flow:
             yield made, self._returned(goal, line) if line.returned else line.reads | before
 
     def _returned(self, goal: Value | Target, line: Line) -> set[str]:
-        """Which names the part of a return reads that belongs to an input."""
+        """The names in that part of a return that belongs to one input."""
         inputs = [target for target in self.trial.targets if target.parameter is None]
         if len(line.returned) == len(inputs) and goal in inputs:
             return line.returned[inputs.index(goal)]
         return line.reads
 
     def _boxed(self, names: set[str], made: Made) -> Iterator[tuple[Made, set[str]]]:
-        """The lines that put something into the lists and dicts that a line reads."""
+        """The lines that fill the lists and dicts that a line reads."""
         for name in names:
             if (made.call, name) in self.record.boxes:
                 for line in {line.number: line for line in self.source.values()}.values():
@@ -200,7 +199,7 @@ class Flow:
                         yield Made(made.moment, line.number, made.call), line.reads - {name}
 
     def _read(self, names: set[str], made: Made) -> Iterator[Value]:
-        """What these variables held when the line before a moment was run."""
+        """The values of these variables just before a moment."""
         for name in sorted(names):
             own = [v for v in self.record.values if v.name == name and v.call == made.call and v.seen < made.moment]
             if own:
@@ -209,7 +208,7 @@ class Flow:
 
 
 def named_after(gradient: str, variable: str) -> bool:
-    """Whether a name is that of another with a d, as people call gradients. Decides only what is asked first."""
+    """Whether a name is usual for a variable's gradient, such as dx for x. Used only for the order of the search."""
     gradient, variable = (name.removeprefix("self.") for name in (gradient, variable))
     return gradient in {f"{d}{variable}" for d in ("d", "d_", "grad_", "g_", "g")} | {f"{variable}_grad"}
 
@@ -224,7 +223,7 @@ def _fits(array: Array, slopes: Array) -> bool:
 
 
 def relaid(array: Array, shape: tuple[int, ...]) -> Iterator[Array]:
-    """An array with its axes in other orders, where neighbouring axes then only merge or split to make a shape."""
+    """An array in other orders of its axes, if merging or splitting neighboring axes then gives the shape."""
     if array.ndim > 4:
         return
     for order in itertools.permutations(range(array.ndim)):
@@ -234,7 +233,7 @@ def relaid(array: Array, shape: tuple[int, ...]) -> Iterator[Array]:
 
 
 def merges(fine: tuple[int, ...], coarse: tuple[int, ...]) -> bool:
-    """Whether the axes of ``coarse`` are products of neighbouring axes of ``fine``."""
+    """Whether each axis of ``coarse`` merges neighboring axes of ``fine``."""
     rest = list(fine)
     for length in coarse:
         product = 1

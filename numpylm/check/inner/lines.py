@@ -1,12 +1,15 @@
-"""What the student's own lines make: every array that a local variable of forward or backward holds, as it is made.
+"""The student's own lines: which names each line reads and sets, and every array that a local variable holds.
 
 A trace function looks at the local variables between two lines. In the forward it can also add a small array to one
-of them, in place, at the moment when it has been made. So the true gradient of any variable is a difference of
-losses, like that of an input; and what backward holds can be compared with it, line by line.
+of them, in place, as soon as the variable is set. So the true gradient of any variable can be measured by differences
+of the loss, as for an input, and compared with the variables of backward, line by line.
 """
 
+import ast
 import copy
+import inspect
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,40 +18,124 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpylm.check.inner.code import Line, lines_of
 from numpylm.check.measure.trial import Trial
+from numpylm.check.weights import INNER_STEP
 from numpylm.nn.module import Array
 
-STEP = 1e-5  # of a difference along a variable: central, second order, so good to about 1e-9
-MOST = 90  # variables, counted anew in each round of a loop; more are not looked at
+# ------------------------------------------------------------------------------------------------ the text of the lines
+
+
+@dataclass
+class Line:
+    """The statements of one line."""
+
+    number: int
+    text: str = ""
+    statements: int = 0
+    reads: set[str] = field(default_factory=set)
+    sets: set[str] = field(default_factory=set)
+    updates: set[str] = field(default_factory=set)  # names that += and *= change in place, and so also read
+    returned: list[set[str]] = field(default_factory=list)  # the names in each part of a return
+
+
+def lines_of(code: CodeType) -> dict[int, Line]:
+    """All lines of a function by number. A statement over several lines has one entry. Empty without the source."""
+    try:
+        source, first = inspect.getsourcelines(code)
+        tree = ast.parse(textwrap.dedent("".join(source)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    found: dict[int, Line] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For):
+            line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
+            line.text = f"for {ast.unparse(node.target)} in {ast.unparse(node.iter)}:"
+            line.sets |= _names_in(node.target)
+            line.reads |= _names_in(node.iter)
+        if not isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return)):
+            continue
+        line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
+        line.text = f"{line.text}; {ast.unparse(node)}" if line.text else ast.unparse(node)
+        line.statements += 1
+        _names(node, line)
+        for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1):
+            found[number + first - 1] = line  # each line of a longer statement
+    return found
+
+
+def _names(node: ast.stmt, line: Line) -> None:
+    for part in ast.walk(node):
+        name = name_of(part)
+        if name:
+            (line.reads if isinstance(part.ctx, ast.Load) else line.sets).add(name)  # type: ignore[attr-defined]
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        line.sets |= _names_in(node.value.func.value)  # found.append(d) changes found
+    for target in node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]:
+        base = target
+        while isinstance(base, ast.Subscript):
+            base = base.value
+        if base is not None and name_of(base):
+            line.sets.add(name_of(base))  # dx[:, t] = … sets dx
+            if base is not target and name_of(base) not in _names_in(node.value):  # type: ignore[attr-defined]
+                line.reads.discard(name_of(base))  # but does not read it
+    if isinstance(node, ast.AugAssign):
+        line.updates |= line.sets & _names_in(node.target)
+    for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
+        outs = {name for keyword in call.keywords if keyword.arg == "out" for name in _names_in(keyword.value)}
+        read = {
+            name
+            for part in (*call.args, *(k.value for k in call.keywords if k.arg != "out"))
+            for name in _names_in(part)
+        }
+        line.sets |= outs
+        line.reads -= outs - read
+    if isinstance(node, ast.Return) and node.value is not None:
+        parts = node.value.elts if isinstance(node.value, (ast.Tuple, ast.List)) else [node.value]
+        line.returned = [_names_in(p) for p in parts]
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    return {name_of(part) for part in ast.walk(node)} - {""}
+
+
+def name_of(node: ast.AST) -> str:
+    """``x`` or ``self.x``; empty for other expressions."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+        return f"self.{node.attr}"
+    return ""
+
+
+# ---------------------------------------------------------------------------------------------- the values of variables
 
 
 class Made(NamedTuple):
     """When and where an array was made or changed."""
 
-    moment: int  # how many lines had been begun
+    moment: int  # how many lines had started
     line: int
     call: int  # the call of a function that the line belongs to: 0 for backward itself
 
 
 @dataclass(eq=False)
 class Value:
-    """What a local variable holds from one moment on."""
+    """The value of a local variable from one moment on."""
 
     name: str
     array: Array  # a copy
     made: list[Made]
     live: Any = field(default=None, repr=False)
-    written: Array | None = None  # what all lines together wrote into it: its value, had they added and not assigned
+    written: Array | None = None  # the sum of all that was written into it, as if each line had added and not assigned
     seen: int = 0  # the moment at which it had this name
     call: int = 0
-    first: str = ""  # the name that it had first
+    first: str = ""  # its first name
     twin: "Value | None" = field(default=None, repr=False)  # the same array under that name
-    changed: bool = False  # in place, after another line had read what the array held before
+    changed: bool = False  # changed in place after another line had read the old numbers
 
     @property
     def moment(self) -> int:
-        """When it stood as it is."""
+        """When it got its present numbers."""
         return self.made[-1].moment
 
     @property
@@ -70,7 +157,7 @@ def code_of(trial: Trial, which: str) -> CodeType | None:
 def watching(code: CodeType, look: Callable[[int, FrameType, int], None], helpers: bool = False) -> Iterator[None]:
     """Call ``look(moment, frame, call)`` before each line of a function, and before it returns.
 
-    With ``helpers`` also in functions of the same file that it calls, unless they belong to other layers.
+    With ``helpers``, also in functions of the same file that it calls, unless they belong to other layers.
     """
     moment, calls = -1, -1
 
@@ -100,7 +187,7 @@ def watching(code: CodeType, look: Callable[[int, FrameType, int], None], helper
 
 
 def _helps(frame: FrameType, code: CodeType) -> bool:
-    """Whether a call belongs to the same work: a plain function, or a method of the layer itself."""
+    """Whether a call goes to a helper of this layer: a plain function, or a method of the layer itself."""
     if frame.f_code.co_filename != code.co_filename or frame.f_code.co_name.startswith("<") or frame.f_back is None:
         return False
     names = frame.f_code.co_varnames[:1]
@@ -109,7 +196,7 @@ def _helps(frame: FrameType, code: CodeType) -> bool:
 
 
 def variables(frame: FrameType) -> dict[str, Any]:
-    """Local variables, and what a layer keeps on itself: ``self.x``."""
+    """Local variables, and attributes of the layer as ``self.x``."""
     found = dict(frame.f_locals)
     own = getattr(found.get("self"), "__dict__", {})
     return found | {f"self.{name}": value for name, value in own.items()}
@@ -120,19 +207,19 @@ class Record:
 
     def __init__(self) -> None:
         self.values: list[Value] = []
-        self.changes: list[tuple[str, Made]] = []  # at which the gradient of a parameter changed
+        self.changes: list[tuple[str, Made]] = []  # when the gradient of a parameter changed
         self.returned = Made(0, 0, 0)
         self.codes: set[CodeType] = set()
-        self.boxes: set[tuple[int, str]] = set()  # (call, name) of lists and dicts, into which nobody looks
+        self.boxes: set[tuple[int, str]] = set()  # (call, name) of lists and dicts, whose contents are not recorded
         self._source: dict[CodeType, dict[int, Line]] = {}
-        self._readers: dict[tuple[int, str], set[int]] = {}  # lines that have read what a variable holds now
-        self._begun: dict[int, int] = {}  # the line that each call is in
-        self._within = 0  # the call that looked last
+        self._readers: dict[tuple[int, str], set[int]] = {}  # lines that read the present value of a variable
+        self._begun: dict[int, int] = {}  # the present line of each call
+        self._within = 0  # the call that was recorded last
         self._last: dict[tuple[int, str], Value] = {}
 
     def look(self, moment: int, frame: FrameType, call: int) -> Made:
-        """Note what the line before this moment has made."""
-        maker = call if call in self._begun else self._within  # arguments were made by the line that calls
+        """Record what the line before this moment made."""
+        maker = call if call in self._begun else self._within  # arguments are made by the calling line
         here = Made(moment, self._begun.get(maker, frame.f_code.co_firstlineno), maker)
         for name, value in variables(frame).items():
             if isinstance(value, (np.ndarray, np.floating)) and value.dtype.kind in "fbiu" and value.size:
@@ -159,9 +246,9 @@ class Record:
             new.changed = self._was_read(last, value, here)
             new.first = last.first
             if not new.changed:
-                self.values.remove(last)  # a place that is filled: what it held before is no value of its own
+                self.values.remove(last)  # an array that is being filled: its old numbers were no value
                 new.seen = last.seen
-                if np.any(last.array):  # np.zeros makes a place, not a value
+                if np.any(last.array):  # np.zeros makes an array to fill, not a value
                     new.made = last.made + [here]
                 new.changed = last.changed
             if last.written is not None and last.array.shape == value.shape:
@@ -176,7 +263,7 @@ class Record:
         self.values.append(new)
 
     def _was_read(self, last: Value, value: Any, here: Made) -> bool:
-        """Whether numbers that are overwritten had been read before, by another line than the one that overwrites."""
+        """Whether overwritten numbers had been read before by another line."""
         overwrites = last.array.shape != np.shape(value) or bool(np.any((last.array != value) & (last.array != 0)))
         return overwrites and bool(self._readers.get((last.call, last.name), set()) - {here.line})
 
@@ -191,7 +278,7 @@ def record_forward(trial: Trial, code: CodeType) -> Record:
 
 
 def record_backward(trial: Trial, code: CodeType) -> Record:
-    """All variables of the backward and of what it calls, and where it adds to the gradients of parameters."""
+    """All variables of the backward and of its helpers, and when it adds to the gradients of parameters."""
     record = Record()
     known = {name: np.zeros(parameter.shape) for name, parameter in trial.subject.parameters}
 
@@ -208,7 +295,7 @@ def record_backward(trial: Trial, code: CodeType) -> Record:
 
 
 def patched_gradients(trial: Trial, code: CodeType, patches: dict[int, tuple[str, Array]]) -> list:
-    """What backward gives if some of its variables are overwritten when they have been made: (moment: name, array)."""
+    """The gradients if some variables of backward are overwritten as soon as they are set: {moment: (name, array)}."""
 
     def look(moment: int, frame: FrameType, call: int) -> None:
         if moment in patches:
@@ -222,7 +309,7 @@ def patched_gradients(trial: Trial, code: CodeType, patches: dict[int, tuple[str
 
 
 def nudged_loss(trial: Trial, code: CodeType, value: Value, nudge: Array) -> float:
-    """The loss if a small array is added to a variable of the forward when it has been made."""
+    """The loss if a small array is added to a variable of the forward as soon as it is set."""
 
     def look(moment: int, frame: FrameType, call: int) -> None:
         if moment == value.moment:
@@ -236,7 +323,7 @@ def nudged_loss(trial: Trial, code: CodeType, value: Value, nudge: Array) -> flo
 def slope(trial: Trial, code: CodeType, value: Value, direction: Array) -> float:
     """The true derivative of the loss along a direction of a variable of the forward."""
     size = float(np.sqrt(np.mean(value.array**2))) or 1.0
-    h = STEP * min(1.0, size)
+    h = INNER_STEP * min(1.0, size)
     up, down = (nudged_loss(trial, code, value, sign * h * direction) for sign in (1, -1))
     return (up - down) / (2 * h)
 
@@ -252,7 +339,7 @@ def true_gradient(trial: Trial, code: CodeType, value: Value) -> Array:
 
 
 def can_be_nudged(trial: Trial, value: Value) -> bool:
-    """Whether a variable is an array of the forward's own: not a parameter, not read-only."""
+    """Whether a variable is a writable float64 array that shares no memory with a parameter."""
     parameters = [parameter.data for _, parameter in trial.subject.parameters]
     return (
         value.array.dtype == np.float64

@@ -1,42 +1,142 @@
-"""The line of the student's backward in which a gradient goes wrong, and what should stand there."""
+"""The line of the student's backward in which a gradient goes wrong, and what should be there."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from numpylm.check.inner import lines, products
-from numpylm.check.inner.flow import Cone, Flow, merges
+from numpylm.check.inner.flow import Cone, Flow, merges, named_after, relaid
 from numpylm.check.inner.lines import Value
-from numpylm.check.inner.suspects import Suspect, first_wrong
-from numpylm.check.measure.evidence import FIT, Evidence, cosine
+from numpylm.check.measure.evidence import Evidence, cosine
 from numpylm.check.measure.trial import Target, Trial
-from numpylm.check.numbers.parts import detect
+from numpylm.check.numbers.detect import detect
 from numpylm.check.report import Cause, listing
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.weights import (
+    CURED_ENTRIES,
+    FIT,
+    FORMULA,
+    LINES,
+    MANY_LINES,
+    MOST_INNER,
+    MOST_WATCHED,
+    OVERWRITTEN,
+    PATTERN,
+    TERM_OF_LINE,
+)
 from numpylm.nn.module import Array
 
-LARGEST = 500_000  # numbers in a subject that is watched: each line copies what it makes
-SURE, VAGUE = 78, 66  # weights of a place without a formula: in up to three lines, or in more
+# ------------------------------------------------------------------- the first wrong variable, proved by its true value
+
+
+@dataclass
+class Suspect:
+    """A variable that should hold a gradient and holds something else."""
+
+    value: Value
+    owner: Value  # the variable of the forward whose gradient it should be
+    given: Array  # in the shape of `owner`
+    true: Array
+
+
+def first_wrong_variable(flow: Flow, cone: Cone, e: Evidence, index: int) -> Suspect | None:
+    """The first variable in a cone that is proved to be wrong."""
+    for value in cone.unknown:
+        rounds = [v for v in flow.record.values if v.name == value.name and v.line == value.line]
+        last = [v for v in flow.record.values if v.name == value.name][-1]
+        if value.array.dtype != np.float64 or last.line != value.line:
+            continue  # not the last step in which it is made
+        for owners in _owners(flow, rounds):
+            suspect = _suspect(flow, value, owners[rounds.index(value)])
+            if suspect and (_right_elsewhere(flow, rounds, owners) or _cures(flow, rounds, owners, e, index)):
+                return suspect
+    return None
+
+
+def _owners(flow: Flow, rounds: list[Value]) -> Iterator[list[Value]]:
+    """Variables of the forward whose gradients these may be, one for each round; fitting names first."""
+    names = dict.fromkeys(made.name for made in flow.slopes)
+    taken = {owner.name for value, owner in flow.truth.items() if value.name != rounds[0].name}
+    held = set(flow.truth.values())  # an earlier value of this variable holds their gradient
+    for name in sorted(names, key=lambda name: not named_after(rounds[0].name, name)):
+        owners = [made for made in flow.slopes if made.name == name and made.array.size == rounds[0].array.size]
+        if name in taken or not owners:
+            continue
+        if len(owners) == len(rounds):
+            yield owners[::-1]  # backward goes through the rounds in reverse order
+        elif len(owners) == len(rounds) + 1 > 2:
+            yield owners[:0:-1]  # without the state before the first round
+        elif len(rounds) == 1:
+            yield from ([owner] for owner in reversed(owners) if owner not in held)
+
+
+def _right_elsewhere(flow: Flow, rounds: list[Value], owners: list[Value]) -> bool:
+    """Whether the same variable is right in another round of the loop."""
+    return any(flow.truth.get(value) is owner for value, owner in zip(rounds, owners, strict=True))
+
+
+def _suspect(flow: Flow, value: Value, owner: Value) -> Suspect | None:
+    if not _affordable(flow, owner):
+        return None
+    for given in (value.array, *relaid(value.array, owner.array.shape)):
+        if given.shape == owner.array.shape:
+            return Suspect(value, owner, given, flow.true_gradient(owner))
+    return None
+
+
+def _affordable(flow: Flow, owner: Value) -> bool:
+    measured = flow.trial.__dict__.setdefault("inner", {})
+    return owner in measured or owner.array.size + sum(g.size for g in measured.values()) <= MOST_INNER
+
+
+def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, index: int) -> bool:
+    """Whether the gradient becomes right, or right in more entries, if this variable is given its true value."""
+    patches = {}
+    for value, owner in zip(rounds, owners, strict=True):
+        if not _affordable(flow, owner):
+            return False
+        places = np.arange(value.array.size).reshape(value.array.shape)
+        views = (places, *relaid(places, owner.array.shape))
+        view = next((view for view in views if view.shape == owner.array.shape), None)
+        if view is None:
+            return False
+        true = np.empty(value.array.size)
+        true[view.reshape(-1)] = flow.true_gradient(owner).reshape(-1)
+        patches[value.moment] = (value.first, true.reshape(value.array.shape))
+    try:
+        after = np.asarray(lines.patched_gradients(flow.trial, flow.backward_code, patches)[index])
+    except CheckError:  # the student's code stops at the new value
+        return False
+    if after.shape != e.n.shape or not np.isfinite(after).all():
+        return False
+    healed = Evidence(e.layer, e.name, after, e.n)
+    aside = Evidence(e.layer, e.name, after, e.a).wrong & healed.wrong  # neither right now nor unchanged
+    return bool(healed.wrong.sum() <= CURED_ENTRIES * e.wrong.sum() and not aside.any())
+
+
+# ---------------------------------------------------------------------------------------------- the lines that go wrong
 
 
 def follow(trial: Trial) -> Flow | None:
-    """Watch the student's own lines; None where there is no Python code to watch."""
+    """Watch the student's own lines. None if there is no Python code to watch, or too many numbers."""
     forward, backward = (lines.code_of(trial, which) for which in ("forward", "backward"))
     size = np.size(trial.out) + sum(target.values.size for target in trial.targets)
-    if forward is None or backward is None or size > LARGEST:
+    if forward is None or backward is None or size > MOST_WATCHED:
         return None
     flow = Flow(trial, forward, backward)
     return flow if flow.source else None
 
 
 def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | None:
-    """Where one wrong gradient goes wrong."""
+    """The cause that names the lines in which a gradient goes wrong."""
     cone = flow.cone_of(target)
     if not cone.lines:
         return None
-    suspect = first_wrong(flow, cone, e, index)
+    suspect = first_wrong_variable(flow, cone, e, index)
     if suspect is None:
         return replace(_explained(flow, e, cone, None), place=e.name)
-    said: dict[Value, Cause] = flow.__dict__.setdefault("said", {})  # several gradients suffer from one fault
+    said: dict[Value, Cause] = flow.__dict__.setdefault("said", {})  # one fault may spoil several gradients
     if suspect.value not in said:
         said[suspect.value] = _explained(flow, e, flow.cone_of(suspect.value), suspect)
     return replace(said[suspect.value], place=e.name)
@@ -45,35 +145,41 @@ def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | Non
 def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> Cause:
     text, numbers = _place(flow, e, cone, suspect), tuple(sorted(cone.lines))
     given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
-    weight = SURE if len(numbers) < 4 else VAGUE
+    weight = LINES if len(numbers) < 4 else MANY_LINES
     if np.isnan(true).any():
-        return Cause("wiring", text, weight, lines=numbers)
+        return Cause("wiring", text, weight, lines=numbers, source="lines")
     found = _overwritten(suspect) or _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
     if found is None:
-        return Cause("wiring", f"{text} (Cosine with the truth {cosine(given, true):.3f}.)", weight, lines=numbers)
-    return Cause(found.kind, f"{text} {found.text}", found.weight, lines=numbers)
+        return Cause(
+            "wiring",
+            f"{text} (Cosine with the truth {cosine(given, true):.3f}.)",
+            weight,
+            lines=numbers,
+            source="lines",
+        )
+    return replace(found, text=f"{text} {found.text}", place="", lines=numbers, source="lines")
 
 
 def _overwritten(suspect: Suspect | None) -> Cause | None:
-    """Parts that are assigned one over the other: added up they would be the true gradient."""
+    """Parts that overwrite each other although their sum is the true gradient."""
     if suspect is None or len(suspect.value.made) < 2 or suspect.value.written is None:
         return None
     written = suspect.value.written
     if written.shape != suspect.true.shape or not np.allclose(written, suspect.true, rtol=FIT, atol=FIT):
         return None
     text = (
-        "Each round overwrites (=) a part of what the rounds before put there; added up (+=), all that is written "
-        "there is the true gradient (cosine 1.000)."
+        "Each round overwrites (=) a part of the result of earlier rounds; added up (+=), all values that are written "
+        "there give the true gradient (cosine 1.000)."
     )
-    return Cause("assigned", text, 90)
+    return Cause("assigned", text, OVERWRITTEN)
 
 
 def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
-    """Which line, and what is still right there."""
+    """A sentence with the wrong lines and the values that are still right there."""
     right = list(dict.fromkeys(flow.label(value) for value in cone.right))
     before = f"{listing(right)} {'is' if len(right) == 1 else 'are'} still right, " if right else ""
     if suspect is None:
-        after = f": {before}what comes out is not." if right else "."
+        after = f": {before}the result is not." if right else "."
         return f"{e.what} goes wrong in backward, {_where(flow, cone)}{after}"
     name, owner = flow.called(suspect.value), flow.called(suspect.owner)
     return f"{e.layer}.backward goes wrong in {_where(flow, cone)}: {before}{name} is not the gradient of {owner}."
@@ -90,21 +196,22 @@ def _where(flow: Flow, cone: Cone) -> str:
 
 
 def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
-    """What stands there, and what should stand there, as products of what is known."""
+    """The formula of what is there and of what should be there, as products of known arrays."""
     known = _known(flow, cone, given)
     upstream = float(flow.trial.dout) if not np.ndim(flow.trial.dout) else None
-    wrong, right = products.explain(given, known, upstream), products.explain(true, known, upstream)
-    if right:
-        now = f" Here it is {wrong}." if wrong else ""
-        terms = (" - ", " + ")
-        more = any(sign in right for sign in terms) and not any(sign in wrong for sign in terms)
-        return Cause("missing-term" if more else "missing-factor", f"Right would be {right}.{now}", 84)
+    wrong, right = products.find(given, known, upstream), products.find(true, known, upstream)
+    if right is not None:
+        now = f" Here it is {wrong.text}." if wrong is not None else ""
+        more = right.has_terms and not (wrong is not None and wrong.has_terms)
+        return Cause("missing-term" if more else "missing-factor", f"Right would be {right.text}.{now}", FORMULA)
     reads = _reads(flow, cone)
-    used = {flow.in_formula(v) for v in flow.rest if v.name in reads}  # what the lines use already is not missing
-    term = products.explain(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
-    if term:
-        said = f"There is a term too much: {term[1:]}." if term.startswith("-") else f"A term is missing: {term}."
-        return Cause("missing-term", said, 83)
+    used = {
+        flow.in_formula(v) for v in flow.rest if v.name in reads
+    }  # a term that the lines use already is not missing
+    term = products.find(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
+    if term is not None:
+        said = f"There is an extra term: {term.opposite}." if term.opposite else f"A term is missing: {term.text}."
+        return Cause("missing-term", said, TERM_OF_LINE)
     return None
 
 
@@ -114,7 +221,7 @@ def _reads(flow: Flow, cone: Cone) -> set[str]:
 
 
 def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
-    """Arrays by the student's own names: first those that the lines read, then all others."""
+    """Arrays by the student's own names, first those that the lines read."""
     reads = _reads(flow, cone)
     held = {flow.in_formula(v): v for v in flow.record.values if v.array.size > 1 and v.seen <= cone.moment}
     known: products.Known = {}
@@ -132,7 +239,7 @@ def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
 
 
 def _merged(known: products.Known, shape: tuple[int, ...]) -> products.Known:
-    """Arrays that are the upstream gradient's shape once neighbouring axes are merged."""
+    """Arrays reshaped to the upstream gradient's shape, if merging neighboring axes gives that shape."""
     return {
         f"{name}.reshape{shape}": k.reshape(shape)
         for name, k in known.items()
@@ -141,7 +248,7 @@ def _merged(known: products.Known, shape: tuple[int, ...]) -> products.Known:
 
 
 def _behind_softmax(flow: Flow, cone: Cone, known: products.Known) -> products.Known:
-    """What softmax's backward makes of a right gradient of probabilities: rows that sum to 1."""
+    """The softmax backward of each right gradient that belongs to probabilities, whose rows sum to 1."""
     found: products.Known = {}
     for value in (v for v in cone.right if v in flow.truth):
         p = flow.truth[value].array
@@ -157,7 +264,7 @@ def _behind_softmax(flow: Flow, cone: Cone, known: products.Known) -> products.K
 
 
 def _series(values: list[Value], direction: int) -> products.Known:
-    """What a loop made in its rounds, side by side in the order of time, along axis 1."""
+    """The values from the rounds of a loop, stacked along axis 1 in the order of time."""
     rounds: dict[str, list[Array]] = {}
     for value in values:
         rounds.setdefault(value.name, []).append(value.array)
@@ -169,12 +276,11 @@ def _series(values: list[Value], direction: int) -> products.Known:
 
 
 def _pattern(flow: Flow, e: Evidence, cone: Cone, given: Array, true: Array, suspect: Suspect | None) -> Cause | None:
-    """One of the usual patterns, in a variable of the student's."""
+    """A usual pattern in the wrong variable."""
     known = {n: k for n, k in _known(flow, cone, given).items() if k.shape == given.shape and k.dtype.kind == "f"}
     name = flow.called(suspect.owner) if suspect else e.name
-    inner = Evidence(e.layer, name, given, true, known=known, sizes=e.sizes, heads=e.heads)
+    inner = Evidence("", name, given, true, known=known, sizes=e.sizes, heads=e.heads)
     best = max(detect(inner), key=lambda cause: cause.weight, default=None)
-    if best is None or given.size < 2 or (best.weight < 70 and best.kind != "unknown"):
+    if best is None or given.size < 2 or (best.weight <= PATTERN and best.kind != "unknown"):
         return None
-    text = best.text.removeprefix(f"{e.layer}: ")
-    return Cause(best.kind, text[0].upper() + text[1:], max(SURE, min(best.weight, 84)))
+    return Cause(best.kind, best.text[0].upper() + best.text[1:], max(LINES, min(best.weight, FORMULA)))

@@ -1,42 +1,69 @@
-"""Which product of known arrays is this? K1 · K2 element by element, summed or not; K1ᵀ K2 over rows; K1 @ K2."""
+"""Formulas for an array as a product of known arrays: elementwise and summed, K1ᵀ K2 over rows, K1 @ K2."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT
+from numpylm.check.weights import FIT, MOST_IN_PRODUCT, NEAR_ARRAYS
 from numpylm.nn.module import Array
 
-LARGEST = 20_000  # entries of a product that is tried
-NEAR = 9  # so many arrays, those that the wrong lines read, are tried in threes and in sums
 ROWS = " (over all rows)"
 Known = dict[str, Array]
 Product = tuple[str, Array]
 
 
-def explain(wanted: Array, known: Known, upstream: float | None = None) -> str:
-    """What an array is, made of known ones; empty if nothing fits. The plainest comes first.
+@dataclass(frozen=True)
+class Formula:
+    """A formula for an array in terms of known arrays.
 
-    ``upstream`` is the upstream gradient where it is a single (random) number: coefficients are multiples of it.
+    Attributes
+    ----------
+    text : str
+    opposite : str
+        The formula without its leading minus, or empty if it has none.
+    has_terms : bool
+        Whether it has a sum or a difference anywhere.
+    """
+
+    text: str
+    opposite: str = ""
+    has_terms: bool = False
+
+
+def explain(wanted: Array, known: Known, upstream: float | None = None) -> str:
+    """The text of `find`; empty if nothing fits."""
+    found = find(wanted, known, upstream)
+    return "" if found is None else found.text
+
+
+def find(wanted: Array, known: Known, upstream: float | None = None) -> Formula | None:
+    """A formula for an array in terms of known arrays, or None if none fits. Simple formulas are tried first.
+
+    ``upstream`` is the upstream gradient if it is a single (random) number. Coefficients are given as multiples of it.
     """
     if not np.any(wanted):
-        return ""
+        return None
     scale = float(np.abs(wanted).max())
-    fit = FIT if wanted.size > 1 else FIT / 1000  # a single number is hit by chance
+    fit = FIT if wanted.size > 1 else FIT / 1000  # a single number fits easily by chance
     with np.errstate(all="ignore"):
         for text, value in candidates(wanted.shape, known):
             if np.abs(value - wanted).max() <= fit * scale:
-                return text
+                return _formula(text)
             size = float(np.vdot(value, value))
             factor = float(np.vdot(value, wanted)) / size if size else 0.0
             if wanted.size > 4 and np.abs(factor * value - wanted).max() <= FIT * scale:
-                return _times(factor, text, upstream)
-    return ""
+                return _formula(_times(factor, text, upstream))
+    return None
+
+
+def _formula(text: str) -> Formula:
+    return Formula(text, text[1:] if text[0] == "-" else "", any(sign in text for sign in (" + ", " - ")))
 
 
 def _times(factor: float, text: str, upstream: float | None) -> str:
-    """A product with a coefficient, in brackets where it is a sum; a random upstream gradient goes by its name."""
+    """A formula times a coefficient, in brackets if it is a sum. A random upstream gradient is called by its name."""
     whole = f"({text})" if _is_sum(text) else text
     if abs(factor + 1) < FIT:
         return f"-{whole}"
@@ -47,7 +74,7 @@ def _times(factor: float, text: str, upstream: float | None) -> str:
 
 
 def _is_sum(text: str) -> bool:
-    """Whether a formula has a + or - outside all brackets, so that a factor would reach its first term only."""
+    """Whether a formula has a + or - outside all brackets, and so needs brackets before a factor is put in front."""
     depth = 0
     for i, character in enumerate(text):
         depth += (character in "([") - (character in ")]")
@@ -57,9 +84,9 @@ def _is_sum(text: str) -> bool:
 
 
 def candidates(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
-    """Everything of that shape that one, two or three known arrays make."""
+    """All products of one, two or three known arrays that have the shape."""
     floats = {name: k.astype(np.float64) for name, k in known.items() if k.dtype.kind in "fb"}
-    near = dict(list(floats.items())[:NEAR])
+    near = dict(list(floats.items())[:NEAR_ARRAYS])
     for form in (_alone, _elementwise, _outer, _matrix, _shifted_outer):
         yield from form(shape, floats)
     yield from _less_its_sum(shape, near)
@@ -69,7 +96,7 @@ def candidates(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
 
 
 def _axes(full: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
-    """The leading axes to sum over, and how to say it."""
+    """The leading axes to sum over, and the words for that sum."""
     axes = tuple(range(full - len(shape)))
     return axes, "" if not axes else f"the sum over the first {'axis' if len(axes) == 1 else f'{len(axes)} axes'} of "
 
@@ -113,7 +140,7 @@ def _elementwise(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
 
 
 def _less_its_sum(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
-    """What backwards of softmax, log-softmax and a mean look like."""
+    """The backwards of softmax, log-softmax and a mean."""
     for first, a in near.items():
         if a.shape != shape or not shape:
             continue
@@ -126,8 +153,8 @@ def _less_its_sum(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
 
 
 def _ends_with(full: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether a sum over leading axes makes the shape, and is not too long."""
-    return len(full) >= len(shape) and full[len(full) - len(shape) :] == shape and int(np.prod(full)) <= LARGEST
+    """Whether a sum over leading axes gives the shape, and the array is not too large."""
+    return len(full) >= len(shape) and full[len(full) - len(shape) :] == shape and int(np.prod(full)) <= MOST_IN_PRODUCT
 
 
 def _broadcast(*arrays: Array) -> tuple[int, ...] | None:
@@ -148,7 +175,7 @@ def _triple(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
 
 
 def _outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
-    """K1ᵀ K2 over all rows: what the gradient of a matrix is."""
+    """K1ᵀ K2 over all rows, the form of a matrix gradient."""
     if len(shape) != 2:
         return
     rows = _rows(known)
@@ -159,27 +186,27 @@ def _outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
 
 
 def _rows(known: Known) -> Known:
-    rows = {name: k.reshape(-1, k.shape[-1]) for name, k in known.items() if k.ndim >= 2 and k.size <= LARGEST}
+    rows = {name: k.reshape(-1, k.shape[-1]) for name, k in known.items() if k.ndim >= 2 and k.size <= MOST_IN_PRODUCT}
     wide = {
         f"{n}.reshape({len(k)}, -1)": k.reshape(len(k), -1)
         for n, k in known.items()
-        if k.ndim > 2 and k.size <= LARGEST
+        if k.ndim > 2 and k.size <= MOST_IN_PRODUCT
     }
     return rows | wide
 
 
 def _two_outers(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
-    """The sum of two such products: a matrix that is used in two places."""
+    """The sum of two such products, for a matrix that is used in two places."""
     found = list(_outer(shape, near))
     for (first, a), (second, b) in combinations(found, 2):
         yield f"{first.replace(ROWS, '')} + {second}", a + b
 
 
 def _shifted_outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
-    """K1ᵀ K2 with K1 one step earlier along axis 1, behind a first state: the state before, not the state after."""
+    """K1ᵀ K2 with K1 one step earlier along axis 1, as for a state that enters each step of a loop."""
     if len(shape) != 2:
         return
-    series = {name: k for name, k in known.items() if k.ndim == 3 and k.size <= LARGEST}
+    series = {name: k for name, k in known.items() if k.ndim == 3 and k.size <= MOST_IN_PRODUCT}
     states = {name: k for name, k in known.items() if k.ndim == 2}
     for first, a in series.items():
         for second, b in series.items():
@@ -187,7 +214,10 @@ def _shifted_outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
                 continue
             later = np.einsum("bti,btj->ij", a[:, :-1], b[:, 1:])
             yield f"({first}, one step earlier)ᵀ @ {second}", later
-            yield f"({first}, one step earlier, round the end)ᵀ @ {second}", later + a[:, -1].T @ b[:, 0]
+            yield (
+                f"({first}, one step earlier, with the last step in first place)ᵀ @ {second}",
+                later + a[:, -1].T @ b[:, 0],
+            )
             for name, k in states.items():
                 if k.shape == a[:, 0].shape:
                     yield f"({name}, then {first} one step earlier)ᵀ @ {second}", later + k.T @ b[:, 0]
@@ -211,14 +241,17 @@ def _scattered(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
             assigned[index] = rows
             what = f"({said}{other})"
             yield f"np.add.at with the index {name} and {what}: each use adds", added
-            yield f"{what} assigned at the index {name} (+= too keeps only the last of several equal indices)", assigned
+            yield (
+                f"{what} assigned at the index {name} (also += keeps only the last of several equal indices)",
+                assigned,
+            )
 
 
 def _matrix(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
-    """K1 @ K2 with the second, or the first, transposed or not, over the last two axes."""
+    """K1 @ K2 over the last two axes, with one of the two transposed or none."""
     if len(shape) < 2:
         return
-    wide = {name: k for name, k in known.items() if k.ndim >= 2 and k.size <= LARGEST}
+    wide = {name: k for name, k in known.items() if k.ndim >= 2 and k.size <= MOST_IN_PRODUCT}
     for first, a in wide.items():
         for second, b in wide.items():
             if first == second or b.ndim not in (2, a.ndim):
@@ -229,7 +262,7 @@ def _matrix(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
                 (a.swapaxes(-1, -2), b, f"{first}ᵀ @ {second}"),
             ):
                 if a.ndim == 2 and left is not a:
-                    continue  # with two axes that is a product over rows
+                    continue  # for two axes `_outer` has this product
                 good = left.shape[-1] == right.shape[-2] and (*left.shape[:-1], right.shape[-1]) == shape
                 if good and (b.ndim == 2 or left.shape[:-2] == right.shape[:-2]):
                     yield text, left @ right

@@ -1,35 +1,37 @@
-"""Gradients inside a layer that nobody handed out, had back from those of its weights.
+"""Gradients inside a layer, computed back from the gradients of its weights.
 
-For y = x W the gradient of W is xᵀ d, where d is the gradient at y. With no more rows in x than columns, d follows
-from it: d = (xᵀ)⁺ dW. Likewise d = dx (Wᵀ)⁺ if x goes through W alone. So one can look at dK inside a student's
-attention without its cooperation, and add up the paths d Wᵀ by which x should get its gradient.
+For y = x W the gradient of W is dW = xᵀ d, where d is the gradient at y. If x has no more rows than columns, this can
+be solved: d = (xᵀ)⁺ dW. In the same way d = dx (Wᵀ)⁺ if x is used only in x W. So the gradient at y is known even if
+no variable in the student's code holds y, and even where the code itself cannot be watched. `inner.flow` and
+`inner.pinpoint` need a variable for y and name a line; this file needs neither.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.measure.evidence import Evidence
 from numpylm.check.measure.trial import Trial
-from numpylm.check.numbers.parts import detect
+from numpylm.check.numbers.detect import detect
 from numpylm.check.report import Cause
-from numpylm.check.subject.returned_gradients import comparable
+from numpylm.check.subject.calls import comparable
+from numpylm.check.weights import ANOTHER_FACTOR, FIT, LOST_PATH, PATTERN, UNCHANGED_INSIDE
 from numpylm.nn.module import Array
 
 
 @dataclass(frozen=True)
 class Path:
-    """x goes through W, and what arrives behind it, truly, is ``d``."""
+    """A product x W and the true gradient ``d`` at it."""
 
     x: str
     weight: str
     d: Array  # (..., out)
-    back: Array  # d Wᵀ: what x should get from it
+    back: Array  # d Wᵀ, the part of x's gradient that comes through W
 
 
 def paths(trial: Trial, true: dict[str, Array]) -> list[Path]:
-    """All products of an input with a matrix whose gradient at the product can be had back."""
+    """All products of an input with a matrix for which the gradient at the product can be computed."""
     found = []
     inputs = {t.name: t.values for t in trial.targets if t.parameter is None and t.values.ndim >= 2}
     for weight, W in weights(trial, inputs).items():
@@ -64,7 +66,7 @@ def before(rows: Array, W: Array, grad: Array) -> Array | None:
 
 
 def recover(trial: Trial, gathered: dict[str, Evidence]) -> Iterator[Cause]:
-    """What the gradients inside say about the wrong ones outside; ``place`` is the array that is explained."""
+    """Causes of wrong gradients from the gradients inside. ``place`` is the array whose gradient is wrong."""
     true = {name: e.n for name, e in gathered.items() if e.full}
     true |= {
         t.name: np.asarray(t.analytic)
@@ -81,7 +83,7 @@ def recover(trial: Trial, gathered: dict[str, Evidence]) -> Iterator[Cause]:
 
 
 def inner_known(trial: Trial, found: list[Path], skip: str) -> dict[str, Array]:
-    """What a student may have put in the place of the right thing."""
+    """Gradients that a student may have used by mistake."""
     known = {f"the gradient at {path.x} @ {path.weight}": path.d for path in found if path.weight != skip}
     dout = np.asarray(trial.dout)
     for name, parameter in trial.subject.parameters:
@@ -92,7 +94,7 @@ def inner_known(trial: Trial, found: list[Path], skip: str) -> dict[str, Array]:
 
 
 def behind_weight(trial: Trial, e: Evidence, found: list[Path]) -> Iterator[Cause]:
-    """The gradient of a matrix is wrong: look at what was multiplied with xᵀ."""
+    """The gradient of a matrix is wrong: look at the array that was multiplied by xᵀ."""
     path = next((path for path in found if path.weight == e.name), None)
     if path is None:
         return
@@ -102,9 +104,9 @@ def behind_weight(trial: Trial, e: Evidence, found: list[Path]) -> Iterator[Caus
     if given is None:
         text = (
             f"{e.what} is not {path.x}ᵀ times anything, and the true one is {path.x}ᵀ times the gradient at {path.x} @ "
-            f"{path.weight}: is it made with another array than {path.x}?"
+            f"{path.weight}: is another array than {path.x} used?"
         )
-        yield Cause("missing-factor", text, 74, e.name)
+        yield Cause("missing-factor", text, ANOTHER_FACTOR, e.name)
         return
     inner = Evidence(
         e.layer,
@@ -120,13 +122,13 @@ def behind_weight(trial: Trial, e: Evidence, found: list[Path]) -> Iterator[Caus
 
 
 def before_weight(trial: Trial, e: Evidence) -> Iterator[Cause]:
-    """The gradient of an input is wrong, and all of it comes through one matrix: what was multiplied with Wᵀ?"""
+    """The gradient of an input is wrong and comes through one matrix only: look at what was multiplied by Wᵀ."""
     matrices = weights(trial, {e.name: e.a, "": e.a})
     for name, W in matrices.items():
         if name == e.name or e.a.ndim < 2 or W.ndim != 2 or W.shape[0] != e.a.shape[-1] or W.shape[1] > W.shape[0]:
             continue
         if np.linalg.matrix_rank(W) < W.shape[1] or W.shape[1] == W.shape[0]:
-            continue  # a square matrix explains everything, and so nothing
+            continue  # every gradient is a product with a square matrix, which proves nothing
         inverse = np.linalg.pinv(W.T)
         given, right = e.a @ inverse, e.n @ inverse
         if not (e.equal(given @ W.T, e.a) and e.equal(right @ W.T, e.n)):
@@ -141,18 +143,18 @@ def _said(inner: Evidence, known: dict[str, Array], place: str, origin: str) -> 
     for name, k in known.items():
         if k.shape == inner.a.shape and inner.equal(inner.a, k) and not inner.equal(inner.n, k):
             text = (
-                f"{inner.what} is {name}, as it stands: something that the forward does behind {inner.name} has no "
+                f"{inner.what} is {name}, unchanged: something that the forward does after {inner.name} has no "
                 f"backward here. {origin}"
             )
-            yield Cause("wiring", text, 92, place)
+            yield Cause("wiring", text, UNCHANGED_INSIDE, place, source="recovered")
             return
     best = max(detect(inner), key=lambda cause: cause.weight, default=None)
-    if best is not None and best.weight > 70:
-        yield Cause(best.kind, f"{best.text} {origin}", best.weight, place)
+    if best is not None and best.weight > PATTERN:
+        yield replace(best, text=f"{best.text} {origin}", place=place, source="recovered")
 
 
 def lost_path(e: Evidence, own: list[Path], wrong: set[str]) -> Iterator[Cause]:
-    """What an input should get through one of several matrices is missing, or comes twice."""
+    """The part of an input's gradient that comes through one of several matrices is missing, or counts twice."""
     rest = e.n - e.a
     for path in own:
         if np.abs(path.back).max(initial=0) <= FIT * e.scale:
@@ -163,7 +165,7 @@ def lost_path(e: Evidence, own: list[Path], wrong: set[str]) -> Iterator[Cause]:
                 f"{e.what} lacks the path through {path.weight}: {e.name} is used in {through}, too, so (the gradient "
                 f"there) @ {path.weight}ᵀ must be added. Every use of an array adds to its gradient."
             )
-            yield Cause("missing-term", text, 93, e.name)
+            yield Cause("missing-term", text, LOST_PATH, e.name)
         elif e.equal(rest, -path.back) and not e.equal(e.n, path.back) and path.weight not in wrong:
             text = f"{e.what} counts the path through {path.weight} ({through}) twice."
-            yield Cause("missing-term", text, 93, e.name)
+            yield Cause("missing-term", text, LOST_PATH, e.name)

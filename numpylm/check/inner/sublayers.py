@@ -1,28 +1,25 @@
-"""A layer made of layers: which of them is at fault, or is it what connects them?
+"""Layers inside a layer: every call is recorded, and each inner layer is checked alone.
 
-Every call of an inner layer is recorded: what its forward got and gave, what its backward got and gave. Then
+The record holds the inputs and outputs of each inner forward and backward. Three things follow from it:
 
-1. each inner layer is checked alone, on the inputs that it had inside;
-2. the calls are counted, and each cache is followed from its forward to its backward;
-3. a small array is added to an inner layer's *output*, and the loss differenced with respect to it. So the true
-   gradient at that place is known and can be compared with what the backward handed over there. Going from the
-   loss backwards, the first place where the two differ is where the fault stands.
+1. Each inner layer is checked alone, on the inputs that it had inside.
+2. The calls are counted, and each cache is followed from its forward to its backward.
+3. A small array is added to an inner layer's *output*, and the loss is differenced with respect to it. That gives the
+   true gradient at this place, which is compared with the gradient that backward used there. In the order of the
+   backward, the fault is before the first place where the two differ. See `numpylm.check.inner.connections`.
 """
 
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT, Evidence, known_arrays, measure
 from numpylm.check.measure.trial import Trial
-from numpylm.check.numbers.sizes import head_counts, known_sizes, named_inputs
-from numpylm.check.report import Cause, Report, listing
-from numpylm.check.subject.subject import is_float
+from numpylm.check.report import Report
+from numpylm.check.subject.calls import is_float
 from numpylm.nn.module import Array, Cache
 
 
@@ -36,7 +33,7 @@ class Call:
     options: dict
     out: Array
     cache: Cache
-    nudge: Array  # added to the output: zeros, until somebody changes them
+    nudge: Array  # added to the output; zeros unless it is being differenced
     dout: Array | None = None
     dx: Any = None
     backwards: int = 0
@@ -48,7 +45,7 @@ class Record:
 
     trial: Trial
     calls: list[Call] = field(default_factory=list)
-    mixups: list[tuple[str, str]] = field(default_factory=list)  # (layer, whose cache it was given)
+    mixups: list[tuple[str, str]] = field(default_factory=list)  # (layer, the owner of the cache that it got)
     backward_counts: Counter = field(default_factory=Counter)
     returned: list[Call] = field(default_factory=list)  # in the order of the backward
     replay: int = -1  # which call a repeated forward has reached; -1 while recording
@@ -93,7 +90,7 @@ class Record:
 
 
 def children(layer: Any) -> Iterator[tuple[str, Any]]:
-    """The layers that a layer holds directly, also in lists, each once."""
+    """The layers that a layer holds directly or in lists and dicts, each once."""
     seen: set[int] = set()
 
     def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -159,85 +156,8 @@ def suspects(log: Record, check: Callable[..., Report]) -> list[tuple[str, Repor
     return failing
 
 
-def protocol(log: Record) -> list[Cause]:
-    """Caches in the wrong hands, and backwards that never ran or ran too often."""
-    name = log.trial.subject.name
-    causes = []
-    for path, whose in log.mixups[:1]:
-        text = (
-            f"{name}.backward gives {path}.backward the cache of {whose}: each backward needs the cache of its own "
-            "forward."
-        )
-        causes.append(Cause("cache-mixup", text, 99, path))
-    forwards = Counter(call.path for call in log.calls if not _does_nothing(call))
-    odd = [path for path, count in forwards.items() if log.backward_counts[path] != count]
-    for path in odd[-1:]:  # the last in the forward is the first that goes wrong on the way back
-        ran, also = log.backward_counts[path], listing(odd[:-1]) if odd[:-1] else ""
-        text = (
-            f"{name}: {path}.forward runs {_times(forwards[path])}, {path}.backward {_times(ran)}"
-            + (f" (and {also} likewise)" if also else "")
-            + ". Every forward needs its own backward, once, or a part of the gradient is lost or doubled."
-        )
-        causes.append(Cause("call-count", text, 94, listing([*odd[:-1], path], 99)))
-    return causes
-
-
-def out_of_order(log: Record, place: Call) -> Cause | None:
-    """The backward visits two neighbours in the forward's order, and the gradient is wrong from there on."""
-    went = {id(call): k for k, call in enumerate(log.returned)}
-    for first, second in pairwise(log.calls):
-        if place not in (first, second) or id(first) not in went or id(second) not in went:
-            continue
-        if went[id(first)] < went[id(second)]:
-            name = log.trial.subject.name
-            text = (
-                f"{name}: forward runs {first.path} and then {second.path}, and so does backward. It must take them "
-                f"in the opposite order, {second.path} first: the chain rule starts at the loss."
-            )
-            return Cause("order", text, 88, second.path)
-    return None
-
-
-def _does_nothing(call: Call) -> bool:
-    """A call that passes its input on as it is (dropout at p = 0) needs no backward."""
-    return not call.backwards and len(call.inputs) == 1 and np.array_equal(call.inputs[0], call.out)
-
-
-def _times(count: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def first_wrong(log: Record) -> tuple[Call, Call | None, Array] | None:
-    """The first place, going backwards, where a wrong gradient is handed to an inner layer.
-
-    Returns the call, the one behind it in the forward (whose gradient is right), and the true gradient.
-    """
-    right: Call | None = None
-    for call in reversed(log.calls):
-        if call.dout is None:
-            continue
-        if np.shape(call.dout) != call.nudge.shape:
-            return call, right, np.full(call.nudge.shape, np.nan)
-        if _differs(log.trial, call):
-            return call, right, measure(log.trial, call.nudge, log.trial.dout)[0]
-        right = call
-    return None
-
-
-def _differs(trial: Trial, call: Call) -> bool:
-    rng = np.random.default_rng(5)
-    for _ in range(2):
-        direction = rng.standard_normal(call.nudge.shape)
-        direction /= np.linalg.norm(direction)
-        given, true = float(np.vdot(np.asarray(call.dout), direction)), trial.slope(call.nudge, direction)
-        size = float(np.linalg.norm(np.asarray(call.dout)))
-        if abs(given - true) > 10 * FIT * max(abs(given), abs(true), 1e-3 * size, 1e-12):
-            return True
-    return False
-
-
 def passed_on(log: Record, without: Call | None = None) -> dict[str, Array]:
-    """All gradients that were handed to inner layers or returned by them, by a name to call them."""
+    """All gradients that inner layers got or returned, by their names in sentences."""
     found: dict[str, Array] = {}
     for call in log.calls:
         if call is without:
@@ -245,38 +165,25 @@ def passed_on(log: Record, without: Call | None = None) -> dict[str, Array]:
         if call.dout is not None:
             found.setdefault(f"the gradient at the output of {call.path}", np.asarray(call.dout))
         if isinstance(call.dx, np.ndarray):
-            found.setdefault(f"what {call.path}.backward returned", call.dx)
+            found.setdefault(_returned_by(call), call.dx)
+    return found
+
+
+def _returned_by(call: Call) -> str:
+    return f"what {call.path}.backward returned"
+
+
+def returned(log: Record, without: Call | None = None) -> dict[str, Array]:
+    """All gradients that inner layers returned, by their names in sentences."""
+    found: dict[str, Array] = {}
+    for call in log.calls:
+        if call is not without and isinstance(call.dx, np.ndarray):
+            found.setdefault(_returned_by(call), call.dx)
     return found
 
 
 def which(log: Record, call: Call) -> str:
-    """Which call of a layer that is called several times."""
+    """Which call it is, if the layer is called several times."""
     same = [other for other in log.calls if other.path == call.path]
     number = next(i for i, other in enumerate(same) if other is call)
     return "" if len(same) == 1 else f" (call {number + 1} of {len(same)})"
-
-
-def _stretches(shape: tuple[int, ...], full: tuple[int, ...]) -> bool:
-    """Whether an array of one shape (a gain) can multiply one of the other without making it larger."""
-    last = full[len(full) - len(shape) :]
-    return len(shape) <= len(full) and all(a in (1, b) for a, b in zip(shape, last, strict=True))
-
-
-def place_evidence(log: Record, call: Call, true: Array) -> Evidence:
-    """The gradient handed to an inner layer, as something to explain."""
-    trial = log.trial
-    known = {name: k for name, k in known_arrays(trial).items() if _stretches(k.shape, call.out.shape)}
-    known |= passed_on(log, call)
-    indices = {name: v for name, v in named_inputs(trial) if isinstance(v, np.ndarray) and v.dtype.kind in "iu"}
-    return Evidence(
-        trial.subject.name,
-        f"the output of {call.path}{which(log, call)}",
-        np.asarray(call.dout, dtype=np.float64),
-        true,
-        None,
-        known,
-        known_sizes(trial),
-        {},
-        head_counts(trial.subject.layer, {}),
-        indices,
-    )

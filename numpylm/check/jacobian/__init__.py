@@ -1,1 +1,1 @@
-"""Which output depends on which input, forwards and backwards."""
+"""Compares which output depends on which input, in forward and in backward."""

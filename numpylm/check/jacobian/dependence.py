@@ -1,20 +1,32 @@
 """Which output depends on which input, in the forward and according to the backward.
 
-The Jacobian J[o, i] = ∂out_o/∂x_i is measured from the forward. The backward has one, too: its row o is what it
-returns for an upstream gradient that is 1 at o and 0 elsewhere. Where the two have different *patterns*, the
-pattern tells what went wrong: a causal mask, an axis, a transposition.
+The Jacobian J[o, i] = ∂out_o/∂x_i is measured from the forward. The backward has a Jacobian, too: row o is its result
+for an upstream gradient that is 1 at o and 0 elsewhere. If the two have nonzero entries at different places, the places
+show what went wrong: a causal mask, an axis, a transpose.
 """
 
 import numpy as np
 
-from numpylm.check.jacobian.routes import moved, partial, routed
-from numpylm.check.jacobian.window import along, window
-from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.jacobian.routes import along, moved, partial, routed, window
+from numpylm.check.measure.evidence import UPSTREAM, Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Cause
+from numpylm.check.weights import (
+    FIT,
+    FUTURE_LEAKS,
+    IGNORES_UPSTREAM,
+    MASK_OFF_BY_ONE,
+    MASK_ON_DIAGONAL,
+    MISSING_MIXING,
+    MIXED_PLACES,
+    MOST_OUTPUTS,
+    NOT_LINEAR,
+    OTHER_MASK,
+    TRANSPOSED_JACOBIAN,
+    WRONG_SLOPE,
+)
 from numpylm.nn.module import Array
 
-LARGEST = 500  # outputs; each costs one backward
 INFLUENCE = {
     False: "as in softmax, where every output depends on every input of its row",
     True: "as in attention, or in a loop over time, where what comes back from later steps must be added",
@@ -22,9 +34,9 @@ INFLUENCE = {
 
 
 def backward_jacobian(trial: Trial, index: int) -> Array | None:
-    """What backward says about ∂out/∂(target number ``index``): (out.size, target.size)."""
+    """The Jacobian ∂out/∂(target number ``index``) according to backward: (out.size, target.size)."""
     size = np.size(trial.out)
-    if size > LARGEST:
+    if size > MOST_OUTPUTS:
         return None
     rows = []
     for o in range(size):
@@ -39,7 +51,7 @@ def backward_jacobian(trial: Trial, index: int) -> Array | None:
 
 
 def linear(e: Evidence, trial: Trial, index: int) -> Cause | None:
-    """Backward must be linear in the upstream gradient."""
+    """Find a backward that is not linear in the upstream gradient."""
     u = np.asarray(trial.dout)
     first = np.asarray(trial.gradients(trial.dout)[index])
     doubled = np.asarray(trial.gradients(2 * trial.dout if u.ndim else 2 * float(u))[index])
@@ -50,14 +62,14 @@ def linear(e: Evidence, trial: Trial, index: int) -> Cause | None:
             f"{e.what} stays the same when the upstream gradient is doubled: backward does not use it. By the chain "
             "rule every gradient is multiplied by it, also where a loss is the last step and it is 1."
         )
-        return Cause("upstream", text, 98, e.name)
+        return Cause("upstream", text, IGNORES_UPSTREAM, e.name)
     negated = np.asarray(trial.gradients(-trial.dout)[index])
     if not e.equal(doubled, 2 * first) or not e.equal(negated, -first):
         text = (
             f"{e.what} is not proportional to the upstream gradient (twice as much, or its opposite, gives something "
             "else): does backward use the upstream gradient where it should use the input, or multiply by it twice?"
         )
-        return Cause("upstream", text, 97, e.name)
+        return Cause("upstream", text, NOT_LINEAR, e.name)
     return None
 
 
@@ -97,19 +109,21 @@ def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
             "true one transposed (cosine 1.000). For y = x W, dx = dy Wᵀ; for y = P v, dv = Pᵀ dy; "
             "for a rotation, the rotation by the opposite angle."
         )
-        return Cause("transposed", text, 92, e.name)
+        return Cause("transposed", text, TRANSPOSED_JACOBIAN, e.name)
     return None
 
 
 def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
-    """The forward looks back, and only back, along some axis; the backward does not, or not in the same way."""
+    """The forward looks only back along an axis, and the backward differs from it there."""
     ink = FIT * float(np.abs(n).max(initial=0))
     for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
         true, given = (along(np.abs(j) > ink, out_shape, e.a.shape, axis) for j in (n, a))  # (out, in) positions
         if true.shape[0] != true.shape[1] or len(true) < 3 or (true != np.tri(len(true), dtype=bool)).any():
             continue
         later, lost = np.argwhere(np.triu(given, 1)), np.argwhere(true & ~given)
-        last = np.moveaxis((n - a).reshape(*out_shape, -1), axis, 0)[-1]  # the last position sees all, mask or not
+        last = np.moveaxis((n - a).reshape(*out_shape, -1), axis, 0)[
+            -1
+        ]  # the last position sees all positions, with or without a mask
         if len(later) and np.abs(last).max() <= ink:
             off = " by exactly one position" if (later[:, 1] - later[:, 0] == 1).all() else ""
             text = (
@@ -117,7 +131,7 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
                 f"cannot see (axis {axis}). The forward never looks ahead, the backward does{off}: the causal mask "
                 f"is {'off by one' if off else 'missing'} in backward."
             )
-            return Cause("causal", text, 95 if off else 80, e.name)
+            return Cause("causal", text, MASK_OFF_BY_ONE if off else FUTURE_LEAKS, e.name)
         if len(later):
             text = (
                 f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "
@@ -125,19 +139,19 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
                 "the mask alone: is a matrix between positions used where its transpose is needed (dv = Pᵀ dy, dk = "
                 "dSᵀ q)?"
             )
-            return Cause("transposed", text, 80, e.name)
+            return Cause("transposed", text, FUTURE_LEAKS, e.name)
         if len(lost) and (lost[:, 0] == lost[:, 1]).any():
             text = (
                 f"{e.what}: no gradient goes from output position {lost[0][0]} to position {lost[0][1]}, which it "
                 f"sees in the forward (axis {axis}), as if the causal mask in backward were off by one: the diagonal "
                 "belongs to what may be seen."
             )
-            return Cause("causal", text, 85, e.name)
+            return Cause("causal", text, MASK_ON_DIAGONAL, e.name)
     return None
 
 
 def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
-    """An axis along which one of the two mixes positions and the other does not."""
+    """An axis along which only one of forward and backward mixes positions."""
     if len(out_shape) != e.a.ndim:
         return None
     for axis in range(e.a.ndim):
@@ -151,64 +165,73 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
                 f"{e.what} mixes different places along {which}, which the forward keeps apart: a sum, mean or "
                 "product over the wrong axis in backward?"
             )
-            return Cause("mixing", text, 91, e.name)
+            return Cause("mixing", text, MIXED_PLACES, e.name)
         if true and not given:
             text = (
                 f"{e.what} treats every place along {which} on its own, but in the forward they influence each other "
                 f"({INFLUENCE[axis < e.a.ndim - 1]}): the terms off the diagonal are missing."
             )
-            upstream = e.known.get("the upstream gradient")
+            upstream = e.known.get(UPSTREAM)
             if upstream is not None and upstream.shape == e.a.shape and np.array_equal(upstream, e.a):
-                text += " It is the upstream gradient, passed on as it came: what forward does has no backward here."
-            return Cause("diagonal", text, 90, e.name)
+                text += " It is the upstream gradient itself, unchanged: the backward of what forward does is missing."
+            return Cause("diagonal", text, MISSING_MIXING, e.name)
     return None
 
 
 def _elementwise(e: Evidence, trial: Trial, n: Array, true: Array, given: Array) -> Cause | None:
-    """An elementwise function with a wrong derivative: where, and is it something known?"""
-    if (n & ~np.eye(len(n), dtype=bool)).any():
-        return None
+    """An elementwise function with a wrong derivative: where it is wrong, and whether it is a known function."""
     x = next((target.values.reshape(-1) for target in trial.targets if target.name == e.name), None)
     slopes, right = np.diag(given), np.diag(true)
-    if x is None:
+    if x is None or (n & ~np.eye(len(n), dtype=bool)).any():
         return None
-    out = np.asarray(trial.out).reshape(-1)
-    bad = np.abs(slopes - right) > FIT * max(1.0, float(np.abs(right).max()))
-    if not bad.any():
+    if not (np.abs(slopes - right) > FIT * max(1.0, float(np.abs(right).max()))).any():
         return None
+    if (dropped := _other_mask(e, trial, slopes, right)) is not None:
+        return dropped
     i = int(np.argmax(np.abs(slopes - right)))
-    if "rng" in trial.subject.signature.parameters and (right == 0).any() and len(np.unique(right.round(9))) == 2:
-        let_through = int(((slopes != 0) & (right == 0)).sum())
-        lost = int(((slopes == 0) & (right != 0)).sum())
-        text = (
-            f"{e.what} does not go through the mask of its own forward: it passes at {let_through} places that the "
-            f"forward dropped, and is zero at {lost} that it kept. The cache must carry the mask; a new one is "
-            "another one."
-        )
-        if let_through or lost:
-            return Cause("dropout", text, 92, e.name)
     text = (
         f"{e.what}: the function is elementwise, and its derivative is wrong: at x = {x[i]:.4g} backward uses "
-        f"{slopes[i]:.6g}, the slope is {right[i]:.6g}."
+        f"{slopes[i]:.6g}, the slope is {right[i]:.6g}. {_about_slopes(e, trial, x, slopes, right)}"
     )
+    return Cause("slope", text, WRONG_SLOPE, e.name)
+
+
+def _other_mask(e: Evidence, trial: Trial, slopes: Array, right: Array) -> Cause | None:
+    """A dropout whose backward drops other places than its forward."""
+    if "rng" not in trial.subject.signature.parameters or (right != 0).all() or len(np.unique(right.round(9))) != 2:
+        return None
+    let_through = int(((slopes != 0) & (right == 0)).sum())
+    lost = int(((slopes == 0) & (right != 0)).sum())
+    if not let_through and not lost:
+        return None
+    text = (
+        f"{e.what} does not go through the mask of its own forward: it passes at {let_through} places that the "
+        f"forward dropped, and is zero at {lost} that it kept. The cache must carry the mask: a new mask is "
+        "a different one."
+    )
+    return Cause("dropout", text, OTHER_MASK, e.name)
+
+
+def _about_slopes(e: Evidence, trial: Trial, x: Array, slopes: Array, right: Array) -> str:
+    """A sentence about the slopes that backward uses: what they equal, or where they are right."""
+    out = np.asarray(trial.out).reshape(-1)
+    bad = np.abs(slopes - right) > FIT * max(1.0, float(np.abs(right).max()))
     with np.errstate(all="ignore"):
         names = {"the output itself": out, "the input itself": x, "output / input": out / x, "1": np.ones_like(x)}
     alike = [name for name, value in names.items() if np.allclose(slopes, value, rtol=1e-6, atol=1e-9)]
     if alike == ["output / input"]:
-        text += (
-            " It equals output / input: for x g(x) the product rule has two terms, g + x g', and the second is missing."
+        return (
+            "It equals output / input: for x g(x) the product rule has two terms, g + x g', and the second is missing."
         )
-    elif alike:
-        text += f" It equals {alike[0]} everywhere."
-    elif not bad[x > 0].any():
-        text += " It is right wherever x > 0 and wrong only below."
-    elif not bad[x < 0].any():
-        text += " It is right wherever x < 0 and wrong only above."
-    elif np.allclose(_slope_at_output(trial, e.name, out), slopes, rtol=1e-5, atol=1e-7):
-        text += " It is the derivative taken at the output f(x) instead of at the input x."
-    else:
-        text += f" The error is largest there and {np.abs(slopes - right).min():.2g} at its smallest."
-    return Cause("slope", text, 84, e.name)
+    if alike:
+        return f"It equals {alike[0]} everywhere."
+    if not bad[x > 0].any():
+        return "It is right wherever x > 0 and wrong only below."
+    if not bad[x < 0].any():
+        return "It is right wherever x < 0 and wrong only above."
+    if np.allclose(_slope_at_output(trial, e.name, out), slopes, rtol=1e-5, atol=1e-7):
+        return "It is the derivative taken at the output f(x) instead of at the input x."
+    return f"The error is largest there and {np.abs(slopes - right).min():.2g} at its smallest."
 
 
 def _slope_at_output(trial: Trial, name: str, out: Array) -> Array:

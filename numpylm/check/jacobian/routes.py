@@ -1,18 +1,26 @@
-"""Where what one output sends back arrives: at another place than it should, or with another weight than 1."""
+"""Where the gradient from one output arrives: at the wrong place, with the wrong weight, or through another window."""
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT, Evidence
+from numpylm.check.measure.evidence import Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.sizes import named_inputs
-from numpylm.check.report import Cause, listing
+from numpylm.check.report import Cause, listing, plural
+from numpylm.check.weights import (
+    ANOTHER_ORDER,
+    COUNTED_WEIGHTS,
+    FIT,
+    MOST_ENTRIES_MOVED,
+    MOVED,
+    OTHER_WINDOW,
+    SHIFTED,
+    WEIGHTED_PLACES,
+)
 from numpylm.nn.module import Array
-
-LARGEST = 250_000  # entries of a Jacobian that are compared at all places of an axis
 
 
 def routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | None:
-    """What arrives from one place of the output is what should arrive from another."""
+    """The gradient from one place of the output is the true gradient from another place."""
     shape = np.shape(trial.out)
     if len(shape) < 2:
         return None
@@ -29,15 +37,16 @@ def routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | None
     q = int(np.abs(n - a[p]).max(axis=1).argmin())
     places = [[int(i) for i in np.unravel_index(k, shape[:-1])] for k in (p, q)]
     text = (
-        f"{e.what} mixes up places: what comes from output {places[0]} is put where {places[1]} belongs (so for "
-        f"{int((~own).sum())} of {blocks} places). Was one of two arrays sorted or shuffled, and the other not?"
+        f"{e.what} mixes up places: what comes from output {places[0]} is put where the gradient from {places[1]} "
+        f"belongs ({int((~own).sum())} of {blocks} places are mixed up). Was one of two arrays sorted or shuffled, and "
+        "the other not?"
     )
-    return Cause("permuted", text, 91, e.name)
+    return Cause("permuted", text, ANOTHER_ORDER, e.name)
 
 
 def moved(e: Evidence, true: Array, given: Array) -> Cause | None:
-    """What one output sends back lands at another index of one axis than it should."""
-    if true.size > LARGEST:
+    """The gradient from one output arrives at a wrong index of one axis."""
+    if true.size > MOST_ENTRIES_MOVED:
         return None
     ink = FIT * max(float(np.abs(true).max(initial=0)), 1e-300)
     bad = np.flatnonzero(np.abs(true - given).max(axis=1) > ink)
@@ -48,7 +57,7 @@ def moved(e: Evidence, true: Array, given: Array) -> Cause | None:
         n, a = (np.moveaxis(j[bad].reshape(len(bad), *e.a.shape), axis + 1, 1) for j in (true, given))
         n, a = n.reshape(len(bad), length, -1), a.reshape(len(bad), length, -1)
         gap = np.abs(a[:, :, None] - n[:, None]).max(axis=-1)  # (output, given at, belongs at)
-        gap -= np.eye(length) * ink / 2  # where several fit, nothing moved
+        gap -= np.eye(length) * ink / 2  # if several indices fit, prefer the unmoved one
         full = np.abs(a).max(axis=-1) > ink
         if not full.any() or (gap.min(axis=-1) > ink)[full].any():
             continue
@@ -68,16 +77,18 @@ def _say_moved(e: Evidence, axis: int, at: Array, to: Array, lost: bool) -> Caus
     rest = ", and some of it is lost at the end" if lost else ""
     text = (
         f"{e.what} has the right values at the wrong places along axis {axis} ({how}{rest}). An index, the direction "
-        "of a shift, or the order in which an axis was split, is another one in backward than in forward."
+        "of a shift, or the order in which an axis was split, differs between backward and forward."
     )
-    return Cause("permuted", text, 92 if len(shift) == 1 else 90, e.name)  # `routed` is sharper, unless it is a shift
+    return Cause(
+        "permuted", text, SHIFTED if len(shift) == 1 else MOVED, e.name
+    )  # `routed` explains more, unless this is a shift
 
 
 def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
-    """Contributions of some places of the output are not counted: a = Σ w_i n_i, with weights w that should be 1."""
+    """Places of the output do not count once: a = Σ w_i n_i, with weights w that should be 1."""
     shape = np.shape(trial.out)
     u = np.asarray(trial.dout)
-    for axis in range(len(shape) - (len(shape) < 3)):  # the last axis, too, in (N, C, L)
+    for axis in range(len(shape) - (len(shape) < 3)):  # also the last axis, for (N, C, L)
         count = shape[axis]
         if not 1 < count <= 32 or count * 2 > e.a.size:
             continue
@@ -100,7 +111,7 @@ def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
                 f"what comes from {listing(lost.tolist())} is lost. Sum over that axis."
             )
         elif axis == len(shape) - 1:
-            continue  # each channel with its own weight: a gain, not places that are not counted
+            continue  # a weight for each channel is a gain
         else:
             said = ", ".join(f"{w:.4g}" for w in weights[:6]) + (", …" if count > 6 else "")
             text = (
@@ -109,13 +120,15 @@ def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
             )
             counted = _counts(trial, weights)
             if counted:
-                return Cause("counting", f"{text} They are {counted}: divide by what was counted.", 93, e.name)
-        return Cause("partial", text, 87, e.name)
+                return Cause(
+                    "counting", f"{text} They are {counted}: divide by what was counted.", COUNTED_WEIGHTS, e.name
+                )
+        return Cause("partial", text, WEIGHTED_PLACES, e.name)
     return None
 
 
 def _counts(trial: Trial, weights: Array) -> str:
-    """Whether weights are numbers of True in a mask, row by row, or shares of its row's length."""
+    """How to call weights that are the numbers of True in the rows of a mask, or their shares; "" for others."""
     for name, value in named_inputs(trial):
         if isinstance(value, np.ndarray) and value.dtype == np.bool_ and value.shape[:1] == weights.shape:
             count = value.reshape(len(value), -1).sum(axis=1)
@@ -127,3 +140,46 @@ def _counts(trial: Trial, weights: Array) -> str:
                 if np.allclose(weights, number, rtol=FIT):
                     return said
     return ""
+
+
+# ------------------------------------------------------------------------------------------------- windows of positions
+
+
+def along(j: Array, out_shape: tuple[int, ...], in_shape: tuple[int, ...], axis: int) -> Array:
+    """Which places of an axis of the output depend on which places of the same axis of the input: (out, in)."""
+    full = j.reshape(*out_shape, *in_shape)
+    keep = (axis, len(out_shape) + axis)
+    return np.asarray(full.any(axis=tuple(i for i in range(full.ndim) if i not in keep)))
+
+
+def window(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
+    """Forward and backward see two different bands of positions. ``n``, ``a``: which output depends on which input."""
+    for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
+        true, given = (_band(along(j, out_shape, e.a.shape, axis)) for j in (n, a))
+        if true is None or given is None or true == given:
+            continue
+        (ahead, back), (given_ahead, given_back), length = true, given, out_shape[axis]
+        if ahead or back >= length - 1:
+            continue  # no window: it looks ahead, or all the way back
+        everything = given_ahead == given_back == length - 1
+        if given_ahead and not everything:
+            continue
+        seen = f"the forward sees itself and {plural(back, 'position')} before it (axis {axis})"
+        if everything:
+            said = f"{seen}, the backward all of them: the mask is missing in backward."
+        elif given_back == length - 1:
+            said = f"{seen}, the backward everything before it: the window's mask is missing in backward."
+        else:
+            off = abs(given_back - back)
+            said = f"{seen}, the backward {given_back}: the window is off by {'one' if off == 1 else off} in backward."
+        return Cause("causal", f"{e.what}: {said}", OTHER_WINDOW, e.name)
+    return None
+
+
+def _band(seen: Array) -> tuple[int, int] | None:
+    """How far each position looks ahead and back, if all look equally far and there is no gap."""
+    if seen.shape[0] != seen.shape[1] or len(seen) < 4 or not seen.diagonal().all():
+        return None
+    distance = np.subtract.outer(np.arange(len(seen)), np.arange(len(seen)))
+    ahead, back = int(-distance[seen].min()), int(distance[seen].max())
+    return (ahead, back) if (seen == ((distance >= -ahead) & (distance <= back))).all() else None

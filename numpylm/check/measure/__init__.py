@@ -1,1 +1,1 @@
-"""Running a layer, and measuring its gradients against differences of its forward."""
+"""Runs a layer, and measures its gradients against differences of its forward."""

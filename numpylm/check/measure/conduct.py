@@ -1,16 +1,109 @@
-"""What a layer does that it must not, and habits that are worth a note: state, writing into what is not its own."""
+"""What a layer must not do, such as changing its inputs or its cache, and habits that are worth a note."""
 
+import contextlib
 import copy
+import random
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.randomness import why_not_the_same
 from numpylm.check.measure.trial import Trial
-from numpylm.check.report import Cause, listing
-from numpylm.check.subject.calls import CheckError
-from numpylm.check.subject.returned_gradients import same
+from numpylm.check.report import Cause, Report, listing
+from numpylm.check.subject.calls import RANDOM, CheckError, is_float, same, state_of
+from numpylm.check.subject.paths import walk
 from numpylm.check.subject.survey import PlainParameter, Surveyed, constant_name
-from numpylm.check.subject.values import is_float
+from numpylm.check.weights import (
+    CHANGES_INPUTS,
+    CHANGES_WEIGHTS,
+    DRAWS_NUMBERS,
+    NOT_REPEATABLE,
+    REUSES_OUTPUT,
+    UNUSABLE,
+)
+
+# -------------------------------------------------------------------------------- a backward that is not the same twice
+
+
+def not_the_same_twice(report: Report, trial: Trial) -> bool:
+    """Report only this fault if backward differs from call to call: all other findings would follow from it."""
+    if same(*(trial.gradients(trial.dout) for _ in range(2))):
+        return False
+    cause = why_not_the_same(trial)
+    report.findings = [
+        cause if finding.kind in ("writes-cache", "random", "state") else finding for finding in report.findings
+    ]
+    for row in report.rows:
+        if not row.ok:
+            row.explain([cause])
+    return True
+
+
+def why_not_the_same(trial: Trial) -> Cause:
+    """Why a second backward gives another gradient than the first. A reason is given only if it was observed."""
+    name = trial.subject.name
+    drawn, arrays, attributes = _watched_backward(trial)
+    again = f"{name}.backward gives another gradient when it is called a second time with the same upstream gradient"
+    if drawn:
+        text = (
+            f"{again} and the same cache: it draws random numbers of its own. The mask (or what else the forward "
+            "drew) must be in the cache: a generator does not give the same numbers twice."
+        )
+        return Cause("random", text, DRAWS_NUMBERS, "backward")
+    if arrays:
+        text = (
+            f"{name}.backward writes into its cache: a second backward on the same cache gives another gradient. Make "
+            "new arrays (p * d, not p *= d)."
+        )
+        return Cause("writes-cache", text, NOT_REPEATABLE, "cache")
+    if same(*(trial.gradients(trial.dout) for _ in range(2))):
+        text = (
+            f"{name}.backward removes or changes something in its cache other than an array: a second backward on the "
+            "same cache gives another gradient."
+        )
+        return Cause("writes-cache", text, NOT_REPEATABLE, "cache")
+    kept = f" (self.{', self.'.join(attributes)})" if attributes else ""
+    text = f"{again}, even after a forward of its own: one call leaves something behind{kept} that changes the next."
+    return Cause("state", text, NOT_REPEATABLE, "backward")
+
+
+def _watched_backward(trial: Trial) -> tuple[bool, bool, list[str]]:
+    """Whether a backward draws random numbers and changes arrays in its cache, and which attributes it changes."""
+    cache = trial.run([copy.deepcopy(value) for value in trial.inputs])[1]
+    layer = getattr(trial.subject.layer, "__dict__", {})
+    before = [value.copy() for _, value in walk(cache) if isinstance(value, np.ndarray)]
+    plain = {name: value for name, value in layer.items() if isinstance(value, (int, float, str))}
+    with _watched_randomness([value for _, value in walk([cache, layer]) if isinstance(value, RANDOM)]) as drawn:
+        trial.gradients(trial.dout, cache, reuse=True)
+    after = [value for _, value in walk(cache) if isinstance(value, np.ndarray)]
+    return bool(drawn), not all(map(same, before, after)), [name for name in plain if layer.get(name) != plain[name]]
+
+
+@contextlib.contextmanager
+def _watched_randomness(generators: list[Any]) -> Iterator[list[str]]:
+    """A list that tells after the block which generators were used: these, NumPy's, Python's, or new ones."""
+    drawn: list[str] = []
+    maker = np.random.default_rng
+
+    def states() -> list[str]:
+        return [repr(random.getstate()), repr(np.random.get_state()), *(repr(state_of(g)) for g in generators)]  # noqa: NPY002
+
+    def noted(*args: Any, **options: Any) -> Any:
+        drawn.extend(
+            [] if args or options else ["a new generator"]
+        )  # a generator with a seed draws the same numbers each time
+        return maker(*args, **options)
+
+    before = states()
+    np.random.default_rng = noted
+    try:
+        yield drawn
+    finally:
+        np.random.default_rng = maker
+        drawn += ["one that was there"] if states() != before else []
+
+
+# --------------------------------------------------------------------------------------------------- conduct and habits
 
 _REASONS = (
     ", for inputs that are finite: there is no gradient to check. Usual reasons: exp of a large number (subtract the "
@@ -19,9 +112,9 @@ _REASONS = (
 
 
 class Conduct:
-    """A layer under observation; ``findings`` are faults, ``notes`` are none.
+    """The behavior of a layer: ``findings`` are faults, ``notes`` are not.
 
-    What the layer changed is put back, and where it draws from NumPy's global generator, the trial is seeded.
+    Changes that the layer made are undone. If it draws from NumPy's global generator, the trial is seeded.
     """
 
     def __init__(self, trial: Trial) -> None:
@@ -41,7 +134,7 @@ class Conduct:
         self._habits()
 
     def _habits(self) -> None:
-        """What the check did not ask of a layer that is written in another way than ours."""
+        """Note how the layer is written differently from ours, which the check accepts."""
         subject = self.trial.subject
         parts = []
         if subject.keeps_cache:
@@ -65,7 +158,7 @@ class Conduct:
         return any(same(parameter.grad, first) and first.any() for parameter, first in zip(beside, once, strict=True))
 
     def _finite(self) -> None:
-        """A forward that gives no numbers has no derivative."""
+        """Find NaN and infinity in the output: such a forward has no derivative."""
         out = np.asarray(self.trial.out)
         if not np.isfinite(out).all():
             where = [int(i) for i in np.argwhere(~np.isfinite(out))[0]]
@@ -73,17 +166,17 @@ class Conduct:
                 f"{self.trial.subject.name}.forward gives NaN or infinity, first at {where} of its output"
                 f"{self._bad_input() or _REASONS}"
             )
-            self.findings.append(Cause("not-finite", text, 100, "forward"))
+            self.findings.append(Cause("not-finite", text, UNUSABLE, "forward"))
 
     def _bad_input(self) -> str:
-        """The end of the sentence if the inputs are to blame."""
+        """The end of the sentence if an input holds NaN."""
         trial = self.trial
         names = [*trial.subject.input_names, *(f"input {i}" for i in range(len(trial.given)))]
         bad = [n for n, v in zip(names, trial.given, strict=False) if is_float(v) and np.isnan(v).any()]
         return f", because its input {listing(bad)} holds NaN: check it with finite numbers." if bad else ""
 
     def _repeatable(self) -> None:
-        """Without this, differences mean nothing: the same call must give the same output."""
+        """Require the same output from the same call, since differences mean nothing otherwise."""
         trial = self.trial
         if same(trial.value(), np.asarray(trial.out)):
             return
@@ -91,20 +184,20 @@ class Conduct:
         if not same(trial.value(), trial.value()):
             raise CheckError(
                 f"{trial.subject.name}.forward gives another result each time it is called, with the same inputs: it "
-                "draws random numbers that nobody can repeat, or changes something on itself. Take the generator as "
+                "draws random numbers that cannot be repeated, or changes something on itself. Take the generator as "
                 "an argument, forward(x, rng=None), and draw from it."
             )
         trial.backward_once()
         self.notes.append(
             "forward draws from NumPy's global generator, which was reset before each call here; take the generator "
-            "as an argument, forward(x, rng=None), so that others can repeat what happens."
+            "as an argument, forward(x, rng=None), so that a run can be repeated."
             if trial.seeded
             else "forward gives another result the first time it is called than later, with the same inputs: it "
             "changes something on itself. What it gives later was checked."
         )
 
     def _reuses_output(self) -> None:
-        """Whether the next forward writes into the array that this one returned."""
+        """Find a forward that writes into the array that it returned before."""
         trial, name = self.trial, self.trial.subject.name
         out = trial.run(copy.deepcopy(trial.inputs))[0]
         before = copy.copy(out)
@@ -116,10 +209,10 @@ class Conduct:
             self.notes.append(f"{text}. Copy what you keep of it.")
         else:
             text += ", which the next layer may have in its cache. Make a new array in each forward."
-            self.findings.append(Cause("reused-output", text, 96, "forward"))
+            self.findings.append(Cause("reused-output", text, REUSES_OUTPUT, "forward"))
 
     def _writes_outside(self) -> None:
-        """Whether forward or backward change what is not theirs; undoes it."""
+        """Find changes of inputs, upstream gradient and weights by forward or backward, and undo them."""
         trial, name = self.trial, self.trial.subject.name
         names = [*trial.subject.input_names, *(f"input {i}" for i in range(len(trial.inputs)))]
         changed = [n for n, a, b in zip(names, trial.given, trial.inputs, strict=False) if not same(a, b)]
@@ -128,18 +221,15 @@ class Conduct:
             for live, original in zip(trial.inputs, trial.given, strict=True):
                 if isinstance(live, np.ndarray):
                     live[...] = original
-            text = (
-                f"{name} writes into its input {changed[0]}: whoever holds that array finds it changed. Make a new "
-                "array."
-            )
-            self.findings.append(Cause("writes-input", text, 98, changed[0]))
+            text = f"{name} writes into its input {changed[0]}, which other code may still use. Make a new array."
+            self.findings.append(Cause("writes-input", text, CHANGES_INPUTS, changed[0]))
         if not same(trial.given_dout, trial.dout):
             trial.dout = trial.given_dout
             text = (
-                f"{name}.backward writes into its upstream gradient: where a residual passes the same array on, the "
+                f"{name}.backward writes into its upstream gradient: if a residual connection uses the same array, the "
                 "other branch gets a changed one. Make a new array (g = dout * w, not dout *= w)."
             )
-            self.findings.append(Cause("writes-upstream", text, 98, "dout"))
+            self.findings.append(Cause("writes-upstream", text, CHANGES_INPUTS, "dout"))
         for (parameter_name, parameter), before in zip(trial.subject.parameters, trial.weights, strict=True):
             if not same(parameter.data, before):
                 parameter.data[...] = before
@@ -147,10 +237,10 @@ class Conduct:
                     f"{name} changes the values of {parameter_name} in its forward or backward. Gradients of all "
                     "sequences of a batch must belong to the same weights: leave updates to the optimizer."
                 )
-                self.findings.append(Cause("writes-weight", text, 99, parameter_name))
+                self.findings.append(Cause("writes-weight", text, CHANGES_WEIGHTS, parameter_name))
 
     def _writes_cache(self) -> None:
-        """Whether a second backward on one cache gives another gradient than the first."""
+        """Find a second backward on one cache that gives another gradient than the first."""
         trial = self.trial
         if trial.subject.keeps_cache or any(finding.kind.startswith("writes") for finding in self.findings):
             return
@@ -160,7 +250,7 @@ class Conduct:
             second = trial.gradients(trial.dout, cache, reuse=True)
         except CheckError:
             self.notes.append(
-                f"{trial.subject.name}.backward uses its cache up (as pop does): a second backward on the same cache "
+                f"{trial.subject.name}.backward empties its cache (as pop does): a second backward on the same cache "
                 "stops."
             )
             return
@@ -169,7 +259,7 @@ class Conduct:
 
 
 def draws_globally(trial: Trial) -> bool:
-    """Whether a forward moves NumPy's global generator on."""
+    """Whether a forward draws from NumPy's global generator."""
     before = np.random.get_state()  # noqa: NPY002
     trial.value()
     return not same(list(before), list(np.random.get_state()))  # noqa: NPY002

@@ -7,18 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.trial import Target, Trial
-from numpylm.check.numbers.sizes import factors_elsewhere, head_counts, known_sizes, named_inputs
-from numpylm.check.subject.subject import cache_names, is_float
+from numpylm.check.measure.trial import Setup, Target, Trial
+from numpylm.check.numbers.sizes import (
+    factors_elsewhere,
+    first_array,
+    head_counts,
+    known_sizes,
+    named_inputs,
+    shortened,
+)
+from numpylm.check.subject.calls import CheckError, cache_names, is_float
+from numpylm.check.weights import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
 from numpylm.nn.module import Array
 
-FIT = 1e-5  # two gradients agree if they differ by no more than this share of the largest entry
-MEASURED = 700  # at most so many coordinates of a wrong gradient are differenced
+FEW: dict[int, dict[int, int]] = {
+    2: {0: 7},
+    3: {0: 2, 1: 5},
+    4: {0: 2, 2: 5},
+}  # number of axes of an input -> the length to which some axes are cut
+IDS = {0: 2, 1: 5}
+
+UPSTREAM = "the upstream gradient"  # its name in `Evidence.known`
 
 
 @dataclass(frozen=True)
 class Words:
-    """How sentences call what is compared: a gradient with the true one, or an output with ours."""
+    """The words of sentences that compare a gradient with the true one, or an output with ours."""
 
     what: str = "the gradient of {}"
     truth: str = "the true one"
@@ -31,26 +45,26 @@ class Words:
 
 @dataclass
 class Evidence:
-    """One wrong gradient; or, with other ``words``, a wrong output.
+    """One wrong gradient and what is known about it; with other ``words``, one wrong output.
 
     Attributes
     ----------
     layer, name : str
-        Where it is.
+        The layer, and the input or parameter whose gradient is wrong.
     a : array
         The gradient that backward gives.
     n : array, same shape
-        The true one, from differences; NaN where it was not measured.
+        The true one, from differences. NaN where it was not measured.
     jacobian : array (out.size, a.size) or None
-        ∂out/∂array from differences, where all of it was measured.
+        ∂out/∂array from differences, if all of it was measured.
     known : dict
-        Arrays that may take part in the explanation, by the name to call them.
+        Arrays that may explain the error, by their names in sentences.
     sizes : dict
         Numbers that may be a wrong factor, by name.
     others : dict
         The true gradients of the other arrays.
     heads : tuple of int
-        Into how many heads the last axis may be split.
+        Possible numbers of heads in the last axis.
     """
 
     layer: str
@@ -64,13 +78,14 @@ class Evidence:
     heads: tuple[int, ...] = ()
     indices: dict[str, Array] = field(default_factory=dict)  # integer inputs
     elsewhere: Callable[[], Iterator[tuple[float, dict[str, float]]]] | None = None  # factors at other sizes
-    part: str = ""  # which part of the array this is about, where it is not all of it
+    part: str = ""  # which part of the array is meant, if not all of it
     words: Words = Words()
 
     @property
     def what(self) -> str:
-        """How a sentence begins."""
-        return f"{self.layer}: {self.words.what.format(self.name)}{self.part}"
+        """The subject of a sentence."""
+        layer = f"{self.layer}: " if self.layer else ""
+        return f"{layer}{self.words.what.format(self.name)}{self.part}"
 
     @property
     def seen(self) -> Array:
@@ -87,7 +102,7 @@ class Evidence:
 
     @property
     def wrong(self) -> Array:
-        """Where the two differ (False where not measured)."""
+        """Where the two gradients differ (False where not measured)."""
         return np.asarray(np.nan_to_num(np.abs(self.a - self.n)) > FIT * self.scale)
 
     def equal(self, x: Array, y: Array) -> bool:
@@ -106,7 +121,7 @@ def cosine(a: Array, b: Array) -> float:
 
 
 def gather(trial: Trial, target: Target, others: dict[str, Array]) -> Evidence:
-    """Measure the true gradient of one array as far as time allows, and collect what is known around it."""
+    """Measure the true gradient of one array within a limit of time, and collect what is known around it."""
     memory = trial.__dict__.setdefault("measured", {})
     if target.name not in memory:
         memory[target.name] = measure(trial, target.values, trial.dout)
@@ -143,13 +158,13 @@ def measure(trial: Trial, values: Array, dout: Any) -> tuple[Array, Array | None
 
 
 def affordable(trial: Trial) -> int:
-    """How many coordinates may be measured: fewer for larger subjects, and never depending on the clock."""
+    """How many coordinates may be measured: fewer for larger subjects. It does not depend on the clock."""
     work = sum(target.values.size for target in trial.targets)
-    return int(np.clip(6e5 / work, 128, MEASURED)) if work < 1e5 else max(8, int(1.28e7 / work))
+    return int(np.clip(6e5 / work, 128, MOST_MEASURED)) if work < 1e5 else max(8, int(1.28e7 / work))
 
 
 def derivative(trial: Trial, values: Array, place: tuple) -> Array:
-    """As `Trial.derivative`, with finer steps where a kink lies near."""
+    """As `Trial.derivative`, with a finer step if a kink is near."""
     first = trial.derivative(values, place)
     finer = trial.derivative(values, place, 1e-5) if _rough(trial, values) else first
     return finer
@@ -167,7 +182,7 @@ def _rough(trial: Trial, values: Array) -> bool:
 
 
 def _sample(shape: tuple[int, ...], limit: int) -> Iterator[tuple]:
-    """Whole rows along the last axis where they fit, else single coordinates."""
+    """Random rows along the last axis if they fit the limit, else single coordinates."""
     rng = np.random.default_rng(0)
     if len(shape) > 1 and shape[-1] <= limit // 4:
         rows = list(np.ndindex(shape[:-1]))
@@ -181,14 +196,14 @@ def _sample(shape: tuple[int, ...], limit: int) -> Iterator[tuple]:
 
 
 def known_arrays(trial: Trial) -> dict[str, Array]:
-    """Inputs, parameters, the output, the upstream gradient, and what is often made of an input."""
+    """Inputs, parameters, the output, the upstream gradient, and what layers often compute from an input."""
     known = {name: value for name, value in named_inputs(trial) if is_float(value) and value.size > 1}
     for name, x in list(known.items()):
         if x.ndim > 1 and x.shape[-1] > 2:
-            centred = x - x.mean(-1, keepdims=True)
-            std = centred.std(-1, keepdims=True)
+            centered = x - x.mean(-1, keepdims=True)
+            std = centered.std(-1, keepdims=True)
             if (std > 1e-12).all():
-                known[f"{name} normalised over its last axis"] = centred / std
+                known[f"{name} normalized over its last axis"] = centered / std
                 known[f"the standard deviation of {name} over its last axis"] = std
     for name, value in cache_arrays(trial).items():
         if not any(value is k or (value.shape == k.shape and np.array_equal(value, k)) for k in known.values()):
@@ -196,17 +211,76 @@ def known_arrays(trial: Trial) -> dict[str, Array]:
     known |= {name: parameter.data for name, parameter in trial.subject.parameters if parameter.data.size > 1}
     if np.ndim(trial.out):
         known["the output"] = np.asarray(trial.out, dtype=np.float64)
-        known["the upstream gradient"] = np.asarray(trial.dout)
+        known[UPSTREAM] = np.asarray(trial.dout)
     return known
 
 
 def cache_arrays(trial: Trial) -> dict[str, Array]:
-    """The floating-point arrays in the cache, as the student calls them (or by their place)."""
+    """The floating-point arrays in the cache, by the student's names for them (or by their index)."""
     cache = trial.cache
     parts = list(cache) if isinstance(cache, (tuple, list)) else [cache]
     if isinstance(cache, dict):
         return {str(name): v for name, v in cache.items() if is_float(v) and v.size > 1}
-    names = cache_names(trial.subject._forward)
+    names = cache_names(trial.subject._forward, cache)
     if len(names) != len(parts):
         names = [f"cache[{i}]" for i in range(len(parts))]
     return {name: v for name, v in zip(names, parts, strict=True) if is_float(v) and v.size > 1}
+
+
+# ------------------------------------------------------------------------------- errors at a few places, and fewer rows
+
+
+def errors(trial: Trial, names: list[str]) -> dict[str, float]:
+    """The worst relative error of some arrays at a few places. NaN if both gradients are zero."""
+    places = PLACES if len(names) <= 6 else 1
+    return {target.name: _error(trial, target, places) for target in trial.targets if target.name in names}
+
+
+def _error(trial: Trial, target: Target, count: int) -> float:
+    a, values = target.analytic, target.values
+    if a is None or np.shape(a) != values.shape or not np.isfinite(a).all() or not values.size:
+        return np.inf
+    rng = np.random.default_rng([trial.setup.seed, 3])
+    direction = rng.standard_normal(values.shape)
+    direction /= np.linalg.norm(direction)
+    worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(a))), values.shape))
+    flat = rng.choice(values.size, min(values.size, count), replace=False)
+    places: list[Any] = [worst, *(tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat), direction]
+    given = np.array([np.vdot(a, p) if isinstance(p, np.ndarray) else a[p] for p in places])
+    true = np.array([trial.slope(values, p) for p in places])
+    scale = float(np.abs(true).max(initial=0))
+    loss = float(np.linalg.norm(np.asarray(trial.value()) * trial.dout))
+    if scale < 1e-9 * (loss + 1e-12):
+        return np.nan if float(np.abs(given).max(initial=0)) < 1e-6 * (loss + 1e-12) else np.inf
+    return float(np.abs(given - true).max() / scale)
+
+
+def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
+    """A trial on fewer rows with the same wrong arrays, and a note about it; the trial itself if none is found."""
+    first = first_array(trial.setup)
+    if first is None or first.ndim < 2:
+        return trial, ""
+    is_ids = first.dtype.kind in "iu"
+    if (first.size if is_ids else first.size // first.shape[-1]) <= MOST_ROWS:
+        return trial, ""
+    setup = trial.setup
+    for axis, length in (IDS if is_ids and first.ndim == 2 else FEW.get(first.ndim, {})).items():
+        setup = _cut(setup, axis, length)
+    try:
+        small = Trial(setup, trial.conditions)
+        still = errors(small, wrong)
+    except CheckError:
+        return trial, ""
+    if any(still.get(name, 0) < RIGHT for name in wrong) or not np.isfinite(np.asarray(small.out)).all():
+        return trial, ""
+    left = first_array(setup).shape
+    if left == first.shape:
+        return trial, ""  # nothing was cut
+    return small, (
+        f"the diagnosis looked at the first {'×'.join(map(str, left))} of {'×'.join(map(str, first.shape))}: numbers "
+        "and sizes in its sentences are of this part."
+    )
+
+
+def _cut(setup: Setup, axis: int, length: int) -> Setup:
+    return shortened(setup, axis, length) if first_array(setup).shape[axis] > length else setup

@@ -8,42 +8,41 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.padding import constant_rows, padding_ids, without
+from numpylm.check.subject.calls import as_gradient, difference, is_float
 from numpylm.check.subject.paths import everything
-from numpylm.check.subject.returned_gradients import as_gradient, difference, name_inputs
-from numpylm.check.subject.subject import Subject, is_float
-from numpylm.check.subject.survey import PlainParameter, Survey, Surveyed
+from numpylm.check.subject.subject import Subject, name_inputs
+from numpylm.check.subject.survey import PlainParameter, Survey, Surveyed, constant_rows, padding_ids, without
+from numpylm.check.weights import STEPS
 from numpylm.nn.module import Array, Cache, Parameter
 
-STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # a coordinate that fails with one step gets the next
 Place = Any  # an index tuple, or an array: a direction of length 1
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What is checked: a layer or pair with its inputs, and the seed of everything random."""
+    """One check: a layer or pair with its inputs, and the seed of everything random."""
 
     target: Any
     inputs: tuple
     options: dict
     seed: int = 0
-    lift: bool = False  # whether float64 takes the place of float32
+    lift: bool = False  # whether float64 replaces float32
 
     @classmethod
     def make(cls, target: Any, inputs: tuple, options: dict, seed: int) -> "Setup":
-        """Floating-point inputs and options become float64 copies; all others are passed on as they are.
+        """Make float64 copies of floating-point inputs and options. All others stay as they are.
 
-        Of a layer it is found out, by trying, which of its arrays are weights.
+        For a layer, find by trying which of its arrays are weights.
         """
         arrays = any(isinstance(value, (np.ndarray, list)) for value in inputs)
-        if not arrays and isinstance(target, (tuple, list)):  # gelu(1.5): then plain numbers are what is meant
+        if not arrays and isinstance(target, (tuple, list)):  # as in gelu(1.5), where the number is the input
             inputs = tuple(np.array(value) if isinstance(value, float) else value for value in inputs)
         options = {name: as_float64(value) for name, value in options.items()}
         setup = cls(target, tuple(map(as_float64, inputs)), options, seed)
         return setup if isinstance(target, (tuple, list, type, Surveyed)) else setup.surveyed()
 
     def surveyed(self) -> "Setup":
-        """The same check of a layer whose weights are known."""
+        """The same setup with the layer's weights found."""
 
         def run(layer: Any) -> tuple[Subject, Any, Cache]:
             runner = Runner(self.replace(target=layer), Conditions())
@@ -52,7 +51,7 @@ class Setup:
 
         survey = Survey(run, self.target, sum(map(is_float, self.inputs)))
         layer, slots = self.target, survey.slots()
-        if any(value is None for value in everything(layer)):  # as self.W = None, until forward sees how wide x is
+        if any(value is None for value in everything(layer)):  # self.W may be None until forward knows the width of x
             warm, late = survey.late()
             layer, slots = (warm, slots + late) if late else (layer, slots)
         return self.replace(target=Surveyed(layer, tuple(slots), tuple(survey.notes)))
@@ -63,9 +62,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a trial does. The plain one is kind: gradients start at zero, backward follows its own forward."""
+    """The conditions of a trial. By default gradients start at zero and backward follows its own forward."""
 
-    initial: bool = False  # parameters keep the values that they came with, instead of random ones
+    initial: bool = False  # parameters keep their initial values instead of random ones
     dropout: bool = True
     ones: bool = False  # an upstream gradient of ones
     disturb: bool = False  # another forward, on other values, before the backward
@@ -74,7 +73,7 @@ class Conditions:
 
 @dataclass
 class Target:
-    """One array that is differentiated: its live values, and what backward says its gradient is."""
+    """One array that is differentiated: its live values, and its gradient from backward."""
 
     name: str
     values: Array
@@ -83,7 +82,7 @@ class Target:
 
 
 class Runner:
-    """A fresh copy of a subject, whose forward gives the same each time, also where it draws random numbers."""
+    """A fresh copy of a subject. Its forward gives the same output each time, even if it draws random numbers."""
 
     def __init__(self, setup: Setup, conditions: Conditions) -> None:
         self.setup, self.conditions = setup, conditions
@@ -110,7 +109,7 @@ class Runner:
             np.random.set_state(before)  # noqa: NPY002
 
     def value(self) -> Array:
-        """A copy of the output as the inputs and parameters now stand: the layer may fill the same array again."""
+        """A copy of the output for the present inputs and parameters. A copy, because a layer may reuse its array."""
         out, _ = self.run([copy.deepcopy(value) for value in self.inputs])
         return np.array(out)
 
@@ -127,9 +126,9 @@ class Trial(Runner):
     targets : list of Target
         Inputs first, then parameters.
     constants : dict
-        Floating-point inputs that backward does not differentiate, and how it says so.
+        Floating-point inputs that backward does not differentiate, with the reason.
     constant_rows : dict
-        For tables by their id: rows for padding, which are not trained. No difference is taken along them.
+        ``id`` of a table -> its rows for padding, which are not trained. No difference is taken along them.
     """
 
     def __init__(self, setup: Setup, conditions: Conditions | None = None) -> None:
@@ -142,17 +141,19 @@ class Trial(Runner):
         for _, parameter in self.subject.parameters:
             values = random_values(parameter, rng)
             parameter.data = as_float64(parameter.data) if self.conditions.initial else values
-            dirty = rng.standard_normal(parameter.shape)  # drawn in any case: the values must not depend on it
-            plain = isinstance(parameter, PlainParameter)  # many write dW = …, and that is their right
+            dirty = rng.standard_normal(
+                parameter.shape
+            )  # drawn always, so that the next values do not depend on the conditions
+            plain = isinstance(parameter, PlainParameter)  # in this style dW = … is no fault
             self.starts.append(dirty if self.conditions.dirty and not plain else np.zeros(parameter.shape))
         self.backward_once()
 
     def backward_once(self) -> None:
-        """Forward and backward, from the beginning."""
+        """Run forward and backward from the beginning, and collect the gradients."""
         rng = np.random.default_rng([self.setup.seed, 1])
         for (_, parameter), start in zip(self.subject.parameters, self.starts, strict=True):
             parameter.grad = np.copy(start)
-        self.given = copy.deepcopy(self.inputs)  # the inputs as they were
+        self.given = copy.deepcopy(self.inputs)  # the inputs before the forward
         self.weights = [np.copy(parameter.data) for _, parameter in self.subject.parameters]
         out, self.cache = self.run(self.inputs)
         self.out = np.array(out) if isinstance(out, np.ndarray) else out
@@ -168,7 +169,7 @@ class Trial(Runner):
         self._find_constant_rows()
 
     def _find_constant_rows(self) -> None:
-        """Rows for padding that backward leaves out, or whose gradient it sets to zero."""
+        """Find rows for padding that backward leaves out, or whose gradient it sets to zero."""
         pads = list(padding_ids(self.subject.layer, self.subject._forward))
         for target in self.targets if pads else []:
             now = None if target.parameter is None else target.parameter.grad
@@ -185,8 +186,8 @@ class Trial(Runner):
         return rng.standard_normal(np.shape(self.out)) if np.ndim(self.out) else 0.5 + float(rng.random())
 
     def other_forward(self) -> None:
-        """Run the forward on other values; what it leaves on the layer must not matter."""
-        with contextlib.suppress(ValueError):  # if it does not accept these values, nothing can be learnt from them
+        """Run the forward on other values: its traces on the layer must not matter."""
+        with contextlib.suppress(ValueError):  # a forward that rejects these values leaves no traces
             self.run([other_values(value) for value in self.given], stream=4)
 
     def gradients(self, dout: Any, again: Cache = None, reuse: bool = False) -> list:
@@ -209,7 +210,7 @@ class Trial(Runner):
 
             [8 (out(h) - out(-h)) - (out(2h) - out(-2h))] / 12h
 
-        Where the two central differences in it disagree (a kink within 2h), it is done again with a finer step.
+        If it is not finite because the step leaves the domain, a finer step is taken.
         """
         step, self.shrunk = self.step(values, place, h), False
         result = self._difference(values, place, step)
@@ -226,7 +227,7 @@ class Trial(Runner):
 
     @staticmethod
     def step(values: Array, place: Place, h: float) -> float:
-        """How far a step of relative size ``h`` goes: small beside the array, and not lost beside a large number."""
+        """The length of a step of relative size ``h``: small beside the array, not too small beside an entry."""
         step = h * scale_of(values)
         return step if isinstance(place, np.ndarray) else max(step, h * abs(float(values[place])))
 
@@ -258,19 +259,19 @@ class Trial(Runner):
 
 
 def scale_of(values: Array) -> float:
-    """How large a step is small: the root mean square of the values, at most 1 (and 1 for nothing but zeros)."""
+    """The scale of steps: the root mean square of the values, at most 1, and 1 if all values are zero."""
     size = float(np.sqrt(np.mean(values * values))) if values.size else 0.0
     return min(1.0, size) if size > 1e-12 else 1.0
 
 
 def random_values(parameter: Parameter, rng: np.random.Generator) -> Array:
-    """O(1) values: matrices keep the size of what passes through them, vectors are N(0, 1)."""
+    """Values of order 1: N(0, 1) for vectors; matrices are scaled so that x @ W is about as large as x."""
     scale = 1.0 if np.ndim(parameter.data) < 2 else parameter.shape[0] ** -0.5
     return np.asarray(scale * rng.standard_normal(parameter.shape))
 
 
 def other_values(value: Any) -> Any:
-    """The same numbers in another order, a little smaller: as legal as the first ones, but different."""
+    """The same numbers in another order and a little smaller, so that they are valid but different."""
     if is_float(value):
         return 0.9 * np.flip(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "iu":

@@ -1,1 +1,1 @@
-"""What a wrong gradient's numbers look like beside the true ones."""
+"""Compares the numbers of a wrong gradient with the true ones."""

@@ -5,40 +5,58 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from numpylm.check.measure.evidence import FIT, Evidence, cosine
+from numpylm.check.measure.evidence import Evidence, cosine
 from numpylm.check.numbers.sizes import name_factor
 from numpylm.check.report import Cause
+from numpylm.check.weights import (
+    ALL_ZERO,
+    ANOTHER_ORDER,
+    ELEMENTWISE_FACTOR,
+    FACTOR,
+    FIT,
+    GRADIENT_OF_ANOTHER,
+    NAMED_FACTOR,
+    NO_FACTOR,
+    RESHAPED,
+    TRANSPOSED,
+    WRONG_SIGN,
+)
 from numpylm.nn.module import Array
 
-NO_FACTOR = 1e-3  # nobody forgets a factor so near to 1: a small error of another kind looks like one
 Detective = Callable[[Evidence], Cause | None]
 
 
 def factor(e: Evidence) -> Cause | None:
-    """a = c n: the wrong sign, or a constant too much or too little."""
+    """a = c n: the wrong sign, or a constant factor that is missing or extra."""
     a, n = e.a[e.seen], e.n[e.seen]
     c = float(a @ n) / float(n @ n) if np.any(n) else 0.0
     if not c or not e.equal(e.a, c * e.n) or abs(c - 1) < NO_FACTOR:
         return None
     if abs(c + 1) < FIT:
         text = f"{e.what} has the wrong sign: it is -1 times {e.words.truth} (cosine {cosine(e.a, e.n):.3f})."
-        return Cause("sign", text, 95, e.name)
+        return Cause("sign", text, WRONG_SIGN, e.name)
     names, moves = _confirmed(c, e)
     if moves and not names and e.a.size <= 2:
-        return None  # any number is some multiple of another
+        return None  # any single number is a multiple of any other
     text = f"{e.what} is {c:.6g} times {e.words.truth} everywhere"
     if names:
         perhaps = "" if e.elsewhere is not None else "perhaps "
         text += f": {perhaps}{' or '.join(names[:2])}"
     elif moves:
-        text += " (with other numbers another multiple): a single number, made of the data, is missing or too much"
+        text += " (with other numbers another multiple): a single number computed from the data is missing or extra"
     elif e.elsewhere is not None:
         text += ", a constant that is none of the sizes"
-    return Cause("factor", f"{text} (cosine {cosine(e.a, e.n):.3f}).", 90 if names else 89, e.name)
+    return Cause(
+        "factor",
+        f"{text} (cosine {cosine(e.a, e.n):.3f}).",
+        NAMED_FACTOR if names else FACTOR,
+        e.name,
+        detail=f"{c:.6g}",
+    )
 
 
 def _confirmed(c: float, e: Evidence) -> tuple[list[str], bool]:
-    """What a factor may be that is so at other sizes, too; and whether it is another one there."""
+    """The names of a factor that also fit at other sizes, and whether the factor changes there."""
     names, moves = name_factor(c, e.sizes), False
     for other, sizes in e.elsewhere() if e.elsewhere is not None else ():
         there = name_factor(other, sizes, ones=True)
@@ -55,7 +73,7 @@ def swapped(e: Evidence) -> Cause | None:
                 f"{e.what} is the true gradient of {name} (cosine {cosine(e.a, other):.3f}): are two results "
                 "exchanged, or is the same one used twice?"
             )
-            return Cause("swapped", text, 96, e.name)
+            return Cause("swapped", text, GRADIENT_OF_ANOTHER, e.name, detail=name)
     return None
 
 
@@ -63,8 +81,8 @@ def never_written(e: Evidence) -> Cause | None:
     """a is zero."""
     if np.any(e.a):
         return None
-    text = f"{e.what} is zero: it received no gradient, backward never adds to it (or only zeros)."
-    return Cause("never-written", text, 97, e.name)
+    text = f"{e.what} is zero: it received no gradient. Backward never adds to it (or adds only zeros)."
+    return Cause("never-written", text, ALL_ZERO, e.name)
 
 
 def _sigmoid(k: Array) -> Array:
@@ -99,15 +117,15 @@ def missing_factor(e: Evidence) -> Cause | None:
             said = form.replace("{}", name)
             if e.equal(e.a * f, e.n):
                 text = f"{e.what} lacks a factor: multiplied elementwise by {said} it is the true one (cosine 1.000)."
-                return Cause("missing-factor", text, 88, e.name)
+                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=said)
             if e.equal(e.a, e.n * f):
-                text = f"{e.what} has a factor too much: it is the true one multiplied elementwise by {said}."
-                return Cause("missing-factor", text, 88, e.name)
+                text = f"{e.what} has an extra factor: it is the true one multiplied elementwise by {said}."
+                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=f"1 / {said}")
     return None
 
 
 def _broadcast(k: Array, shape: tuple[int, ...]) -> Array | None:
-    """k stretched to a shape, if it fits it without gaining axes of its own."""
+    """k broadcast to a shape, or None if k does not fit it."""
     try:
         return np.broadcast_to(k, shape) if k.ndim <= len(shape) else None
     except ValueError:
@@ -115,7 +133,7 @@ def _broadcast(k: Array, shape: tuple[int, ...]) -> Array | None:
 
 
 def views(e: Evidence) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Shapes in which the array may be meant: its own, and with the last axis split into heads."""
+    """Possible shapes of the array: its own, and with the last axis split into heads."""
     yield e.a.shape, ""
     if e.a.ndim >= 2:
         for heads in e.heads:
@@ -125,7 +143,7 @@ def views(e: Evidence) -> Iterator[tuple[tuple[int, ...], str]]:
 
 
 def _orders(ndim: int) -> list[tuple[int, ...]]:
-    """Orders of the axes; with four or more the first axis (the batch) stays."""
+    """Orders of the axes. With four or more axes the first one (the batch) stays first."""
     if ndim < 4:
         return list(itertools.permutations(range(ndim)))
     return [(0, *rest) for rest in itertools.permutations(range(1, ndim))]
@@ -146,7 +164,7 @@ def transposed(e: Evidence) -> Cause | None:
                 which = "last two axes" if axes == [len(shape) - 2, len(shape) - 1] else f"axes {axes}"
                 like = f"{e.what}{split} equals {e.words.truth} transposed over its {which}"
                 text = f"{like}: cosine {cosine(moved, n):.3f}."
-                return Cause("transposed", text, 93, e.name)
+                return Cause("transposed", text, TRANSPOSED, e.name, detail=str((shape, order)))
     return None
 
 
@@ -169,12 +187,12 @@ def reshaped(e: Evidence) -> Cause | None:
                     f"to {became}, where they must be transposed (swapaxes). reshape never moves a number in memory. "
                     f"({e.words.cosine.capitalize()} {cosine(e.a, e.n):.3f}, {e.words.reshaped} 1.000.)"
                 )
-                return Cause("reshaped", text, 92, e.name)
+                return Cause("reshaped", text, RESHAPED, e.name, detail=str((shape, order, target)))
     return None
 
 
 def _layout(shape: tuple[int, ...], axes: tuple[int, ...], split: bool) -> str:
-    """The axes by their letters where they have some: ``(B, H, D, T)``."""
+    """The axes as letters if they have any: ``(B, H, D, T)``."""
     letters = {(3, False): "BTC", (4, True): "BTHD", (4, False): "BHTD"}.get((len(shape), split))
     names = [letters[i] if letters else str(shape[i]) for i in axes]
     return f"({', '.join(names)})"
@@ -190,12 +208,12 @@ def permuted(e: Evidence) -> Cause | None:
                 continue
             called = "heads" if split and axis == len(shape) - 2 else f"slices along axis {axis}"
             text = f"{e.what}{split} has its {called} in the wrong order: {_describe_order(order)}."
-            return Cause("permuted", text, 91, e.name)
+            return Cause("permuted", text, ANOTHER_ORDER, e.name, detail=str((axis, order)))
     return None
 
 
 def _describe_order(order: list[int]) -> str:
-    """In blocks, if the slices moved in blocks."""
+    """The order in words, by blocks if the slices moved in blocks."""
     count = len(order)
     for size in (count // k for k in range(2, count) if count % k == 0):
         starts = order[::size]
@@ -205,16 +223,16 @@ def _describe_order(order: list[int]) -> str:
         size = 1
     blocks = f", in blocks of {size}" if size > 1 else ""
     places = [start // size for start in order[::size]]
-    return f"what stands at {list(range(len(places)))}{blocks} belongs at {places}"
+    return f"what is at {list(range(len(places)))}{blocks} belongs at {places}"
 
 
 def _slice_order(a: Array, n: Array, scale: float) -> list[int] | None:
-    """Where each slice of a belongs, if a's slices are n's in another order."""
+    """The right index of each slice of a, if a's slices are n's in another order."""
     if len(a) > 64 or np.isnan(n).any():
         return None
     a, n = a.reshape(len(a), -1), n.reshape(len(n), -1)
     if a.shape[1] < 2 and len(a) < 4:
-        return None  # single numbers: luck
+        return None  # a few single numbers agree by chance
     gap = np.abs(a[:, None] - n[None]).max(axis=-1)  # (slices of a, slices of n)
     order = gap.argmin(axis=1)
     alike = gap[np.arange(len(a)), order] <= FIT * scale

@@ -1,4 +1,4 @@
-"""Numbers that may be a wrong factor: lengths, counts, shares, scalars; and other sizes, where chance shows."""
+"""Numbers that may be a wrong factor: lengths, counts, shares, scalars. Runs at other sizes rule out chance."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.measure.trial import Setup, Trial
-from numpylm.check.subject.subject import CheckError, cache_names
+from numpylm.check.subject.calls import CheckError, cache_names
 
 LETTERS = {1: ("N",), 2: ("N", "C"), 3: ("B", "T", "C"), 4: ("B", "H", "T", "D")}
 
@@ -54,7 +54,7 @@ def known_sizes(trial: Trial) -> dict[str, float]:
 
 
 def head_size(trial: Trial, name: str, number: float) -> dict[str, float]:
-    """C / n_head, where a layer names its heads and they divide the last axis of its input."""
+    """C / n_head, if a layer has a number of heads that divides the last axis of its input."""
     x = next((v for _, v in named_inputs(trial) if isinstance(v, np.ndarray) and v.dtype.kind == "f" and v.ndim), None)
     if x is None or "h" not in name.lower() or number != int(number) or x.shape[-1] % number:
         return {}
@@ -66,7 +66,7 @@ def scalars(trial: Trial) -> dict[str, float]:
     found = {name: float(p.data.reshape(-1)[0]) for name, p in trial.subject.parameters if np.size(p.data) == 1}
     cache = trial.cache if isinstance(trial.cache, (tuple, list)) else (trial.cache,)
     parts = list(trial.cache.items()) if isinstance(trial.cache, dict) else list(enumerate(cache))
-    names = cache_names(trial.subject._forward)
+    names = cache_names(trial.subject._forward, trial.cache)
     for key, value in parts:
         if isinstance(value, (float, np.floating)) or (isinstance(value, np.ndarray) and value.shape == ()):
             name = names[key] if isinstance(key, int) and len(names) == len(parts) else f"cache[{key!r}]"
@@ -76,7 +76,7 @@ def scalars(trial: Trial) -> dict[str, float]:
 
 
 def numbers_of(layer: Any, options: dict, holders: tuple = ()) -> Iterator[tuple[str, float]]:
-    """Plain numbers among the options and the attributes of a layer and of what it holds, not of its ``holders``."""
+    """Plain numbers among the options and the attributes of a layer and its inner layers, not of its ``holders``."""
     for name, value in options.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             yield name, float(value)
@@ -88,13 +88,13 @@ def numbers_of(layer: Any, options: dict, holders: tuple = ()) -> Iterator[tuple
 
 
 def head_counts(layer: Any, options: dict) -> tuple[int, ...]:
-    """Numbers of heads that a layer names itself, first; then other small ones."""
+    """Possible numbers of heads: first those that the layer names, then other small numbers."""
     named = [int(v) for name, v in numbers_of(layer, options) if "head" in name.lower() and v > 1]
     return tuple(dict.fromkeys([*named, 2, 3, 4, 6, 8]))
 
 
 def name_factor(factor: float, sizes: dict[str, float], ones: bool = False) -> list[str]:
-    """What a constant may be: a size (``ones``: also one of length 1), its root, its inverse, or such of two sizes."""
+    """Names for a constant: a size (with ``ones`` also of length 1), its root, its inverse, a product of two."""
     sizes = {name: value for name, value in sizes.items() if value and (ones or abs(value) != 1)}
 
     def same(value: float) -> bool:
@@ -120,7 +120,7 @@ def name_factor(factor: float, sizes: dict[str, float], ones: bool = False) -> l
 
 
 def shrunk(setup: Setup) -> Iterator[Setup]:
-    """The same check with other parameters, and with one axis shorter by one: tells a factor of 2 from a batch of 2."""
+    """The same check with other parameters, and with each axis shorter by one: a batch of 2 is no factor of 2 there."""
     yield setup.replace(seed=setup.seed + 1)
     first = first_array(setup)
     for axis in range(first.ndim) if first is not None else ():
@@ -129,13 +129,13 @@ def shrunk(setup: Setup) -> Iterator[Setup]:
 
 
 def first_array(setup: Setup) -> Any:
-    """The first array among inputs and options, by which the others go."""
+    """The first array among inputs and options. The sizes of the others follow from it."""
     arrays = (value for value in (*setup.inputs, *setup.options.values()) if isinstance(value, np.ndarray))
     return next(arrays, None)
 
 
 def shortened(setup: Setup, axis: int, length: int) -> Setup:
-    """The setup with one axis cut, in all arrays that are as long along it as the first one."""
+    """The setup with one axis cut in all arrays that have the same length there as the first one."""
     full = first_array(setup).shape[axis]
 
     def cut(value: Any) -> Any:

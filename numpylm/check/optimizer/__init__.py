@@ -1,1 +1,1 @@
-"""Checking optimizers and clipping."""
+"""Checks optimizers and clipping."""

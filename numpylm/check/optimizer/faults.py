@@ -1,4 +1,4 @@
-"""The usual wrong ways to step. What follows one of them to the last digit is explained by it."""
+"""The usual wrong ways to step. An optimizer whose path equals one of them has that fault."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,12 +8,12 @@ import numpy as np
 from numpylm.check.optimizer.methods import Path, Values
 from numpylm.nn.module import Array
 
-Fault = tuple["Rule", str, str]  # the rule with one thing changed, the kind of cause, what a sentence says of it
+Fault = tuple["Rule", str, str]  # the rule with one change, the kind of cause, the words for it
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to step; the defaults are AdamW as in Loshchilov & Hutter 2019, algorithm 2."""
+    """One way to step. The defaults are AdamW as in Loshchilov & Hutter 2019, algorithm 2."""
 
     momentum_only: bool = False  # SGD
     uses_momentum: bool = True
@@ -24,9 +24,9 @@ class Rule:
     correct_v: bool = True
     power_m: str = "power"  # β₁ᵗ; or "none" (β₁), "times" (β₁ t)
     power_v: str = "power"
-    keeps_m: bool = True  # or m̂ is put into m's place
+    keeps_m: bool = True  # else m̂ replaces m
     keeps_v: bool = True
-    betas: tuple[int, int] = (0, 1)  # which of the two is used for m and for v
+    betas: tuple[int, int] = (0, 1)  # which β is used for m and for v
     eps: str = "outside"  # or "inside", "none"
     first: str = "mean"  # or "newest"
     second: str = "square"  # or "abs", "of m", "newest", "forgotten", "mean"
@@ -35,7 +35,7 @@ class Rule:
     along: str = "m"  # or "g"
     sign: float = 1.0
     clock: str = "steps"  # or "frozen", "from zero", "per parameter"
-    shared: bool = False  # one m and v for all parameters of a shape
+    shared: bool = False  # one m and one v for all parameters of the same shape
 
 
 COMMON: list[Fault] = [
@@ -99,7 +99,7 @@ def simulate(rule: Rule, values: Values, starts: list[Array], gradients: list[li
     m, v = ([np.zeros_like(start) for start in starts] for _ in range(2))
     path: Path = []
     ticks = 0
-    with np.errstate(all="ignore"):  # some wrong ways end in NaN
+    with np.errstate(all="ignore"):  # some wrong ways give NaN
         for step, grads in enumerate(gradients, 1):
             for i, g in enumerate(grads):
                 ticks += 1
@@ -146,7 +146,7 @@ def _adam(rule: Rule, h: Values, g: Array, m: list[Array], v: list[Array], slot:
 
 
 def variants(faults: list[Fault], bases: list[Rule], pairs: bool) -> Iterator[tuple[Rule, Rule, str, str]]:
-    """(wrong rule, the right one behind it, kind, what is said of it): each fault, then each pair of faults."""
+    """(wrong rule, the right rule, kind, words): each fault, then each pair of faults."""
     plain = Rule()
 
     def put(fault: Rule, into: Rule) -> Rule:

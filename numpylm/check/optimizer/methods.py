@@ -1,7 +1,7 @@
-"""Right optimizers, each in a few lines: what a step subtracts, given the settings, the gradient and the memory.
+"""Right optimizers, each in a few lines: what a step subtracts, from the settings, the gradient and the memory.
 
-There is more than one right optimizer, and most have several right definitions: ε inside the root or outside, gradients
-averaged or added up. All that stand here count as right.
+Most optimizers have several right definitions: ε inside the root or outside, gradients averaged or added up. All methods
+in this file count as right.
 """
 
 import itertools
@@ -15,17 +15,17 @@ import numpy as np
 from numpylm.nn.module import Array
 
 Path = list[list[Array]]  # the parameters after each step
-Values = dict[str, float]  # lr, momentum, b1, b2, rho, eps, decay, as far as there are such settings
+Values = dict[str, float]  # some of lr, momentum, b1, b2, rho, eps, decay
 
 
 class Memory(dict):
-    """What an optimizer remembers of one parameter: 0 at first."""
+    """What an optimizer remembers about one parameter. Everything is 0 at first."""
 
     def __missing__(self, name: str) -> float:
         return 0.0
 
     def mean(self, name: str, share: float, value: Array) -> Array:
-        """A running mean, of which the newest value is a share of 1 - ``share``."""
+        """A running mean, in which the newest value has a share of 1 - ``share``."""
         self[name] = share * self[name] + (1 - share) * value
         return self[name]
 
@@ -40,19 +40,22 @@ class Method:
     Attributes
     ----------
     family : str
-        The word by which a class of that kind is called; see `numpylm.check.optimizer.claims`.
+        The word for such a class in names; see `numpylm.check.optimizer.steps`.
     said : str
-        How a sentence calls it.
+        Its name in sentences.
     roles : tuple of str
         The settings that it needs.
     step : function
-        ``step(values, gradient, memory, t)`` is what is subtracted from a parameter in step t, the first of which is 1.
+        ``step(values, gradient, memory, t)`` is subtracted from a parameter in step t = 1, 2, ….
+    plain : bool
+        Whether the rules in `numpylm.check.optimizer.faults` are changes of this method.
     """
 
     family: str
     said: str
     roles: tuple[str, ...]
     step: Step
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,18 @@ class Way:
             g = g + share * x
         kept = 1 - self.values["lr"] * share if self.decay == "decoupled" else 1.0
         return np.asarray(kept * x - self.sign * self.method.step(self.values, g, memory, t))
+
+
+def distance(path: Path, other: Path) -> Array:
+    """Largest relative distance over all steps, for each parameter."""
+    with np.errstate(all="ignore"):
+        gaps = np.array(
+            [
+                [np.abs(x - y).max() / np.abs(y).max() for x, y in zip(*step, strict=True)]
+                for step in zip(path, other, strict=True)
+            ]
+        )
+    return np.nan_to_num(gaps, nan=np.inf).max(axis=0)
 
 
 # ------------------------------------------------------------------------------- momentum: steps linear in the gradient
@@ -133,10 +148,10 @@ def _adagrad(inside: bool) -> Step:
     return step
 
 
-def _rmsprop(inside: bool, centred: bool, momentum: bool) -> Step:
+def _rmsprop(inside: bool, centered: bool, momentum: bool) -> Step:
     def step(h: Values, g: Array, memory: Memory, t: int) -> Array:
         v = memory.mean("v", h["rho"], g * g)
-        if centred:
+        if centered:
             v = v - memory.mean("mean", h["rho"], g) ** 2
         d = _divided(g, v, h["eps"], inside)
         if momentum:
@@ -219,23 +234,24 @@ def _sign(h: Values, g: Array, memory: Memory, t: int) -> Array:
 
 
 def _rmsprops() -> Iterator[Method]:
-    """ε outside the root or inside, with its mean subtracted or not, with momentum or without."""
-    for momentum, centred, inside in itertools.product((False, True), repeat=3):
-        said = ("centred " if centred else "") + "RMSProp" + (" with momentum" if momentum else "")
+    """All versions of RMSProp: ε outside the root or inside, the mean subtracted or not, with momentum or without."""
+    for momentum, centered, inside in itertools.product((False, True), repeat=3):
+        said = ("centered " if centered else "") + "RMSProp" + (" with momentum" if momentum else "")
         said += ", ε inside the root" if inside else ""
         roles = ("lr", "rho", "eps", *(("momentum",) if momentum else ()))
-        yield Method("rmsprop", said, roles, _rmsprop(inside, centred, momentum))
+        plain = not (momentum or centered or inside)
+        yield Method("rmsprop", said, roles, _rmsprop(inside, centered, momentum), plain)
 
 
 ADAM = ("lr", "b1", "b2", "eps")
 METHODS: tuple[Method, ...] = (
-    Method("sgd", "SGD", ("lr",), _sgd),
-    Method("sgd", "SGD with momentum", ("lr", "momentum"), _heavy_ball),
+    Method("sgd", "SGD", ("lr",), _sgd, plain=True),
+    Method("sgd", "SGD with momentum", ("lr", "momentum"), _heavy_ball, plain=True),
     Method("nesterov", "SGD with Nesterov momentum", ("lr", "momentum"), _nesterov),
     Method("sgd", "SGD with momentum, gradients averaged: v ← μ v + (1 - μ) g", ("lr", "momentum"), _averaged),
     Method("sgd", "SGD with momentum, gradients averaged and the mean corrected for its start at 0", ("lr", "momentum"), _averaged_corrected),
     Method("sgd", "SGD with dampened momentum", ("lr", "momentum", "dampening"), _dampened),
-    Method("adam", "Adam", ADAM, _adam),
+    Method("adam", "Adam", ADAM, _adam, plain=True),
     Method("adam", "Adam, with ε added to √v before the bias correction (the paper's ε̂, also TensorFlow's)", ADAM, _adam_uncorrected_eps),
     Method("bertadam", "BERT's Adam, which leaves out the bias corrections", ADAM, _adam_of_bert),
     Method("amsgrad", "AMSGrad", ADAM, _amsgrad(True, "after")),

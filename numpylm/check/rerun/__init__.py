@@ -1,1 +1,1 @@
-"""Running the layer again under other conditions."""
+"""Runs the layer again under other conditions."""

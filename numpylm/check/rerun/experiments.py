@@ -1,4 +1,4 @@
-"""Run the layer again under kinder conditions, one at a time: what makes the gradient right tells what is wrong."""
+"""Run the layer again under other conditions, one at a time: the one that makes a gradient right names the fault."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -6,42 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.measure.evidence import errors
 from numpylm.check.measure.trial import Conditions, Setup, Target, Trial
-from numpylm.check.report import Cause
-from numpylm.check.subject.subject import CheckError, Subject
-
-CLOSE = 1e-4  # relative error that counts as right in an experiment: a real fault is far above
-CURED = 1e-2  # and it must be so much smaller than before: what only shrinks a small fault explains nothing
-PLACES = 6
-
-
-def errors(trial: Trial, names: list[str]) -> dict[str, float]:
-    """The worst relative error of some arrays at a few places; NaN where nothing could be learnt."""
-    places = PLACES if len(names) <= 6 else 1
-    return {target.name: _error(trial, target, places) for target in trial.targets if target.name in names}
-
-
-def _error(trial: Trial, target: Target, count: int) -> float:
-    a, values = target.analytic, target.values
-    if a is None or np.shape(a) != values.shape or not np.isfinite(a).all() or not values.size:
-        return np.inf
-    rng = np.random.default_rng([trial.setup.seed, 3])
-    direction = rng.standard_normal(values.shape)
-    direction /= np.linalg.norm(direction)
-    worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(a))), values.shape))
-    flat = rng.choice(values.size, min(values.size, count), replace=False)
-    places: list[Any] = [worst, *(tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat), direction]
-    given = np.array([np.vdot(a, p) if isinstance(p, np.ndarray) else a[p] for p in places])
-    true = np.array([trial.slope(values, p) for p in places])
-    scale = float(np.abs(true).max(initial=0))
-    loss = float(np.linalg.norm(np.asarray(trial.value()) * trial.dout))
-    if scale < 1e-9 * (loss + 1e-12):
-        return np.nan if float(np.abs(given).max(initial=0)) < 1e-6 * (loss + 1e-12) else np.inf
-    return float(np.abs(given - true).max() / scale)
+from numpylm.check.report import Cause, Causes
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.subject import Subject
+from numpylm.check.weights import (
+    AT_INITIAL_VALUES,
+    CURED_ERROR,
+    MIRRORED,
+    ONLY_DIRECTLY,
+    ONLY_FROM_ZERO,
+    OTHER_IDS,
+    RIGHT,
+    WITH_ONES,
+    WITHOUT_DROPOUT,
+    WITHOUT_MASK,
+)
 
 
 class Laboratory:
-    """Experiments on one subject whose plain trial is wrong in some arrays."""
+    """Experiments on one subject that has some wrong gradients in its plain trial."""
 
     def __init__(self, trial: Trial, wrong: list[str]) -> None:
         self.trial = trial
@@ -49,17 +34,17 @@ class Laboratory:
         self.before = errors(trial, wrong)
 
     def right(self, setup: Setup | None = None, **conditions: Any) -> dict[str, float]:
-        """The errors of the arrays that are right under other conditions (none, if the layer refuses them)."""
+        """The errors of the arrays that are right under other conditions. Empty if the layer stops under them."""
         try:
             found = errors(self._run(setup, **conditions), self.wrong)
         except CheckError:
             return {}
-        return {name: error for name, error in found.items() if error < CLOSE}
+        return {name: error for name, error in found.items() if error < RIGHT}
 
     def cured(self, setup: Setup | None = None, **conditions: Any) -> list[str]:
         """Which of the wrong arrays become right under other conditions."""
         found = self.right(setup, **conditions)
-        return [name for name, error in found.items() if not error > CURED * self.before[name]]
+        return [name for name, error in found.items() if not error > CURED_ERROR * self.before[name]]
 
     def _run(self, setup: Setup | None, **conditions: Any) -> Trial:
         trial = Trial(setup or self.trial.setup, replace(self.trial.conditions, **conditions))
@@ -69,7 +54,7 @@ class Laboratory:
         return trial
 
     def causes(self) -> Iterator[tuple[list[str], Cause]]:
-        """(names of the arrays that it explains, cause) for each experiment that cures something."""
+        """(names of the arrays that become right, cause) for each experiment that explains something."""
         for experiment in (
             self._initial,
             self._dropout,
@@ -86,7 +71,7 @@ class Laboratory:
         if not parameters or self.trial.conditions.initial:
             return
         if any(p.data.size == 1 and not np.any(_initial_values(self.trial, name)) for name, p in parameters):
-            return  # a gate that is shut at first: behind it everything is right, and it proves nothing
+            return  # behind a gate of 0 all gradients are right, which proves nothing
         cured = self.cured(initial=True)
         if cured:
             special = [
@@ -95,10 +80,9 @@ class Laboratory:
             which = f" ({', '.join(special[:3])}, all equal at first)" if special else ""
             text = (
                 f"{{what}} is right at the initial values of the parameters and wrong at random ones{which}: "
-                "something that should be multiplied by a parameter, or stand inside a sum with it, does not, and "
-                "nobody sees it while the parameter is 1 or 0."
+                "a parameter is missing in a product or a sum of backward, which does not show while it is 1 or 0."
             )
-            yield cured, Cause("initial-values", text, 86)
+            yield cured, Cause("initial-values", text, AT_INITIAL_VALUES)
 
     def _dropout(self) -> Iterator[tuple[list[str], Cause]]:
         yield from self._dropout_by_rng()
@@ -118,17 +102,17 @@ class Laboratory:
     def _say_dropout(self, cured: list[str]) -> Iterator[tuple[list[str], Cause]]:
         if cured:
             text = (
-                "{what} is right without dropout and wrong with it: the backward must go through the very mask (and "
+                "{what} is right without dropout and wrong with it: the backward must use the same mask (and "
                 "the "
-                "division by 1 - p) of its own forward, and use what stood after dropout where the forward did."
+                "division by 1 - p) as its own forward, and the values after dropout where the forward uses them."
             )
-            yield cured, Cause("dropout", text, 88)
+            yield cured, Cause("dropout", text, WITHOUT_DROPOUT)
 
     def _ones(self) -> Iterator[tuple[list[str], Cause]]:
         cured = self.cured(ones=True)
         if cured:
             text = "{what} is right for an upstream gradient of ones and wrong for a random one: is it used everywhere?"
-            yield cured, Cause("upstream", text, 78)
+            yield cured, Cause("upstream", text, WITH_ONES)
 
     def _changed(self, change: Callable[[np.ndarray], np.ndarray | None]) -> Setup | None:
         """The setup with integer inputs changed, or None if nothing changes."""
@@ -147,11 +131,11 @@ class Laboratory:
             free = np.setdiff1d(np.arange(max(ids.size, ids.max() + 1)), found)
             new = np.random.default_rng(0).permutation(free)[
                 : ids.size - len(found)
-            ]  # not sorted: another fault's cure
+            ]  # not sorted: sorted ids would hide another fault
             again = np.ones(ids.size, dtype=bool)
             again[first] = False
             changed = ids.flatten()
-            changed[again] = new  # each id stays where it occurs first: it may be a special one
+            changed[again] = new  # the first use of each id stays: it may be a special id
             return changed.reshape(ids.shape)
 
         setup = self._changed(unique)
@@ -161,7 +145,7 @@ class Laboratory:
                 "{what} is right if no id occurs twice, and wrong if one does: every use of a row must add to its "
                 "gradient."
             )
-            yield cured, Cause("repeated-ids", text, 92)
+            yield cured, Cause("repeated-ids", text, OTHER_IDS)
 
     def _ignored(self) -> Iterator[tuple[list[str], Cause]]:
         def counted(ids: np.ndarray) -> np.ndarray | None:
@@ -175,7 +159,7 @@ class Laboratory:
                 "be divided "
                 "by the number of counted targets, and an ignored one must have gradient 0."
             )
-            yield cured, Cause("counting", text, 92)
+            yield cured, Cause("counting", text, OTHER_IDS)
 
     def _mask(self) -> Iterator[tuple[list[str], Cause]]:
         def is_mask(value: Any) -> bool:
@@ -191,10 +175,10 @@ class Laboratory:
                     "{what} is right if nothing is masked, and wrong with the mask: the backward must hide what the "
                     "forward hides, and count (in a sum, a mean) what the forward counts."
                 )
-                yield cured, Cause("mask", text, 90)
+                yield cured, Cause("mask", text, WITHOUT_MASK)
 
     def _mirrored(self) -> Iterator[tuple[list[str], Cause]]:
-        """Backward uses an array reversed along one axis, or untransposed: its gradient is that of such a forward."""
+        """Backward uses an array reversed or not transposed: its gradient is that of a forward with such an array."""
         for target in self.trial.targets:
             for said, mirrored in _mirror_images(target.values):
                 names = [
@@ -205,10 +189,10 @@ class Laboratory:
                         f"{{what}} is exactly that of a forward in which {target.name} is {said}: backward uses it in "
                         "another orientation than forward."
                     )
-                    yield names, Cause("transposed", text, 91)
+                    yield names, Cause("transposed", text, MIRRORED)
 
     def _is_that_of(self, name: str, other: Target, mirrored: np.ndarray) -> bool:
-        """Whether an array's given gradient is the true one with other values in another array."""
+        """Whether an array's given gradient is the true one if another array has other values."""
         target = next(target for target in self.trial.targets if target.name == name)
         if np.shape(target.analytic) != target.values.shape:
             return False
@@ -229,7 +213,7 @@ class Laboratory:
 
 
 def _mirror_images(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """An array reversed along each axis, and transposed if it is square; only what is another array than before."""
+    """An array transposed if it is square, and reversed along each axis. Only versions that can differ from it."""
     if values.ndim == 2 and values.shape[0] == values.shape[1]:
         yield "transposed", values.T.copy()
     for axis in range(values.ndim) if values.ndim > 1 else ():
@@ -239,3 +223,40 @@ def _mirror_images(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 def _initial_values(trial: Trial, name: str) -> np.ndarray:
     return np.asarray(dict(Subject(trial.setup.target).parameters)[name].data)
+
+
+# --------------------------------------------------------------------------------------- conditions of the check itself
+
+
+def behavior(trial: Trial, strict: Trial, names: list[str], causes: Causes) -> None:
+    """Find gradients that are right if they start at zero and backward directly follows its own forward.
+
+    Only conditions of the failed check itself can be the reason. Without them an error must become much smaller:
+    it may have been small before.
+    """
+    kind, harsh = errors(trial, names), errors(strict, names)
+    gentle = [name for name in names if kind[name] < RIGHT and not kind[name] > CURED_ERROR * harsh[name]]
+    laboratory = Laboratory(trial, gentle)
+    for condition, cause in (("dirty", _assigned), ("disturb", _state)):
+        if not gentle or not getattr(strict.conditions, condition):
+            continue
+        still = laboratory.right(dirty=condition == "dirty", disturb=condition == "disturb")
+        for name in gentle:
+            if name not in still:
+                causes[name].append(cause(trial.subject.name, name))
+
+
+def _assigned(layer: str, name: str) -> Cause:
+    text = (
+        f"{layer}: the gradient of {name} is assigned (=) where it must be added (+=): what was there before, from "
+        "another use of the parameter or another part of the batch, is lost. Right from zero, wrong otherwise."
+    )
+    return Cause("assigned", text, ONLY_FROM_ZERO, name)
+
+
+def _state(layer: str, name: str) -> Cause:
+    text = (
+        f"{layer}: the gradient of {name} is right if backward follows its forward directly, and wrong if another "
+        "forward runs in between: something is kept on the layer (self.…) that belongs in the cache."
+    )
+    return Cause("state", text, ONLY_DIRECTLY, name)

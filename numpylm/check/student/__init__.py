@@ -1,4 +1,4 @@
-"""Checking a file that somebody else wrote: what is in it, what to feed it, and how it compares with ours."""
+"""Checks a student's file: what is in it, what inputs its layers need, and how they compare with ours."""
 
 from numpylm.check.student.check import check_file, check_found
 from numpylm.check.student.compare import compare

@@ -1,4 +1,4 @@
-"""Checking what a student's file holds, one thing after the other."""
+"""Checks everything in a student's file, one report for each layer, pair, optimizer or clipping."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.gradcheck import gradcheck
-from numpylm.check.optimizer.adam import check_optimizer
 from numpylm.check.optimizer.clipping import check_clipping
+from numpylm.check.optimizer.optimizers import check_optimizer
 from numpylm.check.report import Cause, Report
 from numpylm.check.student.feed import prepare
-from numpylm.check.student.find import Found, choose, neighbours
+from numpylm.check.student.find import Found, choose, neighbors
 from numpylm.check.student.search import others, shapes
 from numpylm.check.subject.calls import CheckError, UncheckedError, call, describe
+from numpylm.check.weights import UNUSABLE
 
 
 def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
@@ -23,8 +24,8 @@ def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
 
 
 def check_found(item: Found, seed: int = 0) -> Report:
-    """Check one thing from a file; whatever happens, there is a report, and the next thing's turn comes."""
-    with neighbours(item.path):
+    """Check one item of a file. There is always a report, also if the check itself fails."""
+    with neighbors(item.path):
         return _check(item, seed)
 
 
@@ -48,7 +49,7 @@ def _check(item: Found, seed: int) -> Report:
 
 
 def _right_elsewhere(item: Found, subject: Any, inputs: tuple, seed: int) -> Report | None:
-    """A report on other inputs under which all is right, where nothing but those guesses says what the inputs are."""
+    """A report on other guessed inputs for which all gradients are right; None if there are none."""
     for other in others(item, subject, inputs, np.random.default_rng(seed)):
         report = gradcheck(subject, *other, rng=np.random.default_rng(seed), diagnose=False)
         if report.ok:
@@ -58,12 +59,12 @@ def _right_elsewhere(item: Found, subject: Any, inputs: tuple, seed: int) -> Rep
 
 
 def checker_stopped(name: str, error: Exception) -> UncheckedError:
-    """The error for an error of ours: nothing is known of the student's code."""
+    """The error to report if the checker itself failed: the student's code may be right."""
     return UncheckedError(f"{name}: the checker stopped, not your code. {describe(error)}")
 
 
 def stopped(title: str, error: CheckError) -> Report:
-    """A report that holds nothing but an error."""
+    """A report that holds only an error."""
     if isinstance(error, UncheckedError):
         return Report(title, [], unchecked=str(error))
-    return Report(title, [], [Cause("error", str(error), 100, title)])
+    return Report(title, [], [Cause("error", str(error), UNUSABLE, title)])

@@ -13,7 +13,7 @@ from numpylm.check.mutants import World
 from numpylm.check.report import Report
 from numpylm.check.student.check import checker_stopped, stopped
 from numpylm.check.student.feed import build, from_example
-from numpylm.check.student.find import Found, neighbours
+from numpylm.check.student.find import Found, neighbors
 from numpylm.check.student.forwards import forward_row, run
 from numpylm.check.student.masks import dropout_row
 from numpylm.check.student.match import Pair, grad_part, match_arguments, match_parameters
@@ -26,7 +26,7 @@ from numpylm.nn.module import Array
 def compare(item: Found, name: str, seed: int = 0, rows_too: bool = True) -> Report:
     """Gradient check of a student's layer, with our layer's forward and gradients beside it.
 
-    A layer that stops at inputs (B, T, C) is given rows (N, C), unless ``rows_too`` says that it must take both.
+    A layer that stops at inputs (B, T, C) gets rows (N, C) instead, unless ``rows_too`` is False.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def compare(item: Found, name: str, seed: int = 0, rows_too: bool = True) -> Rep
         raise ValueError(f"--as {name}: {item.name} is no layer; check it without --as")
     title = f"{item.name}, held against {name}"
     try:
-        with neighbours(item.path):
+        with neighbors(item.path):
             return _first_that_fits(item, name, seed, rows_too)
     except CheckError as error:
         return stopped(title, error)
@@ -48,7 +48,7 @@ def compare(item: Found, name: str, seed: int = 0, rows_too: bool = True) -> Rep
 
 @dataclass(frozen=True)
 class Attempt:
-    """A student's object, what both are fed, and how ours is made in that size."""
+    """A student's object, the inputs for both layers, and a function that makes ours in the same size."""
 
     target: Any
     inputs: tuple
@@ -63,7 +63,7 @@ def _first_that_fits(item: Found, name: str, seed: int, rows_too: bool) -> Repor
         try:
             report = _beside(item, name, attempt, seed)
         except CheckError as stop:
-            error = error or stop  # what it says of (B, T, C) is nearer to the fault than what it says of rows
+            error = error or stop  # the error for (B, T, C) says more than the one for rows
             continue
         misfit = [*report.findings, *(cause for row in report.rows for cause in row.causes)]
         if not any(cause.kind in ("shape", "error") for cause in misfit):
@@ -79,7 +79,7 @@ def _first_that_fits(item: Found, name: str, seed: int, rows_too: bool) -> Repor
 
 
 def _attempts(item: Found, name: str, seed: int, rows_too: bool) -> Iterator[Attempt]:
-    """What the student's own example says; then inputs (B, T, C); then the same as rows (N, C)."""
+    """The inputs to try: those of the student's example, then (B, T, C), then the same as rows (N, C)."""
     rng = np.random.default_rng(seed)
     build_ours, args, make_inputs = REFERENCES[name]
     if item.example is not None:
@@ -97,7 +97,7 @@ def _attempts(item: Found, name: str, seed: int, rows_too: bool) -> Iterator[Att
 
 
 def _beside(item: Found, name: str, attempt: Attempt, seed: int) -> Report:
-    """Both on the same inputs, with the same parameters."""
+    """Check the student's layer, and compare it with ours on the same inputs with the same parameters."""
     target, inputs, build_ours = attempt.target, attempt.inputs, attempt.build
     rng = np.random.default_rng(seed)
     ours = Subject(build_ours(World()))
@@ -148,7 +148,7 @@ def _match(item: Found, target: Any, ours: Subject, inputs: tuple) -> tuple[Subj
         if pair.turned
     ]
     for _, value in [entry for entry in left if "bias" in entry[0]]:
-        value[...] = 0  # a layer without biases is compared with ours at biases of zero
+        value[...] = 0  # a student's layer without biases equals ours with biases of zero
     if left:
         notes.append("not found in yours: " + ", ".join(f"{our_name} {np.shape(value)}" for our_name, value in left))
     return theirs, pairs, notes
@@ -157,7 +157,7 @@ def _match(item: Found, target: Any, ours: Subject, inputs: tuple) -> tuple[Subj
 def _gradients(
     report: Report, theirs: Subject, their_inputs: tuple, ours: Subject, inputs: tuple, pairs: list[Pair], name: str
 ) -> None:
-    """The two backwards side by side, for the same upstream gradient."""
+    """Compare the gradients of both layers for the same upstream gradient."""
     rng = np.random.default_rng(11)
 
     def forward(subject: Subject, arrays: tuple) -> tuple[Any, Any]:
@@ -181,7 +181,7 @@ def _gradients(
     if gaps and report.ok:
         worst = max(gaps, key=lambda key: gaps[key])
         report.notes.append(
-            f"gradients beside those of our {name}: largest relative difference {gaps[worst]:.1e}, in {worst}."
+            f"gradients compared with those of our {name}: largest relative difference {gaps[worst]:.1e}, in {worst}."
         )
 
 

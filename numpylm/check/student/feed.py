@@ -1,4 +1,4 @@
-"""What a student's layer is made with and fed: guessed from names, or as a function ``NAME_example(rng)`` says."""
+"""Makes a student's layer and its inputs: guessed from names, or given by a function ``NAME_example(rng)``."""
 
 import inspect
 from typing import Any
@@ -13,7 +13,7 @@ from numpylm.check.subject.calls import CheckError, FinalError, call
 
 
 def prepare(item: Found, seed: int = 0) -> tuple[Any, tuple, list[str]]:
-    """The subject, its inputs, and what to note about them; raises CheckError if none can be found that work."""
+    """The subject, its inputs, and notes about them. Raises CheckError if no inputs work."""
     rng = np.random.default_rng(seed)
     if item.example is not None:
         return *from_example(item, rng), []
@@ -22,12 +22,12 @@ def prepare(item: Found, seed: int = 0) -> tuple[Any, tuple, list[str]]:
 
 
 def from_example(item: Found, rng: np.random.Generator) -> tuple[Any, tuple]:
-    """The subject and its inputs, as the student's NAME_example(rng) says; also if it names what is known already.
+    """The subject and its inputs from the student's NAME_example(rng), which may or may not return the subject.
 
     Raises
     ------
     CheckError
-        If the example itself is to blame: no object where one is needed, or another number of inputs.
+        If the example itself is wrong: no object where one is needed, or a wrong number of inputs.
     """
     assert item.example is not None
     name = f"{item.name}_example"
@@ -44,12 +44,12 @@ def from_example(item: Found, rng: np.random.Generator) -> tuple[Any, tuple]:
 
 
 def _fits(name: str, target: Any, values: tuple, skip_first: bool) -> None:
-    """Whether a forward can be called with so many inputs; if not, it is the example that is wrong."""
+    """Raise CheckError if the forward cannot be called with this number of inputs: then the example is wrong."""
     forward = target[0] if isinstance(target, tuple) else target.forward
     try:
         parameters = inspect.signature(forward)
         parameters.bind(*([None] * (len(values) + skip_first)))
-    except ValueError:  # a forward without a signature: it must be tried
+    except ValueError:  # the forward has no signature to look at
         return
     except TypeError as error:
         types = ", ".join(type(value).__name__ for value in values) or "nothing"
@@ -60,7 +60,7 @@ def _fits(name: str, target: Any, values: tuple, skip_first: bool) -> None:
 
 
 def build(item: Found, rng: np.random.Generator, unknown: tuple = (), **sizes: int | float) -> Any:
-    """An object of the student's class, its arguments guessed from their names."""
+    """An object of the student's class, made with arguments that are guessed from their names."""
     given = guess.arguments(item.target, rng, unknown, **sizes)
     said = ", ".join(f"{name}={value!r}" for name, value in given.items() if not isinstance(value, np.random.Generator))
     try:

@@ -1,4 +1,4 @@
-"""What a file holds that can be checked."""
+"""Finds what a file holds that can be checked: layers, pairs of functions, optimizers, clipping."""
 
 import ast
 import contextlib
@@ -13,8 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from numpylm.check.subject.calls import describe
-from numpylm.check.subject.subject import cache_names
+from numpylm.check.subject.calls import cache_names, describe
 
 ENDINGS = ("_backward", "_bwd", "_back", "_grad", "_vjp")
 
@@ -42,7 +41,7 @@ def load_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with neighbours(path), contextlib.redirect_stdout(io.StringIO()):  # what it prints would spoil the report
+        with neighbors(path), contextlib.redirect_stdout(io.StringIO()):  # its prints would disturb the report
             spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}\n    {(error.text or '').strip()}") from error
@@ -52,7 +51,7 @@ def load_file(path: Path) -> ModuleType:
 
 
 def package_of(path: Path) -> tuple[Path, list[str]]:
-    """The folder from which a file is imported, and the names of the packages that it lies in."""
+    """The folder from which a file is imported, and the names of the packages around it."""
     folder, names = path.resolve().parent, list[str]()
     while (folder / "__init__.py").is_file():
         folder, names = folder.parent, [folder.name, *names]
@@ -60,22 +59,22 @@ def package_of(path: Path) -> tuple[Path, list[str]]:
 
 
 @contextlib.contextmanager
-def neighbours(path: Path | None) -> Iterator[None]:
-    """The modules beside a file can be imported: when it is loaded, and when one of its functions imports them."""
+def neighbors(path: Path | None) -> Iterator[None]:
+    """Make the modules beside a file importable, while it is loaded and while its functions run."""
     folders = [] if path is None else list(dict.fromkeys([str(path.resolve().parent), str(package_of(path)[0])]))
     sys.path[:0] = folders
     try:
         yield
-    finally:  # what the file itself put there stays
+    finally:  # what the file itself added to the path stays
         for folder in folders:
             with contextlib.suppress(ValueError):
                 sys.path.remove(folder)
 
 
 def find(module: ModuleType) -> list[Found]:
-    """Everything in a module that can be checked, in the order of the file; what has two names, once."""
+    """Everything in a module that can be checked, in the order of the file. A thing with two names comes once."""
     own = {name: v for name, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
-    own = dict({id(v): (name, v) for name, v in reversed(own.items())}.values())  # the first name of each
+    own = dict({id(v): (name, v) for name, v in reversed(own.items())}.values())  # the first name of each object
     path = Path(module.__file__) if module.__file__ else None
     found = [replace(item, path=path) for item in (*_classes(module, own), *_pairs(module, own))]
     return sorted(found, key=lambda item: _line(item.target))
@@ -103,7 +102,7 @@ def _classes(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
 
 
 def _only_a_base(kind: type, own: dict[str, Any]) -> bool:
-    """Whether a class only says what others must have: it has heirs in the file, and its forward does nothing."""
+    """Whether a class is abstract: it has subclasses in the file, and its forward does nothing."""
     heirs = [
         other for other in own.values() if inspect.isclass(other) and issubclass(other, kind) and other is not kind
     ]
@@ -112,7 +111,7 @@ def _only_a_base(kind: type, own: dict[str, Any]) -> bool:
 
 
 def _does_nothing(function: Callable) -> bool:
-    """Whether a function is a docstring, ``pass``, ``...`` or ``raise NotImplementedError``, and no more."""
+    """Whether a function holds only a docstring, ``pass``, ``...`` or ``raise NotImplementedError``."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
@@ -137,7 +136,7 @@ def _pairs(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
 
 
 def _backward_names(name: str, stem: str, functions: list[str]) -> list[str]:
-    """What the backward of a function may be called, first the usual ways, then variants (``_backward_alt``)."""
+    """Possible names of a function's backward: first the usual ones, then variants (``_backward_alt``)."""
     usual = [name.replace("forward", "backward")] if "forward" in name else []
     usual += [stem + ending for ending in ENDINGS] + [f"d_{stem}", f"backward_{stem}", f"d{stem}"]
     first = next((n for n in usual if n in functions and n != name), None)
@@ -148,7 +147,7 @@ def _backward_names(name: str, stem: str, functions: list[str]) -> list[str]:
 
 
 def _clips_gradients(name: str, function: Callable) -> bool:
-    """Whether a function with clip in its name is about gradients, not about texts or images."""
+    """Whether a function with clip in its name clips gradients, and not texts or images."""
     parameters = list(inspect.signature(function).parameters)
     first = parameters[0].lower() if parameters else ""
     about = "grad" in name or "norm" in name or "param" in first or "grad" in first or first in ("model", "weights")
@@ -162,17 +161,17 @@ def gives_gradient(function: Callable) -> bool:
 
 
 def _times(dout: Any, gradient: Any) -> Any:
-    """The backward of a loss that has returned its gradient already."""
+    """The backward of a loss whose forward returned its gradient."""
     return dout * gradient
 
 
 def choose(path: Path, only: str | None = None, like: str | None = None) -> list[Found]:
-    """What to check in a file: all of it, one name, or (with ``like``) the one that is meant.
+    """What to check in a file: everything, one name, or (with ``like``) the item that fits it.
 
     Raises
     ------
     ValueError
-        If there is nothing, nothing of that name, or if it is not clear what to hold against ``like``.
+        If there is nothing to check, nothing with that name, or more than one item that may fit ``like``.
     """
     items = find(load_file(path))
     if not items:
@@ -194,6 +193,6 @@ def choose(path: Path, only: str | None = None, like: str | None = None) -> list
 
 
 def _alike(name: str, like: str) -> bool:
-    """Whether one name is part of the other, whatever the case and underscores: ``my_layer_norm`` and LayerNorm."""
+    """Whether one name is part of the other without case and underscores: ``my_layer_norm`` and LayerNorm."""
     a, b = (text.lower().replace("_", "") for text in (name, like))
     return a in b or b in a

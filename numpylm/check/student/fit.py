@@ -1,4 +1,4 @@
-"""Sizes that a forward needs, not only sizes that it accepts: ``b[f]`` takes any b that is long enough."""
+"""Cuts guessed inputs to the sizes that a forward uses: ``b[f]`` accepts any b that is long enough."""
 
 import copy
 from collections.abc import Iterator
@@ -8,9 +8,8 @@ import numpy as np
 
 from numpylm.check.measure.trial import Setup
 from numpylm.check.numbers.sizes import shortened
-from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.calls import CheckError, is_float
 from numpylm.check.subject.subject import Subject
-from numpylm.check.subject.values import is_float
 from numpylm.nn.module import Array
 
 
@@ -30,7 +29,7 @@ def reshaped(subject: Any, inputs: tuple, gradients: dict[str, tuple[int, ...]])
 def trimmed(subject: Any, inputs: tuple, _: dict[str, tuple[int, ...]]) -> tuple:
     """The same inputs without the ends of arrays that the forward never reads.
 
-    The first array, which is the data, stays; so does an array of which the data decide how much is read, such as a
+    The first array, which is the data, stays. An array also stays if the data decide how much of it is read, as for a
     table of positions or of ids.
     """
     data = next((k for k, value in enumerate(inputs) if isinstance(value, np.ndarray)), 0)
@@ -46,7 +45,7 @@ def trimmed(subject: Any, inputs: tuple, _: dict[str, tuple[int, ...]]) -> tuple
 
 
 def _read(subject: Any, inputs: tuple, k: int) -> tuple[int, ...] | None:
-    """The shape of the part of array ``k`` that the forward reads; None if it does not take these inputs."""
+    """The shape of the part of array ``k`` that the forward reads. None if the forward stops at these inputs."""
     try:
         out = _out(subject, inputs)
     except CheckError:
@@ -77,7 +76,7 @@ def _out(subject: Any, inputs: tuple) -> Array:
 
 
 def _other_data(inputs: tuple, data: int) -> Iterator[tuple]:
-    """The same inputs with data that are shorter by one along each axis, or with the lowest ids."""
+    """The same inputs with data that are shorter by one along an axis, or with all ids 0."""
     setup = Setup(None, inputs, {})
     first = inputs[data]
     for axis, length in enumerate(first.shape):

@@ -1,4 +1,4 @@
-"""Does a student's forward give what ours gives, and if not, what is it?"""
+"""Compares a student's forward with ours, and names a known variant or a pattern if they differ."""
 
 import copy
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from numpylm.check.measure.evidence import Evidence, Words, cosine
-from numpylm.check.numbers.parts import detect
+from numpylm.check.numbers.detect import detect
 from numpylm.check.numbers.patterns import factor, permuted, reshaped, transposed
 from numpylm.check.numbers.terms import misplaced, missing_term, partly_zero
 from numpylm.check.report import Cause, Row, plural
@@ -14,6 +14,7 @@ from numpylm.check.student.references import Builder, H
 from numpylm.check.student.variants import worlds
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.subject import Subject
+from numpylm.check.weights import ALL_ZERO, KNOWN_VARIANT, SAME_DIGITS, UNKNOWN, UNUSABLE, ZEROS_LET_THROUGH
 from numpylm.nn.module import Array
 
 OUTPUT = Words(
@@ -25,12 +26,11 @@ OUTPUT = Words(
     "cosine with ours",
     "with ours reshaped",
 )
-CLOSE = 1e-9  # two forwards are the same if they differ by no more than this share of the largest value
 
 
 def _zero(e: Evidence) -> Cause | None:
     """All of an output is zero."""
-    return None if np.any(e.a) else Cause("forward", f"{e.what} is zero everywhere, ours is not.", 97)
+    return None if np.any(e.a) else Cause("forward", f"{e.what} is zero everywhere, ours is not.", ALL_ZERO)
 
 
 def _lets_through(e: Evidence) -> Cause | None:
@@ -42,7 +42,7 @@ def _lets_through(e: Evidence) -> Cause | None:
         f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where ours is (first at {list(where)}: "
         f"{e.a[where]:.4g}), and the same everywhere else."
     )
-    return Cause("forward", text, 83)
+    return Cause("forward", text, ZEROS_LET_THROUGH)
 
 
 LOOKS = (_zero, factor, transposed, reshaped, permuted, missing_term, partly_zero, misplaced, _lets_through)
@@ -58,31 +58,31 @@ def run(subject: Subject, inputs: tuple) -> Array:
 def forward_row(
     title: str, got: Array, ours: Subject, inputs: tuple, name: str, build: Builder, called: dict[str, str]
 ) -> Row:
-    """The first row of the table. ``called`` says what the student calls each of our parameters."""
+    """The first row of the table. ``called`` maps the names of our parameters to the student's names."""
     want = run(ours, inputs)
     if got.shape != want.shape:
         text = f"{title}: the output has shape {got.shape}, ours {want.shape}."
-        return Row("forward", got.shape, np.inf, False, text, [Cause("shape", text, 100, "forward")])
+        return Row("forward", got.shape, np.inf, False, text, [Cause("shape", text, UNUSABLE, "forward")])
     if not np.isfinite(got).all():
         text = f"{title}: the output holds NaN or infinity, ours does not."
-        return Row("forward", got.shape, np.inf, False, text, [Cause("not-finite", text, 100, "forward")])
+        return Row("forward", got.shape, np.inf, False, text, [Cause("not-finite", text, UNUSABLE, "forward")])
     gap = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-300))
-    row = Row("forward", got.shape, gap, gap <= CLOSE)
+    row = Row("forward", got.shape, gap, gap <= SAME_DIGITS)
     if not row.ok:
         known = next((said for said, other in _others(ours, inputs, build, called) if _same(other, got, want)), "")
         text = f"{title}: the forward is that of {name} with {known}."
-        row.explain([Cause("forward", text, 95, "forward")] if known else _from_numbers(title, got, want))
+        row.explain([Cause("forward", text, KNOWN_VARIANT, "forward")] if known else _from_numbers(title, got, want))
     return row
 
 
 def _same(other: Array, got: Array, want: Array) -> bool:
-    """Whether another forward is the student's, and not ours."""
-    near = other.shape == got.shape and bool(np.abs(other - got).max() <= CLOSE * np.abs(want).max())
+    """Whether another forward equals the student's and not ours."""
+    near = other.shape == got.shape and bool(np.abs(other - got).max() <= SAME_DIGITS * np.abs(want).max())
     return near and not np.array_equal(other, want)
 
 
 def _others(ours: Subject, inputs: tuple, build: Builder, called: dict[str, str]) -> Iterator[tuple[str, Array]]:
-    """Forwards that are not ours: known variants, and ours with the sign of one parameter turned."""
+    """Outputs of other forwards: known variants, and ours with the opposite sign of one parameter."""
     for said, world in worlds():
         other = Subject(build(world))
         if len(other.parameters) != len(ours.parameters):
@@ -103,16 +103,16 @@ def _others(ours: Subject, inputs: tuple, build: Builder, called: dict[str, str]
 
 
 def _from_numbers(title: str, got: Array, want: Array) -> list[Cause]:
-    """A pattern in the two outputs, or the place where they differ most."""
+    """Causes from the two outputs: a pattern, or the place where they differ most."""
     e = Evidence(title, "", got, want, heads=(H,), words=OUTPUT)
-    found = detect(e, LOOKS) if got.size > 1 else []  # a number alone is some multiple of any other
+    found = detect(e, LOOKS) if got.size > 1 else []  # a single number is a multiple of any other
     causes = [Cause("forward", cause.text, cause.weight, "forward") for cause in found]
     if not causes:
         worst = tuple(int(i) for i in np.unravel_index(int(np.abs(got - want).argmax()), got.shape))
         where = f" (cosine {cosine(got, want):.4f}). Worst at {list(worst)}" if got.size > 1 else ""
         text = (
             f"{title}: the output differs{where}: yours {got[worst]:.6g}, ours {want[worst]:.6g}. Gradients below "
-            "belong to your forward, whatever it is."
+            "belong to your forward."
         )
-        causes.append(Cause("forward", text, 10, "forward"))
+        causes.append(Cause("forward", text, UNKNOWN, "forward"))
     return causes

@@ -1,8 +1,7 @@
-"""What to build a layer with, and what to feed it, guessed from the names of its arguments.
+"""Guesses what to build a layer with, and what inputs to give it, from the names of its arguments.
 
-No two sizes are alike, so that nothing fits by luck. Where a guess fails the next one is tried; the student can
-always say it instead: a function ``NAME_example(rng)`` in the file returns the inputs (for a class: an object, then
-its inputs).
+No two sizes are equal, so nothing fits by chance. If a guess fails, the next one is tried. A student can also give the
+inputs: a function ``NAME_example(rng)`` in the file returns them (for a class: an object, then its inputs).
 """
 
 import inspect
@@ -16,9 +15,9 @@ import numpy as np
 
 from numpylm.check.student.special import put, special_ids
 
-B, T, S, C, H, D, V, OUT, HIDDEN = 2, 5, 6, 12, 3, 4, 11, 9, 8  # B·S <= C and HIDDEN < C: see checker.recovered
-FEW = 300  # so many guesses are all tried
-ATTEMPTS = 2000  # of more, the likeliest
+B, T, S, C, H, D, V, OUT, HIDDEN = 2, 5, 6, 12, 3, 4, 11, 9, 8  # B·S <= C and HIDDEN < C: see check.inner.recovered
+FEW = 300  # up to this number, all guesses are tried
+ATTEMPTS = 2000  # of more guesses, the most likely ones are tried
 Rng = np.random.Generator
 
 SIZES: dict[int | float, tuple[str, ...]] = {
@@ -41,7 +40,7 @@ NUMBERS = {name: value for value, names in SIZES.items() for name in names}
 
 
 class Config(SimpleNamespace):
-    """A configuration under every name that is known here, as attributes or as a dict."""
+    """A configuration with every known name, as attributes and as a dict."""
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
@@ -51,10 +50,10 @@ class Config(SimpleNamespace):
 
 
 def arguments(function: Callable, rng: Rng, unknown: tuple = (), **sizes: int | float) -> dict[str, Any]:
-    """Keyword arguments for a constructor: all that it requires, and dropout wherever it can be had.
+    """Keyword arguments for a constructor: all required ones, and dropout if it has an argument for it.
 
-    Names that say nothing get the numbers in ``unknown``, in order, as far as no other argument has them, then C.
-    ``sizes`` replace the usual ones, for every name that means the same: ``hidden=48`` is for d_ff, too.
+    Unknown names get the numbers in ``unknown`` that no other argument has, in order, then C.
+    ``sizes`` replace the usual sizes for every name with the same meaning: ``hidden=48`` also sets d_ff.
     """
     other = {NUMBERS[name]: value for name, value in sizes.items()}
     numbers = {name: other.get(value, value) for name, value in NUMBERS.items()}
@@ -87,7 +86,7 @@ def arguments(function: Callable, rng: Rng, unknown: tuple = (), **sizes: int | 
 
 
 def _switched_on(name: str, default: Any) -> bool:
-    """Whether an argument is something that a check should see at work, and is off by default: dropout, padding."""
+    """Whether an argument is off by default and should be on in a check: dropout, padding."""
     return "drop" in name or (name == "p" and default in (0, 0.0)) or ("pad" in name and default is None)
 
 
@@ -157,7 +156,7 @@ KINDS: list[tuple[tuple[str, ...], Callable[[Rng], list[Any]]]] = [
 
 
 def in_domain(inputs: tuple) -> Iterator[tuple[tuple, str]]:
-    """The same inputs, should their numbers not suit the forward, as positive numbers, then as ones between 0 and 1."""
+    """The same inputs in other domains: as positive numbers, then as numbers between 0 and 1."""
 
     def changed(change: Callable) -> tuple:
         return tuple(change(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for v in inputs)
@@ -167,7 +166,7 @@ def in_domain(inputs: tuple) -> Iterator[tuple[tuple, str]]:
 
 
 def _with_special(guesses: list[Any], holder: Any, name: str) -> Iterator[Any]:
-    """The guesses; before each that is ids, the same with the first, the last and all special ids of the code in it."""
+    """The guesses. Guessed ids come twice, first with the first, the last and all special ids of the code among them."""
     for value in guesses:
         if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
             yield put(value.copy(), [*special_ids(holder, name, V), 0, V - 1])
@@ -175,7 +174,7 @@ def _with_special(guesses: list[Any], holder: Any, name: str) -> Iterator[Any]:
 
 
 def inputs(signature: inspect.Signature, skip_first: bool, rng: Rng, holder: Any = None) -> Iterator[tuple]:
-    """Input tuples to try, the likeliest first; ids with those in them that ``holder``, whose forward it is, knows."""
+    """Input tuples to try, most likely first. Ids include the special ones of ``holder``, the owner of the forward."""
     names = _required(signature, skip_first)
     choices = [list(_with_special((_maker(name) or _anything)(rng), holder, name)) for name in names]
     if math.prod(map(len, choices)) <= FEW:
@@ -186,12 +185,12 @@ def inputs(signature: inspect.Signature, skip_first: bool, rng: Rng, holder: Any
 
 
 def unnamed(signature: inspect.Signature, skip_first: bool) -> bool:
-    """Whether some argument after the first has a name that says nothing."""
+    """Whether some argument after the first has an unknown name."""
     return any(_maker(name) is None for name in _required(signature, skip_first)[1:])
 
 
 def _required(signature: inspect.Signature, skip_first: bool) -> list[str]:
-    """The names of the arguments that are fed."""
+    """The names of the arguments that get inputs."""
     names = []
     for name, parameter in list(signature.parameters.items())[1 if skip_first else 0 :]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -211,7 +210,7 @@ def _anything(rng: Rng) -> list[Any]:
 
 
 def _likeliest(lengths: list[int]) -> Iterator[tuple[int, ...]]:
-    """Places in lists of such lengths, those near the beginnings of all lists first."""
+    """Tuples of indices into lists of these lengths, smallest sums first."""
 
     def with_sum(lengths: list[int], total: int) -> Iterator[tuple[int, ...]]:
         if not lengths:

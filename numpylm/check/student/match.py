@@ -1,4 +1,4 @@
-"""Which of a student's parameters is which of ours, so that both layers can be given the same values."""
+"""Matches a student's parameters with ours, so that both layers can get the same values."""
 
 import re
 from collections.abc import Callable
@@ -16,13 +16,13 @@ BIAS = re.compile(r"^_?(b|beta|bias|biases|shift|offset)([_\d]|$)|bias|^b[qkvo12
 
 @dataclass(frozen=True)
 class Pair:
-    """A parameter of the student's and its counterpart in ours."""
+    """A student's parameter and its counterpart in our layer."""
 
     theirs: str
     parameter: Parameter | None  # None: an argument of the forward
     ours: str
-    value: Array  # ours, which is given to both
-    turned: bool = False  # theirs is the transpose, (out, in) as in torch
+    value: Array  # our value, which both layers get
+    turned: bool = False  # theirs is our transpose, (out, in) as in torch
 
     @property
     def given(self) -> Array:
@@ -35,7 +35,7 @@ class Pair:
 
 
 def our_parameters(ours: Subject, shapes: list[tuple]) -> list[tuple[str, Array]]:
-    """Our parameters; queries, keys and values apart if the student keeps them apart."""
+    """Our parameters. Queries, keys and values are separate if the student's are."""
     found: list[tuple[str, Array]] = []
     for name, parameter in ours.parameters:
         third = parameter.shape[-1] // 3
@@ -58,7 +58,7 @@ def grad_part(ours: Subject, name: str) -> Array:
 
 
 def match_parameters(theirs: Subject, ours: Subject, title: str) -> tuple[list[Pair], list[tuple[str, Array]]]:
-    """Pairs of parameters, and what of ours has no counterpart; CheckError if one of theirs has none."""
+    """Pairs of parameters, and those of ours without a counterpart. Raises CheckError if one of theirs has none."""
     left = our_parameters(ours, [np.shape(p.data) for _, p in theirs.parameters])
     everything = ", ".join(f"{name} {np.shape(value)}" for name, value in left)
     pairs = []
@@ -75,9 +75,9 @@ def match_parameters(theirs: Subject, ours: Subject, title: str) -> tuple[list[P
 
 
 def match_arguments(names: list[str], ours: Subject, works: Callable[[list[Pair]], bool]) -> list[Pair]:
-    """The same where parameters are arguments, ``f(x, gamma, beta)``: by name, then by order.
+    """Pairs for parameters that are arguments, ``f(x, gamma, beta)``: by name, then by order.
 
-    ``works`` tells whether a forward that is given such pairs agrees with ours: matrices are turned if that helps.
+    ``works`` tells whether a forward with these pairs agrees with ours. Matrices are transposed if that helps.
     """
     left = our_parameters(ours, [])
     chosen = []

@@ -1,4 +1,4 @@
-"""What a student's layer is held against, and what both are fed."""
+"""The layers of ours with which a student's can be compared, and the inputs for both."""
 
 import difflib
 from collections.abc import Callable
@@ -52,7 +52,7 @@ REFERENCES: dict[str, tuple[Builder, tuple, Inputs]] = {
     "cross_entropy": (_pair("cross_entropy"), (), _loss),
     "attention": (_pair("scaled_dot_product_attention"), (), _qkv),
 }
-# what a student's arguments must be to fit ours; without dropout, whose masks everybody draws in another way
+# arguments that make a student's layer fit ours; no dropout, since masks may be drawn in many ways
 SIZES: dict[str, dict[str, int | float]] = {
     "Linear": {"hidden": OUT, "vocab_size": OUT, "dropout": 0.0},
     "Dropout": {"dropout": P},
@@ -63,7 +63,7 @@ PLAIN: dict[str, int | float | None] = {"hidden": C, "out_features": C, "dropout
 
 
 def reference(name: str) -> str:
-    """The name of one of ours, however it is written.
+    """The name of a reference, from any spelling of it.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def in_rows(inputs: tuple) -> tuple | None:
 
 
 def as_large_as(name: str, target: Any, inputs: tuple) -> tuple[Builder, tuple] | None:
-    """Ours in the sizes of a student's own example, and its inputs; None where the sizes cannot be read off."""
+    """A builder of ours in the sizes of a student's example, and the inputs. None if the sizes are unknown."""
     inputs = tuple(np.asarray(value) for value in inputs[: {"cross_entropy": 2, "attention": 3}.get(name, 1)])
     if not inputs or not inputs[0].ndim:
         return None

@@ -1,4 +1,4 @@
-"""What to feed a student's forward: guesses are tried until one is accepted and gives gradients of the right shapes."""
+"""Finds inputs for a student's forward: guesses are tried until one runs and gives gradients of the right shapes."""
 
 import copy
 import inspect
@@ -16,7 +16,7 @@ from numpylm.check.student.find import Found
 from numpylm.check.subject.calls import CheckError, FinalError, UncheckedError
 from numpylm.check.subject.subject import Subject
 
-ACCEPTED = 100  # after so many guesses that the forward accepts, the best of them is taken
+ACCEPTED = 100  # after this number of accepted guesses, the best one is taken
 OF_INPUTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, UnboundLocalError)
 GOOD, MISFIT, NOTHING, STOPS, NOT_FINITE = range(5)  # ranks of guessed inputs
 
@@ -28,9 +28,9 @@ class Tried:
     inputs: tuple
     notes: list[str]
     rank: int = GOOD
-    misfit: str = ""  # which gradient has another number of axes than its array
-    gradients: dict[str, tuple[int, ...]] | None = None  # the shapes of those that have not that of their array
-    error: CheckError | None = None  # of a backward that stops
+    misfit: str = ""  # index of the gradient with a wrong number of axes
+    gradients: dict[str, tuple[int, ...]] | None = None  # the shapes of the gradients with a wrong shape
+    error: CheckError | None = None  # the error of a backward that stops
 
     @property
     def badness(self) -> tuple[int, bool]:
@@ -40,8 +40,8 @@ class Tried:
 def search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[tuple, list[str]]:
     """The first guessed inputs under which everything runs and the gradients have as many axes as their arrays.
 
-    cs231n's layernorm sums over axis 0, which is right for two axes only. Where no guess is that good, the best one
-    is taken: the report then says what is wrong.
+    The axes count because of code such as cs231n's layernorm: it sums over axis 0, which is right for two axes only. If
+    no guess is right, the best one is taken, and the report says what is wrong.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[tuple, 
 
 
 def others(item: Found, subject: Any, inputs: tuple, rng: np.random.Generator) -> Iterator[tuple]:
-    """Other inputs with the same first one that fit as well, if the names of the others do not say what they are."""
+    """Other inputs that fit as well and have the same first array, if the names of the rest are unknown."""
     signature = _signature(item, subject)
     if not guess.unnamed(*signature):
         return
@@ -97,12 +97,12 @@ def _signature(item: Found, subject: Any) -> tuple[inspect.Signature, bool]:
 
 
 def shapes(inputs: tuple) -> str:
-    """``shape (2, 5, 12), (12,)``: those of the arrays among some inputs."""
+    """The shapes of the arrays among some inputs, as ``shape (2, 5, 12), (12,)``."""
     return "shape " + ", ".join(str(np.shape(value)) for value in inputs if isinstance(value, np.ndarray))
 
 
 def _try(subject: Any, inputs: tuple) -> Tried:
-    """How good some inputs are, or others of a legal domain; CheckError if the forward does not take them."""
+    """Rate some inputs, or the same in another domain. Raises CheckError if the forward stops at them."""
     out, inputs, domain = _forward_in_domain(subject, inputs)
     if out.dtype.kind != "f":
         raise CheckError(f"the forward gives an array of {out.dtype}, not of floating-point numbers")
@@ -121,7 +121,7 @@ def _try(subject: Any, inputs: tuple) -> Tried:
     tried.gradients = {t.name: t.analytic.shape for t in given if t.analytic.shape != t.values.shape}
     misfits = [target for target in given if target.analytic.ndim != target.values.ndim]
     summed_well = any(t.analytic.ndim == t.values.ndim < most for t in given)
-    if misfits and not summed_well:  # where one sum is right for so many axes, the others are wrong
+    if misfits and not summed_well:  # with more axes one sum may be right and the others wrong
         tried.rank, worst = MISFIT, misfits[-1]
         tried.misfit = (
             f"the gradient of {worst.name}, {worst.values.shape}, would have shape {np.shape(worst.analytic)}"
@@ -132,7 +132,7 @@ def _try(subject: Any, inputs: tuple) -> Tried:
 
 
 def _fitted(subject: Any, tried: Tried) -> Tried:
-    """The same, or where backward does better so, with arrays of the sizes that the code needs."""
+    """The same guess, or a better one whose arrays have the sizes that the code uses."""
     for change in (fit.reshaped, fit.trimmed):
         if tried.badness == (GOOD, False) or tried.rank == NOT_FINITE:
             break
@@ -147,7 +147,7 @@ def _fitted(subject: Any, tried: Tried) -> Tried:
 
 
 def _forward_in_domain(subject: Any, inputs: tuple) -> tuple[np.ndarray, tuple, str]:
-    """The output for some inputs; where it holds NaN, for others that a logarithm or a root can take."""
+    """The output for some inputs. If it holds NaN, for inputs in the domain of a logarithm or a root."""
     first = np.asarray(Subject(subject).forward(*copy.deepcopy(inputs))[0])
     if first.dtype.kind == "f" and not np.isfinite(first).all():
         for other, domain in guess.in_domain(inputs):
@@ -158,7 +158,7 @@ def _forward_in_domain(subject: Any, inputs: tuple) -> tuple[np.ndarray, tuple, 
 
 
 def unfed(text: str, error: CheckError | None) -> CheckError:
-    """The error for code that could not be fed; one against the code where no other input would mend it."""
+    """The error for code without working inputs. It counts against the code only if no other inputs could help."""
     cause = error and error.__cause__
     lost = cause is not None and not isinstance(cause, OF_INPUTS)
     if isinstance(cause, AttributeError):  # np.sofmax, self.wieght
@@ -167,7 +167,7 @@ def unfed(text: str, error: CheckError | None) -> CheckError:
 
 
 def _advice(item: Found, failed: tuple[CheckError, tuple] | None) -> str:
-    """Why no inputs were found, the student's own error first, and how to say which to use."""
+    """Why no inputs were found, starting with the student's own error, and how to give inputs."""
     given = "the object and its inputs" if item.kind == "layer" else "the inputs"
     example = f"add a function {item.name}_example(rng) to the file that returns {given} as a tuple."
     if failed is None or not failed[1]:

@@ -1,4 +1,4 @@
-"""Ids that a student's code treats in a way of their own, such as padding: they are always among those drawn."""
+"""Finds ids that a student's code treats specially, such as padding: guessed inputs always include them."""
 
 import ast
 import inspect
@@ -16,20 +16,20 @@ NAMED = re.compile(r"pad|ignore|mask|unk|bos|eos|sep|blank|null|special", re.IGN
 
 
 def special_ids(holder: Any, name: str, count: int) -> list[int]:
-    """The ids below ``count``, and those below 0, that a layer or pair knows, those that its code names as such first.
+    """The ids below ``count`` that a layer or pair treats specially, first those with a telling name.
 
     Parameters
     ----------
     holder : layer, class or pair of functions
     name : str
-        What the forward calls its ids.
+        The forward's name for its ids.
     count : int
         How many ids there are.
 
     Returns
     -------
     list of int
-        A negative one only if it is surely meant as an id: compared with the ids, or held by the name of padding.
+        A negative number only if it is compared with the ids, or held by a name such as padding.
     """
     functions = list(_functions(holder))
     compared = [number for function in functions for number in _compared(function, name, holder)]
@@ -42,7 +42,7 @@ def special_ids(holder: Any, name: str, count: int) -> list[int]:
 
 
 def put(ids: Array, wanted: list[int]) -> Array:
-    """Ids in which those that are wanted occur, and one occurs twice: the first and the last."""
+    """Change ids so that the wanted ones occur, and the first id occurs again at the end."""
     flat = ids.reshape(-1)
     flat[-1] = flat[0]
     for number in wanted:
@@ -53,7 +53,7 @@ def put(ids: Array, wanted: list[int]) -> Array:
 
 
 def _functions(holder: Any) -> Iterator[Callable[..., Any]]:
-    """Forward and backward, and what makes the layer."""
+    """The forward, the backward and ``__init__``."""
     if isinstance(holder, tuple):
         yield from holder
         return
@@ -66,7 +66,7 @@ def _functions(holder: Any) -> Iterator[Callable[..., Any]]:
 
 
 def _held(holder: Any) -> Iterator[tuple[str, int]]:
-    """Whole numbers that an object holds, also within what it holds."""
+    """Whole numbers that an object or its inner layers hold."""
     for name, number in numbers_of(holder, {}) if not isinstance(holder, (tuple, type)) else ():
         if number == int(number):
             yield name, int(number)
@@ -91,7 +91,7 @@ def _compared(function: Callable[..., Any], name: str, holder: Any) -> Iterator[
     for node in (node for node in ast.walk(tree) if isinstance(node, ast.Compare)):
         sides = [node.left, *node.comparators]
         for operator, left, right in zip(node.ops, sides, sides[1:], strict=False):
-            below = isinstance(operator, (ast.GtE, ast.Lt))  # a boundary between the number and the one below it
+            below = isinstance(operator, (ast.GtE, ast.Lt))  # the number and the one below it are on two sides
             if _root(left) in ids and (number := _number(right, function, holder)) is not None:
                 yield from (number, number - 1) if below else (number,)
             if _root(right) in ids and (number := _number(left, function, holder)) is not None:
@@ -99,7 +99,7 @@ def _compared(function: Callable[..., Any], name: str, holder: Any) -> Iterator[
 
 
 def _assigned(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """What is assigned, and what to, also where it is several at once."""
+    """(target, value) of each assignment, also for several at once."""
     for node in (node for node in ast.walk(tree) if isinstance(node, ast.Assign)):
         for target in node.targets:
             if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
@@ -109,7 +109,7 @@ def _assigned(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 
 def _root(node: ast.AST) -> str:
-    """The array that an expression is, in another form: ``y`` for ``y.reshape(-1)[2]`` and ``np.ravel(y)``, else ""."""
+    """The array behind an expression: ``y`` for ``y.reshape(-1)[2]`` and ``np.ravel(y)``, else ""."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Subscript):
@@ -124,7 +124,7 @@ def _root(node: ast.AST) -> str:
 
 
 def _number(node: ast.AST, function: Callable[..., Any], holder: Any) -> int | None:
-    """A whole number that stands in the code: as it is, as a global of its file, or as an attribute of the layer."""
+    """The whole number of an expression: a literal, a global of the file, or an attribute of the layer."""
     if isinstance(node, ast.Name):
         value = getattr(function, "__globals__", {}).get(node.id)
     elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

@@ -1,6 +1,6 @@
-"""Forwards that are not ours, but that many have written: each as a change of a line of ours.
+"""Common forwards that differ from ours, each as a change of a line of ours.
 
-They give a name to a forward that differs: "the same as ours with the unbiased variance".
+With them a report can name the difference: "the forward is that of LayerNorm with the unbiased variance".
 """
 
 from numpylm.check.mutants import Fault, World
@@ -46,8 +46,8 @@ CHANGES: tuple[_Change, ...] = (
     ("layers", "Embedding", "return self.weight.data[ids], ids", "return self.weight.data[ids] * np.sqrt(self.weight.shape[1]), ids", "the vectors multiplied by √C, as in the 2017 paper (GPT-2 does not)"),
     ("functional", "gelu", "def gelu(x: Array, approximate: str = \"tanh\") -> tuple[Array, Cache]:", "def gelu(x: Array, approximate: str = \"none\") -> tuple[Array, Cache]:", "the exact GELU, x Φ(x); GPT-2 has the tanh form"),
     ("functional", "gelu", "if approximate == \"tanh\":", "if approximate:\n    return x / (1 + np.exp(-1.702 * x)), None\nif approximate == \"sigmoid\":", "x σ(1.702 x), the sigmoid form"),
-    ("functional", "softmax", "def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:", "def softmax(x: Array, axis: int = 0) -> tuple[Array, Cache]:", "axis 0 normalised instead of the last"),
-    ("functional", "softmax", "def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:", "def softmax(x: Array, axis: int = 1) -> tuple[Array, Cache]:", "axis 1 normalised instead of the last"),
+    ("functional", "softmax", "def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:", "def softmax(x: Array, axis: int = 0) -> tuple[Array, Cache]:", "axis 0 normalized instead of the last"),
+    ("functional", "softmax", "def softmax(x: Array, axis: int = -1) -> tuple[Array, Cache]:", "def softmax(x: Array, axis: int = 1) -> tuple[Array, Cache]:", "axis 1 normalized instead of the last"),
     ("functional", "cross_entropy", _MEAN, "loss = float(nll[counted].sum(dtype=np.float64))", "the sum over the tokens instead of the mean"),
     ("functional", "cross_entropy", _MEAN, "loss = float(nll[counted].sum(dtype=np.float64)) / len(y)", "division by all tokens instead of the counted ones"),
     ("functional", "cross_entropy", _MEAN, "loss = float(nll.sum(dtype=np.float64)) / len(y)", "ignored targets counted as if they were token 0"),
@@ -72,7 +72,7 @@ CHANGES: tuple[_Change, ...] = (
 
 
 def worlds() -> list[tuple[str, World]]:
-    """(what it is, the modules so changed) for each change whose line still exists."""
+    """(words for the change, the changed modules) for each change."""
     made = []
     for module, owner, old, new, said in CHANGES:
         fault = Fault("", "variant", module, owner, old, new, said, "", "", "", lambda world, rng: (None, (), {}))

@@ -1,1 +1,1 @@
-"""What is checked: a layer, whoever wrote it, brought into one shape."""
+"""The subject of a check: a student's layer or pair of functions behind one interface."""

@@ -1,4 +1,4 @@
-"""Where on a layer arrays live, and where their gradients may: attributes, lists, dicts, layers inside layers.
+"""Where a layer holds its arrays, and where their gradients may be: attributes, lists, dicts, layers inside layers.
 
 A place is a path: ``("layers", 0, "W")`` is ``layer.layers[0].W``.
 """
@@ -19,12 +19,12 @@ Path = tuple[Any, ...]
 DEAD_ENDS = (str, bytes, type, types.ModuleType, types.FunctionType, types.MethodType, np.random.Generator)
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
 SHARED = (types.ModuleType, types.GeneratorType, io.IOBase, *LOCKS)  # what cannot be copied
-HOLDERS = ("params", "parameters", "_params", "value", "data")  # names that say nothing: W is enough
+HOLDERS = ("params", "parameters", "_params", "value", "data")  # left out of a name: W is enough
 GRADIENT_HOLDERS = ("grads", "gradients", "grad", "_grads", "dparams")
 
 
 def follow(root: Any, path: Path) -> Any:
-    """What stands at a path; None if it leads nowhere."""
+    """The value at a path, or None if there is none."""
     for key in path:
         if isinstance(root, dict):
             root = root.get(key)
@@ -36,7 +36,7 @@ def follow(root: Any, path: Path) -> Any:
 
 
 def put(root: Any, path: Path, value: Any) -> None:
-    """Set what stands at a path (in place where the holder is a tuple)."""
+    """Set the value at a path (in place if the holder is a tuple)."""
     holder, key = follow(root, path[:-1]), path[-1]
     if isinstance(holder, tuple):
         holder[key][...] = value
@@ -47,7 +47,7 @@ def put(root: Any, path: Path, value: Any) -> None:
 
 
 def walk(root: Any) -> Iterator[tuple[Path, Any]]:
-    """Everything that a layer holds, in the order of its attributes, each object once (arrays: each path)."""
+    """Everything that a layer holds, in the order of its attributes. Objects come once, arrays once for each path."""
     seen: set[int] = set()
 
     def visit(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
@@ -67,7 +67,7 @@ def walk(root: Any) -> Iterator[tuple[Path, Any]]:
 
 
 def _items(holder: Any) -> list[tuple[Any, Any]]:
-    """What a dict, a list or an object holds, by key."""
+    """The contents of a dict, a list or an object, by key."""
     if isinstance(holder, dict):
         return list(holder.items())
     return list(enumerate(holder)) if isinstance(holder, (list, tuple)) else attributes(holder)
@@ -88,24 +88,24 @@ def everything(root: Any) -> Iterator[Any]:
 
 
 def copied(layer: Any) -> Any:
-    """A copy of a layer that has no array in common with it, but such things as modules and files, as ``self.xp = np``.
+    """A deep copy of a layer. Modules, files and locks, as in ``self.xp = np``, are shared with the original.
 
     Raises
     ------
     UncheckedError
-        If something else on it cannot be copied either.
+        If something else on the layer cannot be copied.
     """
     shared = {id(value): value for value in everything(layer) if isinstance(value, SHARED)}
     try:
         return copy.deepcopy(layer, shared)
     except (TypeError, ValueError) as error:
         raise UncheckedError(
-            f"{type(layer).__name__} cannot be copied, and only copies are run. {type(error).__name__}: {error}"
+            f"{type(layer).__name__} cannot be copied, and the check runs only copies. {type(error).__name__}: {error}"
         ) from error
 
 
 def attributes(thing: Any) -> list[tuple[str, Any]]:
-    """What an object holds: its own attributes, slots, and arrays that it has from its class."""
+    """The attributes of an object, its slots, and the arrays of its class."""
     found = dict(getattr(thing, "__dict__", {}))
     for kind in type(thing).__mro__[:-1]:
         for name in getattr(kind, "__slots__", ()):
@@ -127,13 +127,13 @@ def float_arrays(root: Any) -> dict[int, tuple[Array, list[Path]]]:
 
 
 def path_name(path: Path) -> str:
-    """How a student would call it: ``l1.W`` for ``self.l1.W``, ``W`` for ``self.params["W"]`` and ``self.W.value``."""
+    """The student's name: ``l1.W`` for ``self.l1.W``, ``W`` for ``self.params["W"]`` and ``self.W.value``."""
     parts = [str(key) for key in path if key not in HOLDERS]
     return ".".join(map(str, path)) if not parts or all(part.isdigit() for part in parts) else ".".join(parts)
 
 
 def gradient_names(key: Any) -> list[str]:
-    """What the gradient of ``W`` may be called: ``dW``, ``grad_W``, ``gradW``, ``W_grad`` …"""
+    """Names that the gradient of ``W`` may have: ``dW``, ``grad_W``, ``gradW``, ``W_grad`` …"""
     if not isinstance(key, str):
         return []
     name = key.lstrip("_")
@@ -145,7 +145,7 @@ def gradient_names(key: Any) -> list[str]:
 
 
 def gradient_paths(path: Path) -> list[Path]:
-    """All the places where the gradient of an array may be found, the likeliest first."""
+    """All places where the gradient of an array may be, most likely first."""
     head, leaf = path[:-1], path[-1]
     found: list[Path] = [(*head, other) for other in gradient_names(leaf)]
     for level, key in enumerate(head):

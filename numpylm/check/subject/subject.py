@@ -1,27 +1,38 @@
-"""What is checked, brought into one shape, whoever wrote it.
+"""The subject of a check: layers and pairs of functions in any known style, behind one interface.
 
-A layer of ours, a pair of functions, a pair in the way of cs231n (``dx, dw, db = f_backward(dout, cache)``), a
-class in the way of torch.autograd.Function (``forward(ctx, x)``, ``backward(ctx, dout)``), and a layer that keeps
-its cache on itself (``out = forward(x)``, ``dx = backward(dout)``): all of them become a `Subject`.
+The styles are: a layer of ours; a pair of functions; a pair as in cs231n (``dx, dw, db = f_backward(dout, cache)``);
+a class as in torch.autograd.Function (``forward(ctx, x)``, ``backward(ctx, dout)``); a layer that keeps its cache on
+itself (``out = forward(x)``, ``dx = backward(dout)``).
 """
 
-import ast
 import contextlib
 import inspect
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from numpylm.check.subject.calls import LOW, CheckError, FinalError, Muted, call, describe, lifted
-from numpylm.check.subject.paths import copied, float_arrays, put, walk
-from numpylm.check.subject.survey import PlainParameter, Surveyed, bind, own_slots
-from numpylm.check.subject.values import RANDOM, Context, as_list, is_float, kind_of, positional, state_of
+from numpylm.check.report import plural
+from numpylm.check.subject.calls import (
+    LOW,
+    RANDOM,
+    CheckError,
+    Context,
+    FinalError,
+    Muted,
+    as_gradient,
+    call,
+    is_float,
+    kind_of,
+    lifted,
+    positional,
+    state_of,
+)
+from numpylm.check.subject.paths import copied, float_arrays, put, same_name, walk
+from numpylm.check.subject.survey import PlainParameter, Surveyed, bind, constant_name, mask_values, own_slots
 from numpylm.nn.module import Array, Cache, Parameter
 
-__all__ = ["CheckError", "Subject", "cache_names", "describe", "is_float"]
-
+TARGETS = ("y", "t", "truth", "expected", "desired", "gt")  # of a loss
 RATES = ("lr", "learning_rate", "rate", "eta", "step_size", "learningrate")
 
 
@@ -32,12 +43,12 @@ class Subject:
     ----------
     name : str
     layer : object or None
-        The copy, where it is an object.
+        The copy, if the subject is an object.
     parameters : list of (name, Parameter)
     keeps_cache : bool
         The layer keeps its cache on itself: ``backward(dout)``, or ``backward()`` of a loss.
     rate : str
-        The name under which backward takes a learning rate, or "": such a backward changes the weights itself.
+        The name of backward's learning rate, or "". A backward with a learning rate changes the weights itself.
     muted : Muted
         Where its prints go.
     """
@@ -46,7 +57,7 @@ class Subject:
         self.name = ""
         self.layer: Any = None
         self._forward: Callable
-        self._functions: tuple[Callable, ...]  # the student's own
+        self._functions: tuple[Callable, ...]  # as the student wrote them
         self._backward: Callable
         self.parameters: list[tuple[str, Parameter]] = []
         self.muted = Muted()
@@ -69,11 +80,11 @@ class Subject:
 
     @property
     def plain(self) -> bool:
-        """Whether some weights are arrays of the student's, not `Parameter`."""
+        """Whether some weights are plain arrays, not `Parameter`."""
         return any(isinstance(parameter, PlainParameter) for _, parameter in self.parameters)
 
     def lift(self) -> None:
-        """Compute in float64 from now on, also where the code says float32, as far as that can be changed."""
+        """From now on compute in float64 where the code says float32, if possible."""
         own = [getattr(function, "__globals__", {}) for function in self._functions]
         self.lifted = [vars(np), *own, getattr(self.layer, "__dict__", {})]
         for array, paths in list(float_arrays(self.layer).values()):
@@ -82,7 +93,7 @@ class Subject:
 
     @staticmethod
     def _refused(text: str) -> Callable:
-        """A backward that cannot be called; said when it is, so that it becomes a report."""
+        """A backward that raises when it is called, so that the error appears in the report."""
 
         def backward(*_: Any) -> None:
             raise FinalError(text)
@@ -136,7 +147,7 @@ class Subject:
         self._functions = target.forward, target.backward  # type: ignore[attr-defined]
 
     def forward(self, *inputs: Any, **options: Any) -> tuple[Any, Cache]:
-        """(out, cache), whichever way the subject says it; several outputs become one long vector."""
+        """(out, cache) in every style. Several outputs become one long vector."""
         result = self._call("forward", self._forward, *inputs, **options)
         if self.keeps_cache:
             return self._checked(getattr(self.layer, "output", None) if result is None else result), None
@@ -155,7 +166,7 @@ class Subject:
         return all(name.lower().startswith(("d", "grad", "g_")) for name in self.takes[:-1])
 
     def _checked(self, out: Any) -> Any:
-        """An output, if it is one array or number."""
+        """The output. Raises unless it is one array or number."""
         if not isinstance(out, (np.ndarray, float, int, np.number)):
             raise FinalError(
                 f"{self.name}: the first thing that forward returns must be one array (or number), got {kind_of(out)}"
@@ -176,7 +187,9 @@ class Subject:
         before = [(parameter.data, parameter.data.copy()) for parameter in stepped]
         grads = self._call("backward", self._backward, *arguments, **options)
         for parameter, (array, values) in zip(stepped, before, strict=True):
-            parameter.held = parameter.grad + (values - parameter.data)  # a step of -1 · gradient
+            parameter.held = parameter.grad + (
+                values - parameter.data
+            )  # the step is -1 · gradient at a learning rate of 1
             array[...] = values
             parameter.data = array
         if grads is None and self.keeps_cache:
@@ -195,12 +208,12 @@ class Subject:
 
     @staticmethod
     def _split(dout: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
-        """One long upstream gradient as those of several outputs."""
+        """The upstream gradients of several outputs, cut from one long vector."""
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
         return [part.reshape(shape) for part, shape in zip(np.split(dout, ends[:-1]), shapes, strict=True)]
 
     def take_returned(self, grads: list) -> list:
-        """Hand the weights' gradients among those that backward returned to the weights; the others."""
+        """Store the returned gradients of weights on the weights, and return the other gradients."""
         taken = set()
         for _, parameter in self.parameters:
             if isinstance(parameter, PlainParameter) and parameter.slot.source == "returned":
@@ -212,7 +225,7 @@ class Subject:
         return [grad for i, grad in enumerate(grads) if i not in taken]
 
     def rewind(self) -> None:
-        """Set the layer's own random generators to where they were at first."""
+        """Reset the layer's own random generators to their first state."""
         for generator, state in self.generators:
             if isinstance(generator, np.random.Generator):
                 generator.bit_generator.state = state
@@ -233,15 +246,73 @@ class Subject:
         ]
 
 
-def cache_names(forward: Callable) -> list[str]:
-    """What the student calls the parts of the cache: the names in ``return out, (x, mask, …)``; empty if unclear."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
-    except (OSError, TypeError, SyntaxError):
+def as_list(grads: Any, names: list[str]) -> list:
+    """The returned gradients as a list. A dict is read by the names of the inputs, and the rest of it comes last."""
+    if isinstance(grads, dict):
+        rest = dict(grads)
+        found = [next((rest.pop(key) for key in list(rest) if same_name(key, name)), None) for name in names]
+        while found and found[-1] is None:
+            found.pop()
+        return [*found, rest] if rest else found
+    if grads is None:
         return []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
-            cache = node.value.elts[1]
-            parts = cache.elts if isinstance(cache, (ast.Tuple, ast.List)) else [cache]
-            return [ast.unparse(part) for part in parts]
-    return []
+    if isinstance(grads, list) and grads and isinstance(grads[0], (list, float)):
+        return [grads]  # one gradient, as nested lists of numbers
+    return list(grads) if isinstance(grads, (tuple, list)) else [grads]
+
+
+def name_inputs(
+    layer: str, names: list[str], inputs: list, grads: list, loss: bool
+) -> tuple[list[tuple[str, Array, Any]], dict[str, str]]:
+    """(name, values, gradient) of each differentiated input, and the constant inputs with the reason.
+
+    ``loss`` says that the output is one number. Then ``y`` is a target.
+
+    Raises
+    ------
+    CheckError
+        If there are more gradients than inputs.
+    """
+    floats = [i for i, value in enumerate(inputs) if is_float(value)]
+    if len(grads) == len(inputs) != len(floats):
+        grads = [grads[i] for i in floats]  # backward also returned something for ids or masks
+    while len(grads) > len(floats) and grads[-1] is None:
+        grads = grads[:-1]  # as in torch: one for each argument, None for options
+    if len(grads) > len(floats):
+        raise CheckError(_surplus(layer, grads, len(floats)))
+    names = names + [f"input {i}" for i in range(len(names), len(inputs))]
+    targets, constants = [], {}
+    for k, i in enumerate(floats):
+        why = _undifferentiated(names[i], inputs[i], grads, k, loss)
+        if why:
+            constants[names[i]] = why
+        else:
+            targets.append((names[i], inputs[i], as_gradient(grads[k]) if k < len(grads) else None))
+    return targets, constants
+
+
+def _surplus(layer: str, grads: list, n_floats: int) -> str:
+    """The sentence for more gradients than there are inputs."""
+    inputs = plural(n_floats, "floating-point input") if n_floats else "no floating-point input"
+    extra = f" One of them is {kind_of(grads[-1])}." if not isinstance(grads[-1], np.ndarray) else ""
+    return (
+        f"{layer}: backward returned {plural(len(grads), 'gradient')}, forward has {inputs}. Return one for each, in "
+        f"the order of the forward's arguments.{extra}"
+    )
+
+
+def _undifferentiated(name: str, values: Array, grads: list, k: int, loss: bool) -> str:
+    """Why an input without a gradient is a constant, or "" if it is none.
+
+    A gradient of None marks a constant. If gradients are missing at the end, backward may have forgotten them. So an
+    input counts as a constant only by its name (a mask, a table of cosines) or by its numbers (one-hot targets, an
+    additive mask of 0 and -1e9).
+    """
+    if k == 0 or all(grad is None for grad in grads):
+        return ""
+    if k < len(grads):
+        return "Backward returns None there, which says that it is a constant" if grads[k] is None else ""
+    named = constant_name(name) or (loss and name.lower() in TARGETS)
+    if named:
+        return "Backward returns nothing there, and the name is that of a constant"
+    return "Backward returns nothing there, and its numbers are those of a mask" if mask_values(values) else ""

@@ -1,12 +1,14 @@
-"""Which arrays on a layer are weights, and where backward puts their gradients: found by trying.
+"""Which arrays on a layer are weights, which are constants, and where backward puts the gradients: found by trying.
 
-Students keep weights as they like: `Parameter`, ``W`` with ``dW`` beside it, dicts and lists of arrays, a class of
-their own, layers inside layers; or backward returns the gradients, or changes the weights itself. An array that the
-output depends on is a weight, unless its name says that it is a constant. A weight without a gradient is a fault.
+Students keep weights in many ways: as `Parameter`, as ``W`` with ``dW`` beside it, in dicts and lists, in a class of
+their own, in layers inside layers. Backward may also return the gradients or change the weights itself. An array that
+the output depends on is a weight, unless its name says that it is a constant. A weight without a gradient is a fault.
+Rows of a table that stand for padding are constants, too, as in torch.nn.Embedding.
 """
 
+import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +36,7 @@ CONSTANT = re.compile(
 
 
 def constant_name(name: str) -> bool:
-    """Whether a name tells that nobody trains this: masks, tables of cosines, targets, running means."""
+    """Whether an array has the name of a constant: a mask, a table of cosines, targets, running means."""
     return bool(CONSTANT.search(name.split(".")[-1]))
 
 
@@ -48,17 +50,19 @@ def mask_values(values: Array) -> bool:
 
 
 def constant_values(values: Array) -> bool:
-    """Whether numbers tell the same: a mask, or sines and cosines of 0, 1, 2 … times something."""
+    """Whether an array has the values of a constant: a mask, or sines and cosines of multiples of 0, 1, 2 …"""
     if values.ndim < 2 or values.shape[0] < 2:
         return False
     if mask_values(values):
-        return not (values.shape[0] == values.shape[-1] and np.array_equal(values, np.eye(len(values))))  # an initial W
+        return not (
+            values.shape[0] == values.shape[-1] and np.array_equal(values, np.eye(len(values)))
+        )  # an identity matrix may be an initial W
     return bool(np.ptp(values) and np.isin(values[0], (0, 1)).all() and np.abs(values).max() <= 1)
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A weight of a layer: all paths that lead to it, and how its gradient comes.
+    """A weight of a layer: all paths to it, and where its gradient comes from.
 
     ``source`` is "own" (a `Parameter` of ours), "beside" (at one of ``gradients``), "returned" (as number ``position``
     of what backward returns, or under the dict key ``key`` there), "stepped" (backward takes the step itself) or
@@ -75,7 +79,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Surveyed:
-    """A layer with what is known of its weights."""
+    """A layer whose weights are known."""
 
     layer: Any
     slots: tuple[Slot, ...]
@@ -83,7 +87,7 @@ class Surveyed:
 
 
 class PlainParameter(Parameter):
-    """A weight that is not a `Parameter`, made to look like one. It lives on ``root``, a copy of the layer."""
+    """A weight that is a plain array, behind the interface of `Parameter`. ``root``, a copy of the layer, holds it."""
 
     def __init__(self, root: Any, slot: Slot) -> None:
         self.root, self.slot = root, slot
@@ -118,7 +122,7 @@ class PlainParameter(Parameter):
 
     @property
     def accumulates(self) -> bool:
-        """Whether its gradient stands somewhere, so that a second one could be added."""
+        """Whether its gradient is kept, so that backward could add a second one."""
         return self.slot.source == "beside" and not self.missing
 
     @property
@@ -130,7 +134,7 @@ class PlainParameter(Parameter):
 
 
 def first_gradient(root: Any, places: tuple[Path, ...]) -> Path | None:
-    """The first of some places where a gradient stands."""
+    """The first of these places that holds a gradient."""
     for place in places:
         found = follow(root, place)
         if found is not None and not isinstance(found, dict) and not callable(found):
@@ -160,7 +164,7 @@ class Survey:
 
     run: Any  # (prepared copy) -> (subject, out, cache)
     layer: Any
-    n_floats: int  # so many of the inputs are differentiated
+    n_floats: int  # how many of the inputs are differentiated
     notes: list[str] = field(default_factory=list)
 
     def slots(self) -> list[Slot]:
@@ -173,7 +177,7 @@ class Survey:
         return sorted(found, key=lambda slot: order[slot.paths[0]])
 
     def late(self) -> tuple[Any, list[Slot]]:
-        """The layer after a forward and a backward, and the weights with gradients beside them that it has since."""
+        """The layer after a forward and a backward, and the weights with gradients that these calls created."""
         before = {path for path, _ in walk(self.layer)}
         warm = Survey(self.run, self._backward()[0].layer, self.n_floats)
         out, found = warm._out(warm.layer), []
@@ -187,7 +191,7 @@ class Survey:
         out = self._out(self.layer)
         repeatable = np.array_equal(out, self._out(self.layer), equal_nan=True)
         used = {paths: self._used(paths, out) for paths in candidates}
-        candidates = [paths for paths in candidates if used[paths] is not None]  # not what forward writes itself
+        candidates = [paths for paths in candidates if used[paths] is not None]  # forward writes the others itself
         subject, grads, stepped = self._backward()
         beside = {paths: self._beside(subject.layer, paths) for paths in candidates}
         leftover = [p for p in candidates if not beside[p] and used[p] and repeatable]
@@ -232,7 +236,7 @@ class Survey:
         return not np.array_equal(np.asarray(other, dtype=np.float64), out, equal_nan=True)
 
     def _backward(self) -> tuple[Any, list, set[Path]]:
-        """A copy after one backward, what that returned, and which arrays it changed, given a learning rate."""
+        """A copy after one backward, the returned gradients, and the arrays that it changed with a learning rate."""
         subject, out, cache = self.run(self.layer)
         before = {path: np.copy(value) for path, value in walk(subject.layer) if isinstance(value, np.ndarray)}
         dout = np.random.default_rng(1).standard_normal(np.shape(out)) if np.ndim(out) else 1.0
@@ -242,12 +246,12 @@ class Survey:
 
     @staticmethod
     def _beside(layer: Any, paths: tuple[Path, ...]) -> tuple[Path, ...]:
-        """The places of an array's gradient, if after a backward there is one at any of them."""
+        """The possible places of an array's gradient, if one of them holds a gradient after a backward."""
         everywhere = tuple(place for path in paths for place in gradient_paths(path) if place not in paths)
         return () if first_gradient(layer, everywhere) is None else everywhere
 
     def _returned(self, grads: list, leftover: list[tuple[Path, ...]]) -> Iterator[tuple]:
-        """Which of the surplus gradients that backward returned belongs to which array."""
+        """Which returned gradient belongs to which array, for gradients beyond those of the inputs."""
         rest = list(leftover)
         surplus = list(enumerate(grads))[self.n_floats :]
         for position, grad in surplus:
@@ -262,3 +266,37 @@ class Survey:
                 paths = (fits or rest)[0]
                 rest.remove(paths)
                 yield paths, (position, None)
+
+
+# ----------------------------------------------------------------------------------------------------- rows for padding
+
+
+def padding_ids(layer: Any, forward: Callable[..., Any], holders: tuple = ()) -> Iterator[int]:
+    """Whole numbers with a name of padding: defaults of the forward, or attributes of the layer or its inner layers.
+
+    ``holders`` are the layers around it, which an inner layer may refer to.
+    """
+    named = dict(getattr(layer, "__dict__", {}))
+    named |= {name: argument.default for name, argument in inspect.signature(forward).parameters.items()}
+    around = (layer, *holders)
+    for name, value in named.items():
+        inside = callable(getattr(value, "forward", None)) and not isinstance(value, type)
+        if isinstance(value, int) and not isinstance(value, bool) and "pad" in name.lower():
+            yield value
+        elif inside and not any(value is holder for holder in around):
+            yield from padding_ids(value, value.forward, around)
+
+
+def constant_rows(gradients: list[Any], pads: list[int], inputs: list[Any]) -> list[int]:
+    """Padding ids that occur in the inputs and whose row is exactly zero in a gradient that has other rows."""
+    ids = [value for value in inputs if isinstance(value, np.ndarray) and value.dtype.kind in "iu"]
+    used = {pad for pad in pads if any((value == pad).any() for value in ids)}
+    tables = [g for g in gradients if isinstance(g, np.ndarray) and g.ndim > 1 and np.any(g)]
+    return [pad for pad in sorted(used) if any(0 <= pad < len(table) and not np.any(table[pad]) for table in tables)]
+
+
+def without(place: Array, rows: list[int]) -> Array:
+    """A direction that does not change some rows."""
+    kept = place.copy()
+    kept[rows] = 0
+    return kept

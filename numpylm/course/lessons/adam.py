@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.optimizer.adam import check_optimizer
 from numpylm.check.optimizer.clipping import check_clipping
+from numpylm.check.optimizer.optimizers import check_optimizer
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import Rng, both, from_report, outputs
 from numpylm.nn import optim

@@ -1,0 +1,141 @@
+"""Rules of the checker's own code: decisions read fields and never sentences, and every weight stands in one table."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from numpylm.check import weights
+from numpylm.check.report import Cause
+
+CHECK = Path(weights.__file__).parent
+FILES = {str(path.relative_to(CHECK)): path.read_text(encoding="utf-8") for path in sorted(CHECK.rglob("*.py"))}
+READS = {"startswith", "endswith", "find", "index", "count", "partition", "split", "removeprefix", "lower"}
+PRINTS = {"report.py"}  # it prints equal sentences once
+ROOMS = ("subject", "measure", "numbers", "jacobian", "rerun", "inner", "optimizer")
+
+
+def is_text(node):
+    return isinstance(node, ast.Attribute) and node.attr in ("text", "hint")
+
+
+def decisions_on_text(source):
+    """Lines that compare a text, look for something in it, or match a pattern with it."""
+    for node in ast.walk(ast.parse(source)):
+        compared = isinstance(node, ast.Compare) and any(
+            is_text(part) for side in (node.left, *node.comparators) for part in ast.walk(side)
+        )
+        read = (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and ((node.func.attr in READS and is_text(node.func.value)) or ast.unparse(node.func.value) == "re")
+            and any(map(is_text, ast.walk(node)))
+        )
+        gathered = isinstance(node, (ast.SetComp, ast.DictComp)) and any(
+            map(is_text, ast.walk(node.elt if isinstance(node, ast.SetComp) else node.key))
+        )
+        if compared or read or gathered:
+            yield node.lineno
+
+
+def numbers_as_weights(source):
+    """Lines in which a number is a cause's weight, or is compared with one, added to one, or taken from one."""
+
+    def is_number(node):
+        return any(isinstance(part, ast.Constant) and type(part.value) in (int, float) for part in ast.walk(node))
+
+    def is_weight(node):
+        return isinstance(node, ast.Attribute) and node.attr == "weight"
+
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Cause", "replace"):
+            given = node.args[2:3] if ast.unparse(node.func) == "Cause" else []
+            given = given + [keyword.value for keyword in node.keywords if keyword.arg == "weight"]
+            values = [part for value in given for part in branches(value)]
+            if any(map(is_number, values)):
+                yield node.lineno
+        elif isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            if any(map(is_weight, sides)) and any(map(is_number, sides)):
+                yield node.lineno
+        elif isinstance(node, ast.BinOp) and is_weight(node.left) and is_number(node.right):
+            yield node.lineno
+
+
+def branches(value):
+    """The values that an expression may have: both of ``A if condition else B``."""
+    return [*branches(value.body), *branches(value.orelse)] if isinstance(value, ast.IfExp) else [value]
+
+
+@pytest.mark.parametrize("file", sorted(set(FILES) - PRINTS))
+def test_no_decision_reads_a_sentence(file):
+    assert not list(decisions_on_text(FILES[file]))
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        'clear = "Recovered" in cause.text',
+        'if cause.text.startswith("In "):\n    pass',
+        "same = own.text not in {cause.text for cause in nearer}",
+        "same = own.text == other.text",
+        'kind = re.sub("cosine.*", "", cause.text)',
+        "unique = len({cause.text for cause in causes})",
+    ],
+)
+def test_a_decision_that_reads_a_sentence_is_noticed(planted):
+    assert list(decisions_on_text(planted))
+
+
+@pytest.mark.parametrize("file", sorted(set(FILES) - {"weights.py"}))
+def test_every_weight_has_a_name(file):
+    assert not list(numbers_as_weights(FILES[file]))
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        'Cause("sign", text, 95, name)',
+        'Cause("sign", text, 95 if sure else LOW, name)',
+        'Cause("sign", text, place=name, weight=95)',
+        "replace(cause, weight=cause.weight - 10)",
+        "clear = cause.weight > 75",
+        "clear = max(c.weight for c in found), cause.weight - 4",
+    ],
+)
+def test_a_weight_without_a_name_is_noticed(planted):
+    assert list(numbers_as_weights(planted))
+
+
+def test_every_weight_and_threshold_has_a_reason_and_is_used():
+    code = "\n".join(text for file, text in FILES.items() if file != "weights.py")
+    for line in FILES["weights.py"].splitlines():
+        if match := re.match(r"([A-Z_]+) = ", line):
+            assert "  # " in line, f"{match[1]} has no reason"
+            assert re.search(rf"\b{match[1]}\b", code), f"nothing uses {match[1]}"
+
+
+def test_no_other_file_gives_a_name_of_the_table_another_value():
+    names = set(re.findall(r"^([A-Z_]+) = ", FILES["weights.py"], re.MULTILINE))
+    assert len(names) == len(re.findall(r"^([A-Z_]+) = ", FILES["weights.py"], re.MULTILINE))
+    for file in sorted(set(FILES) - {"weights.py"}):
+        assigned = {
+            node.id
+            for node in ast.walk(ast.parse(FILES[file]))
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        assert not assigned & names, file
+
+
+def test_the_seven_rooms_have_few_files_of_a_size_that_one_can_know():
+    files = [file for file in FILES if file.split("/")[0] in ROOMS and not file.endswith("__init__.py")]
+    assert len(files) <= 27, files
+    assert not [file for file in files if FILES[file].count("\n") > 350]
+
+
+def test_two_causes_are_the_same_by_their_lines_and_not_by_their_words():
+    cause = Cause("wiring", "one sentence", weights.LINES, "x", (3, 4))
+    assert cause.same_lines(Cause("wiring", "another sentence", weights.LINES, "W", (3, 4)))
+    assert not cause.same_lines(Cause("wiring", "one sentence", weights.LINES, "W", (3,)))
+    assert not Cause("wiring", "no lines").same_lines(Cause("wiring", "no lines"))
