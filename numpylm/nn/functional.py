@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from numpylm.nn.elementwise_chunks import chunks
+from numpylm.nn.elementwise_chunks import in_chunks
 from numpylm.nn.module import Array, Cache
 
 IGNORE_INDEX = -100  # marks a target that is not counted, as in torch
@@ -103,10 +103,7 @@ def gelu(x: Array, approximate: str = "tanh") -> tuple[Array, Cache]:
     - tanh:  g = ½ (1 + tanh u), g' = ½ (1 - tanh² u) u' = 2 g (1 - g) u',  u' = √(2/π) (1 + 3 · 0.044715 x²)
     """
     if approximate == "tanh":
-        out = np.empty(x.shape, x.dtype)
-        for x_i, out_i in chunks(x.reshape(-1), out.reshape(-1)):
-            np.multiply(x_i, _tanh_gate(x_i), out=out_i)
-        return out, (x, None, approximate)
+        return in_chunks(_gelu_tanh, x), (x, None, approximate)
     if approximate == "none":
         cdf = 0.5 * (1 + _erf(x * math.sqrt(0.5)))
         return x * cdf, (x, cdf, approximate)
@@ -117,32 +114,27 @@ def gelu_backward(dout: Array, cache: Cache) -> Array:
     """Gradient of `gelu`: dx = dout · (g + x g')."""
     x, g, approximate = cache
     if approximate == "tanh":
-        dx = np.empty(x.shape, x.dtype)
-        for x_i, dout_i, dx_i in chunks(x.reshape(-1), dout.reshape(-1), dx.reshape(-1)):
-            g = _tanh_gate(x_i)
-            slope = x_i * x_i  # x · 2u', with u' = √(2/π) (1 + 3 · 0.044715 x²)
-            slope *= 2 * SQRT_2_OVER_PI * 3 * GELU_CUBIC
-            slope += 2 * SQRT_2_OVER_PI
-            slope *= x_i
-            slope *= 1 - g  # x g' = g · x · 2u' (1 - g)
-            slope += 1
-            slope *= g
-            np.multiply(dout_i, slope, out=dx_i)
-        return dx
+        return in_chunks(_gelu_tanh_backward, dout, x)
     pdf = np.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
     return dout * (g + x * pdf)
 
 
+def _gelu_tanh(x: Array) -> Array:
+    """x · g."""
+    return x * _tanh_gate(x)
+
+
+def _gelu_tanh_backward(dout: Array, x: Array) -> Array:
+    """dout · (g + x g') = dout · g (1 + 2 x u' (1 - g))."""
+    g = _tanh_gate(x)
+    two_x_du = x * (2 * SQRT_2_OVER_PI + 6 * SQRT_2_OVER_PI * GELU_CUBIC * (x * x))
+    return dout * g * (1 + two_x_du * (1 - g))
+
+
 def _tanh_gate(x: Array) -> Array:
-    """g = ½ (1 + tanh u). It updates a few arrays in place, because memory traffic limits its speed."""
-    u = x * x  # u = √(2/π) (x + 0.044715 x³)
-    u *= SQRT_2_OVER_PI * GELU_CUBIC
-    u += SQRT_2_OVER_PI
-    u *= x
-    g = np.tanh(u, out=u)
-    g += 1
-    g *= 0.5
-    return g
+    """g = ½ (1 + tanh u) with u = √(2/π) (x + 0.044715 x³)."""
+    u = x * (SQRT_2_OVER_PI + SQRT_2_OVER_PI * GELU_CUBIC * (x * x))
+    return 0.5 * (1 + np.tanh(u))
 
 
 def _erf_table(per_unit: int = 128, end: int = 6) -> Array:

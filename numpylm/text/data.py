@@ -7,6 +7,7 @@ the first document and after each document, if the tokenizer has that token:
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -64,6 +65,9 @@ def join_documents(documents: Iterable[str]) -> str:
 # --------------------------------------------------------------------------------------------- splitting
 
 
+FAR_TOO_SHORT = 0.1  # of the wanted validation text
+
+
 def split_train_val(
     documents: list[str], val_fraction: float, rng: np.random.Generator, max_val: int | None = None
 ) -> tuple[list[str], list[str]]:
@@ -72,7 +76,8 @@ def split_train_val(
     Whole documents are drawn at random until the validation set has ``val_fraction`` of all characters, but at most
     ``max_val`` characters, so that evaluation is fast even for a long text. Equal documents stay together; otherwise
     the model would be tested on documents that it has memorized. A single document is cut in two: its beginning is for
-    training, its end for validation.
+    training, its end for validation. The longest document is also cut if the drawn ones are far too short, as in a
+    folder with two books and a note.
 
     Raises
     ------
@@ -81,18 +86,13 @@ def split_train_val(
     """
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction must lie between 0 and 1, got {val_fraction}")
-    distinct = list(dict.fromkeys(documents))
+    times = Counter(documents)
+    distinct = list(times)
     if len(distinct) == 1:
         text = documents[0]
-        cut = max(int(len(text) * (1 - val_fraction)), len(text) - (max_val or len(text)))
-        if not (text[:cut].strip() and text[cut:].strip()):
-            raise ValueError(f"a text of {len(text)} characters is too short to be divided for validation")
-        return [text[:cut]], [text[cut:]]
+        return _cut(text, max(int(len(text) * (1 - val_fraction)), len(text) - (max_val or len(text))))
     wanted = val_fraction * sum(map(len, documents))
     wanted = min(wanted, max_val or wanted)
-    times = dict.fromkeys(distinct, 0)
-    for document in documents:
-        times[document] += 1
     val: set[str] = set()
     size = 0.0
     for i in rng.permutation(len(distinct)):
@@ -102,7 +102,18 @@ def split_train_val(
         val.add(distinct[i])
         size += length
     train = [document for document in documents if document not in val]
-    return train, [document for document in documents if document in val]
+    held_out = [document for document in documents if document in val]
+    longest = max(train, key=len)
+    if size < FAR_TOO_SHORT * wanted and times[longest] == 1 and len(longest) > 2 * wanted:
+        beginning, end = _cut(longest, len(longest) - int(wanted - size))
+        return [*beginning, *(document for document in train if document != longest)], held_out + end
+    return train, held_out
+
+
+def _cut(text: str, at: int) -> tuple[list[str], list[str]]:
+    if not (text[:at].strip() and text[at:].strip()):
+        raise ValueError(f"a text of {len(text)} characters is too short to be divided for validation")
+    return [text[:at]], [text[at:]]
 
 
 # ----------------------------------------------------------------------------------------------- tokens

@@ -15,9 +15,10 @@ MANY = 100  # lines; a model cannot learn much from a shorter list
 SHORT = 300  # characters of a line
 NEARLY_ALL = 0.95
 FEW = 0.02
+DOUBLE_SPACED = 0.45  # blank lines, as a fraction of all lines, if there is one after each line
 SOME = 0.1
 MOST = 0.8
-NAMES = "names or words"
+NAMES = "names, words or other short entries"
 NAME_WORDS = 4  # mean number of words of a line without punctuation: names and titles have fewer, lines of poems more
 
 # The end of a sentence: a punctuation mark, then optional quotes or brackets.
@@ -65,17 +66,18 @@ class Lines:
     @property
     def kind(self) -> str | None:
         """The kind of list, if each line is a separate text; None if the lines belong together."""
-        if self.count < MANY or self.blank > FEW or self.short < NEARLY_ALL:
+        if self.count < MANY or self.short < NEARLY_ALL:
             return None
+        bare = self.bare >= NEARLY_ALL and self.words <= NAME_WORDS and self.parts <= SOME
+        if self.blank > FEW:  # paragraphs or stanzas, unless a list has a blank line after each entry
+            return NAMES if bare and self.blank >= DOUBLE_SPACED else None
         if self.columns >= NEARLY_ALL:
             return "records with tabs"
         if self.parts > SOME:
             return None
         if self.sentences >= MOST and self.sentences + self.bare >= NEARLY_ALL:
             return "sentences"
-        if self.bare >= NEARLY_ALL and self.words <= NAME_WORDS:
-            return NAMES
-        return None
+        return NAMES if bare else None
 
 
 def kind_of_lines(documents: Sequence[str]) -> str | None:

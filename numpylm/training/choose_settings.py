@@ -55,6 +55,7 @@ SIZES = (
 TOKENS_A_STEP = 2048  # as in the defaults: 8 windows of 256
 STEPS_PER_ROOT = 3.5  # steps = this number times the square root of the number of tokens
 FEWEST_STEPS = 200
+SHORTEST_RUN = 10  # steps, if the user's windows are so long that even a few steps take long
 LONGEST_RUN = (
     2200  # steps with windows of 128 and a vocabulary of 2,048; 1.4 times as long as the default's 1,400 steps
 )
@@ -158,7 +159,7 @@ def vocabulary(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
     if facts.merges:
         yield Choice("whole_characters", MORE_THAN_A_FEW, "characters that occur at least this often become tokens")
     if facts.kind == NAMES:
-        yield Choice("vocab_size", FIRST_TOKENS + facts.merges, "names are learned letter by letter")
+        yield Choice("vocab_size", FIRST_TOKENS + facts.merges, "short entries are learned character by character")
     elif FIRST_TOKENS + facts.merges > facts.size.vocab_size:
         size = FIRST_TOKENS + facts.merges
         yield Choice("vocab_size", size, f"256 bytes, end-of-text, and {facts.merges} merges for these characters")
@@ -199,20 +200,22 @@ def steps(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
     cost = (180 + config.block_size) / (180 + 128) * max(1.0, config.vocab_size / 2048) ** 0.5  # fitted to measurements
     longest = round(LONGEST_RUN / cost, -1)
     wanted = round(STEPS_PER_ROOT * math.sqrt(facts.tokens), -1)
-    yield Choice("max_steps", int(min(max(wanted, FEWEST_STEPS), longest)), f"enough for about {facts.tokens:,} tokens")
+    number = int(max(min(max(wanted, FEWEST_STEPS), longest), SHORTEST_RUN))
+    yield Choice("max_steps", number, f"enough for about {facts.tokens:,} tokens")
 
 
 def evaluations(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
     """Evaluate often enough to find the best step of a run that overfits."""
-    yield Choice("eval_interval", max(config.max_steps // 160 * 10, 10), "16 evaluations, to find the best step")
+    interval = max(config.max_steps // 160 * 10, 10)
+    yield Choice("eval_interval", interval, f"{-(-config.max_steps // interval)} evaluations, to find the best step")
     if config.val_fraction * facts.characters > EVALUATED_MB * 1e6:
         yield Choice("max_val_mb", EVALUATED_MB, "so that evaluations take little time")
 
 
 def patience(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
-    """Early stopping: training ends after a quarter of all steps without improvement."""
+    """Early stopping: training ends after a quarter of all steps without improvement, or after two evaluations."""
     evaluations = max(2, config.max_steps // 4 // config.eval_interval)
-    yield Choice("patience", evaluations, "training ends after a quarter of all steps without improvement")
+    yield Choice("patience", evaluations, f"training ends after {evaluations} evaluations without improvement")
 
 
 RULES: tuple[Callable[[TrainConfig, Facts], Iterator[Choice]], ...] = (

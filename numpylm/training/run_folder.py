@@ -20,6 +20,15 @@ LOCK = ".lock"  # this file is in a run folder while a process trains in it
 # ---------------------------------------------------------------------------------------- a new folder
 
 
+def check_out(config: TrainConfig) -> None:
+    """Raise the errors of `reserve` that can be known before any work: ``out`` is in use, or cannot be created."""
+    if config.out:
+        folder = Path(config.out)
+        _check_place(folder)
+        if not _is_free(folder):
+            raise _in_use(folder)
+
+
 def reserve(config: TrainConfig, held: ExitStack) -> Path:
     """Reserve the name of a new run folder: ``out``, or the first free one of runs/NAME, runs/NAME-2, ...
 
@@ -44,11 +53,17 @@ def reserve(config: TrainConfig, held: ExitStack) -> Path:
             if config.out:
                 raise
             continue
+        except OSError as error:
+            raise OSError(f"{shown(folder)} cannot be created ({error.strerror}): choose another --out") from error
         if _is_free(folder):
             return folder
         held.close()  # another process has just created it
-    name = quoted(Path(config.out))
-    raise FileExistsError(f"{name} exists: choose another --out, or go on with --resume {name}")
+    raise _in_use(Path(config.out))
+
+
+def _in_use(folder: Path) -> FileExistsError:
+    name = quoted(folder)
+    return FileExistsError(f"{name} exists: choose another --out, or go on with --resume {name}")
 
 
 def _candidates(config: TrainConfig) -> Iterator[Path]:

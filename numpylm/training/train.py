@@ -23,6 +23,7 @@ from numpylm.system.streams import lasting_output
 from numpylm.system.whole_files import write_text
 from numpylm.text.char_tokenizer import CharTokenizer, load_tokenizer
 from numpylm.text.data import random_batch
+from numpylm.text.text_files import find_texts
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.choose_settings import fit_to_text
 from numpylm.training.config import TrainConfig
@@ -31,7 +32,7 @@ from numpylm.training.finetune import load_pretrained_model
 from numpylm.training.loss_curve import Curve, loss_curve
 from numpylm.training.parallel import DataParallel, default_workers, keep_memory
 from numpylm.training.prepare_data import Data, as_documents, load_documents, make_tokenizer, reference_losses, split
-from numpylm.training.run_folder import folder_to_resume, hold, reserve
+from numpylm.training.run_folder import check_out, folder_to_resume, hold, reserve
 from numpylm.training.run_state import (
     Mean,
     Run,
@@ -85,6 +86,8 @@ def train(
     """
     with lasting_output():
         keep_memory()
+        if resume is None:
+            check_paths(config)
         if config.check_gradients:
             check_gradients()
         with stoppable(), ExitStack() as held:
@@ -114,6 +117,13 @@ def whole_job(
 
 
 # ------------------------------------------------------------------------------------------ preparation
+
+
+def check_paths(config: TrainConfig) -> None:
+    """Raise an error before any work if the run folder cannot be created, or if there is no text."""
+    check_out(config)
+    if config.data:
+        find_texts(config.data)
 
 
 def check_gradients() -> None:

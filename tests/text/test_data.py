@@ -125,6 +125,16 @@ def test_both_sides_of_a_small_split_have_something(documents):
         assert val
 
 
+def test_books_and_a_note_give_a_validation_text_of_the_wanted_size():
+    note, *books = "ab", "0123456789" * 300, "9876543210" * 200
+    for seed in range(10):
+        train, val = split_train_val([note, *books], 0.1, np.random.default_rng(seed))
+        assert sum(map(len, val)) >= 500
+        assert sum(map(len, train + val)) == 5002
+        if note in val:
+            assert (train[0], val[1]) == (books[0][:-498], books[0][-498:])
+
+
 def test_a_text_that_is_too_short_is_refused():
     with pytest.raises(ValueError, match="too short"):
         split_train_val(["a"], 0.1, np.random.default_rng(0))

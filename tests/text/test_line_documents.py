@@ -57,11 +57,11 @@ def text_of(lines, count=300):
 @pytest.mark.parametrize(
     ("lines", "kind"),
     [
-        (NAMES, "names or words"),
+        (NAMES, "names, words or other short entries"),
         (SENTENCES, "sentences"),
         (QUATRAINS, "sentences"),
         (["他的思维方式很幼稚。", "你在做什么？"], "sentences"),
-        (["王维", "李白", "杜甫", "白居易"], "names or words"),
+        (["王维", "李白", "杜甫", "白居易"], "names, words or other short entries"),
         (["Hi.\t嗨。", "Run.\t你用跑的。", "so bad\t0"], "records with tabs"),
     ],
 )
@@ -98,11 +98,16 @@ def test_texts_whose_lines_belong_together_are_not_cut(text):
 
 def test_a_few_lines_are_no_list():
     assert kind_of_lines([text_of(NAMES, 99)]) is None
-    assert kind_of_lines([text_of(NAMES, 100)]) == "names or words"
+    assert kind_of_lines([text_of(NAMES, 100)]) == "names, words or other short entries"
+
+
+def test_a_list_may_have_a_blank_line_after_each_name():
+    assert kind_of_lines(["\n\n".join(text_of(NAMES, 200).split("\n"))]) == "names, words or other short entries"
+    assert kind_of_lines(["\n\n".join(text_of(SENTENCES, 200).split("\n"))]) is None  # these may be paragraphs
 
 
 def test_one_text_among_lists_keeps_all_whole():
-    assert kind_of_lines([text_of(NAMES), text_of(NAMES)]) == "names or words"
+    assert kind_of_lines([text_of(NAMES), text_of(NAMES)]) == "names, words or other short entries"
     assert kind_of_lines([text_of(NAMES), text_of(CODE)]) is None
     assert kind_of_lines([text_of(NAMES), text_of(SENTENCES)]) is None
 

@@ -160,6 +160,15 @@ def test_given_settings_are_taken_into_account():
     assert "vocab_size" not in chosen(PROSE * 120, tokenizer="char")[1]
 
 
+@pytest.mark.parametrize("size", [5_000, 1_000_000])
+def test_very_long_windows_leave_some_steps_and_reasons_that_are_true(size):
+    config, choices = choose(make_config({"data": "a.txt", "block_size": size}), [PROSE * 4000], {"data", "block_size"})
+    assert config.max_steps >= 10
+    reasons = {choice.setting: choice.reason for choice in choices}
+    assert reasons["eval_interval"].startswith(f"{-(-config.max_steps // config.eval_interval)} evaluations")
+    assert f"after {config.patience} evaluations" in reasons["patience"]
+
+
 def test_the_stories_and_fine_tuning_stay_as_they_are(capsys):
     for config in (TrainConfig(), make_config({"data": "a.txt", "init_from": "gpt2"})):
         assert fit_to_text(config, ["\n".join(NAMES)], set()) is config

@@ -187,7 +187,7 @@ def test_a_name_is_taken_while_its_text_is_being_read(project, monkeypatch, caps
     def meanwhile(config, *documents):
         if not made:
             made.append("x")
-            assert main(["train", *FLAGS, "--data", "nowhere.txt", "--out", "x"]) == 1
+            assert main(["train", *FLAGS, "--data", "a.txt", "--out", "x"]) == 1
             assert f"x is in use by process {os.getpid()} on" in said(capsys)
             made.append(train(tiny()))
         return make(config, *documents)
@@ -250,6 +250,15 @@ def test_what_is_cheap_to_check_is_checked_before_the_text_is_read(project, monk
     monkeypatch.setattr("numpylm.training.prepare_data.read_documents", lambda paths: pytest.fail("the text was read"))
     assert message in refuse(capsys, *flags)
     assert contents(project) == before
+
+
+@pytest.mark.parametrize("flags", [["--out", "full"], ["--out", "a.txt/x"], ["--data", "no.txt"]])
+def test_paths_are_checked_before_gradients(project, monkeypatch, capsys, flags):
+    Path("full").mkdir()
+    Path("full/file").write_text("", encoding="utf-8")
+    monkeypatch.setattr("numpylm.training.train.check_gradients", lambda: pytest.fail("gradients were checked"))
+    assert main(["train", "--data", "a.txt", *flags]) == 1
+    assert flags[1].partition("/")[0] in said(capsys)
 
 
 def test_the_working_folder_is_no_place_for_a_run(project, monkeypatch, capsys):
