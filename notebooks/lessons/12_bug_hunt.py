@@ -45,8 +45,8 @@ from numpylm import (
 from numpylm.models.gpt import BlockInput, HiddenCache
 from numpylm.nn.attention import AttentionCache, SelfAttentionCache, causal_mask, merge_heads, split_heads
 from numpylm.nn.blocks import BlockCache
-from numpylm.nn.fast_attention import KVCache
 from numpylm.nn.functional import IGNORE_INDEX, cross_entropy_backward, dropout, dropout_backward
+from numpylm.nn.kv_cache import KVCache
 from numpylm.nn.module import Array, Cache, check_last_axis
 
 # %% [markdown]

@@ -21,6 +21,7 @@ MODULES = (
     "nn.layers",
     "nn.attention",
     "nn.fast_attention",
+    "nn.kv_cache",
     "nn.blocks",
     "models.gpt",
     "nn.optim",

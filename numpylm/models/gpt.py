@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.nn.blocks import Block
-from numpylm.nn.fast_attention import KVCache
 from numpylm.nn.functional import cross_entropy
+from numpylm.nn.kv_cache import KVCache
 from numpylm.nn.layers import Dropout, Embedding, LayerNorm, tied_head, tied_head_backward
 from numpylm.nn.module import Array, Cache, Module
 

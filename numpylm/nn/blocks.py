@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpylm.nn.fast_attention import FastCausalSelfAttention, KVCache
+from numpylm.nn.fast_attention import FastCausalSelfAttention
 from numpylm.nn.functional import gelu, gelu_backward
+from numpylm.nn.kv_cache import KVCache
 from numpylm.nn.layers import Dropout, LayerNorm, Linear
 from numpylm.nn.module import Array, Cache, Module
 

@@ -17,13 +17,13 @@ from numpylm.text.data import (
     encode_documents,
     fits_documents,
     read_documents,
-    split_train_val,
 )
 from numpylm.text.line_documents import cut_lines
 from numpylm.text.loss_mask import answer_bytes, encode_answers, note_repeated_marks
 from numpylm.text.pretokenize import END_OF_TEXT
 from numpylm.text.text_files import find_texts, is_pipe, shortened
 from numpylm.text.tokenizer import Tokenizer
+from numpylm.text.train_val_split import split_train_val
 from numpylm.training import baselines
 from numpylm.training.config import TrainConfig
 from numpylm.training.evaluation import source_nats

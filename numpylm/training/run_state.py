@@ -76,7 +76,7 @@ class Run:
     since_log: Mean = field(default_factory=Mean)  # training loss since the last line of metrics.jsonl
     since_eval: Mean = field(default_factory=Mean)  # training loss since the last evaluation
     saved: tuple[int, int] = (-1, -1)  # step and evaluated of the last.npz on disk
-    failed: set[str] = field(default_factory=set)  # see numpylm.training.save_checkpoints.optional
+    failed: set[str] = field(default_factory=set)  # see numpylm.training.failed_writes.optional
     warned: bool = False  # whether the warning of overfitting was printed; it is printed only once
 
     @classmethod

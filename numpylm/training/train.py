@@ -28,6 +28,7 @@ from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.choose_settings import fit_to_text
 from numpylm.training.config import TrainConfig
 from numpylm.training.evaluation import Score, evaluate
+from numpylm.training.failed_writes import optional, save_at_end, save_or_say
 from numpylm.training.finetune import load_pretrained_model
 from numpylm.training.loss_curve import Curve, loss_curve
 from numpylm.training.parallel import DataParallel, default_workers, keep_memory
@@ -43,7 +44,6 @@ from numpylm.training.run_state import (
     resumed_run,
     write_resumed,
 )
-from numpylm.training.save_checkpoints import optional, save_at_end, save_or_say
 
 WORTH_PROCESSES = 50  # steps; in a shorter run, starting worker processes takes longer than they save
 LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss

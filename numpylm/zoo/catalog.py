@@ -7,9 +7,9 @@ import numpy as np
 from numpylm.check.gradcheck import gradcheck
 from numpylm.check.mutants import Fault, World, difference, without_docstrings
 from numpylm.check.report import KINDS, Report
-from numpylm.zoo.layers import FUNCTIONS, LAYERS
-from numpylm.zoo.model import MODEL
-from numpylm.zoo.optimizer import STEPS
+from numpylm.zoo.faulty_layers import FUNCTIONS, LAYERS
+from numpylm.zoo.faulty_models import MODEL
+from numpylm.zoo.faulty_optimizers import STEPS
 
 
 def animals() -> list[Fault]:

@@ -14,8 +14,8 @@ from numpylm.text.data import (
     read_documents,
     sequential_batches,
     split_documents,
-    split_train_val,
 )
+from numpylm.text.train_val_split import split_train_val
 from numpylm.training.baselines import bigram_loss, unigram_loss
 
 

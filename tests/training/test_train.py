@@ -141,7 +141,7 @@ def test_gradient_accumulation_is_one_large_batch(text):
     rng.bit_generator.state = checkpoint.meta["batch_rng"]
     from numpylm.nn.optim import AdamW, warmup_cosine
     from numpylm.text.char_tokenizer import load_tokenizer
-    from numpylm.text.data import split_train_val
+    from numpylm.text.train_val_split import split_train_val
     from numpylm.training.prepare_data import Data, load_documents
 
     config = tiny(text)
@@ -351,7 +351,7 @@ def test_generate_evaluate_and_tokenize(run, text, capsys):
 
 def test_evaluation_agrees_with_the_loss_that_training_reported(run, capsys, text):
     gpt, tokenizer, checkpoint = load_run(run)
-    from numpylm.text.data import split_train_val
+    from numpylm.text.train_val_split import split_train_val
     from numpylm.training.evaluation import evaluate
     from numpylm.training.prepare_data import load_documents
 

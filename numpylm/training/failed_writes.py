@@ -1,4 +1,4 @@
-"""Saving checkpoints during training. A full disk, or an error in an optional output, does not end the run."""
+"""Writes that fail during training, for example on a full disk: they are reported, and the run continues."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

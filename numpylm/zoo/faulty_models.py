@@ -3,7 +3,7 @@
 from typing import Any
 
 from numpylm.check.mutants import Fault, World
-from numpylm.zoo.layers import B, C, Case, H, Rng, T, V
+from numpylm.zoo.faulty_layers import B, C, Case, H, Rng, T, V
 
 
 def _mlp(world: World, rng: Rng) -> Case:

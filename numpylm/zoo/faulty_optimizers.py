@@ -5,7 +5,7 @@ from typing import Any
 from numpylm.check.mutants import Fault, World
 from numpylm.check.optimizer.clipping import check_clipping
 from numpylm.check.optimizer.optimizers import check_optimizer
-from numpylm.zoo.layers import Case, Rng
+from numpylm.zoo.faulty_layers import Case, Rng
 
 
 def _adamw(world: World, rng: Rng) -> Case:

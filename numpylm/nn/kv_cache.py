@@ -1,0 +1,57 @@
+"""KVCache: the keys and values of the tokens that were read, so that generation processes only the new token."""
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpylm.nn.attention import causal_mask
+from numpylm.nn.module import Array
+
+
+class KVCache:
+    """Key/value cache of one attention layer: the keys and values of every position that it has read.
+
+    Position t attends to the keys and values of positions 0…t. These depend on nothing that comes later, so they can
+    be kept. When a text grows by a token, the layer has to process only that token. The memory for the whole window
+    is allocated once; new tokens are written into it, and old ones are never copied.
+
+    Parameters
+    ----------
+    shape : (B, H, M, D)
+        M is the largest number of positions that fit.
+    dtype : dtype
+    padding : int array (B,), optional
+        Number of padding positions at the left of each row. Texts of a batch may differ in length.
+
+    Attributes
+    ----------
+    length : int
+        Positions read so far, padding included.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int], dtype: DTypeLike, padding: Array | None = None) -> None:
+        self.k = np.empty(shape, dtype)
+        self.v = np.empty(shape, dtype)
+        self.length = 0
+        self.padding = padding
+
+    def append(self, k: Array, v: Array) -> tuple[Array, Array]:
+        """Append k, v (B, H, T, D) of T new positions; return those of all S positions as views (B, H, S, D).
+
+        Raises ValueError if they do not fit.
+        """
+        start, end = self.length, self.length + k.shape[2]
+        if end > self.k.shape[2]:
+            raise ValueError(
+                f"KVCache has room for {self.k.shape[2]} positions: {end - start} more do not fit after {start}"
+            )
+        self.length = end
+        self.k[:, :, start : self.length] = k
+        self.v[:, :, start : self.length] = v
+        return self.k[:, :, : self.length], self.v[:, :, : self.length]
+
+    def mask(self, T: int) -> Array | None:
+        """Mask for the last T positions (those just appended): bool (..., T, S), or None if they may see all S."""
+        S = self.length
+        if self.padding is not None:
+            return causal_mask(T, S) & (np.arange(S) >= self.padding[:, None, None, None])  # (B, 1, T, S)
+        return None if T == 1 else causal_mask(T, S)
