@@ -7,7 +7,6 @@ Rows of a table that stand for padding are constants, too, as in torch.nn.Embedd
 """
 
 import inspect
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.constants import constant_name, constant_values, only_in_steps
 from numpylm.check.subject.paths import (
     Path,
     copied,
@@ -27,37 +27,6 @@ from numpylm.check.subject.paths import (
     walk,
 )
 from numpylm.nn.module import Array, Parameter
-
-CONSTANT = re.compile(
-    r"(^|_)(tril|triu|causal|pe|cos|sin|freqs?|inv_?freq|running|moving|buffers?|targets?|labels?|y_?true|lengths?|"
-    r"pos_?enc|sinusoids?|rope|angles?|alibi|const|constants?|noise)($|_|\d)|mask|one_?hot|positional_?enc",
-    re.IGNORECASE,
-)
-
-
-def constant_name(name: str) -> bool:
-    """Whether an array has the name of a constant: a mask, a table of cosines, targets, running means."""
-    return bool(CONSTANT.search(name.split(".")[-1]))
-
-
-def mask_values(values: Array) -> bool:
-    """Whether an array holds zeros and one other number, ±1 or a very negative one: one-hot rows, a mask."""
-    distinct = np.unique(values)
-    if len(distinct) != 2 or 0 not in distinct:
-        return False
-    other = float(distinct[distinct != 0][0])
-    return abs(other) == 1 or other <= -1e3
-
-
-def constant_values(values: Array) -> bool:
-    """Whether an array has the values of a constant: a mask, or sines and cosines of multiples of 0, 1, 2 …"""
-    if values.ndim < 2 or values.shape[0] < 2:
-        return False
-    if mask_values(values):
-        return not (
-            values.shape[0] == values.shape[-1] and np.array_equal(values, np.eye(len(values)))
-        )  # an identity matrix may be an initial W
-    return bool(np.ptp(values) and np.isin(values[0], (0, 1)).all() and np.abs(values).max() <= 1)
 
 
 @dataclass(frozen=True)
@@ -213,11 +182,23 @@ class Survey:
             yield Slot(name, paths, "stepped")
         elif constant_name(name) or constant_values(array) or name in marked:
             self.notes.append(f"{name} was taken for a constant: the output depends on it, and it gets no gradient.")
+        elif array.ndim and only_in_steps(array, lambda values: self._out_with(paths, values)):
+            self.notes.append(
+                f"{name} was taken for a constant: it gets no gradient, and the output depends on it only in steps, as "
+                "on a mask that is compared with 0. So its derivative is zero."
+            )
         elif array.ndim:
             yield Slot(name, paths, "missing")
 
     def _out(self, layer: Any) -> Array:
         return np.array(self.run(layer)[1], dtype=np.float64)
+
+    def _out_with(self, paths: tuple[Path, ...], values: Array) -> Array:
+        """The output with other values of one array."""
+        layer = copied(self.layer)
+        for path in paths:
+            put(layer, path, values.copy())
+        return self._out(layer)
 
     def _used(self, paths: tuple[Path, ...], out: Array) -> bool | None:
         """Whether the output depends on an array; None if the forward writes it."""
