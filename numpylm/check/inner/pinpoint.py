@@ -217,7 +217,12 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
 
 def _reads(flow: Flow, cone: Cone) -> set[str]:
     """The names that the lines of a cone read."""
-    return {name for number in cone.lines if number in flow.source for name in flow.source[number].reads}
+    return {
+        name
+        for number in cone.lines
+        if number in flow.source
+        for name in flow.source[number].reads | flow.source[number].loops
+    }
 
 
 def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
