@@ -11,9 +11,8 @@ import numpy as np
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Cause, Report, listing
 from numpylm.check.subject.calls import RANDOM, CheckError, is_float, same, state_of
-from numpylm.check.subject.constants import constant_name
 from numpylm.check.subject.paths import walk
-from numpylm.check.subject.survey import PlainParameter, Surveyed
+from numpylm.check.subject.survey import PlainParameter, Surveyed, constant_name
 from numpylm.check.weights import (
     CHANGES_INPUTS,
     CHANGES_WEIGHTS,

@@ -28,9 +28,8 @@ from numpylm.check.subject.calls import (
     positional,
     state_of,
 )
-from numpylm.check.subject.constants import constant_name, mask_values
 from numpylm.check.subject.paths import copied, float_arrays, put, same_name, walk
-from numpylm.check.subject.survey import PlainParameter, Surveyed, bind, own_slots
+from numpylm.check.subject.survey import PlainParameter, Surveyed, bind, constant_name, mask_values, own_slots
 from numpylm.nn.module import Array, Cache, Parameter
 
 TARGETS = ("y", "t", "truth", "expected", "desired", "gt")  # of a loss
