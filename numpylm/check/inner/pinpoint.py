@@ -148,7 +148,11 @@ def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> 
     weight = LINES if len(numbers) < 4 else MANY_LINES
     if np.isnan(true).any():
         return Cause("wiring", text, weight, lines=numbers, source="lines")
-    found = _overwritten(suspect) or _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
+    tiny = np.abs(given - true).max(initial=0) <= FIT * np.abs(true).max(initial=0)  # one formula would fit both
+    found = None
+    if not tiny:
+        found = _overwritten(suspect) or _formula(flow, cone, given, true)
+        found = found or _pattern(flow, e, cone, given, true, suspect)
     if found is None:
         return Cause(
             "wiring",
