@@ -80,11 +80,7 @@ def guarded(report: Report) -> Iterator[None]:
 
 def kind_trial(strict: Trial) -> Trial:
     """The same subject under plain conditions: if a gradient is still wrong, its formula is wrong."""
-    trial = Trial(strict.setup, Conditions(initial=strict.conditions.initial))
-    if strict.seeded:
-        trial.seeded = True
-        trial.backward_once()
-    return trial
+    return Trial(strict.setup, Conditions(initial=strict.conditions.initial))
 
 
 def sharper(root: Cause, causes: Causes) -> Cause:

@@ -76,11 +76,14 @@ def run_file(args: argparse.Namespace) -> int:
         print(report, end="\n\n")
         reports.append(report)
     unchecked = [report.title for report in reports if report.unchecked and not report.findings]
-    wrong = [report.title for report in reports if not report.ok and report.title not in unchecked]
+    changes = [report.title for report in reports if report.only_changes]
+    wrong = [report.title for report in reports if not report.ok and report.title not in (*unchecked, *changes)]
     said = f"{len(reports) - len(unchecked)} checked"
-    said += f", wrong: {', '.join(wrong)}." if wrong else ", all right." if len(unchecked) < len(reports) else "."
+    right = ", no gradient is wrong." if changes else ", all right." if len(unchecked) < len(reports) else "."
+    said += f", wrong: {', '.join(wrong)}." if wrong else right
+    said += f" Right gradients, but changes arrays of its caller: {', '.join(changes)}." if changes else ""
     print(said + (f" Not checked: {', '.join(unchecked)}." if unchecked else ""))
-    return 1 if wrong or len(unchecked) == len(reports) else 0
+    return 1 if wrong or changes or len(unchecked) == len(reports) else 0
 
 
 def run_zoo(args: argparse.Namespace) -> int:

@@ -55,6 +55,44 @@ def test_a_copy_to_several_places_is_no_move():
     assert "wrong places" not in said((top, lambda dout, m: dout[:, None] * np.ones_like(m)), X)
 
 
+class Dropped:
+    """Inverted dropout from the global generator, whose backward forgets to divide by 1 - p."""
+
+    def __init__(self, p=0.3):
+        self.p = p
+
+    def forward(self, x):
+        self.m = np.random.rand(*x.shape) > self.p  # noqa: NPY002
+        return x * self.m / (1 - self.p)
+
+    def backward(self, dout):
+        return dout * self.m
+
+
+def dropped(x, p=0.3):
+    m = np.random.rand(*x.shape) > p  # noqa: NPY002
+    return x * m / (1 - p), m
+
+
+def dropped_by(x, param):
+    m = np.random.rand(*x.shape) < param["keep"]  # noqa: NPY002
+    return x * m / param["keep"], m
+
+
+@pytest.mark.parametrize(
+    ("subject", "inputs", "name"),
+    [
+        (Dropped(), (X,), "1 - p"),
+        ((dropped, lambda dout, m: dout * m), (X,), "1 - p"),
+        ((dropped_by, lambda dout, m: dout * m), (X, {"keep": 0.7}), "keep"),
+    ],
+)
+def test_a_factor_is_the_same_for_other_numbers_although_the_mask_is_another(subject, inputs, name):
+    text = said(subject, *inputs)
+    assert f"0.7 times the true one everywhere: {name}" in text
+    assert "computed from the data" not in text
+
+
 def test_all_else_is_right_only_where_all_was_measured():
     class Wide(Linear):
         def backward(self, dy, cache):

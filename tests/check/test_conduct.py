@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numpylm import gradcheck
+from numpylm.cli.main import main
 
 X = np.random.default_rng(0).standard_normal((2, 5, 6))
 
@@ -164,3 +165,43 @@ def test_a_first_call_that_differs_is_not_taken_for_randomness():
     assert report.ok, str(report)
     assert "generator" not in said(report)
     assert "another result the first time" in said(report)
+
+
+SUMMARY = """import numpy as np
+
+
+class Halves:
+    def forward(self, x):
+        x *= 0.5
+        return x
+
+    def backward(self, dout):
+        return 0.5 * dout
+
+
+class Relu:
+    def forward(self, x):
+        self.mask = x <= 0
+        return np.where(self.mask, 0, x)
+
+    def backward(self, dout):
+        dout[self.mask] = 0
+        return dout
+
+
+class Twice:
+    def forward(self, x):
+        return 2 * x
+
+    def backward(self, dout):
+        return FACTOR * dout
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(2, "no gradient is wrong"), (3, "wrong: Twice")])
+def test_the_summary_says_apart_which_layers_only_change_arrays(tmp_path, capsys, factor, verdict):
+    path = tmp_path / "changes.py"
+    path.write_text(SUMMARY.replace("FACTOR", str(factor)), encoding="utf-8")
+    assert main(["gradcheck", "--file", str(path)]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"3 checked, {verdict}. Right gradients, but changes arrays of its caller: Halves, Relu."

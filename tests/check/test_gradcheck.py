@@ -224,3 +224,26 @@ def test_the_command_fails_when_a_layer_is_wrong(monkeypatch, capsys):
     monkeypatch.setattr("numpylm.check.selfcheck.LayerNorm", WrongGain)
     assert main(["gradcheck"]) == 1
     assert "WRONG" in capsys.readouterr().out
+
+
+class AlmostLoss:
+    """Forward adds 1e-7 before the logarithm, backward does not: an error that is too small for most patterns."""
+
+    def forward(self, x, t):
+        e = np.exp(x - x.max(-1, keepdims=True))
+        self.p, self.t = e / e.sum(-1, keepdims=True), t
+        return -np.log(self.p[np.arange(len(x)), t] + 1e-7).mean()
+
+    def backward(self, dout=1):
+        d = self.p.copy()
+        d[np.arange(len(d)), self.t] -= 1
+        return d * dout / len(d)
+
+
+def test_a_small_error_does_not_stop_the_search_for_its_cause():
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        report = gradcheck(AlmostLoss(), rng.standard_normal((6, 12)), rng.integers(0, 12, 6))
+        assert not any("fault of the checker" in note for note in report.notes), str(report)
+        assert "Right would be" not in str(report)  # the same formula fits both numbers
+        assert "almost right" in str(report)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numpylm import AdamW, check_clipping, check_optimizer, clip_grad_norm
+from numpylm.check.student import check_file
 
 
 class Adam:
@@ -188,3 +189,101 @@ def test_clipping():
     assert "each number is cut off" in str(check_clipping(by_value))
     assert "returns the norm after clipping" in str(check_clipping(returns_the_limit))
     assert not check_clipping(lambda parameters, limit: 1 / 0).ok
+
+
+# ------------------------------------------------------------------------- optimizers that are handed the gradients
+
+HANDED = """import numpy as np
+
+
+class SGD:
+    def __init__(self, lr=0.01):
+        self.lr = lr
+
+    def update(self, params, grads):
+        for key in params.keys():
+            params[key] -= self.lr * grads[key]
+
+
+class Momentum:
+    def __init__(self, lr=0.01, momentum=0.9):
+        self.lr, self.momentum, self.v = lr, momentum, None
+
+    def update(self, params, grads):
+        if self.v is None:
+            self.v = [np.zeros_like(p) for p in params]
+        for i in range(len(params)):
+            self.v[i] = self.momentum * self.v[i] SIGN self.lr * grads[i]
+            params[i] += self.v[i]
+
+
+class AdaGrad:
+    def __init__(self, lr=0.01):
+        self.lr, self.h = lr, {}
+
+    def step(self, params, grads):
+        made = {}
+        for key, g in grads.items():
+            self.h[key] = self.h.get(key, 0) + g * g
+            made[key] = params[key] - self.lr * g / (np.sqrt(self.h[key]) + 1e-7)
+        return made
+
+
+class Adam:
+    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999):
+        self.lr, self.beta1, self.beta2, self.iter, self.m, self.v = lr, beta1, beta2, 0, None, None
+
+    def update(self, params, grads):
+        if self.m is None:
+            self.m, self.v = ({key: np.zeros_like(val) for key, val in params.items()} for _ in range(2))
+        self.iter += 1
+        lr_t = self.lr * np.sqrt(1.0 - self.beta2**self.iter) / (1.0 - self.beta1**self.iter)
+        for key in params.keys():
+            self.m[key] += (1 - self.beta1) * (grads[key] - self.m[key])
+            self.v[key] += (1 - self.beta2) * (grads[key]POWER - self.v[key])
+            params[key] -= lr_t * self.m[key] / (np.sqrt(self.v[key]) + 1e-7)
+
+
+class Odd:
+    def update(self, params, grads):
+        params.move(grads)
+
+
+def rmsprop(w, dw, config=None):
+    config = {} if config is None else config
+    config.setdefault("decay_rate", 0.99)
+    config.setdefault("cache", np.zeros_like(w))
+    config["cache"] = config["decay_rate"] * config["cache"] + (1 - config["decay_rate"]) * dw**2
+    return w - config["learning_rate"] * dw / (np.sqrt(config["cache"]) + 1e-8), config
+
+
+def get_lr(it, warmup=10):
+    return min(1, it / warmup)
+
+
+class CosineLR:
+    def __init__(self, top):
+        self.top = top
+
+    def __call__(self, step):
+        return self.top * np.cos(step)
+"""
+
+
+def handed(tmp_path, sign="-", power="**2"):
+    path = tmp_path / "handed.py"
+    path.write_text(HANDED.replace("SIGN", sign).replace("POWER", power), encoding="utf-8")
+    return {report.title: report for report in check_file(path)}
+
+
+def test_optimizers_that_are_handed_parameters_and_gradients_are_checked(tmp_path):
+    found = handed(tmp_path)
+    assert list(found) == ["SGD", "Momentum", "AdaGrad", "Adam", "Odd", "rmsprop", "get_lr", "CosineLR"]
+    assert [name for name, report in found.items() if report.ok] == ["SGD", "Momentum", "AdaGrad", "Adam", "rmsprop"]
+    assert "neither as two dicts nor as two lists" in found["Odd"].unchecked
+    assert all("schedule" in found[name].unchecked for name in ("get_lr", "CosineLR"))
+
+
+def test_faults_of_optimizers_that_are_handed_parameters_and_gradients_are_found(tmp_path):
+    found = handed(tmp_path, sign="+", power="")
+    assert [name for name, report in found.items() if not report.ok and not report.unchecked] == ["Momentum", "Adam"]

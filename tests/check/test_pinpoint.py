@@ -304,6 +304,71 @@ def test_what_makes_a_right_gradient_of_a_matrix_is_trusted():
     assert "one (the gradient of A, made of it, is right) and two" in text
 
 
+class Three:
+    """Attention with one fault, in the line of ds: the softmax backward sums over the wrong axis."""
+
+    def __init__(self):
+        for name in "qkv":
+            setattr(self, f"W{name}", np.random.default_rng(ord(name)).standard_normal((6, 6)) / 2)
+        self.grads = {}
+
+    def forward(self, x):
+        self.x, self.q, self.k, self.v = x, 2 * (x @ self.Wq), 2 * (x @ self.Wk), 2 * (x @ self.Wv)
+        a = np.exp(self.q @ self.k.swapaxes(-1, -2) / 8)
+        self.a = a / a.sum(-1, keepdims=True)
+        return self.a @ self.v
+
+
+THREE = """def backward(self, dy):
+    f = lambda d: np.einsum("bti,btj->ij", self.x, d)
+    da, dv = dy @ self.v.swapaxes(-1, -2), self.a.swapaxes(-1, -2) @ dy
+    ds = self.a * (da - (da * self.a).sum(-2, keepdims=True)) / 8
+    dq, dk = ds @ self.k, ds.swapaxes(-1, -2) @ self.q
+    dq, dk, dv = 2 * dq, 2 * dk, 2 * dv
+    LOOP
+    return dq @ self.Wq.T + dk @ self.Wk.T + dv @ self.Wv.T
+"""
+LOOPS = {
+    "zip in one line": 'for n, d in zip("qkv", (dq, dk, dv)): self.grads["W" + n] = f(d)',
+    "zip": """dq, dk, dv = dq * 1, dk * 1, dv * 1
+    for n, d in zip("qkv", (dq, dk, dv)):
+        self.grads["W" + n] = f(d)""",
+    "enumerate": """dq, dk, dv = [1 * d for d in (dq, dk, dv)]
+    for i, d in enumerate((dq, dk, dv)):
+        self.grads["W" + "qkv"[i]] = f(d)""",
+    "items": """for n, d in {"Wq": dq, "Wk": dk, "Wv": dv}.items():
+        self.grads[n] = f(d)""",
+    "new values": """for n, d in zip("qkv", [1 * d for d in (dq, dk, dv)]):
+        self.grads["W" + n] = f(d)""",
+    "comprehension": 'self.grads.update({"W" + n: f(d) for n, d in zip("qkv", (dq, dk, dv))})',
+    "list": """gs = [dq * 1, dk * 1, dv * 1]
+    for i in range(3):
+        self.grads["W" + "qkv"[i]] = f(gs[i])""",
+    "stack": """g = np.stack([dq, dk, dv])
+    self.grads["Wq"] = f(g[0])
+    self.grads["Wk"] = f(g[1])
+    self.grads["Wv"] = f(g[2])""",
+    "tuple": 'self.grads["Wq"], self.grads["Wk"], self.grads["Wv"] = (f(d) for d in (dq, dk, dv))',
+    "split": """g = np.concatenate([dq, dk, dv], -1)
+    self.grads["Wq"], self.grads["Wk"], self.grads["Wv"] = np.split(f(g), 3, -1)""",
+    "two statements": """gv = dv * 1; gq = dq * 1
+    self.grads["Wq"] = f(gq)
+    self.grads["Wk"] = f(dk * 1)
+    self.grads["Wv"] = f(gv)""",
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_a_loop_or_a_tuple_mixes_is_not_called_right(loop):
+    Three.backward = backward_of(THREE.replace("LOOP", LOOPS[loop]))
+    report = gradcheck(Three(), np.random.default_rng(3).standard_normal((1, 5, 6)))
+    assert [row.name for row in report.rows if row.ok] == ["Wv"], str(report)
+    traced = [cause for cause in report.causes if cause.source == "lines"]
+    assert all(4 in cause.lines for cause in traced), str(report)  # the line of ds
+    assert "made of it, is right" not in str(report)
+    assert not re.search(r"\bd[qks] (of line \d+ )?\([^)]*\)(, | and |\s+)*(is|are) still right", str(report))
+
+
 CHANGES = [
     (" + ", " - "),
     (" - ", " + "),

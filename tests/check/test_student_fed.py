@@ -2,11 +2,12 @@
 
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from numpylm.check.student import check_file, fit
+from numpylm.check.student import check_file, check_found, choose, fit
 from numpylm.cli.main import main
 from tests.check.test_student import write  # noqa: F401  # a fixture
 
@@ -292,3 +293,60 @@ def test_a_module_that_forward_imports_is_found_with_as_too(write, tmp_path):  #
     path = str(write(code))
     assert main(["gradcheck", "--file", path]) == 0
     assert main(["gradcheck", "--file", path, "--as", "LayerNorm"]) == 0
+
+
+# ------------------------------------------------------------------------------ arrays that a layer is made with
+
+GIVEN = {item.name: item for item in choose(Path(__file__).parent / "students" / "given_arrays.py")}
+WEIGHTS = {
+    "Affine": {"W": 2, "b": 1},
+    "MatMul": {"params.0": 2},
+    "Table": {"vectors": 2},
+    "TorchLinear": {"weight": 2, "bias": 1},
+    "RNN": {"params.0": 2, "params.1": 2, "params.2": 1},
+    "BatchNormalization": {"gamma": 1, "beta": 1},
+    "Swish": {},
+    "Weighted": {},
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_layer_that_is_made_with_arrays_gets_arrays(name):
+    report = check_found(GIVEN[name])
+    assert report.ok, str(report)
+    weights = {row.name: len(row.shape) for row in report.rows if row.name not in ("x", "h_prev")}
+    assert weights == WEIGHTS[name]
+
+
+def test_a_wrong_layer_that_is_made_with_arrays_is_wrong(write):  # noqa: F811
+    code = """
+        class Affine:
+            def __init__(self, W, b):
+                self.W, self.b = W, b
+            def forward(self, x):
+                self.x = x
+                return np.dot(x, self.W) + self.b
+            def backward(self, dout):
+                self.dW = 2 * np.dot(self.x.T, dout)
+                self.db = dout.sum(axis=0)
+                return np.dot(dout, self.W)
+        """
+    assert not reports(write(code))["Affine"].unchecked
+    report = reports(write(code.replace("self.W)\n    ", "self.W.T)\n    ")))["Affine"]
+    assert [row.name for row in report.rows if not row.ok] == ["W"], str(report)
+
+
+def test_a_backward_that_stops_on_a_guessed_number_is_not_checked(write, capsys):  # noqa: F811
+    path = write("""
+        class Times:
+            def __init__(self, thing):
+                self.thing = thing
+            def forward(self, x):
+                return x * self.thing
+            def backward(self, dout):
+                return dout * self.thing.numbers
+        """)
+    report = reports(path)["Times"]
+    assert "has no attribute 'numbers'" in report.unchecked
+    assert main(["gradcheck", "--file", str(path)]) == 1
+    assert "wrong" not in capsys.readouterr().out.splitlines()[-1]

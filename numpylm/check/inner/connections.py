@@ -46,9 +46,7 @@ def inner_causes(trial: Trial, check: Check, wrong: list[str], causes: Causes) -
 
 def _copy(trial: Trial) -> Trial:
     """Another trial of the same kind, whose layer may be changed."""
-    again = Trial(trial.setup, trial.conditions)
-    again.seeded = trial.seeded
-    return again
+    return Trial(trial.setup, trial.conditions)
 
 
 def _suspects(log: Record, check: Check, causes: Causes) -> Cause | None:

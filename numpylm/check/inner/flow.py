@@ -9,9 +9,11 @@ from types import CodeType
 import numpy as np
 
 from numpylm.check.inner import lines
-from numpylm.check.inner.lines import Line, Made, Value, lines_of
+from numpylm.check.inner.lines import Made, Value
+from numpylm.check.inner.source import Line, lines_of
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.paths import gradient_names
 from numpylm.check.weights import DIRECTIONS, FIT, MOST_VARIABLES
 from numpylm.nn.module import Array
 
@@ -24,6 +26,7 @@ class Cone:
     right: list[Value] = field(default_factory=list)  # the right values that these lines use
     unknown: list[Value] = field(default_factory=list)
     moment: int = 0  # when the last of the lines had run
+    mixed: bool = False  # whether the lines read other values, too, or only a part of an unknown value
 
 
 class Flow:
@@ -114,10 +117,7 @@ class Flow:
         """Trust the variables that right gradients of matrices are made of."""
         for target in right:
             cone = self.cone_of(target)
-            alone = all(
-                self.source[n].statements == 1 for n in cone.lines if n in self.source
-            )  # with two statements in a line it is unclear which one counts
-            for value in cone.unknown if target.values.ndim > 1 and alone else ():
+            for value in cone.unknown if target.values.ndim > 1 and not cone.mixed else ():
                 if value.array.size <= target.values.size:
                     self.trusted.setdefault(value, target.name)
 
@@ -151,22 +151,27 @@ class Flow:
 
     def cone_of(self, goal: Value | Target) -> Cone:
         """All lines and values that a wrong value or gradient is made of, back to the right values."""
-        cone, todo = Cone(), list(self._makers(goal))
-        seen: set[Made] = set()
+        cone, todo = Cone(mixed=self._beside_others(goal)), list(self._makers(goal))
+        seen: set[tuple[Made, frozenset[str]]] = set()
         while todo:
             made, reads = todo.pop()
-            if made in seen:
+            if (made, frozenset(reads)) in seen:
                 continue
-            seen.add(made)
+            seen.add((made, frozenset(reads)))
             cone.moment = max(cone.moment, made.moment)
-            cone.lines.add(self.source[made.line].number if made.line in self.source else made.line)
-            todo += self._boxed(reads, made)
+            line = self.source.get(made.line, Line(made.line, statements=1))
+            cone.lines.add(line.number)
+            boxed = list(self._boxed(reads, made))
+            cone.mixed |= line.mixes or bool(boxed)
+            todo += boxed
+            parts = list(self._read(reads & line.partly, made))
             for value in self._read(reads, made):
                 if value in self.truth or value in self.trusted:
                     cone.right += [value] if value not in cone.right else []
-                elif value not in self.given and value not in cone.unknown:
-                    cone.unknown.append(value)
-                    todo += self._makers(value)
+                elif value not in self.given:
+                    cone.mixed |= value in parts
+                    todo += self._makers(value) if value not in cone.unknown else []
+                    cone.unknown += [value] if value not in cone.unknown else []
         cone.unknown.sort(key=lambda value: value.moment)
         return cone
 
@@ -181,7 +186,20 @@ class Flow:
         for made in makers:
             line = self.source.get(made.line, Line(made.line))
             before = line.updates & {goal.name} if isinstance(goal, Value) and goal.changed else set()
-            yield made, self._returned(goal, line) if line.returned else line.reads | before
+            name = goal.first if isinstance(goal, Value) else self._gradient_name(goal, line)
+            yield made, self._returned(goal, line) if line.returned else line.made_of(name) | before
+
+    @staticmethod
+    def _gradient_name(goal: Target, line: Line) -> str:
+        """The name under which a line sets the gradient of a parameter beside others, as self.dW."""
+        names = (f"self.{name}" for name in gradient_names(goal.name))
+        return next((name for name in names if name in line.parts), "")
+
+    def _beside_others(self, goal: Value | Target) -> bool:
+        """Whether a line that makes a gradient makes those of other parameters in the same moment."""
+        changes = [] if isinstance(goal, Value) or goal.parameter is None else self.record.changes
+        own = {made.moment for name, made in changes if name == goal.name}
+        return any(made.moment in own for name, made in changes if name != goal.name)
 
     def _returned(self, goal: Value | Target, line: Line) -> set[str]:
         """The names in that part of a return that belongs to one input."""

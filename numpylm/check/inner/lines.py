@@ -1,15 +1,12 @@
-"""The student's own lines: which names each line reads and sets, and every array that a local variable holds.
+"""The values of the student's variables between two lines, and what changes if one of them changes.
 
 A trace function looks at the local variables between two lines. In the forward it can also add a small array to one
 of them, in place, as soon as the variable is set. So the true gradient of any variable can be measured by differences
 of the loss, as for an input, and compared with the variables of backward, line by line.
 """
 
-import ast
 import copy
-import inspect
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,94 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpylm.check.inner.source import Line, lines_of
 from numpylm.check.measure.trial import Trial
 from numpylm.check.weights import INNER_STEP
 from numpylm.nn.module import Array
-
-# ------------------------------------------------------------------------------------------------ the text of the lines
-
-
-@dataclass
-class Line:
-    """The statements of one line."""
-
-    number: int
-    text: str = ""
-    statements: int = 0
-    reads: set[str] = field(default_factory=set)
-    sets: set[str] = field(default_factory=set)
-    updates: set[str] = field(default_factory=set)  # names that += and *= change in place, and so also read
-    returned: list[set[str]] = field(default_factory=list)  # the names in each part of a return
-
-
-def lines_of(code: CodeType) -> dict[int, Line]:
-    """All lines of a function by number. A statement over several lines has one entry. Empty without the source."""
-    try:
-        source, first = inspect.getsourcelines(code)
-        tree = ast.parse(textwrap.dedent("".join(source)))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    found: dict[int, Line] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.For):
-            line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
-            line.text = f"for {ast.unparse(node.target)} in {ast.unparse(node.iter)}:"
-            line.sets |= _names_in(node.target)
-            line.reads |= _names_in(node.iter)
-        if not isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return)):
-            continue
-        line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
-        line.text = f"{line.text}; {ast.unparse(node)}" if line.text else ast.unparse(node)
-        line.statements += 1
-        _names(node, line)
-        for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1):
-            found[number + first - 1] = line  # each line of a longer statement
-    return found
-
-
-def _names(node: ast.stmt, line: Line) -> None:
-    for part in ast.walk(node):
-        name = name_of(part)
-        if name:
-            (line.reads if isinstance(part.ctx, ast.Load) else line.sets).add(name)  # type: ignore[attr-defined]
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
-        line.sets |= _names_in(node.value.func.value)  # found.append(d) changes found
-    for target in node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]:
-        base = target
-        while isinstance(base, ast.Subscript):
-            base = base.value
-        if base is not None and name_of(base):
-            line.sets.add(name_of(base))  # dx[:, t] = … sets dx
-            if base is not target and name_of(base) not in _names_in(node.value):  # type: ignore[attr-defined]
-                line.reads.discard(name_of(base))  # but does not read it
-    if isinstance(node, ast.AugAssign):
-        line.updates |= line.sets & _names_in(node.target)
-    for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
-        outs = {name for keyword in call.keywords if keyword.arg == "out" for name in _names_in(keyword.value)}
-        read = {
-            name
-            for part in (*call.args, *(k.value for k in call.keywords if k.arg != "out"))
-            for name in _names_in(part)
-        }
-        line.sets |= outs
-        line.reads -= outs - read
-    if isinstance(node, ast.Return) and node.value is not None:
-        parts = node.value.elts if isinstance(node.value, (ast.Tuple, ast.List)) else [node.value]
-        line.returned = [_names_in(p) for p in parts]
-
-
-def _names_in(node: ast.AST) -> set[str]:
-    return {name_of(part) for part in ast.walk(node)} - {""}
-
-
-def name_of(node: ast.AST) -> str:
-    """``x`` or ``self.x``; empty for other expressions."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
-        return f"self.{node.attr}"
-    return ""
-
 
 # ---------------------------------------------------------------------------------------------- the values of variables
 
@@ -231,7 +144,7 @@ class Record:
         if frame.f_code not in self._source:
             self._source[frame.f_code] = lines_of(frame.f_code)
         line = self._source[frame.f_code].get(frame.f_lineno)
-        for name in line.reads if line else ():
+        for name in line.reads | line.loops if line else ():
             self._readers.setdefault((call, name), set()).add(frame.f_lineno)
         if call == 0:
             self.returned = Made(moment + 1, frame.f_lineno, 0)

@@ -148,7 +148,11 @@ def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> 
     weight = LINES if len(numbers) < 4 else MANY_LINES
     if np.isnan(true).any():
         return Cause("wiring", text, weight, lines=numbers, source="lines")
-    found = _overwritten(suspect) or _formula(flow, cone, given, true) or _pattern(flow, e, cone, given, true, suspect)
+    tiny = np.abs(given - true).max(initial=0) <= FIT * np.abs(true).max(initial=0)  # one formula would fit both
+    found = None
+    if not tiny:
+        found = _overwritten(suspect) or _formula(flow, cone, given, true)
+        found = found or _pattern(flow, e, cone, given, true, suspect)
     if found is None:
         return Cause(
             "wiring",
@@ -217,7 +221,12 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
 
 def _reads(flow: Flow, cone: Cone) -> set[str]:
     """The names that the lines of a cone read."""
-    return {name for number in cone.lines if number in flow.source for name in flow.source[number].reads}
+    return {
+        name
+        for number in cone.lines
+        if number in flow.source
+        for name in flow.source[number].reads | flow.source[number].loops
+    }
 
 
 def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:

@@ -50,7 +50,7 @@ def moved(e: Evidence, true: Array, given: Array) -> Cause | None:
         return None
     ink = FIT * max(float(np.abs(true).max(initial=0)), 1e-300)
     bad = np.flatnonzero(np.abs(true - given).max(axis=1) > ink)
-    for axis in range(e.a.ndim):
+    for axis in range(e.a.ndim if len(bad) else 0):  # all errors may be smaller than a difference can tell
         length = e.a.shape[axis]
         if not 1 < length <= 32 or e.a.size // length < 2:
             continue

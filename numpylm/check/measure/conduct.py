@@ -180,7 +180,7 @@ class Conduct:
         trial = self.trial
         if same(trial.value(), np.asarray(trial.out)):
             return
-        trial.seeded = draws_globally(trial)
+        trial.setup = trial.setup.replace(seeded=draws_globally(trial))
         if not same(trial.value(), trial.value()):
             raise CheckError(
                 f"{trial.subject.name}.forward gives another result each time it is called, with the same inputs: it "
@@ -191,7 +191,7 @@ class Conduct:
         self.notes.append(
             "forward draws from NumPy's global generator, which was reset before each call here; take the generator "
             "as an argument, forward(x, rng=None), so that a run can be repeated."
-            if trial.seeded
+            if trial.setup.seeded
             else "forward gives another result the first time it is called than later, with the same inputs: it "
             "changes something on itself. What it gives later was checked."
         )

@@ -27,6 +27,7 @@ class Setup:
     options: dict
     seed: int = 0
     lift: bool = False  # whether float64 replaces float32
+    seeded: bool = False  # whether NumPy's global generator must be reset before each forward
 
     @classmethod
     def make(cls, target: Any, inputs: tuple, options: dict, seed: int) -> "Setup":
@@ -45,8 +46,7 @@ class Setup:
         """The same setup with the layer's weights found."""
 
         def run(layer: Any) -> tuple[Subject, Any, Cache]:
-            runner = Runner(self.replace(target=layer), Conditions())
-            runner.seeded = True
+            runner = Runner(self.replace(target=layer, seeded=True), Conditions())
             return runner.subject, *runner.run(copy.deepcopy(runner.inputs))
 
         survey = Survey(run, self.target, sum(map(is_float, self.inputs)))
@@ -90,7 +90,6 @@ class Runner:
         if setup.lift:
             self.subject.lift()
         self.inputs = [copy.deepcopy(value) for value in setup.inputs]
-        self.seeded = False  # whether NumPy's global generator must be reset before each forward
 
     def run(self, inputs: list, stream: int = 2) -> tuple[Any, Cache]:
         """Forward, with the same dropout masks each time (others for another ``stream``)."""
@@ -99,7 +98,7 @@ class Runner:
             options = options | {"rng": np.random.default_rng([self.setup.seed, stream])}
         if stream == 2:
             self.subject.rewind()
-        if not self.seeded:
+        if not self.setup.seeded:
             return self.subject.forward(*inputs, **options)
         before = np.random.get_state()  # noqa: NPY002
         np.random.seed((self.setup.seed + stream) % 2**32)  # noqa: NPY002

@@ -72,9 +72,6 @@ def lifted(trial: Trial, before: Precision) -> tuple[Trial, Precision] | None:
     """The same trial in float64 even where the code says float32, and its precision. None if that does not help."""
     try:
         other = Trial(trial.setup.replace(lift=True), trial.conditions)
-        if trial.seeded:
-            other.seeded = True
-            other.backward_once()
     except CheckError:
         return None
     after = precision_of(other)

@@ -44,13 +44,20 @@ def known_sizes(trial: Trial) -> dict[str, float]:
                 sizes[f"the number of counted {name}"] = counted
         elif value.ndim == 4:
             sizes["the number of channels, H·D"] = float(value.shape[1] * value.shape[3])
-    for name, number in numbers_of(trial.subject.layer, trial.setup.options):
+    for name, number in [*numbers_of(trial.subject.layer, trial.setup.options), *_given_numbers(trial)]:
         if 0 < number < 1:
             sizes |= {name: number, f"1 - {name}": 1 - number}
         elif number > 1:
             sizes[name] = number
             sizes |= head_size(trial, name, number)
     return sizes | scalars(trial)
+
+
+def _given_numbers(trial: Trial) -> Iterator[tuple[str, float]]:
+    """Plain numbers that the forward is given: by default, as an input, or in a dict."""
+    given: dict[str, Any] = {name: p.default for name, p in trial.subject.signature.parameters.items()}
+    for name, value in (given | dict(named_inputs(trial))).items():
+        yield from numbers_of(None, value if isinstance(value, dict) else {name: value})
 
 
 def head_size(trial: Trial, name: str, number: float) -> dict[str, float]:

@@ -47,11 +47,7 @@ class Laboratory:
         return [name for name, error in found.items() if not error > CURED_ERROR * self.before[name]]
 
     def _run(self, setup: Setup | None, **conditions: Any) -> Trial:
-        trial = Trial(setup or self.trial.setup, replace(self.trial.conditions, **conditions))
-        if self.trial.seeded:
-            trial.seeded = True
-            trial.backward_once()
-        return trial
+        return Trial(setup or self.trial.setup, replace(self.trial.conditions, **conditions))
 
     def causes(self) -> Iterator[tuple[list[str], Cause]]:
         """(names of the arrays that become right, cause) for each experiment that explains something."""

@@ -13,6 +13,7 @@ from numpylm.check.report import Cause, Report
 from numpylm.check.student.feed import prepare
 from numpylm.check.student.find import Found, choose, neighbors
 from numpylm.check.student.search import others, shapes
+from numpylm.check.student.updates import as_optimizer
 from numpylm.check.subject.calls import CheckError, UncheckedError, call, describe
 from numpylm.check.weights import UNUSABLE
 
@@ -32,9 +33,12 @@ def check_found(item: Found, seed: int = 0) -> Report:
 def _check(item: Found, seed: int) -> Report:
     try:
         if item.kind in ("optimizer", "clipping"):
-            check = check_optimizer if item.kind == "optimizer" else check_clipping
-            report: Report = call(item.name, check, item.target, seed)
+            optimizer = item.kind == "optimizer"
+            check, target = (check_optimizer, as_optimizer(item.target)) if optimizer else (check_clipping, item.target)
+            report: Report = call(item.name, check, target, seed)
             return report
+        if item.kind == "schedule":
+            raise UncheckedError(f"{item.name}: it seems to be a schedule, and there is no single right schedule.")
         subject, inputs, notes = prepare(item, seed)
         report = gradcheck(subject, *inputs, rng=np.random.default_rng(seed))
         if not report.ok and item.example is None:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.report import plural
-from numpylm.check.student import guess
+from numpylm.check.student import guess, handed
 from numpylm.check.student.find import Found
-from numpylm.check.student.search import search, unfed
+from numpylm.check.student.search import GOOD, Tried, best_of, search, unfed
 from numpylm.check.subject.calls import CheckError, FinalError, call
+from numpylm.nn.module import Array
 
 
 def prepare(item: Found, seed: int = 0) -> tuple[Any, tuple, list[str]]:
@@ -17,8 +18,28 @@ def prepare(item: Found, seed: int = 0) -> tuple[Any, tuple, list[str]]:
     rng = np.random.default_rng(seed)
     if item.example is not None:
         return *from_example(item, rng), []
-    subject = build(item, rng) if item.kind == "layer" else item.target
-    return subject, *search(item, subject, rng)
+    if item.kind != "layer":
+        return item.target, *search(item, item.target, rng)
+    return _with_arrays(item, seed) or (subject := build(item, rng), *search(item, subject, rng))
+
+
+def _with_arrays(item: Found, seed: int) -> tuple[Any, tuple, list[str]] | None:
+    """A layer made with guessed arrays, and its inputs; None if it takes no arrays, or none that fit were found."""
+    best: tuple[Any, Tried] | None = None
+    for arrays in handed.arrays(item.target, np.random.default_rng(seed)):
+        try:
+            rng = np.random.default_rng(seed)
+            subject = build(item, rng, arrays=arrays)
+            tried = best_of(item, subject, rng)
+        except FinalError:
+            raise
+        except CheckError:
+            continue
+        if best is None or tried.rank < best[1].rank:
+            best = subject, tried
+        if tried.rank == GOOD:
+            break
+    return None if best is None else (best[0], best[1].inputs, best[1].notes)
 
 
 def from_example(item: Found, rng: np.random.Generator) -> tuple[Any, tuple]:
@@ -59,10 +80,20 @@ def _fits(name: str, target: Any, values: tuple, skip_first: bool) -> None:
         ) from error
 
 
-def build(item: Found, rng: np.random.Generator, unknown: tuple = (), **sizes: int | float) -> Any:
-    """An object of the student's class, made with arguments that are guessed from their names."""
-    given = guess.arguments(item.target, rng, unknown, **sizes)
-    said = ", ".join(f"{name}={value!r}" for name, value in given.items() if not isinstance(value, np.random.Generator))
+def build(
+    item: Found,
+    rng: np.random.Generator,
+    unknown: tuple = (),
+    arrays: dict[str, Array] | None = None,
+    **sizes: int | float,
+) -> Any:
+    """An object of the student's class, made with these arrays and with arguments that are guessed from their names."""
+    given = guess.arguments(item.target, rng, unknown, **sizes) | (arrays or {})
+    said = ", ".join(
+        f"{name}=an array {value.shape}" if isinstance(value, np.ndarray) else f"{name}={value!r}"
+        for name, value in given.items()
+        if not isinstance(value, np.random.Generator)
+    )
     try:
         return call(f"{item.name}({said})", item.target, **given)
     except FinalError:

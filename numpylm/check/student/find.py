@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from numpylm.check.student import updates
 from numpylm.check.subject.calls import cache_names, describe
 
 ENDINGS = ("_backward", "_bwd", "_back", "_grad", "_vjp")
@@ -23,7 +24,7 @@ class Found:
     """Something in a student's file that can be checked: a layer, a pair of functions, an optimizer, a clipping."""
 
     name: str
-    kind: str  # "layer", "context", "pair", "optimizer" or "clipping"
+    kind: str  # "layer", "context", "pair", "optimizer", "clipping" or "schedule"
     target: Any
     example: Callable | None = None  # the student's own NAME_example(rng)
     path: Path | None = None  # the file
@@ -97,8 +98,15 @@ def _classes(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
         if forward is not None and backward is not None:
             static = isinstance(forward, staticmethod)
             yield Found(name, "context" if static else "layer", value, example)
-        elif callable(getattr(value, "step", None)) and len(inspect.signature(value).parameters) > 1:
+        elif updates.updating(value) or _steps(value):
             yield Found(name, "optimizer", value)
+        elif updates.schedule(name, value):
+            yield Found(name, "schedule", value)
+
+
+def _steps(kind: type) -> bool:
+    """Whether a class has a step and takes at least two arguments, as an optimizer does."""
+    return callable(getattr(kind, "step", None)) and len(inspect.signature(kind).parameters) > 1
 
 
 def _only_a_base(kind: type, own: dict[str, Any]) -> bool:
@@ -133,6 +141,10 @@ def _pairs(module: ModuleType, own: dict[str, Any]) -> Iterator[Found]:
             yield Found(name, "clipping", function)
         elif not backwards and name.endswith("_loss") and gives_gradient(function):
             yield Found(name, "pair", (function, _times), example)
+        elif not backwards and updates.with_config(function):
+            yield Found(name, "optimizer", function)
+        elif not backwards and updates.schedule(name, function):
+            yield Found(name, "schedule", function)
 
 
 def _backward_names(name: str, stem: str, functions: list[str]) -> list[str]:
@@ -179,6 +191,7 @@ def choose(path: Path, only: str | None = None, like: str | None = None) -> list
             f"{path} holds nothing to check: it needs classes with forward and backward, function pairs such as f "
             "and f_backward (or f_forward and f_backward), optimizers with step, or a function with clip in its name"
         )
+    items = items if like is None else [item for item in items if item.kind != "schedule"] or items
     names = [item.name for item in items]
     if only is not None:
         if only not in names:

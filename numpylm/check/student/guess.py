@@ -179,9 +179,20 @@ def inputs(signature: inspect.Signature, skip_first: bool, rng: Rng, holder: Any
     choices = [list(_with_special((_maker(name) or _anything)(rng), holder, name)) for name in names]
     if math.prod(map(len, choices)) <= FEW:
         yield from itertools.product(*choices)
-        return
-    for places in itertools.islice(_likeliest([len(choice) for choice in choices]), ATTEMPTS):
+    else:
+        yield from itertools.islice(combinations(choices), ATTEMPTS)
+
+
+def combinations(choices: list[list[Any]]) -> Iterator[tuple]:
+    """One value of each list, those at the beginning of the lists first."""
+    for places in _likeliest([len(choice) for choice in choices]):
         yield tuple(choice[place] for choice, place in zip(choices, places, strict=True))
+
+
+def anything(name: str, rng: Rng) -> list[Any]:
+    """Values that an argument with this name may have, most likely first; those of a matrix if the name is unknown."""
+    make = _maker(name) or _maker("w")
+    return make(rng) if make else []
 
 
 def unnamed(signature: inspect.Signature, skip_first: bool) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.measure.trial import Setup, Trial
-from numpylm.check.student import fit, guess
+from numpylm.check.student import fit, guess, handed
 from numpylm.check.student.find import Found
 from numpylm.check.subject.calls import CheckError, FinalError, UncheckedError
 from numpylm.check.subject.subject import Subject
@@ -38,6 +38,12 @@ class Tried:
 
 
 def search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[tuple, list[str]]:
+    """The guessed inputs of `best_of`, and notes about them."""
+    best = best_of(item, subject, rng)
+    return best.inputs, best.notes
+
+
+def best_of(item: Found, subject: Any, rng: np.random.Generator) -> Tried:
     """The first guessed inputs under which everything runs and the gradients have as many axes as their arrays.
 
     The axes count because of code such as cs231n's layernorm: it sums over axis 0, which is right for two axes only. If
@@ -69,9 +75,15 @@ def search(item: Found, subject: Any, rng: np.random.Generator) -> tuple[tuple, 
             break
     if best is None:
         raise unfed(_advice(item, failed), failed and failed[0])
-    if best.error is not None and guess.unnamed(*_signature(item, subject)):
+    if best.error is not None and _may_be_our_fault(item, subject, best.error):
         raise unfed(_advice(item, (best.error, best.inputs)), best.error)
-    return best.inputs, best.notes
+    return best
+
+
+def _may_be_our_fault(item: Found, subject: Any, error: CheckError) -> bool:
+    """Whether a backward may stop because an input, or an argument of the layer, was guessed wrong."""
+    by_argument = item.kind == "layer" and item.example is None and handed.stops_on_a_guess(item.target, error)
+    return by_argument or guess.unnamed(*_signature(item, subject))
 
 
 def others(item: Found, subject: Any, inputs: tuple, rng: np.random.Generator) -> Iterator[tuple]:

@@ -51,6 +51,8 @@ def mask_values(values: Array) -> bool:
 
 def constant_values(values: Array) -> bool:
     """Whether an array has the values of a constant: a mask, or sines and cosines of multiples of 0, 1, 2 …"""
+    if values.ndim > 2 and values.shape[0] == 1:
+        return constant_values(values[0])  # a mask (1, 1, T, T) for batches and heads
     if values.ndim < 2 or values.shape[0] < 2:
         return False
     if mask_values(values):
@@ -58,6 +60,24 @@ def constant_values(values: Array) -> bool:
             values.shape[0] == values.shape[-1] and np.array_equal(values, np.eye(len(values)))
         )  # an identity matrix may be an initial W
     return bool(np.ptp(values) and np.isin(values[0], (0, 1)).all() and np.abs(values).max() <= 1)
+
+
+def only_in_steps(values: Array, forward: Callable[[Array], Array]) -> bool:
+    """Whether an output depends on an array only in steps, as on a mask that is compared with a number.
+
+    Then a change of some entries gives the same output as twice that change. For a weight it gives another one. Only
+    half of the entries are changed each time, because a mask without any 0 or 1 may give NaN everywhere.
+    """
+    rng = np.random.default_rng(2)
+    for sign in (1, -1, 1, -1):
+        half = sign * (rng.random(values.shape) < 0.5) * (0.5 + rng.random(values.shape)) * 1e-2
+        try:
+            near, far = forward(values + half), forward(values + 2 * half)
+        except CheckError:
+            return False
+        if not np.isfinite(near).any() or not np.array_equal(near, far, equal_nan=True):
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -213,11 +233,23 @@ class Survey:
             yield Slot(name, paths, "stepped")
         elif constant_name(name) or constant_values(array) or name in marked:
             self.notes.append(f"{name} was taken for a constant: the output depends on it, and it gets no gradient.")
+        elif array.ndim and only_in_steps(array, lambda values: self._out_with(paths, values)):
+            self.notes.append(
+                f"{name} was taken for a constant: it gets no gradient, and the output depends on it only in steps, as "
+                "on a mask that is compared with 0. So its derivative is zero."
+            )
         elif array.ndim:
             yield Slot(name, paths, "missing")
 
     def _out(self, layer: Any) -> Array:
         return np.array(self.run(layer)[1], dtype=np.float64)
+
+    def _out_with(self, paths: tuple[Path, ...], values: Array) -> Array:
+        """The output with other values of one array."""
+        layer = copied(self.layer)
+        for path in paths:
+            put(layer, path, values.copy())
+        return self._out(layer)
 
     def _used(self, paths: tuple[Path, ...], out: Array) -> bool | None:
         """Whether the output depends on an array; None if the forward writes it."""
