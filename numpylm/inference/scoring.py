@@ -187,14 +187,14 @@ def rank(
     """
     common, rest = split_answers(gpt, prompt, answers, tokenizer)
     past = gpt.new_past()
-    x, _ = gpt.hidden(common[None], past=past)  # (1, S, C)
+    x = gpt.hidden_after(common[None], past)  # (1, S, C)
     sums = []
     for ids in rest:
         for cache in past:
             cache.length = len(common)  # the keys and values of the answer before are overwritten
         states = [x[0, -1:]]
         if len(ids) > 1:
-            states.append(gpt.hidden(ids[None, :-1], past=past)[0][0])  # (T - 1, C)
+            states.append(gpt.hidden_after(ids[None, :-1], past)[0])  # (T - 1, C)
         sums.append(score_rows(gpt, np.concatenate(states), ids)[0].sum())
     log_p, counts = check_finite(np.array(sums)), np.array([len(ids) for ids in rest])
     scores = log_p / counts if per_token else log_p

@@ -147,19 +147,14 @@ class GPT(Module):
         ]
         self.ln_f = LayerNorm(C, config.layer_norm_eps, config.bias, dtype=dtype)
 
-    def forward(
-        self, ids: Array, rng: np.random.Generator | None = None, past: list[KVCache] | None = None
-    ) -> tuple[Array, Cache]:
+    def forward(self, ids: Array, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
         """Logits for the token after each position.
 
         Parameters
         ----------
         ids : int array (B, T), T <= block_size
         rng : numpy.random.Generator, optional
-            If given, dropout is applied. If not, the model is in evaluation mode.
-        past : list of L KVCache, optional
-            The key/value caches from `new_past`. ids continue the text in them and are appended to them. There is no
-            backward then.
+            Given: dropout. Not given: evaluation.
 
         Returns
         -------
@@ -169,9 +164,9 @@ class GPT(Module):
         Raises
         ------
         ValueError
-            If ids does not have shape (B, T), is empty or too long, or contains an id outside [0, V).
+            If ids is not (B, T), is empty or too long, or contains an id outside [0, V).
         """
-        x, hidden_cache = self.hidden(ids, rng, past)  # (B, T, C)
+        x, hidden_cache = self.hidden(ids, rng)  # (B, T, C)
         logits, head_cache = self.head(x)  # (B, T, V)
         return logits, (hidden_cache, head_cache)
 
@@ -200,30 +195,21 @@ class GPT(Module):
         self.wte.backward(dx, wte_cache)
 
     def hidden(
-        self,
-        ids: Array,
-        rng: np.random.Generator | None = None,
-        past: list[KVCache] | None = None,
-        differentiable: bool = True,
+        self, ids: Array, rng: np.random.Generator | None = None, differentiable: bool = True
     ) -> tuple[Array, HiddenCache]:
-        """The trunk (everything but the output layer): ids (B, T) -> (B, T, C), the final hidden states.
+        """The trunk, which is the model without its output layer: ids (B, T) -> hidden states (B, T, C).
 
-        Blocks that need no backward store None instead of a cache, which saves memory. These are the frozen blocks at
-        the bottom, or all blocks if ``differentiable`` is False.
+        A block that needs no backward has the cache None, which frees the memory of its activations. This holds for
+        frozen blocks below all trained ones, and for all blocks unless ``differentiable``.
         """
-        x, embed_cache = self.embed(ids, rng, past)
-        first = self.first_trained_block() if differentiable and past is None else len(self.h)
+        x, embed_cache = self.embed(ids, rng)
+        first_trained = self.first_trained_block() if differentiable else len(self.h)
         block_caches: list[Cache] = []
         for i, block in enumerate(self.h):
             block_input = BlockInput(x, copy.deepcopy(rng)) if self.recompute else None
-            if past is None:
-                x, block_cache = block.forward(x, rng)  # (B, T, C)
-            else:
-                x, block_cache = block.forward(x, rng, past[i])  # (B, T, C)
-            if i < first:
-                block_caches.append(None)
-            else:
-                block_caches.append(block_cache if block_input is None else block_input)
+            x, block_cache = block.forward(x, rng)  # (B, T, C)
+            kept = block_cache if block_input is None else block_input
+            block_caches.append(kept if i >= first_trained else None)
         x, ln_f_cache = self.ln_f.forward(x)  # (B, T, C)
         return x, HiddenCache(embed_cache, block_caches, ln_f_cache)
 
@@ -276,9 +262,19 @@ class GPT(Module):
         shape = (batch_size, c.n_head, c.block_size, c.n_embd // c.n_head)
         return [KVCache(shape, self.wte.weight.dtype, padding) for _ in self.h]
 
+    def hidden_after(self, ids: Array, past: list[KVCache]) -> Array:
+        """Hidden states (B, T, C) of ids (B, T) that follow the tokens in ``past``, from `new_past`.
+
+        The keys and values of ids are appended to ``past``. There is no backward.
+        """
+        x, _ = self.embed(ids, past=past)
+        for block, block_past in zip(self.h, past, strict=True):
+            x, _ = block.forward(x, past=block_past)  # (B, T, C)
+        return self.ln_f.forward(x)[0]
+
     def read(self, ids: Array, past: list[KVCache]) -> Array:
-        """Append ids (B, T) to ``past``, and return the logits (B, V) for the token that follows them."""
-        x, _ = self.hidden(ids, past=past)
+        """Logits (B, V) for the token that follows ids (B, T), which follow the tokens in ``past``."""
+        x = self.hidden_after(ids, past)
         return self.head(x[:, -1])[0]  # only the last position's logits are needed
 
     def loss(self, ids: Array, targets: Array) -> float:

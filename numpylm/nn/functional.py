@@ -277,13 +277,14 @@ def cross_entropy(
     rows = np.arange(len(y))
     y = np.where(counted, y, 0)  # where a target is not counted, any id will do: its weight is 0
 
-    grad = z - z.max(axis=-1, keepdims=True)  # (N, V), the one buffer
-    z_y = grad[rows, y]
-    np.exp(grad, out=grad)
-    total = grad.sum(axis=-1)  # (N,)
+    shifted = z - z.max(axis=-1, keepdims=True)  # (N, V), the one buffer
+    z_y = shifted[rows, y]
+    exp_z = np.exp(shifted, out=shifted)
+    total = exp_z.sum(axis=-1)  # (N,)
     nll = np.log(total) - z_y  # the maximum was subtracted from both, so it cancels
     loss = float(nll[counted].sum(dtype=np.float64)) / max(n, 1)
     weight = (counted / max(n, 1)).astype(logits.dtype)  # (N,)
+    grad = exp_z
     grad *= (weight / total)[:, None]  # exp / total = p; times 1/n, or 0 where nothing is counted
     grad[rows, y] -= weight
     return loss, grad.reshape(logits.shape)

@@ -45,9 +45,9 @@ class KVCache:
                 f"KVCache has room for {self.k.shape[2]} positions: {end - start} more do not fit after {start}"
             )
         self.length = end
-        self.k[:, :, start : self.length] = k
-        self.v[:, :, start : self.length] = v
-        return self.k[:, :, : self.length], self.v[:, :, : self.length]
+        self.k[:, :, start:end] = k
+        self.v[:, :, start:end] = v
+        return self.k[:, :, :end], self.v[:, :, :end]
 
     def mask(self, T: int) -> Array | None:
         """Mask for the last T positions (those just appended): bool (..., T, S), or None if they may see all S."""

@@ -210,10 +210,7 @@ class LayerNorm(Module):
         g = dy * self.weight.data
         mean_g = g.sum(axis=-1, keepdims=True) / C  # (..., 1)
         mean_gx = np.vecdot(g, xhat)[..., None] / C  # (..., 1)
-        dx = g - mean_g
-        dx -= xhat * mean_gx
-        dx *= rstd
-        return dx
+        return rstd * (g - mean_g - xhat * mean_gx)
 
 
 class Dropout(Module):

@@ -69,7 +69,7 @@ class AdamW:
         self.t += 1
         beta1, beta2 = self.betas
         correction1 = 1 - beta1**self.t
-        correction2 = math.sqrt(1 - beta2**self.t)
+        correction2 = 1 - beta2**self.t
         for p, p_m, p_v in zip(self.parameters, self.m, self.v, strict=True):
             for theta, g, m, v in chunks(p.data, p.grad, p_m, p_v, size=CHUNK):
                 m *= beta1
@@ -78,9 +78,7 @@ class AdamW:
                 v += (1 - beta2) * (g * g)
                 if theta.ndim >= 2:
                     theta *= 1 - lr * self.weight_decay
-                denominator = np.sqrt(v)
-                denominator /= correction2
-                denominator += self.eps
+                denominator = np.sqrt(v) / math.sqrt(correction2) + self.eps
                 theta -= (lr / correction1) * (m / denominator)
 
     def state_dict(self) -> dict[str, Array]:

@@ -30,7 +30,7 @@ STEPS = (
     _step(
         "argali",
         "adam-without-bias-correction",
-        "correction1 = 1 - beta1**self.t\ncorrection2 = math.sqrt(1 - beta2**self.t)",
+        "correction1 = 1 - beta1**self.t\ncorrection2 = 1 - beta2**self.t",
         "correction1 = 1.0\ncorrection2 = 1.0",
         "m and v start at zero and are not corrected for it.",
         "After a few hundred steps the corrections are 1 anyway.",
@@ -48,8 +48,8 @@ STEPS = (
     _step(
         "manul",
         "adam-epsilon-inside",
-        "denominator = np.sqrt(v)\n...\ndenominator /= correction2\ndenominator += self.eps",
-        "denominator = v / correction2**2\n...\ndenominator = np.sqrt(denominator + self.eps)",
+        "denominator = np.sqrt(v) / math.sqrt(correction2) + self.eps",
+        "denominator = np.sqrt(v / correction2 + self.eps)",
         "ε is inside the root.",
         "With ε = 1e-8 it shows only where gradients are below 1e-4.",
         "epsilon",
@@ -93,8 +93,8 @@ STEPS = (
     _step(
         "zorilla",
         "adam-divides-by-the-variance",
-        "denominator = np.sqrt(v)\ndenominator /= correction2",
-        "denominator = v / correction2**2",
+        "denominator = np.sqrt(v) / math.sqrt(correction2) + self.eps",
+        "denominator = v / correction2 + self.eps",
         "The root of v is not taken.",
         "Small gradients make huge steps, which clipping of the gradient does not prevent.",
         "moments",

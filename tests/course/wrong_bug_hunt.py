@@ -44,8 +44,8 @@ WRONG = {
     ],
     "hunt_kea": [
         ("g = dy * self.weight.data", "g = dy", "right at the initial values"),
-        ("dx -= xhat * mean_gx", "pass", "x normalized over its last axis"),
-        ("dx = g - mean_g", "dx = g * 1", "the mean must be subtracted"),
+        ("- xhat * mean_gx)", ")", "x normalized over its last axis"),
+        ("(g - mean_g -", "(g -", "the mean must be subtracted"),
         ("g = dy * self.weight.data", "g = dy\n        g *= self.weight.data", "writes into its upstream gradient"),
     ],
     "hunt_ocelot": [
