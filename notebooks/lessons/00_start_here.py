@@ -15,7 +15,7 @@
 import numpy as np
 
 from numpylm.course import check, map_of_gpt, storyteller, style
-from numpylm.inference.generation import stream_text
+from numpylm.inference.streaming import stream_text
 
 plt = style()
 gpt, tokenizer = storyteller()

@@ -379,7 +379,7 @@ plt.show()
 # together they give the same result as the library:
 
 # %%
-from numpylm.inference.generation import next_token_probabilities
+from numpylm.inference.sampling import next_token_probabilities
 
 ours = next_token_probabilities(logits, temperature=1.3, top_k=50, top_p=0.9)
 yours = top_p(top_k(temperature_probabilities(logits, 1.3), 50), 0.9)

@@ -12,9 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from numpylm.inference.sampling import check_sampling, choose
-from numpylm.inference.sampling import next_token_probabilities as next_token_probabilities  # also importable from here
-from numpylm.inference.streaming import printable as printable
-from numpylm.inference.streaming import stream_text as stream_text
 from numpylm.nn.module import Array, Cache
 
 PREFILL = 512  # tokens of all prompts together that are read at a time

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, Block, CausalSelfAttention, DataParallel, GPTConfig
-from numpylm.inference.generation import generate, generate_batch, next_token_probabilities
+from numpylm.inference.generation import generate, generate_batch
+from numpylm.inference.sampling import next_token_probabilities
 
 P = np.array([0.4, 0.1, 0.3, 0.2])
 LOGITS = np.log(P).astype(np.float32)

@@ -14,7 +14,7 @@ from numpylm import GPT, GPTConfig, Tokenizer  # noqa: E402
 from numpylm.cli.main import main  # noqa: E402
 from numpylm.files.checkpoint import load_model  # noqa: E402
 from numpylm.inference.generate_text import generate_text  # noqa: E402
-from numpylm.inference.generation import next_token_probabilities  # noqa: E402
+from numpylm.inference.sampling import next_token_probabilities  # noqa: E402
 
 PROCESSORS = {  # in transformers' order
     "repetition_penalty": theirs.RepetitionPenaltyLogitsProcessor,

@@ -9,7 +9,7 @@ import pytest
 
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
-from numpylm.training import run_state, train
+from numpylm.training import report_progress, run_state, train
 from numpylm.training.run_state import TrainingError, resume_config
 from tests import tiny_training as tiny
 
@@ -127,7 +127,7 @@ def test_what_only_shows_something_may_fail(monkeypatch, capsys, undisturbed, na
     def broken(*args, **options):
         raise ZeroDivisionError("a fault of ours")
 
-    monkeypatch.setattr(train, name, broken)
+    monkeypatch.setattr(report_progress, name, broken)
     folder = train.train(tiny.config())
     assert capsys.readouterr().out.count(f"note: {what} could not be made") == 1
     assert tiny.everything(folder) == undisturbed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm.files.checkpoint import load_run
-from numpylm.inference.generation import stream_text
+from numpylm.inference.streaming import stream_text
 from numpylm.training.config import make_config, read_config_file
 from numpylm.training.evaluation import source_nats
 from numpylm.training.train import train
