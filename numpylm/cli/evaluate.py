@@ -1,8 +1,13 @@
 """``numpylm evaluate``: loss, perplexity, bits per byte and accuracy of a trained model on a text."""
 
 import argparse
+import math
+from typing import TYPE_CHECKING
 
 from numpylm.cli.parser import not_empty
+
+if TYPE_CHECKING:
+    from numpylm.training.evaluation import Score
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +39,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """numpylm evaluate"""
-    import math
-
     from numpylm.files.checkpoint import load_model
     from numpylm.text.data import document_starts, encode_documents, fits_documents, read_documents
     from numpylm.text.line_documents import cut_lines
@@ -68,24 +71,32 @@ def run(args: argparse.Namespace) -> int:
     score = evaluate(
         gpt, tokens, args.batch_size, starts, args.block_size, counted, args.stride, progress=True, workers=workers
     )
-    n_bytes = text_bytes(documents, in_lines)
-    if mark:
-        n_bytes = answer_bytes(documents, mark)
+    n_bytes = answer_bytes(documents, mark) if mark else text_bytes(documents, in_lines)
     for line in found.reasons():
         print(f"left out        {line}")
     files = f"{found.kinds()}, " if len(found.files) > 1 else ""
     print(f"text            {files}{len(documents):,} documents, {n_bytes:,} bytes, {score.count:,} predicted tokens")
-    print(f"loss            {score.loss:.4f} nats per token")
-    print(f"perplexity      {score.perplexity:,.3f}")
-    print(f"bits per byte   {score.bits_per_byte(n_bytes):.4f}")
+    print_score(score, n_bytes)
     if not mark:
         n_characters = sum(map(len, documents)) + in_lines * len(documents)  # lines are counted with their line ends
         print(f"per character   {score.loss * score.count / n_characters:.4f} nats")
-    print(f"accuracy        {score.accuracy:.1%} of next tokens")
-    if tokenizer.end_id is not None and not mark and (nats := source_nats(documents)) is not None:
-        floor = nats / score.count
-        print(
-            f"source          {floor:.4f} nats per token ({nats / math.log(2) / n_bytes:.4f} bits per byte); "
-            f"the model is {score.loss - floor:.4f} above"
-        )
+        if tokenizer.end_id is not None and (nats := source_nats(documents)) is not None:
+            print_source(score, nats, n_bytes)
     return 0
+
+
+def print_score(score: "Score", n_bytes: int) -> None:
+    """Print a model's score on a text of so many bytes."""
+    print(f"loss            {score.loss:.4f} nats per token")
+    print(f"perplexity      {score.perplexity:,.3f}")
+    print(f"bits per byte   {score.bits_per_byte(n_bytes):.4f}")
+    print(f"accuracy        {score.accuracy:.1%} of next tokens")
+
+
+def print_source(score: "Score", nats: float, n_bytes: int) -> None:
+    """Print the lowest possible loss for a text from a source of known probability, and the distance to it."""
+    floor = nats / score.count
+    print(
+        f"source          {floor:.4f} nats per token ({nats / math.log(2) / n_bytes:.4f} bits per byte); "
+        f"the model is {score.loss - floor:.4f} above"
+    )
