@@ -54,7 +54,8 @@ def lines_of(code: CodeType) -> dict[int, Line]:
         if not isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return)):
             continue
         line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
-        line.text = f"{line.text}; {ast.unparse(node)}" if line.text else ast.unparse(node)
+        between = "" if not line.text else " " if line.text.endswith(":") else "; "
+        line.text += between + ast.unparse(node)
         line.statements += 1
         _names(node, line)
         _parts(node, line)
