@@ -284,6 +284,11 @@ def test_optimizers_that_are_handed_parameters_and_gradients_are_checked(tmp_pat
     assert all("schedule" in found[name].unchecked for name in ("get_lr", "CosineLR"))
 
 
+def test_an_error_in_an_update_that_no_arguments_would_mend_is_wrong(tmp_path):
+    found = handed(tmp_path, power="**two")
+    assert found["Adam"].problems[0].startswith("Adam.update stopped. NameError: name 'two' is not defined")
+
+
 def test_faults_of_optimizers_that_are_handed_parameters_and_gradients_are_found(tmp_path):
     found = handed(tmp_path, sign="+", power="")
     assert [name for name, report in found.items() if not report.ok and not report.unchecked] == ["Momentum", "Adam"]

@@ -11,6 +11,7 @@ from numpylm.check.inner import products
 from numpylm.check.inner.flow import Flow, relaid
 from numpylm.check.inner.lines import code_of
 from numpylm.check.inner.pinpoint import follow
+from numpylm.check.inner.source import lines_of
 from numpylm.check.measure.trial import Setup, Trial
 
 RNG = np.random.default_rng(0)
@@ -367,6 +368,12 @@ def test_what_a_loop_or_a_tuple_mixes_is_not_called_right(loop):
     assert all(4 in cause.lines for cause in traced), str(report)  # the line of ds
     assert "made of it, is right" not in str(report)
     assert not re.search(r"\bd[qks] (of line \d+ )?\([^)]*\)(, | and |\s+)*(is|are) still right", str(report))
+
+
+def test_a_loop_in_one_line_is_quoted_as_it_is_written():
+    three = backward_of(THREE.replace("LOOP", LOOPS["zip in one line"]))
+    quoted = {line.text for line in lines_of(three.__code__).values()}
+    assert "for (n, d) in zip('qkv', (dq, dk, dv)): self.grads['W' + n] = f(d)" in quoted
 
 
 CHANGES = [

@@ -307,6 +307,8 @@ WEIGHTS = {
     "BatchNormalization": {"gamma": 1, "beta": 1},
     "Swish": {},
     "Weighted": {},
+    "Projection": {},
+    "Sine": {},
 }
 
 
@@ -334,6 +336,36 @@ def test_a_wrong_layer_that_is_made_with_arrays_is_wrong(write):  # noqa: F811
     assert not reports(write(code))["Affine"].unchecked
     report = reports(write(code.replace("self.W)\n    ", "self.W.T)\n    ")))["Affine"]
     assert [row.name for row in report.rows if not row.ok] == ["W"], str(report)
+
+
+def test_a_weight_that_is_handed_over_and_gets_no_gradient_is_wrong(write):  # noqa: F811
+    path = write("""
+        class Affine:
+            def __init__(self, W, b):
+                self.W, self.b = W, b
+            def forward(self, x):
+                self.x = x
+                return np.dot(x, self.W) + self.b
+            def backward(self, dout):
+                self.db = dout.sum(axis=0)
+                return np.dot(dout, self.W.T)
+        """)
+    assert reports(path)["Affine"].row("W").causes[0].kind == "never-written"
+
+
+def test_a_wrong_gradient_is_not_hidden_by_a_number_in_place_of_an_array(write):  # noqa: F811
+    path = write("""
+        class Gain:
+            def __init__(self, w):
+                self.w = w
+            def forward(self, x):
+                self.x = x
+                return x * self.w
+            def backward(self, dout):
+                self.dw = 2 * (dout * self.x).reshape(-1, self.x.shape[-1]).sum(0)
+                return dout * self.w
+        """)
+    assert not reports(path)["Gain"].row("w").ok
 
 
 def test_a_backward_that_stops_on_a_guessed_number_is_not_checked(write, capsys):  # noqa: F811

@@ -54,7 +54,8 @@ def lines_of(code: CodeType) -> dict[int, Line]:
         if not isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return)):
             continue
         line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
-        line.text = f"{line.text}; {ast.unparse(node)}" if line.text else ast.unparse(node)
+        between = "; " if line.statements else " " if line.loops else ""  # nothing, or the head of a loop, is before it
+        line.text += between + ast.unparse(node)
         line.statements += 1
         _names(node, line)
         _parts(node, line)

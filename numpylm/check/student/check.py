@@ -10,9 +10,10 @@ from numpylm.check.gradcheck import gradcheck
 from numpylm.check.optimizer.clipping import check_clipping
 from numpylm.check.optimizer.optimizers import check_optimizer
 from numpylm.check.report import Cause, Report
-from numpylm.check.student.feed import prepare
+from numpylm.check.student import handed
+from numpylm.check.student.feed import build, prepare
 from numpylm.check.student.find import Found, choose, neighbors
-from numpylm.check.student.search import others, shapes
+from numpylm.check.student.search import others, search, shapes
 from numpylm.check.student.updates import as_optimizer
 from numpylm.check.subject.calls import CheckError, UncheckedError, call, describe
 from numpylm.check.weights import UNUSABLE
@@ -42,7 +43,7 @@ def _check(item: Found, seed: int) -> Report:
         subject, inputs, notes = prepare(item, seed)
         report = gradcheck(subject, *inputs, rng=np.random.default_rng(seed))
         if not report.ok and item.example is None:
-            report = _right_elsewhere(item, subject, inputs, seed) or report
+            report = _right_elsewhere(item, subject, inputs, seed) or _right_with_numbers(item, report, seed) or report
     except CheckError as error:
         return stopped(item.name, error)
     except Exception as error:
@@ -60,6 +61,25 @@ def _right_elsewhere(item: Found, subject: Any, inputs: tuple, seed: int) -> Rep
             report.notes.append(f"the inputs had {shapes(other)}; with {shapes(inputs)}, the gradients would be wrong.")
             return report
     return None
+
+
+def _right_with_numbers(item: Found, report: Report, seed: int) -> Report | None:
+    """A report on a layer made with numbers, if only gradients of arrays with a mere name are missing; else None."""
+    missing = all(row.ok or any(cause.kind == "never-written" for cause in row.causes) for row in report.rows)
+    if item.kind != "layer" or not (report.rows and missing) or not handed.only_by_name(item.target):
+        return None
+    rng = np.random.default_rng(seed)
+    try:
+        subject = build(item, rng)
+        inputs, notes = search(item, subject, rng)
+    except CheckError:
+        return None
+    report = gradcheck(subject, *inputs, rng=np.random.default_rng(seed), diagnose=False)
+    report.notes += [
+        *notes,
+        "it was made with numbers; with arrays in their place, a gradient would be missing.",
+    ]
+    return report if report.ok else None
 
 
 def checker_stopped(name: str, error: Exception) -> UncheckedError:

@@ -30,6 +30,7 @@ def _with_arrays(item: Found, seed: int) -> tuple[Any, tuple, list[str]] | None:
         try:
             rng = np.random.default_rng(seed)
             subject = build(item, rng, arrays=arrays)
+            handed.mark_constants(subject, arrays)
             tried = best_of(item, subject, rng)
         except FinalError:
             raise

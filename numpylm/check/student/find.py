@@ -189,7 +189,8 @@ def choose(path: Path, only: str | None = None, like: str | None = None) -> list
     if not items:
         raise ValueError(
             f"{path} holds nothing to check: it needs classes with forward and backward, function pairs such as f "
-            "and f_backward (or f_forward and f_backward), optimizers with step, or a function with clip in its name"
+            "and f_backward (or f_forward and f_backward), optimizers with step or update, or a function with clip in "
+            "its name"
         )
     items = items if like is None else [item for item in items if item.kind != "schedule"] or items
     names = [item.name for item in items]

@@ -1,6 +1,7 @@
 """Guesses the arrays that a layer is made with, as in ``def __init__(self, W, b)``: by their names, or by their use."""
 
 import ast
+import contextlib
 import inspect
 import itertools
 import textwrap
@@ -12,6 +13,7 @@ import numpy as np
 from numpylm.check.inner.source import name_of
 from numpylm.check.student import guess
 from numpylm.check.subject.calls import CheckError, is_float
+from numpylm.check.subject.paths import float_arrays, path_name
 from numpylm.nn.module import Array
 
 MOST = 40  # combinations of shapes that are tried
@@ -34,6 +36,22 @@ def arrays(kind: type, rng: Rng) -> Iterator[dict[str, Array]]:
     choices = [[value for value in guess.anything(name, rng) if is_float(value)] for name in names]
     for values in itertools.islice(guess.combinations(choices), MOST if names else 0):
         yield dict(zip(names, values, strict=True))
+
+
+def mark_constants(layer: Any, arrays: dict[str, Array]) -> None:
+    """Say on a layer that arrays without the name of a weight may be constants: they need no gradient."""
+    named = {name for names in TOGETHER for name in names} | {*MATRICES, *BESIDE}
+    maybe = [id(value) for name, value in arrays.items() if _plain(name) not in named]
+    held = [path_name(path) for key, (_, paths) in float_arrays(layer).items() if key in maybe for path in paths]
+    if held:
+        with contextlib.suppress(AttributeError):  # a class with slots
+            layer.constants = (*getattr(layer, "constants", ()), *held)
+
+
+def only_by_name(kind: type) -> bool:
+    """Whether nothing but their names says that some arguments are arrays: they may be numbers."""
+    names = _names(kind)
+    return bool(names) and not set(names) & _used(kind)
 
 
 def unknown(kind: type) -> bool:

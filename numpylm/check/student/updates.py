@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from numpylm.check.optimizer.steps import NotChecked
-from numpylm.check.report import listing
-from numpylm.check.subject.calls import describe
+from numpylm.check.subject.calls import CheckError, describe
 from numpylm.nn.module import Parameter
 
 METHODS = ("update", "step")
@@ -75,7 +75,15 @@ def _for_class(kind: type, method: str) -> type:
 
 
 def _form(make: Callable[[], Any], method: str, title: str) -> type:
-    """Whether a method takes its parameters in a dict or in a list. Raises NotChecked if it takes neither."""
+    """Whether a method takes its parameters in a dict or in a list.
+
+    Raises
+    ------
+    NotChecked
+        If it takes neither.
+    CheckError
+        If it stops for a reason that has nothing to do with that.
+    """
     errors = []
     for form in FORMS:
         trial = Parameter(np.ones((1, 2)))
@@ -83,12 +91,13 @@ def _form(make: Callable[[], Any], method: str, title: str) -> type:
         try:
             _update(getattr(make(), method), [trial], form)
         except Exception as error:
+            if type(error) is NameError or isinstance(getattr(error, "obj", None), ModuleType):  # no form would help
+                raise CheckError(f"{title}.{method} stopped. {describe(error)}") from error
             errors.append(f"With a {form.__name__}: {describe(error)}")
         else:
             return form
     raise NotChecked(
-        f"{title}.{method} takes parameters and gradients, neither as two dicts nor as two lists of arrays. "
-        f"{listing(errors)}"
+        "\n".join([f"{title}.{method} takes its arguments neither as two dicts nor as two lists of arrays.", *errors])
     )
 
 
