@@ -14,6 +14,7 @@ import numpy as np
 
 from numpylm.check.inner.lines import Line, Made, Value, lines_of, record_backward, record_forward, variables, watching
 from numpylm.check.measure.trial import Target, Trial
+from numpylm.check.report import Cause
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.paths import gradient_names
 from numpylm.check.weights import DIRECTIONS, FIT, INNER_STEP, MOST_VARIABLES
@@ -61,6 +62,8 @@ class Flow:
         self.truth: dict[Value, Value] = {}
         self.trusted: dict[Value, str] = {}
         self.slopes: dict[Value, Array] = {}
+        self.measured: dict[Value, Array] = {}  # whole true gradients of variables of the forward
+        self.explained: dict[Value, Cause] = {}  # what `pinpoint` says about a wrong variable
         for value in self.made:
             with contextlib.suppress(CheckError):  # a forward that stops at other values tells nothing
                 if can_be_nudged(trial, value):
@@ -76,12 +79,9 @@ class Flow:
         return list(found.values())[:MOST_VARIABLES]
 
     def _slopes(self, value: Value) -> Array:
-        return np.array(
-            [
-                slope(self.trial, self.code, value, e.reshape(value.array.shape))
-                for e in _directions(value.array.size)
-            ]
-        )
+        shape = value.array.shape
+        directions = _directions(value.array.size)
+        return np.array([slope(self.trial, self.code, value, e.reshape(shape)) for e in directions])
 
     def _sort_in(self, value: Value) -> None:
         parameters = [parameter.data for _, parameter in self.trial.subject.parameters]
@@ -110,10 +110,9 @@ class Flow:
 
     def true_gradient(self, owner: Value) -> Array:
         """The whole true gradient of a variable of the forward, measured once."""
-        memory = self.trial.__dict__.setdefault("inner", {})
-        if owner not in memory:
-            memory[owner] = true_gradient(self.trial, self.code, owner)
-        return memory[owner]
+        if owner not in self.measured:
+            self.measured[owner] = true_gradient(self.trial, self.code, owner)
+        return self.measured[owner]
 
     def trust(self, right: list[Target]) -> None:
         """Trust the variables that right gradients of matrices are made of."""
