@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from numpylm.check.inner.connections import Check, inner_causes
+from numpylm.check.inner.connections import CheckFunction, inner_causes
 from numpylm.check.inner.pinpoint import follow, pinpoint
 from numpylm.check.inner.recovered import recover
 from numpylm.check.jacobian.dependence import dependence, linear
 from numpylm.check.measure.conduct import not_the_same_twice
 from numpylm.check.measure.evidence import Evidence, cosine, fewer_rows, gather
-from numpylm.check.measure.trial import Conditions, Target, Trial
+from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.numbers.detect import almost_right, detect, size_first, unusable
 from numpylm.check.report import Cause, Causes, Report, Row, listing
 from numpylm.check.rerun.experiments import Laboratory, behavior
@@ -20,7 +20,7 @@ from numpylm.check.subject.calls import CheckError
 from numpylm.check.weights import CLEAR, COINCIDENCE, EXPLAINS, FIX_FIRST, FOLLOWS, NEAREST, UNKNOWN
 
 
-def explain(report: Report, strict: Trial, check: Check) -> None:
+def explain(report: Report, strict: Trial, check: CheckFunction) -> None:
     """Fill in the hints of all failing rows of a report."""
     failing = [row for row in report.rows if not row.ok]
     broken = next((finding for finding in report.findings if finding.kind == "not-finite"), None)
@@ -28,7 +28,7 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
         for row in failing:
             row.explain([broken])
         return
-    trial = kind_trial(strict)
+    trial = plain_trial(strict)
     if not_the_same_twice(report, trial):
         return
     trial, note = fewer_rows(trial, [row.name for row in failing])
@@ -43,9 +43,8 @@ def explain(report: Report, strict: Trial, check: Check) -> None:
     with guarded(report):
         root, passed = inner_causes(trial, check, wrong, causes)
     if root is None or root.kind == "wiring":
-        own = [
-            name for name in wrong if root is None or "." not in name
-        ]  # the parameters of inner layers have causes of their own
+        # The parameters of inner layers have causes of their own.
+        own = [name for name in wrong if root is None or "." not in name]
         with guarded(report):
             formula(trial, {name: targets[name] for name in own}, causes, passed)
     if root is not None and root.kind == "wiring":
@@ -78,9 +77,9 @@ def guarded(report: Report) -> Iterator[None]:
             report.notes.append(note)
 
 
-def kind_trial(strict: Trial) -> Trial:
+def plain_trial(strict: Trial) -> Trial:
     """The same subject under plain conditions: if a gradient is still wrong, its formula is wrong."""
-    return Trial(strict.setup, Conditions(initial=strict.conditions.initial))
+    return strict.again(disturb=False, dirty=False)
 
 
 def sharper(root: Cause, causes: Causes) -> Cause:
@@ -159,12 +158,12 @@ def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str
     gap = np.nan_to_num(np.abs(a - e.n))
     flat = np.argsort(gap, axis=None)[::-1][:2]
     places = [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat if gap.flat[k] > 0]
-    said = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
-    fine = f" These gradients are right, with everything that they need: {listing(right)}." if right else ""
-    first = f" It may follow from the fault in {clear}: fix that first." if clear else ""
+    worst = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
+    right_note = f" These gradients are right, with everything that they need: {listing(right)}." if right else ""
+    clear_note = f" It may follow from the fault in {clear}: fix that first." if clear else ""
     text = (
-        f"{e.what} is wrong and fits no known pattern (cosine with the truth "
-        f"{cosine(a, e.n):.3f}).{first}{fine} Worst: {said}."
+        f"{e.what} is wrong and fits no known pattern (cosine with the truth {cosine(a, e.n):.3f})."
+        f"{clear_note}{right_note} Worst: {worst}."
     )
     return Cause("unknown", text, UNKNOWN, row.name)
 
@@ -174,7 +173,7 @@ def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str
 
 def together(causes: Causes, trial: Trial) -> None:
     """Say a fault that spoils several gradients once, where it is found most exactly."""
-    _said_once(causes)
+    _share_texts(causes)
     _in_common(causes)
     _follows(causes, trial)
 
@@ -189,7 +188,7 @@ def _placed(causes: Causes) -> dict[str, Cause]:
     return {name: cause for name, cause in best.items() if cause and cause.lines and cause.kind == "wiring"}
 
 
-def _said_once(causes: Causes) -> None:
+def _share_texts(causes: Causes) -> None:
     """Give rows with the same lines the same text, so that the report prints it once."""
     first: dict[tuple[int, ...], Cause] = {}
     for name, cause in _placed(causes).items():
@@ -206,23 +205,23 @@ def _in_common(causes: Causes) -> None:
     if not common or len(common) >= min(map(len, sets)):
         return
     lines, them = ("lines", "them") if len(common) > 1 else ("line", "it")
-    said = f" Look at {lines} {listing(sorted(common), 8)} first: {listing(placed, 8)} have {them} in common."
+    advice = f" Look at {lines} {listing(sorted(common), 8)} first: {listing(placed, 8)} have {them} in common."
     for name, cause in placed.items():
-        causes[name] = [replace(c, text=c.text + said) if c is cause else c for c in causes[name]]
+        causes[name] = [replace(c, text=c.text + advice) if c is cause else c for c in causes[name]]
 
 
 def _follows(causes: Causes, trial: Trial) -> None:
     """Replace an input's vague cause by a clear fault in a parameter: the input's gradient depends on it."""
     inputs = trial.subject.input_names
-    behind = [cause for name, found in causes.items() if name not in inputs and (cause := _best(found))]
+    of_parameters = [cause for name, found in causes.items() if name not in inputs and (cause := _best(found))]
     for name in [name for name in inputs if causes.get(name) is not None]:
         own = _best(causes[name])
-        nearer = [cause for cause in behind if _clear(cause) or _narrower(cause, own)]
+        nearer = [cause for cause in of_parameters if _clear(cause) or _narrower(cause, own)]
         if nearer and (own is None or (own.weight < CLEAR and not any(map(own.same_lines, nearer)))):
             nearest = min(nearer, key=lambda cause: (not _clear(cause), len(cause.lines)))
             text = (
-                f"{trial.subject.name}: the gradient of {name} is wrong as well. It depends on everything behind it, "
-                f"so fix {nearest.place} first and look again."
+                f"{trial.subject.name}: the gradient of {name} is wrong as well. It is computed from the "
+                f"gradients of later steps, so fix {nearest.place} first and look again."
             )
             causes[name] = [Cause(nearest.kind, text, FOLLOWS, name)]
 

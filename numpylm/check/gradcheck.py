@@ -16,7 +16,7 @@ import numpy as np
 
 from numpylm.check.explain import explain
 from numpylm.check.measure.trial import Setup
-from numpylm.check.measure.verdict import Check
+from numpylm.check.measure.verdict import Verdicts
 from numpylm.check.report import Cause, Report
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.subject import Subject
@@ -87,15 +87,15 @@ def gradcheck(
     generator = np.random.get_state()  # noqa: NPY002  # the layer may draw from it; put back below
     try:
         setup = Setup.make(layer, inputs, options, int(rng.integers(2**32)))
-        check = Check(setup, rng, tolerance)
-        report.rows = [check.row(target) for target in check.trial.targets]
-        report.notes = check.all_notes()
-        report.findings = check.findings
+        verdicts = Verdicts(setup, rng, tolerance)
+        report.rows = [verdicts.row(target) for target in verdicts.trial.targets]
+        report.notes = verdicts.all_notes()
+        report.findings = verdicts.findings
         if diagnose and not report.ok and report.rows:
             with np.errstate(all="ignore"):  # patterns divide and take logs of all numbers
-                explain(report, check.trial, gradcheck)
+                explain(report, verdicts.trial, gradcheck)
     except CheckError as error:
-        report.findings = [Cause("error", str(error), UNUSABLE, title)]
+        report.findings = [Cause("error", str(error), UNUSABLE, title, detail=error.raised)]
     finally:
         np.random.set_state(generator)  # noqa: NPY002
     report.seconds = time.perf_counter() - start

@@ -31,7 +31,7 @@ class Cause:
     inner : bool
         Whether the fault is in an inner layer that failed when it was checked alone.
     detail : str
-        What exactly was recognized, for programs: a factor, the name of an array, an order of axes.
+        What exactly was recognized, for programs: a factor, the name of an array, an order of axes, an exception.
     """
 
     kind: str
@@ -175,17 +175,17 @@ class Report:
         lines = [f"{self.title}  ({self.seconds:.2f} s)"]
         if self.rows:
             lines.append(f"  {'name':{width}}  {'shape':{shape_width}}  worst rel. error")
-        said: dict[str, str] = {}
+        printed: dict[str, str] = {}
         for row, shape in zip(self.rows, shapes, strict=True):
             verdict = "ok" if row.ok else "WRONG"
-            if row.hint in said:
-                verdict += f", see {said[row.hint]}"
+            if row.hint in printed:
+                verdict += f", see {printed[row.hint]}"
             lines.append(f"  {row.name:{width}}  {shape:{shape_width}}  {row.max_rel_error:16.1e}  {verdict}")
-            if row.hint and row.hint not in said:
+            if row.hint and row.hint not in printed:
                 lines += paragraph(row.hint, 6)
-                said[row.hint] = row.name
+                printed[row.hint] = row.name
         for finding in self.findings:
-            if finding.text not in said:
+            if finding.text not in printed:
                 lines += paragraph(finding.text, 2)
         if self.unchecked:
             lines += paragraph(f"Not checked: {self.unchecked}", 2)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.explain import detect
 from numpylm.check.gradcheck import gradcheck
-from numpylm.check.measure.evidence import Evidence
+from numpylm.check.measure.evidence import Evidence, Words
+from numpylm.check.numbers.detect import detect
 from numpylm.check.report import Report, plural
 from numpylm.check.student import Found, compare
 from numpylm.check.subject.calls import describe
@@ -19,6 +19,15 @@ from numpylm.course.exercise import Exercise, Result, Test, Verdict
 
 Rng = np.random.Generator
 Cases = Callable[[Rng], Iterable[tuple]]
+OUTPUT = Words(
+    "the output",
+    "the right one",
+    "Right minus yours",
+    "yours minus right",
+    "your function",
+    "cosine with the right one",
+    "with the right one reshaped",
+)
 ABOUT_OUTPUTS = {"sign", "factor", "transposed", "reshaped", "permuted", "swapped"}
 TOLERANCE = 1e-8  # how much an output may differ from ours, relative to its largest number
 
@@ -42,7 +51,12 @@ def judge(exercise: Exercise, *theirs: Any) -> Verdict:
 
 def in_words(error: Exception) -> str:
     """An exception with the student's own line of code, and without the meaningless file names of notebook cells."""
-    return re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py", "your cell", describe(error))
+    return without_cell_files(describe(error))
+
+
+def without_cell_files(text: str) -> str:
+    """A text with "your cell" in place of the file names that Jupyter gives to the cells of a notebook."""
+    return re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py", "your cell", text)
 
 
 def both(*tests: Test) -> Test:
@@ -187,13 +201,10 @@ def _pattern(x: np.ndarray, y: np.ndarray, args: tuple, function: Callable) -> s
         return f"expected {float(y):.6g}, got {float(x):.6g}" + (
             f", which is {ratio:.6g} times as much: {found[0]}?" if found else ""
         )
-    e = Evidence("", "…", x.astype(np.float64), y.astype(np.float64), None, {}, sizes, {}, (2, 3, 4))
-    causes = sorted(detect(e), key=lambda cause: -cause.weight)
-    causes = [cause for cause in causes if cause.kind in ABOUT_OUTPUTS]  # the others are about gradients
-    if not causes or causes[0].weight <= PATTERN:
-        return ""
-    text = causes[0].text.replace(": the gradient of …", "the output").replace("the true one", "the right one")
-    return text.replace("True minus given", "Right minus yours").replace("true", "right")
+    e = Evidence("", "", x.astype(np.float64), y.astype(np.float64), sizes=sizes, heads=(2, 3, 4), words=OUTPUT)
+    causes = [cause for cause in detect(e) if cause.kind in ABOUT_OUTPUTS]  # the others are about gradients
+    best = max(causes, key=lambda cause: cause.weight, default=None)
+    return best.text if best is not None and best.weight > PATTERN else ""
 
 
 def _worst(x: np.ndarray, y: np.ndarray) -> str:
@@ -311,7 +322,7 @@ def from_report(report: Report) -> Result:
     forward = next((row for row in report.rows if row.name == "forward"), None)
     if forward is not None and not forward.ok and forward.hint:
         return Result([f"{forward.hint}\nFix the forward first; then the gradients are checked."])
-    if any(cause.kind == "error" and "NotImplementedError" in cause.text for cause in report.causes):
+    if any(cause.kind == "error" and cause.detail == NotImplementedError.__name__ for cause in report.causes):
         raise NotImplementedError("the forward is right so far; the backward is not written yet" if forward else "")
     if report.ok:
         worst = max(row.max_rel_error for row in report.rows)
@@ -326,4 +337,4 @@ def from_report(report: Report) -> Result:
     if left_out := wrong[WRONG_ROWS:]:
         report.rows = [row for row in report.rows if row not in left_out]
         report.notes.append(f"{plural(len(left_out), 'more row')} {'is' if len(left_out) == 1 else 'are'} wrong.")
-    return Result([re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py", "your cell", str(report))])
+    return Result([without_cell_files(str(report))])

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from numpylm.check.inner.sublayers import Call, Record, passed_on, record, returned, suspects, which
+from numpylm.check.inner.sublayers import Call, CallLog, passed_on, record, returned, suspects, which
 from numpylm.check.measure.evidence import Evidence, cosine, known_arrays, measure
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.detect import detect, shape_hint
@@ -27,15 +27,17 @@ from numpylm.check.weights import (
 )
 from numpylm.nn.module import Array
 
-Check = Callable[..., Report]
+CheckFunction = Callable[..., Report]  # `gradcheck`, which cannot be imported here
 
 
-def inner_causes(trial: Trial, check: Check, wrong: list[str], causes: Causes) -> tuple[Cause | None, dict[str, Array]]:
+def inner_causes(
+    trial: Trial, check: CheckFunction, wrong: list[str], causes: Causes
+) -> tuple[Cause | None, dict[str, Array]]:
     """Search the inner layers for the cause.
 
     Returns the cause for all arrays without a cause of their own, and the gradients between inner layers.
     """
-    log = record(_copy(trial)) if wrong else None
+    log = record(trial.again()) if wrong else None  # again: `record` changes the layer
     if log is None or not log.calls:
         return None, {}
     broken = protocol(log)
@@ -44,12 +46,7 @@ def inner_causes(trial: Trial, check: Check, wrong: list[str], causes: Causes) -
     return root or _wiring(log, broken), passed_on(log)
 
 
-def _copy(trial: Trial) -> Trial:
-    """Another trial of the same kind, whose layer may be changed."""
-    return Trial(trial.setup, trial.conditions)
-
-
-def _suspects(log: Record, check: Check, causes: Causes) -> Cause | None:
+def _suspects(log: CallLog, check: CheckFunction, causes: Causes) -> Cause | None:
     """Inner layers that fail alone explain their own arrays, and the first of them explains all other arrays."""
     root = None
     for path, report in suspects(log, check):
@@ -61,14 +58,14 @@ def _suspects(log: Record, check: Check, causes: Causes) -> Cause | None:
     return root
 
 
-def _moved(cause: Cause, path: str, log: Record) -> Cause:
+def _moved(cause: Cause, path: str, log: CallLog) -> Cause:
     """A cause in an inner layer, in words and with a place for the outer layer."""
     before = "" if cause.inner else f"In {log.trial.subject.name}, {path} fails when it is checked alone. "
     place = f"{path}.{cause.place}" if cause.place else path
     return replace(cause, text=before + cause.text, place=place, lines=(), inner=True)
 
 
-def _wiring(log: Record, broken: list[Cause]) -> Cause | None:
+def _wiring(log: CallLog, broken: list[Cause]) -> Cause | None:
     """All inner layers are right: the cause is at the first place where one of them gets a wrong gradient."""
     found = None if broken else first_wrong(log)
     if found is None:
@@ -110,7 +107,7 @@ def _should_be(e: Evidence, call: Call) -> Cause | None:
     return Cause("wiring", text, OTHER_BRANCH, call.path)
 
 
-def _passed_unchanged(log: Record, e: Evidence, call: Call) -> Cause | None:
+def _passed_unchanged(log: CallLog, e: Evidence, call: Call) -> Cause | None:
     """An inner layer gets what another one returned, but the forward does something between the two."""
     for name, value in returned(log, call).items():
         if np.array_equal(value, e.a):
@@ -134,7 +131,7 @@ def _somewhere(e: Evidence, call: Call, where: str) -> Cause:
 # ------------------------------------------------------------------------- calls, caches and the order of the backwards
 
 
-def protocol(log: Record) -> list[Cause]:
+def protocol(log: CallLog) -> list[Cause]:
     """Caches that went to the wrong backward, and backwards that never ran or ran too often."""
     name = log.trial.subject.name
     causes = []
@@ -157,7 +154,7 @@ def protocol(log: Record) -> list[Cause]:
     return causes
 
 
-def out_of_order(log: Record, place: Call) -> Cause | None:
+def out_of_order(log: CallLog, place: Call) -> Cause | None:
     """The backward runs two neighboring layers in the forward's order, and the gradient is wrong from there on."""
     went = {id(call): k for k, call in enumerate(log.returned)}
     for first, second in pairwise(log.calls):
@@ -173,7 +170,7 @@ def out_of_order(log: Record, place: Call) -> Cause | None:
     return None
 
 
-def first_wrong(log: Record) -> tuple[Call, Call | None, Array] | None:
+def first_wrong(log: CallLog) -> tuple[Call, Call | None, Array] | None:
     """The first place in the order of the backward where an inner layer gets a wrong gradient.
 
     Returns the call, the next call in the forward (whose gradient is right), and the true gradient.
@@ -211,7 +208,7 @@ def _differs(trial: Trial, call: Call) -> bool:
     return False
 
 
-def place_evidence(log: Record, call: Call, true: Array) -> Evidence:
+def place_evidence(log: CallLog, call: Call, true: Array) -> Evidence:
     """The evidence about a gradient that an inner layer got."""
     trial = log.trial
     known = {name: k for name, k in known_arrays(trial).items() if _stretches(k.shape, call.out.shape)}

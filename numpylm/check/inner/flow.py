@@ -1,20 +1,23 @@
-"""Which of the student's variables in backward hold a true gradient, and between which lines it is lost."""
+"""Which of the student's variables in backward hold a true gradient, and between which lines it is lost.
+
+A small array is added to a variable of the forward, in place, as soon as it is set. So the true gradient of any
+variable can be measured by differences of the loss, as for an input, and compared with the variables of backward.
+"""
 
 import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import CodeType
+from types import CodeType, FrameType
 
 import numpy as np
 
-from numpylm.check.inner import lines
-from numpylm.check.inner.lines import Made, Value
-from numpylm.check.inner.source import Line, lines_of
+from numpylm.check.inner.lines import Line, Made, Value, lines_of, record_backward, record_forward, variables, watching
 from numpylm.check.measure.trial import Target, Trial
+from numpylm.check.report import Cause
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.paths import gradient_names
-from numpylm.check.weights import DIRECTIONS, FIT, MOST_VARIABLES
+from numpylm.check.weights import DIRECTIONS, FIT, INNER_STEP, MOST_VARIABLES
 from numpylm.nn.module import Array
 
 
@@ -50,7 +53,7 @@ class Flow:
         self.trial, self.code, self.backward_code = trial, forward, backward
         self.output = Value("the output", np.asarray(trial.out, dtype=np.float64), [Made(1 << 30, 0, 0)])
         self.made = self._made()
-        self.record = lines.record_backward(trial, backward)
+        self.record = record_backward(trial, backward)
         self.source: dict[int, Line] = {}
         for code in self.record.codes:
             self.source |= lines_of(code)
@@ -59,9 +62,11 @@ class Flow:
         self.truth: dict[Value, Value] = {}
         self.trusted: dict[Value, str] = {}
         self.slopes: dict[Value, Array] = {}
+        self.measured: dict[Value, Array] = {}  # whole true gradients of variables of the forward
+        self.explained: dict[Value, Cause] = {}  # what `pinpoint` says about a wrong variable
         for value in self.made:
             with contextlib.suppress(CheckError):  # a forward that stops at other values tells nothing
-                if lines.can_be_nudged(trial, value):
+                if can_be_nudged(trial, value):
                     self.slopes[value] = self._slopes(value)
         for value in self.record.values:
             self._sort_in(value)
@@ -69,17 +74,14 @@ class Flow:
     def _made(self) -> list[Value]:
         """The variables of the forward, each array once (and once more if it was changed in place)."""
         found: dict[tuple[int, int], Value] = {}
-        for value in lines.record_forward(self.trial, self.code).values:
+        for value in record_forward(self.trial, self.code).values:
             found.setdefault((id(value.live), value.moment), value)
         return list(found.values())[:MOST_VARIABLES]
 
     def _slopes(self, value: Value) -> Array:
-        return np.array(
-            [
-                lines.slope(self.trial, self.code, value, e.reshape(value.array.shape))
-                for e in _directions(value.array.size)
-            ]
-        )
+        shape = value.array.shape
+        directions = _directions(value.array.size)
+        return np.array([slope(self.trial, self.code, value, e.reshape(shape)) for e in directions])
 
     def _sort_in(self, value: Value) -> None:
         parameters = [parameter.data for _, parameter in self.trial.subject.parameters]
@@ -108,10 +110,9 @@ class Flow:
 
     def true_gradient(self, owner: Value) -> Array:
         """The whole true gradient of a variable of the forward, measured once."""
-        memory = self.trial.__dict__.setdefault("inner", {})
-        if owner not in memory:
-            memory[owner] = lines.true_gradient(self.trial, self.code, owner)
-        return memory[owner]
+        if owner not in self.measured:
+            self.measured[owner] = true_gradient(self.trial, self.code, owner)
+        return self.measured[owner]
 
     def trust(self, right: list[Target]) -> None:
         """Trust the variables that right gradients of matrices are made of."""
@@ -260,3 +261,46 @@ def merges(fine: tuple[int, ...], coarse: tuple[int, ...]) -> bool:
         if product != length:
             return False
     return not rest
+
+
+# ---------------------------------------------------------------------------------------- true gradients by differences
+
+
+def nudged_loss(trial: Trial, code: CodeType, value: Value, nudge: Array) -> float:
+    """The loss if a small array is added to a variable of the forward as soon as it is set."""
+
+    def look(moment: int, frame: FrameType, call: int) -> None:
+        if moment == value.moment:
+            variables(frame)[value.name][...] += nudge
+
+    with watching(code, look):
+        out = trial.value()
+    return float(np.sum(out * trial.dout))
+
+
+def slope(trial: Trial, code: CodeType, value: Value, direction: Array) -> float:
+    """The true derivative of the loss along a direction of a variable of the forward."""
+    size = float(np.sqrt(np.mean(value.array**2))) or 1.0
+    h = INNER_STEP * min(1.0, size)
+    up, down = (nudged_loss(trial, code, value, sign * h * direction) for sign in (1, -1))
+    return (up - down) / (2 * h)
+
+
+def true_gradient(trial: Trial, code: CodeType, value: Value) -> Array:
+    """The true gradient of a variable of the forward, coordinate by coordinate."""
+    gradient = np.empty(value.array.shape)
+    for place in np.ndindex(gradient.shape):
+        one = np.zeros(gradient.shape)
+        one[place] = 1.0
+        gradient[place] = slope(trial, code, value, one)
+    return gradient
+
+
+def can_be_nudged(trial: Trial, value: Value) -> bool:
+    """Whether a variable is a writable float64 array that shares no memory with a parameter."""
+    parameters = [parameter.data for _, parameter in trial.subject.parameters]
+    return (
+        value.array.dtype == np.float64
+        and value.live.flags.writeable
+        and not any(np.may_share_memory(value.live, array) for array in parameters)
+    )

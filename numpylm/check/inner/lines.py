@@ -1,12 +1,14 @@
-"""The values of the student's variables between two lines, and what changes if one of them changes.
+"""The student's lines: which names each one reads and sets, and which values the variables have between two lines.
 
-A trace function looks at the local variables between two lines. In the forward it can also add a small array to one
-of them, in place, as soon as the variable is set. So the true gradient of any variable can be measured by differences
-of the loss, as for an input, and compared with the variables of backward, line by line.
+A trace function looks at the local variables between two lines. It can also change one of them, in place, as soon as
+it is set (see `inner.flow`).
 """
 
+import ast
 import copy
+import inspect
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +17,134 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpylm.check.inner.source import Line, lines_of
 from numpylm.check.measure.trial import Trial
-from numpylm.check.weights import INNER_STEP
 from numpylm.nn.module import Array
+
+# ------------------------------------------------------------------------------------------------ the text of the lines
+
+
+@dataclass
+class Line:
+    """The statements of one line."""
+
+    number: int
+    text: str = ""
+    statements: int = 0
+    reads: set[str] = field(default_factory=set)
+    sets: set[str] = field(default_factory=set)
+    updates: set[str] = field(default_factory=set)  # names that += and *= change in place, and so also read
+    returned: list[set[str]] = field(default_factory=list)  # the names in each part of a return
+    loops: set[str] = field(default_factory=set)  # names that the head of a loop reads
+    parts: dict[str, set[str]] = field(default_factory=dict)  # in a, b = f(x), g(y): the names that each one is made of
+    partly: set[str] = field(default_factory=set)  # names of which only a part is read, or the shape
+    several: bool = False  # whether values come from one expression, as in a, b = f(x), or from the head of a loop
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it is unclear which of the names that it reads a value comes from."""
+        return self.several or self.statements != 1
+
+    def made_of(self, name: str) -> set[str]:
+        """The names that a value of this line is made of."""
+        exact = self.parts.get(name) if self.statements < 2 else None
+        return exact if exact is not None else self.reads | self.loops
+
+
+def lines_of(code: CodeType) -> dict[int, Line]:
+    """All lines of a function by number. A statement over several lines has one entry. Empty without the source."""
+    try:
+        source, first = inspect.getsourcelines(code)
+        tree = ast.parse(textwrap.dedent("".join(source)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    found: dict[int, Line] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For):
+            line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
+            line.text = f"for {ast.unparse(node.target)} in {ast.unparse(node.iter)}:"
+            line.sets |= _names_in(node.target)
+            line.loops |= _names_in(node.iter)
+            line.parts |= dict.fromkeys(_names_in(node.target), _names_in(node.iter))
+            line.several = True
+        if not isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return)):
+            continue
+        line = found.setdefault(node.lineno + first - 1, Line(node.lineno + first - 1))
+        between = "; " if line.statements else " " if line.loops else ""  # nothing, or the head of a loop, is before it
+        line.text += between + ast.unparse(node)
+        line.statements += 1
+        _names(node, line)
+        _parts(node, line)
+        for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1):
+            found[number + first - 1] = line  # each line of a longer statement
+    return found
+
+
+def _names(node: ast.stmt, line: Line) -> None:
+    for part in ast.walk(node):
+        name = name_of(part)
+        if name:
+            (line.reads if isinstance(part.ctx, ast.Load) else line.sets).add(name)  # type: ignore[attr-defined]
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        line.sets |= _names_in(node.value.func.value)  # found.append(d) changes found
+    for target in node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]:
+        base = target
+        while isinstance(base, ast.Subscript):
+            base = base.value
+        if base is not None and name_of(base):
+            line.sets.add(name_of(base))  # dx[:, t] = … sets dx
+            if base is not target and name_of(base) not in _names_in(node.value):  # type: ignore[attr-defined]
+                line.reads.discard(name_of(base))  # but does not read it
+    if isinstance(node, ast.AugAssign):
+        line.updates |= line.sets & _names_in(node.target)
+    for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
+        outs = {name for keyword in call.keywords if keyword.arg == "out" for name in _names_in(keyword.value)}
+        read = {
+            name
+            for part in (*call.args, *(k.value for k in call.keywords if k.arg != "out"))
+            for name in _names_in(part)
+        }
+        line.sets |= outs
+        line.reads -= outs - read
+    if isinstance(node, ast.Return) and node.value is not None:
+        parts = node.value.elts if isinstance(node.value, (ast.Tuple, ast.List)) else [node.value]
+        line.returned = [_names_in(p) for p in parts]
+
+
+def _parts(node: ast.stmt, line: Line) -> None:
+    """Note what each of several values is made of, and of which names only a part or the shape is read."""
+    whole = {name for part in _whole(node) for name in [name_of(part)]}
+    line.partly = {name for name in line.reads if name not in whole}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    for target in (target for target in targets if isinstance(target, (ast.Tuple, ast.List))):
+        value = node.value  # type: ignore[attr-defined]
+        if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts):
+            pairs = zip(target.elts, value.elts, strict=True)
+            line.parts |= {name: _names_in(part) for one, part in pairs if (name := name_of(one))}
+        line.several |= not all(name_of(one) in line.parts for one in target.elts)
+
+
+def _whole(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a statement without what only selects a part of an array, or asks for its shape."""
+    yield node
+    for part in ast.iter_child_nodes(node):
+        of_shape = isinstance(node, ast.Attribute) and node.attr in ("shape", "ndim", "size", "dtype")
+        selected = isinstance(node, ast.Subscript) and part is node.value
+        if not of_shape and not (selected and name_of(part)):
+            yield from _whole(part)
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    return {name_of(part) for part in ast.walk(node)} - {""}
+
+
+def name_of(node: ast.AST) -> str:
+    """``x`` or ``self.x``; empty for other expressions."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+        return f"self.{node.attr}"
+    return ""
+
 
 # ---------------------------------------------------------------------------------------------- the values of variables
 
@@ -115,7 +241,7 @@ def variables(frame: FrameType) -> dict[str, Any]:
     return found | {f"self.{name}": value for name, value in own.items()}
 
 
-class Record:
+class VariableLog:
     """The values of all variables of one run, in the order in which they were made."""
 
     def __init__(self) -> None:
@@ -131,7 +257,7 @@ class Record:
         self._last: dict[tuple[int, str], Value] = {}
 
     def look(self, moment: int, frame: FrameType, call: int) -> Made:
-        """Record what the line before this moment made."""
+        """VariableLog what the line before this moment made."""
         maker = call if call in self._begun else self._within  # arguments are made by the calling line
         here = Made(moment, self._begun.get(maker, frame.f_code.co_firstlineno), maker)
         for name, value in variables(frame).items():
@@ -181,18 +307,18 @@ class Record:
         return overwrites and bool(self._readers.get((last.call, last.name), set()) - {here.line})
 
 
-def record_forward(trial: Trial, code: CodeType) -> Record:
+def record_forward(trial: Trial, code: CodeType) -> VariableLog:
     """All variables of the forward."""
-    record = Record()
+    record = VariableLog()
     inputs = [copy.deepcopy(value) for value in trial.inputs]
     with watching(code, lambda moment, frame, call: record.look(moment, frame, call) and None):
         trial.run(inputs)
     return record
 
 
-def record_backward(trial: Trial, code: CodeType) -> Record:
+def record_backward(trial: Trial, code: CodeType) -> VariableLog:
     """All variables of the backward and of its helpers, and when it adds to the gradients of parameters."""
-    record = Record()
+    record = VariableLog()
     known = {name: np.zeros(parameter.shape) for name, parameter in trial.subject.parameters}
 
     def look(moment: int, frame: FrameType, call: int) -> None:
@@ -219,43 +345,3 @@ def patched_gradients(trial: Trial, code: CodeType, patches: dict[int, tuple[str
 
     with watching(code, look, helpers=True):
         return trial.gradients(trial.dout)
-
-
-def nudged_loss(trial: Trial, code: CodeType, value: Value, nudge: Array) -> float:
-    """The loss if a small array is added to a variable of the forward as soon as it is set."""
-
-    def look(moment: int, frame: FrameType, call: int) -> None:
-        if moment == value.moment:
-            variables(frame)[value.name][...] += nudge
-
-    with watching(code, look):
-        out = trial.value()
-    return float(np.sum(out * trial.dout))
-
-
-def slope(trial: Trial, code: CodeType, value: Value, direction: Array) -> float:
-    """The true derivative of the loss along a direction of a variable of the forward."""
-    size = float(np.sqrt(np.mean(value.array**2))) or 1.0
-    h = INNER_STEP * min(1.0, size)
-    up, down = (nudged_loss(trial, code, value, sign * h * direction) for sign in (1, -1))
-    return (up - down) / (2 * h)
-
-
-def true_gradient(trial: Trial, code: CodeType, value: Value) -> Array:
-    """The true gradient of a variable of the forward, coordinate by coordinate."""
-    gradient = np.empty(value.array.shape)
-    for place in np.ndindex(gradient.shape):
-        one = np.zeros(gradient.shape)
-        one[place] = 1.0
-        gradient[place] = slope(trial, code, value, one)
-    return gradient
-
-
-def can_be_nudged(trial: Trial, value: Value) -> bool:
-    """Whether a variable is a writable float64 array that shares no memory with a parameter."""
-    parameters = [parameter.data for _, parameter in trial.subject.parameters]
-    return (
-        value.array.dtype == np.float64
-        and value.live.flags.writeable
-        and not any(np.may_share_memory(value.live, array) for array in parameters)
-    )

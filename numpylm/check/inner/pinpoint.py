@@ -86,8 +86,7 @@ def _suspect(flow: Flow, value: Value, owner: Value) -> Suspect | None:
 
 
 def _affordable(flow: Flow, owner: Value) -> bool:
-    measured = flow.trial.__dict__.setdefault("inner", {})
-    return owner in measured or owner.array.size + sum(g.size for g in measured.values()) <= MOST_INNER
+    return owner in flow.measured or owner.array.size + sum(g.size for g in flow.measured.values()) <= MOST_INNER
 
 
 def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, index: int) -> bool:
@@ -136,10 +135,9 @@ def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | Non
     suspect = first_wrong_variable(flow, cone, e, index)
     if suspect is None:
         return replace(_explained(flow, e, cone, None), place=e.name)
-    said: dict[Value, Cause] = flow.__dict__.setdefault("said", {})  # one fault may spoil several gradients
-    if suspect.value not in said:
-        said[suspect.value] = _explained(flow, e, flow.cone_of(suspect.value), suspect)
-    return replace(said[suspect.value], place=e.name)
+    if suspect.value not in flow.explained:  # one fault may spoil several gradients
+        flow.explained[suspect.value] = _explained(flow, e, flow.cone_of(suspect.value), suspect)
+    return replace(flow.explained[suspect.value], place=e.name)
 
 
 def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> Cause:
@@ -191,11 +189,11 @@ def _place(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> str:
 
 def _where(flow: Flow, cone: Cone) -> str:
     numbers = sorted(cone.lines)
-    said = [f"{n}, `{flow.source[n].text}`" if n in flow.source else str(n) for n in numbers]
+    quoted = [f"{n}, `{flow.source[n].text}`" if n in flow.source else str(n) for n in numbers]
     if len(numbers) == 1:
-        return f"line {said[0]}"
+        return f"line {quoted[0]}"
     if len(numbers) == 2:
-        return f"lines {said[0]} and {said[1]}"
+        return f"lines {quoted[0]} and {quoted[1]}"
     return f"lines {listing(numbers, 8)}"
 
 
@@ -209,13 +207,12 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
         more = right.has_terms and not (wrong is not None and wrong.has_terms)
         return Cause("missing-term" if more else "missing-factor", f"Right would be {right.text}.{now}", FORMULA)
     reads = _reads(flow, cone)
-    used = {
-        flow.in_formula(v) for v in flow.rest if v.name in reads
-    }  # a term that the lines use already is not missing
+    # A term that the lines use already is not missing.
+    used = {flow.in_formula(v) for v in flow.rest if v.name in reads}
     term = products.find(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
     if term is not None:
-        said = f"There is an extra term: {term.opposite}." if term.opposite else f"A term is missing: {term.text}."
-        return Cause("missing-term", said, TERM_OF_LINE)
+        text = f"There is an extra term: {term.opposite}." if term.opposite else f"A term is missing: {term.text}."
+        return Cause("missing-term", text, TERM_OF_LINE)
     return None
 
 

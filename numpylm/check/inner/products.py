@@ -104,8 +104,8 @@ def _axes(full: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
 def _alone(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
     for name, k in known.items():
         if k.shape[k.ndim - len(shape) :] == shape:
-            axes, said = _axes(k.ndim, shape)
-            yield said + name, k.sum(axes) if axes else k
+            axes, sum_over = _axes(k.ndim, shape)
+            yield sum_over + name, k.sum(axes) if axes else k
         if k.ndim == 2 and k.shape == shape and shape[0] == shape[1]:
             yield f"{name}ᵀ", k.T
 
@@ -135,8 +135,8 @@ def _elementwise(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
         for form, f in FORMS:
             for one, x, two, y in ((first, a, second, b), (second, b, first, a))[: 1 if form == "{}" else 2]:
                 full = x * f(y)
-                axes, said = _axes(full.ndim, shape)
-                yield f"{said}{one} * {form.replace('{}', two)}", full.sum(axes) if axes else full
+                axes, sum_over = _axes(full.ndim, shape)
+                yield f"{sum_over}{one} * {form.replace('{}', two)}", full.sum(axes) if axes else full
 
 
 def _less_its_sum(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
@@ -169,9 +169,9 @@ def _triple(shape: tuple[int, ...], near: Known) -> Iterator[Product]:
     for names in combinations(near, 3):
         full = _broadcast(*(near[name] for name in names))
         if full is not None and _ends_with(full, shape):
-            axes, said = _axes(len(full), shape)
+            axes, sum_over = _axes(len(full), shape)
             product = near[names[0]] * near[names[1]] * near[names[2]]
-            yield said + " * ".join(names), product.sum(axes) if axes else product
+            yield sum_over + " * ".join(names), product.sum(axes) if axes else product
 
 
 def _outer(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
@@ -234,12 +234,12 @@ def _scattered(shape: tuple[int, ...], known: Known) -> Iterator[Product]:
             full = (*index.shape, *shape[1:])
             if k.dtype.kind != "f" or k.shape[k.ndim - len(full) :] != full:
                 continue
-            axes, said = _axes(k.ndim, full)
+            axes, sum_over = _axes(k.ndim, full)
             rows = k.sum(axes) if axes else k
             added, assigned = np.zeros(shape), np.zeros(shape)
             np.add.at(added, index, rows)
             assigned[index] = rows
-            what = f"({said}{other})"
+            what = f"({sum_over}{other})"
             yield f"np.add.at with the index {name} and {what}: each use adds", added
             yield (
                 f"{what} assigned at the index {name} (also += keeps only the last of several equal indices)",

@@ -21,8 +21,8 @@ from numpylm.nn.module import Array
 
 
 @dataclass(frozen=True)
-class Path:
-    """A product x W and the true gradient ``d`` at it."""
+class Product:
+    """A product x W in the forward, and the true gradient ``d`` at it."""
 
     x: str
     weight: str
@@ -30,35 +30,34 @@ class Path:
     back: Array  # d Wᵀ, the part of x's gradient that comes through W
 
 
-def paths(trial: Trial, true: dict[str, Array]) -> list[Path]:
+def products_in(trial: Trial, true: dict[str, Array]) -> list[Product]:
     """All products of an input with a matrix for which the gradient at the product can be computed."""
     found = []
     inputs = {t.name: t.values for t in trial.targets if t.parameter is None and t.values.ndim >= 2}
-    for weight, W in weights(trial, inputs).items():
+    for weight, W in weights(trial, include_inputs=len(inputs) > 1).items():
         for x, values in inputs.items():
             rows = values.reshape(-1, values.shape[-1])
             if x == weight or weight not in true or np.isnan(true[weight]).any():
                 continue
             for transposed in (False, True):
                 matrix, grad = (W.T, true[weight].T) if transposed else (W, true[weight])
-                d = before(rows, matrix, grad)
+                d = solve_upstream(rows, grad)
                 if d is not None:
                     back = (d @ matrix.T).reshape(values.shape)
-                    found.append(Path(x, weight, d.reshape(*values.shape[:-1], -1), back))
+                    found.append(Product(x, weight, d.reshape(*values.shape[:-1], -1), back))
                     break
     return found
 
 
-def weights(trial: Trial, inputs: dict[str, Array]) -> dict[str, Array]:
-    """Matrices: parameters, and for function pairs inputs with two axes."""
-    return {
-        t.name: t.values for t in trial.targets if t.values.ndim == 2 and (t.parameter is not None or len(inputs) > 1)
-    }
+def weights(trial: Trial, include_inputs: bool) -> dict[str, Array]:
+    """Matrices: parameters and, because a function's weights are inputs, also inputs with two axes."""
+    matrices = [t for t in trial.targets if t.values.ndim == 2]
+    return {t.name: t.values for t in matrices if include_inputs or t.parameter is not None}
 
 
-def before(rows: Array, W: Array, grad: Array) -> Array | None:
+def solve_upstream(rows: Array, grad: Array) -> Array | None:
     """d with rowsᵀ d = grad, if there is exactly one."""
-    if rows.shape[1] != W.shape[0] or len(rows) > rows.shape[1] or np.linalg.matrix_rank(rows) < len(rows):
+    if rows.shape[1] != grad.shape[0] or len(rows) > rows.shape[1] or np.linalg.matrix_rank(rows) < len(rows):
         return None
     d = np.linalg.pinv(rows.T) @ grad
     fits = np.abs(rows.T @ d - grad).max() <= 1e-7 * max(np.abs(grad).max(), 1e-300)
@@ -73,18 +72,20 @@ def recover(trial: Trial, gathered: dict[str, Evidence]) -> Iterator[Cause]:
         for t in trial.targets
         if t.name not in gathered and comparable(t.analytic, t.values.shape)
     }
-    found = paths(trial, true)
+    found = products_in(trial, true)
     for name, e in gathered.items():
         if not e.full:
             continue
-        yield from behind_weight(trial, e, found)
-        yield from before_weight(trial, e)
-        yield from lost_path(e, [path for path in found if path.x == name], set(gathered))
+        yield from at_product(trial, e, found)
+        yield from behind_product(trial, e)
+        yield from lost_path(e, [product for product in found if product.x == name], set(gathered))
 
 
-def inner_known(trial: Trial, found: list[Path], skip: str) -> dict[str, Array]:
+def inner_known(trial: Trial, found: list[Product], skip: str) -> dict[str, Array]:
     """Gradients that a student may have used by mistake."""
-    known = {f"the gradient at {path.x} @ {path.weight}": path.d for path in found if path.weight != skip}
+    known = {
+        f"the gradient at {product.x} @ {product.weight}": product.d for product in found if product.weight != skip
+    }
     dout = np.asarray(trial.dout)
     for name, parameter in trial.subject.parameters:
         W = parameter.data
@@ -93,38 +94,32 @@ def inner_known(trial: Trial, found: list[Path], skip: str) -> dict[str, Array]:
     return known
 
 
-def behind_weight(trial: Trial, e: Evidence, found: list[Path]) -> Iterator[Cause]:
+def at_product(trial: Trial, e: Evidence, found: list[Product]) -> Iterator[Cause]:
     """The gradient of a matrix is wrong: look at the array that was multiplied by xᵀ."""
-    path = next((path for path in found if path.weight == e.name), None)
-    if path is None:
+    product = next((product for product in found if product.weight == e.name), None)
+    if product is None:
         return
-    x = next(t.values for t in trial.targets if t.name == path.x)
-    rows = x.reshape(-1, x.shape[-1])
-    given = before(rows, np.empty((rows.shape[1], 1)), e.a if e.a.shape[0] == rows.shape[1] else e.a.T)
+    x, values = product.x, next(t.values for t in trial.targets if t.name == product.x)
+    rows = values.reshape(-1, values.shape[-1])
+    transposed = e.a.shape[0] != rows.shape[1]  # W is (out, in)
+    given = solve_upstream(rows, e.a.T if transposed else e.a)
     if given is None:
         text = (
-            f"{e.what} is not {path.x}ᵀ times anything, and the true one is {path.x}ᵀ times the gradient at {path.x} @ "
-            f"{path.weight}: is another array than {path.x} used?"
+            f"{e.what} is not {x}ᵀ times anything, and the true one is {x}ᵀ times the gradient at {x} @ {e.name}: is "
+            f"another array than {x} used?"
         )
         yield Cause("missing-factor", text, ANOTHER_FACTOR, e.name)
         return
-    inner = Evidence(
-        e.layer,
-        f"{path.x} @ {e.name}",
-        given.reshape(path.d.shape),
-        path.d,
-        known=e.known,
-        sizes=e.sizes,
-        heads=e.heads,
-    )
-    origin = f"(Recovered from the gradient of {e.name}, which is {path.x}ᵀ times it.)"
-    yield from _said(inner, inner_known(trial, found, e.name), e.name, origin)
+    given, name = given.reshape(product.d.shape), f"{x} @ {e.name}"
+    inner = Evidence(e.layer, name, given, product.d, known=e.known, sizes=e.sizes, heads=e.heads)
+    equation = f"dᵀ {x}" if transposed else f"{x}ᵀ d"
+    origin = f"(Computed from the gradient of {e.name}: {_gradient(e.name)} = {equation}, solved for d.)"
+    yield from _explained(inner, inner_known(trial, found, e.name), e.name, origin)
 
 
-def before_weight(trial: Trial, e: Evidence) -> Iterator[Cause]:
+def behind_product(trial: Trial, e: Evidence) -> Iterator[Cause]:
     """The gradient of an input is wrong and comes through one matrix only: look at what was multiplied by Wᵀ."""
-    matrices = weights(trial, {e.name: e.a, "": e.a})
-    for name, W in matrices.items():
+    for name, W in weights(trial, include_inputs=True).items():
         if name == e.name or e.a.ndim < 2 or W.ndim != 2 or W.shape[0] != e.a.shape[-1] or W.shape[1] > W.shape[0]:
             continue
         if np.linalg.matrix_rank(W) < W.shape[1] or W.shape[1] == W.shape[0]:
@@ -134,11 +129,17 @@ def before_weight(trial: Trial, e: Evidence) -> Iterator[Cause]:
         if not (e.equal(given @ W.T, e.a) and e.equal(right @ W.T, e.n)):
             continue
         inner = Evidence(e.layer, f"{e.name} @ {name}", given, right, known=e.known, sizes=e.sizes, heads=e.heads)
-        yield from _said(inner, {}, e.name, f"(Recovered from the gradient of {e.name}, which is it times {name}ᵀ.)")
+        origin = f"(Computed from the gradient of {e.name}: {_gradient(e.name)} = d {name}ᵀ, solved for d.)"
+        yield from _explained(inner, {}, e.name, origin)
         return
 
 
-def _said(inner: Evidence, known: dict[str, Array], place: str, origin: str) -> Iterator[Cause]:
+def _gradient(name: str) -> str:
+    """How a student would call the gradient of an array in an equation: dW for W and for attn.W."""
+    return f"d{name.rpartition('.')[2]}"
+
+
+def _explained(inner: Evidence, known: dict[str, Array], place: str, origin: str) -> Iterator[Cause]:
     """The best explanation of an inner gradient."""
     for name, k in known.items():
         if k.shape == inner.a.shape and inner.equal(inner.a, k) and not inner.equal(inner.n, k):
@@ -153,19 +154,19 @@ def _said(inner: Evidence, known: dict[str, Array], place: str, origin: str) -> 
         yield replace(best, text=f"{best.text} {origin}", place=place, source="recovered")
 
 
-def lost_path(e: Evidence, own: list[Path], wrong: set[str]) -> Iterator[Cause]:
+def lost_path(e: Evidence, products: list[Product], wrong: set[str]) -> Iterator[Cause]:
     """The part of an input's gradient that comes through one of several matrices is missing, or counts twice."""
     rest = e.n - e.a
-    for path in own:
-        if np.abs(path.back).max(initial=0) <= FIT * e.scale:
+    for product in products:
+        W, back = product.weight, product.back
+        if np.abs(back).max(initial=0) <= FIT * e.scale:
             continue
-        through = f"{path.x} @ {path.weight}"
-        if e.equal(rest, path.back):
+        if e.equal(rest, back):
             text = (
-                f"{e.what} lacks the path through {path.weight}: {e.name} is used in {through}, too, so (the gradient "
-                f"there) @ {path.weight}ᵀ must be added. Every use of an array adds to its gradient."
+                f"{e.what} lacks the path through {W}: {e.name} is used in {e.name} @ {W}, too, so (the gradient "
+                f"there) @ {W}ᵀ must be added. Every use of an array adds to its gradient."
             )
             yield Cause("missing-term", text, LOST_PATH, e.name)
-        elif e.equal(rest, -path.back) and not e.equal(e.n, path.back) and path.weight not in wrong:
-            text = f"{e.what} counts the path through {path.weight} ({through}) twice."
+        elif e.equal(rest, -back) and not e.equal(e.n, back) and W not in wrong:
+            text = f"{e.what} counts the path through {W} ({e.name} @ {W}) twice."
             yield Cause("missing-term", text, LOST_PATH, e.name)

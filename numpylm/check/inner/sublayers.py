@@ -40,7 +40,7 @@ class Call:
 
 
 @dataclass
-class Record:
+class CallLog:
     """All calls of one forward and backward, in the order of the forward."""
 
     trial: Trial
@@ -109,10 +109,10 @@ def children(layer: Any) -> Iterator[tuple[str, Any]]:
         yield from walk(value, name)
 
 
-def record(trial: Trial) -> Record | None:
+def record(trial: Trial) -> CallLog | None:
     """Run a trial's layer once with all inner calls recorded; None if it has no inner layers."""
     found = list(children(trial.subject.layer)) if trial.subject.layer is not None else []
-    log = Record(trial)
+    log = CallLog(trial)
     for path, layer in found:
         _wrap(log, path, layer)
     if not found:
@@ -132,13 +132,13 @@ def record(trial: Trial) -> Record | None:
     return log
 
 
-def _wrap(log: Record, path: str, layer: Any) -> None:
+def _wrap(log: CallLog, path: str, layer: Any) -> None:
     forward, backward = layer.forward, layer.backward
     layer.forward = lambda *inputs, **options: log.forward(path, layer, forward, inputs, options)
     layer.backward = lambda dout, cache=None: log.backward(path, layer, backward, dout, cache)
 
 
-def suspects(log: Record, check: Callable[..., Report]) -> list[tuple[str, Report]]:
+def suspects(log: CallLog, check: Callable[..., Report]) -> list[tuple[str, Report]]:
     """Inner layers that fail alone, on the inputs that they had inside."""
     failing, seen = [], set()
     for call in log.calls:
@@ -156,7 +156,7 @@ def suspects(log: Record, check: Callable[..., Report]) -> list[tuple[str, Repor
     return failing
 
 
-def passed_on(log: Record, without: Call | None = None) -> dict[str, Array]:
+def passed_on(log: CallLog, without: Call | None = None) -> dict[str, Array]:
     """All gradients that inner layers got or returned, by their names in sentences."""
     found: dict[str, Array] = {}
     for call in log.calls:
@@ -173,7 +173,7 @@ def _returned_by(call: Call) -> str:
     return f"what {call.path}.backward returned"
 
 
-def returned(log: Record, without: Call | None = None) -> dict[str, Array]:
+def returned(log: CallLog, without: Call | None = None) -> dict[str, Array]:
     """All gradients that inner layers returned, by their names in sentences."""
     found: dict[str, Array] = {}
     for call in log.calls:
@@ -182,7 +182,7 @@ def returned(log: Record, without: Call | None = None) -> dict[str, Array]:
     return found
 
 
-def which(log: Record, call: Call) -> str:
+def which(log: CallLog, call: Call) -> str:
     """Which call it is, if the layer is called several times."""
     same = [other for other in log.calls if other.path == call.path]
     number = next(i for i, other in enumerate(same) if other is call)

@@ -91,8 +91,8 @@ def dependence(e: Evidence, trial: Trial, index: int) -> list[Cause]:
     out_shape = np.shape(trial.out)
     if e.name not in trial.subject.input_names or not out_shape:
         return causes
-    ink = FIT * float(np.abs(true).max(initial=0))
-    n, a = (np.abs(j) > ink for j in (true, given))
+    tolerance = FIT * float(np.abs(true).max(initial=0))
+    n, a = (np.abs(j) > tolerance for j in (true, given))
     seen = (_causal(e, true, given, out_shape), window(e, n, a, out_shape), _axes(e, n, a, out_shape))
     causes += [cause for cause in seen if cause]
     if not causes and out_shape == e.a.shape:
@@ -115,16 +115,15 @@ def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
 
 def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
     """The forward looks only back along an axis, and the backward differs from it there."""
-    ink = FIT * float(np.abs(n).max(initial=0))
+    tolerance = FIT * float(np.abs(n).max(initial=0))
     for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
-        true, given = (along(np.abs(j) > ink, out_shape, e.a.shape, axis) for j in (n, a))  # (out, in) positions
+        true, given = (along(np.abs(j) > tolerance, out_shape, e.a.shape, axis) for j in (n, a))  # (out, in) positions
         if true.shape[0] != true.shape[1] or len(true) < 3 or (true != np.tri(len(true), dtype=bool)).any():
             continue
         later, lost = np.argwhere(np.triu(given, 1)), np.argwhere(true & ~given)
-        last = np.moveaxis((n - a).reshape(*out_shape, -1), axis, 0)[
-            -1
-        ]  # the last position sees all positions, with or without a mask
-        if len(later) and np.abs(last).max() <= ink:
+        # The last position sees all positions, with or without a mask.
+        last = np.moveaxis((n - a).reshape(*out_shape, -1), axis, 0)[-1]
+        if len(later) and np.abs(last).max() <= tolerance:
             off = " by exactly one position" if (later[:, 1] - later[:, 0] == 1).all() else ""
             text = (
                 f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "

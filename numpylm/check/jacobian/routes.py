@@ -28,9 +28,12 @@ def routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | None
     n, a = (j.reshape(blocks, -1) for j in (true, given))
     if blocks > 64 or blocks < 2:
         return None
-    ink = FIT * max(float(np.abs(n).max(initial=0)), 1e-300)
-    own = np.abs(a - n).max(axis=1) <= ink
-    other = np.array([np.abs(row).max() > ink and (np.abs(n - row).max(axis=1) <= ink).any() for row in a]) | own
+    tolerance = FIT * max(float(np.abs(n).max(initial=0)), 1e-300)
+    own = np.abs(a - n).max(axis=1) <= tolerance
+    other = (
+        np.array([np.abs(row).max() > tolerance and (np.abs(n - row).max(axis=1) <= tolerance).any() for row in a])
+        | own
+    )
     if own.all() or not other.all():
         return None
     p = int(np.flatnonzero(~own)[0])
@@ -48,8 +51,8 @@ def moved(e: Evidence, true: Array, given: Array) -> Cause | None:
     """The gradient from one output arrives at a wrong index of one axis."""
     if true.size > MOST_ENTRIES_MOVED:
         return None
-    ink = FIT * max(float(np.abs(true).max(initial=0)), 1e-300)
-    bad = np.flatnonzero(np.abs(true - given).max(axis=1) > ink)
+    tolerance = FIT * max(float(np.abs(true).max(initial=0)), 1e-300)
+    bad = np.flatnonzero(np.abs(true - given).max(axis=1) > tolerance)
     for axis in range(e.a.ndim if len(bad) else 0):  # all errors may be smaller than a difference can tell
         length = e.a.shape[axis]
         if not 1 < length <= 32 or e.a.size // length < 2:
@@ -57,15 +60,15 @@ def moved(e: Evidence, true: Array, given: Array) -> Cause | None:
         n, a = (np.moveaxis(j[bad].reshape(len(bad), *e.a.shape), axis + 1, 1) for j in (true, given))
         n, a = n.reshape(len(bad), length, -1), a.reshape(len(bad), length, -1)
         gap = np.abs(a[:, :, None] - n[:, None]).max(axis=-1)  # (output, given at, belongs at)
-        gap -= np.eye(length) * ink / 2  # if several indices fit, prefer the unmoved one
-        full = np.abs(a).max(axis=-1) > ink
-        if not full.any() or (gap.min(axis=-1) > ink)[full].any():
+        gap -= np.eye(length) * tolerance / 2  # if several indices fit, prefer the unmoved one
+        full = np.abs(a).max(axis=-1) > tolerance
+        if not full.any() or (gap.min(axis=-1) > tolerance)[full].any():
             continue
         row, at = np.nonzero(full)
         to = gap.argmin(axis=-1)[full]
         once = len(np.unique(row * length + to)) == len(to)  # nothing is copied to several places
         if once and (at != to).any():
-            return _say_moved(e, axis, at, to, lost=len(at) < int((np.abs(n).max(axis=-1) > ink).sum()))
+            return _say_moved(e, axis, at, to, lost=len(at) < int((np.abs(n).max(axis=-1) > tolerance).sum()))
     return None
 
 
@@ -79,9 +82,8 @@ def _say_moved(e: Evidence, axis: int, at: Array, to: Array, lost: bool) -> Caus
         f"{e.what} has the right values at the wrong places along axis {axis} ({how}{rest}). An index, the direction "
         "of a shift, or the order in which an axis was split, differs between backward and forward."
     )
-    return Cause(
-        "permuted", text, SHIFTED if len(shift) == 1 else MOVED, e.name
-    )  # `routed` explains more, unless this is a shift
+    # `routed` explains more, unless this is a shift.
+    return Cause("permuted", text, SHIFTED if len(shift) == 1 else MOVED, e.name)
 
 
 def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
@@ -113,9 +115,9 @@ def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
         elif axis == len(shape) - 1:
             continue  # a weight for each channel is a gain
         else:
-            said = ", ".join(f"{w:.4g}" for w in weights[:6]) + (", …" if count > 6 else "")
+            listed = ", ".join(f"{w:.4g}" for w in weights[:6]) + (", …" if count > 6 else "")
             text = (
-                f"{e.what} does not count every place along axis {axis} of the output once: the weights are {said} "
+                f"{e.what} does not count every place along axis {axis} of the output once: the weights are {listed} "
                 "where all should be 1."
             )
             counted = _counts(trial, weights)
@@ -133,12 +135,12 @@ def _counts(trial: Trial, weights: Array) -> str:
         if isinstance(value, np.ndarray) and value.dtype == np.bool_ and value.shape[:1] == weights.shape:
             count = value.reshape(len(value), -1).sum(axis=1)
             length = value[0].size
-            for number, said in (
+            for number, meaning in (
                 (count, f"the number of True in each row of {name}"),
                 (count / length, f"the share of True in each row of {name} (what was counted / {length})"),
             ):
                 if np.allclose(weights, number, rtol=FIT):
-                    return said
+                    return meaning
     return ""
 
 
@@ -166,13 +168,15 @@ def window(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause
             continue
         seen = f"the forward sees itself and {plural(back, 'position')} before it (axis {axis})"
         if everything:
-            said = f"{seen}, the backward all of them: the mask is missing in backward."
+            comparison = f"{seen}, the backward all of them: the mask is missing in backward."
         elif given_back == length - 1:
-            said = f"{seen}, the backward everything before it: the window's mask is missing in backward."
+            comparison = f"{seen}, the backward everything before it: the window's mask is missing in backward."
         else:
             off = abs(given_back - back)
-            said = f"{seen}, the backward {given_back}: the window is off by {'one' if off == 1 else off} in backward."
-        return Cause("causal", f"{e.what}: {said}", OTHER_WINDOW, e.name)
+            comparison = (
+                f"{seen}, the backward {given_back}: the window is off by {'one' if off == 1 else off} in backward."
+            )
+        return Cause("causal", f"{e.what}: {comparison}", OTHER_WINDOW, e.name)
     return None
 
 

@@ -89,9 +89,8 @@ def _watched_randomness(generators: list[Any]) -> Iterator[list[str]]:
         return [repr(random.getstate()), repr(np.random.get_state()), *(repr(state_of(g)) for g in generators)]  # noqa: NPY002
 
     def noted(*args: Any, **options: Any) -> Any:
-        drawn.extend(
-            [] if args or options else ["a new generator"]
-        )  # a generator with a seed draws the same numbers each time
+        # A generator with a seed draws the same numbers each time.
+        drawn.extend([] if args or options else ["a new generator"])
         return maker(*args, **options)
 
     before = states()

@@ -20,11 +20,8 @@ from numpylm.check.subject.calls import CheckError, cache_names, is_float
 from numpylm.check.weights import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
 from numpylm.nn.module import Array
 
-FEW: dict[int, dict[int, int]] = {
-    2: {0: 7},
-    3: {0: 2, 1: 5},
-    4: {0: 2, 2: 5},
-}  # number of axes of an input -> the length to which some axes are cut
+# number of axes of an input -> the length to which some axes are cut
+FEW: dict[int, dict[int, int]] = {2: {0: 7}, 3: {0: 2, 1: 5}, 4: {0: 2, 2: 5}}
 IDS = {0: 2, 1: 5}
 
 UPSTREAM = "the upstream gradient"  # its name in `Evidence.known`
@@ -122,10 +119,9 @@ def cosine(a: Array, b: Array) -> float:
 
 def gather(trial: Trial, target: Target, others: dict[str, Array]) -> Evidence:
     """Measure the true gradient of one array within a limit of time, and collect what is known around it."""
-    memory = trial.__dict__.setdefault("measured", {})
-    if target.name not in memory:
-        memory[target.name] = measure(trial, target.values, trial.dout)
-    n, jacobian = memory[target.name]
+    if target.name not in trial.measured:
+        trial.measured[target.name] = measure(trial, target.values, trial.dout)
+    n, jacobian = trial.measured[target.name]
     return Evidence(
         trial.subject.name,
         target.name,
@@ -165,20 +161,19 @@ def affordable(trial: Trial) -> int:
 
 def derivative(trial: Trial, values: Array, place: tuple) -> Array:
     """As `Trial.derivative`, with a finer step if a kink is near."""
-    first = trial.derivative(values, place)
-    finer = trial.derivative(values, place, 1e-5) if _rough(trial, values) else first
-    return finer
+    return trial.derivative(values, place, 1e-5) if _kinked(trial, values) else trial.derivative(values, place)
 
 
-def _rough(trial: Trial, values: Array) -> bool:
+def _kinked(trial: Trial, values: Array) -> bool:
     """Whether differences with a coarse and a fine step disagree anywhere along one direction (asked once)."""
-    memory = trial.__dict__.setdefault("rough", {})
-    if id(values) not in memory:
+    if id(values) not in trial.kinked:
         direction = np.random.default_rng(0).standard_normal(values.shape)
         direction /= np.linalg.norm(direction) or 1.0
         coarse, fine = (trial.derivative(values, direction, h) for h in (1e-3, 1e-5))
-        memory[id(values)] = bool(np.abs(coarse - fine).max(initial=0) > 1e-6 * (np.abs(fine).max(initial=0) + 1e-9))
-    return memory[id(values)]
+        trial.kinked[id(values)] = bool(
+            np.abs(coarse - fine).max(initial=0) > 1e-6 * (np.abs(fine).max(initial=0) + 1e-9)
+        )
+    return trial.kinked[id(values)]
 
 
 def _sample(shape: tuple[int, ...], limit: int) -> Iterator[tuple]:
@@ -267,7 +262,7 @@ def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
     for axis, length in (IDS if is_ids and first.ndim == 2 else FEW.get(first.ndim, {})).items():
         setup = _cut(setup, axis, length)
     try:
-        small = Trial(setup, trial.conditions)
+        small = trial.again(setup)
         still = errors(small, wrong)
     except CheckError:
         return trial, ""

@@ -136,16 +136,21 @@ class Trial(Runner):
         self.constant_rows: dict[int, list[int]] = {}
         self.shrunk = False  # whether the last difference needed a finer step to stay within the domain
         self.starts: list[Array] = []  # the gradients before the backward
+        self.measured: dict[str, tuple[Array, Array | None]] = {}  # what `evidence.measure` found for each target
+        self.kinked: dict[int, bool] = {}  # ``id`` of an array -> whether its differences need a finer step
         rng = np.random.default_rng(setup.seed)
         for _, parameter in self.subject.parameters:
             values = random_values(parameter, rng)
             parameter.data = as_float64(parameter.data) if self.conditions.initial else values
-            dirty = rng.standard_normal(
-                parameter.shape
-            )  # drawn always, so that the next values do not depend on the conditions
+            # Drawn always, so that the next values do not depend on the conditions.
+            dirty = rng.standard_normal(parameter.shape)
             plain = isinstance(parameter, PlainParameter)  # in this style dW = … is no fault
             self.starts.append(dirty if self.conditions.dirty and not plain else np.zeros(parameter.shape))
         self.backward_once()
+
+    def again(self, setup: Setup | None = None, **conditions: bool) -> "Trial":
+        """A new trial of the same subject; of another setup, or with some conditions changed, if they are given."""
+        return Trial(setup or self.setup, dataclasses.replace(self.conditions, **conditions))
 
     def backward_once(self) -> None:
         """Run forward and backward from the beginning, and collect the gradients."""
@@ -189,11 +194,11 @@ class Trial(Runner):
         with contextlib.suppress(ValueError):  # a forward that rejects these values leaves no traces
             self.run([other_values(value) for value in self.given], stream=4)
 
-    def gradients(self, dout: Any, again: Cache = None, reuse: bool = False) -> list:
+    def gradients(self, dout: Any, old_cache: Cache = None, reuse: bool = False) -> list:
         """Analytic gradients of all targets for another upstream gradient (or on a cache that was used before)."""
         for _, parameter in self.subject.parameters:
             parameter.grad = np.zeros(parameter.shape)
-        cache = again if reuse else self.run([copy.deepcopy(value) for value in self.inputs])[1]
+        cache = old_cache if reuse else self.run([copy.deepcopy(value) for value in self.inputs])[1]
         found = [target.analytic for target in self._name_inputs(self.subject.backward(copy.deepcopy(dout), cache))]
         return found + [np.copy(parameter.grad) for _, parameter in self.subject.parameters]
 

@@ -71,7 +71,7 @@ def systematic(a: Array, n: Array, eps: float) -> bool:
 def lifted(trial: Trial, before: Precision) -> tuple[Trial, Precision] | None:
     """The same trial in float64 even where the code says float32, and its precision. None if that does not help."""
     try:
-        other = Trial(trial.setup.replace(lift=True), trial.conditions)
+        other = trial.again(trial.setup.replace(lift=True))
     except CheckError:
         return None
     after = precision_of(other)
@@ -119,8 +119,8 @@ def erratic(trial: Trial, values: Array) -> bool:
 # -------------------------------------------------------------------------------------------- the verdict on each array
 
 
-class Check:
-    """The verdict on each array."""
+class Verdicts:
+    """The verdict on each array of one setup."""
 
     def __init__(self, setup: Setup, rng: np.random.Generator, tolerance: float) -> None:
         self.rng = rng
@@ -223,7 +223,7 @@ class Check:
     def all_notes(self) -> list[str]:
         """Notes that are no faults. Complete after all rows were checked."""
         name, dtype = self.trial.subject.name, self.precision.dtype if self.precision.where else np.float32
-        said = {
+        where_rounded = {
             "forward": f"{name}.forward computes in {dtype.__name__} although its inputs are float64",
             "cache": f"{name}.forward keeps {dtype.__name__} arrays in its cache although its inputs are float64",
             "layer": f"{name} holds {dtype.__name__} arrays",
@@ -234,7 +234,7 @@ class Check:
             "with dtype=np.float32 and astype do not)."
         )
         rounding = [
-            f"{said[where]}, so it could be checked only roughly: {listing(names.values(), 8)}. {advice}"
+            f"{where_rounded[where]}, so it could be checked only roughly: {listing(names.values(), 8)}. {advice}"
             for where, names in self.rounded.items()
         ]
         prints = [f"{name} prints while it runs; that was not shown."] if self.trial.subject.muted.used else []

@@ -38,15 +38,15 @@ def in_each_third(e: Evidence, looks: list[Detective]) -> list[Cause]:
     """The same fault in each third of the last axis, where queries, keys and values often lie side by side."""
     if e.a.ndim < 2 or e.a.shape[-1] % 3:
         return []
-    size, said = e.a.shape[-1] // 3, []
+    size, best = e.a.shape[-1] // 3, []
     for k in range(3):
         third = cut_down(e, e.a.ndim - 1, k * size, (k + 1) * size)
         third.part = ", in each third of its last axis,"
         found = [cause for detective in looks if (cause := detective(third))]
         if not found and third.wrong.any():
             return []
-        said.append(max(found, key=lambda cause: cause.weight, default=None))
-    known = [cause for cause in said if cause]
+        best.append(max(found, key=lambda cause: cause.weight, default=None))
+    known = [cause for cause in best if cause]
     same = len({(cause.kind, cause.detail) for cause in known}) == 1
     return known[:1] if len(known) == 3 and same else []
 
@@ -69,9 +69,8 @@ def wrong_part(e: Evidence) -> Evidence | None:
         if not len(bad) or len(bad) > 0.7 * length:
             continue
         low, high = int(bad[0]), int(bad[-1]) + 1
-        for pieces in sorted(
-            {2, 3, 4, 6, 8, *e.heads}, reverse=True
-        ):  # the smallest block that holds all wrong entries
+        # The smallest block that holds all wrong entries.
+        for pieces in sorted({2, 3, 4, 6, 8, *e.heads}, reverse=True):
             size = length // pieces
             if length % pieces == 0 and low // size == (high - 1) // size:
                 low, high = low // size * size, (low // size + 1) * size
@@ -98,14 +97,8 @@ def unusable(layer: str, target: Target) -> list[Cause]:
         return [Cause("error", text, UNUSABLE, target.name)]
     got = np.shape(analytic)
     if got != shape:
-        return [
-            Cause(
-                "shape",
-                f"{what} has the wrong shape: expected {shape}, got {got}{shape_hint(shape, got)}",
-                UNUSABLE,
-                target.name,
-            )
-        ]
+        text = f"{what} has the wrong shape: expected {shape}, got {got}{shape_hint(shape, got)}"
+        return [Cause("shape", text, UNUSABLE, target.name)]
     if not np.isfinite(analytic).all():
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(analytic))[0])
         text = f"{what} holds NaN or infinity, first at {list(bad)}: look for a division by zero, log(0), or inf - inf."
@@ -193,7 +186,7 @@ def _on_smaller_inputs(trial: Trial, name: str) -> float:
     setup = trial.setup
     inputs = tuple(SHRINK * value if is_float(value) and np.size(value) > 1 else value for value in setup.inputs)
     try:
-        error = errors(Trial(setup.replace(inputs=inputs), trial.conditions), [name])[name]
+        error = errors(trial.again(setup.replace(inputs=inputs)), [name])[name]
     except CheckError:
         return 0.0
     return error if np.isfinite(error) else 0.0

@@ -114,13 +114,13 @@ def missing_factor(e: Evidence) -> Cause | None:
                 f = function(K)
             if not np.isfinite(f).all() or np.ptp(f) == 0:
                 continue
-            said = form.replace("{}", name)
+            f_of_K = form.replace("{}", name)
             if e.equal(e.a * f, e.n):
-                text = f"{e.what} lacks a factor: multiplied elementwise by {said} it is the true one (cosine 1.000)."
-                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=said)
+                text = f"{e.what} lacks a factor: multiplied elementwise by {f_of_K} it is the true one (cosine 1.000)."
+                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=f_of_K)
             if e.equal(e.a, e.n * f):
-                text = f"{e.what} has an extra factor: it is the true one multiplied elementwise by {said}."
-                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=f"1 / {said}")
+                text = f"{e.what} has an extra factor: it is the true one multiplied elementwise by {f_of_K}."
+                return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=f"1 / {f_of_K}")
     return None
 
 

@@ -107,14 +107,14 @@ def name_factor(factor: float, sizes: dict[str, float], ones: bool = False) -> l
     def same(value: float) -> bool:
         return abs(abs(factor) - abs(value)) <= 2e-6 * max(abs(factor), abs(value))
 
-    def said(forms: Any) -> list[str]:
+    def names_among(forms: Any) -> list[str]:
         return [("minus " if number * factor < 0 else "") + text for number, text in forms if same(number)]
 
-    found = said((value, text) for value, text in ((2, "2"), (0.5, "1/2"), (4, "4"), (0.25, "1/4"), (3, "3")))
+    found = names_among((value, text) for value, text in ((2, "2"), (0.5, "1/2"), (4, "4"), (0.25, "1/4"), (3, "3")))
     for name, value in sizes.items():
         root = math.copysign(math.sqrt(abs(value)), value)
         forms = ((value, name), (1 / value, f"1 / ({name})"))
-        found += said((*forms, (root, f"the root of {name}"), (1 / root, f"1 / the root of {name}")))
+        found += names_among((*forms, (root, f"the root of {name}"), (1 / root, f"1 / the root of {name}")))
     if not found or ones:
         for (name1, value1), (name2, value2) in combinations(sizes.items(), 2):
             pairs = (
@@ -122,7 +122,7 @@ def name_factor(factor: float, sizes: dict[str, float], ones: bool = False) -> l
                 (value1 / value2, f"({name1}) / ({name2})"),
                 (value2 / value1, f"({name2}) / ({name1})"),
             )
-            found += said(pairs)
+            found += names_among(pairs)
     return found
 
 
@@ -157,7 +157,7 @@ def factors_elsewhere(trial: Trial, name: str) -> Iterator[tuple[float, dict[str
     """(factor, sizes) of one array for inputs of other sizes."""
     for setup in shrunk(trial.setup):
         try:
-            other = Trial(setup, trial.conditions)
+            other = trial.again(setup)
         except CheckError:
             continue
         target = next(target for target in other.targets if target.name == name)

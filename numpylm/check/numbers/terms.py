@@ -30,8 +30,8 @@ from numpylm.nn.module import Array
 def missing_term(e: Evidence) -> Cause | None:
     """n - a is a known array, or in each row a constant, or a multiple of a known row."""
     rest = e.n - e.a
-    if (much := _too_much(e, rest)) is not None:
-        return much
+    if (extra_term := _extra_term(e, rest)) is not None:
+        return extra_term
     term, weight = _known_array(e, rest)
     if not term and e.a.ndim >= 2 and e.a.shape[-1] >= 3:
         term, weight = _constant(e, rest) or _multiple_of_known(e, rest)
@@ -48,7 +48,7 @@ Term = tuple[str, float]  # the end of a sentence that says what is missing, and
 NO_TERM: Term = ("", 0.0)
 
 
-def _too_much(e: Evidence, rest: Array) -> Cause | None:
+def _extra_term(e: Evidence, rest: Array) -> Cause | None:
     """a - n is a known array."""
     for name, k in e.known.items():
         if k.shape == e.a.shape and e.equal(rest, k):
@@ -80,8 +80,8 @@ def _constant(e: Evidence, rest: Array) -> Term | None:
         return "minus its own mean over the last axis: the mean must be subtracted.", TERM
     for axis in range(e.a.ndim - 1, -1, -1):
         if e.a.shape[axis] > 2 and e.equal(rest, np.broadcast_to(rest.mean(axis, keepdims=True), e.a.shape)):
-            said = "the same number everywhere along axis"
-            return f"{said} {axis}: a sum or mean over that axis is missing (or wrong).", TERM
+            term = f"the same number everywhere along axis {axis}: a sum or mean over that axis is missing (or wrong)."
+            return term, TERM
     return None
 
 
@@ -103,8 +103,8 @@ def _multiple_of_known(e: Evidence, rest: Array) -> Term:
                 return f"some multiple of {name} {where}.", TERM_OF_ROWS
     for name, k in known.items() if e.a.shape[-1] > 4 else ():
         if e.equal(rest, _project(rest, [k, np.ones_like(k)])):
-            said = f"in each row a constant and a multiple of {name}"
-            return f"{said}: two sums over the row are missing or wrong.", TERM
+            term = f"in each row a constant and a multiple of {name}: two sums over the row are missing or wrong."
+            return term, TERM
     return NO_TERM
 
 
@@ -236,9 +236,9 @@ def indexed(e: Evidence) -> Cause | None:
         picked = index[..., None] == np.arange(e.a.shape[-1])
         if e.wrong.any() and not (e.wrong & ~picked).any():
             gaps = (e.n - e.a)[e.wrong]
-            much = f"; true minus given is {gaps[0]:.6g} at all of them" if np.ptp(gaps) < FIT * e.scale else ""
+            same_gap = f"; true minus given is {gaps[0]:.6g} at all of them" if np.ptp(gaps) < FIT * e.scale else ""
             text = (
-                f"{e.what} is wrong only at the entries that {name} picks, one in each row{much}: the term that "
+                f"{e.what} is wrong only at the entries that {name} picks, one in each row{same_gap}: the term that "
                 "belongs to the right answer (the one-hot vector) is missing or wrong."
             )
             return Cause("missing-term", text, PICKED_ENTRIES, e.name)

@@ -109,15 +109,8 @@ def _arrays(value: Any) -> Grads | None:
 # ---------------------------------------------------------------------------------------------------------- the verdict
 
 Clip = Callable[[Grads, float], Grads]
-SEVERAL = (
-    "each",
-    "per_",
-    "layer",
-    "tensor",
-    "local",
-    "individual",
-    "separate",
-)  # words in a name that mean: each array by its own norm
+# Words in a name that mean: each array by its own norm.
+SEVERAL = ("each", "per_", "layer", "tensor", "local", "individual", "separate")
 
 
 def _norm(grads: Grads) -> float:
@@ -167,7 +160,7 @@ def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
     try:
         _judge(report, function, grads, {name: share * _norm(grads) for name, share in limits.items()})
     except CheckError as error:
-        report.findings = [Cause("error", str(error), UNUSABLE, title)]
+        report.findings = [Cause("error", str(error), UNUSABLE, title, detail=error.raised)]
     except NotChecked as why:
         report.unchecked = str(why)
     report.seconds = time.perf_counter() - start
@@ -195,11 +188,11 @@ def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: d
         )
         report.notes += [about] if about and meant != ("common",) else []
         return
-    kind, said = _fault(title, meant, is_, other)
+    kind, fault = _fault(title, meant, is_, other)
     if kind == "never-written" and len(meant) > 1:
         tiny = clipped(function, title, grads, {"": 1e-6 * _norm(grads)})[""]
-        said = said if _gap(tiny.after, tiny.before) <= SAME_NORM else ""  # the limit may count something else
-    if not said and len(meant) > 1:
+        fault = fault if _gap(tiny.after, tiny.before) <= SAME_NORM else ""  # the limit may count something else
+    if not fault and len(meant) > 1:
         report.rows = []
         raise NotChecked(
             f"{title} clips in no known way (by the common norm, by the norm of each array, by value), so it may be "
@@ -208,26 +201,22 @@ def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: d
     for row in (row for row in report.rows if not row.ok):
         call, limit = got[row.name], limits[row.name]
         became = f"{row.name}, a norm of {_norm(call.before):.6g} with limit {limit:.6g} became {_norm(call.after):.6g}"
-        row.explain(
-            [Cause(kind or "unknown", f"{title}: {said or became}.", KNOWN_VARIANT if said else UNKNOWN, row.name)]
-        )
+        weight = KNOWN_VARIANT if fault else UNKNOWN
+        row.explain([Cause(kind or "unknown", f"{title}: {fault or became}.", weight, row.name)])
 
 
 def _fault(title: str, meant: tuple[str, ...], is_: Callable[[Clip], bool], other: bool) -> tuple[str, str]:
     """The kind and the sentence of a usual fault; empty for none. ``other``: the returned norm is a wrong one."""
-    unchanged, kind, said = UNCHANGED
+    unchanged, kind, fault = UNCHANGED
     if is_(unchanged):
-        return (
-            ("factor", "the norm is that of something else, so it is not noticed when the limit is exceeded")
-            if other
-            else (kind, said)
-        )
-    for name, (way, said) in WAYS.items():
-        if name not in meant and said and is_(way):
-            return "partial", said
-    for way, kind, said in NORM_FAULTS if "common" in meant and "l1" not in title.lower() else []:
+        other_norm = "the norm is that of something else, so it is not noticed when the limit is exceeded"
+        return ("factor", other_norm) if other else (kind, fault)
+    for name, (way, fault) in WAYS.items():
+        if name not in meant and fault and is_(way):
+            return "partial", fault
+    for way, kind, fault in NORM_FAULTS if "common" in meant and "l1" not in title.lower() else []:
         if is_(way):
-            return kind, said
+            return kind, fault
     return "", ""
 
 

@@ -153,8 +153,8 @@ def variants(faults: list[Fault], bases: list[Rule], pairs: bool) -> Iterator[tu
         changed = {name: value for name, value in vars(fault).items() if value != getattr(plain, name)}
         return replace(into, **changed)
 
-    for fault, kind, said in faults:
-        yield from ((put(fault, base), base, kind, said) for base in bases)
-    for i, (first, kind, said) in enumerate(faults if pairs else []):
+    for fault, kind, text in faults:
+        yield from ((put(fault, base), base, kind, text) for base in bases)
+    for i, (first, kind, text) in enumerate(faults if pairs else []):
         for second, _, also in faults[i + 1 :]:
-            yield from ((put(second, put(first, base)), base, kind, f"{said}; and {also}") for base in bases)
+            yield from ((put(second, put(first, base)), base, kind, f"{text}; and {also}") for base in bases)

@@ -41,7 +41,7 @@ class Method:
     ----------
     family : str
         The word for such a class in names; see `numpylm.check.optimizer.steps`.
-    said : str
+    description : str
         Its name in sentences.
     roles : tuple of str
         The settings that it needs.
@@ -52,7 +52,7 @@ class Method:
     """
 
     family: str
-    said: str
+    description: str
     roles: tuple[str, ...]
     step: Step
     plain: bool = False
@@ -69,9 +69,9 @@ class Way:
     sign: float = 1.0
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         kinds = {"coupled": ", with weight decay added to the gradient (L2)", "decoupled": ", with weight decay"}
-        return self.method.said + kinds.get(self.decay, "")
+        return self.method.description + kinds.get(self.decay, "")
 
     def path(self, starts: list[Array], gradients: list[list[Array]]) -> Path:
         """The parameters after each step."""
@@ -236,11 +236,11 @@ def _sign(h: Values, g: Array, memory: Memory, t: int) -> Array:
 def _rmsprops() -> Iterator[Method]:
     """All versions of RMSProp: ε outside the root or inside, the mean subtracted or not, with momentum or without."""
     for momentum, centered, inside in itertools.product((False, True), repeat=3):
-        said = ("centered " if centered else "") + "RMSProp" + (" with momentum" if momentum else "")
-        said += ", ε inside the root" if inside else ""
+        description = ("centered " if centered else "") + "RMSProp" + (" with momentum" if momentum else "")
+        description += ", ε inside the root" if inside else ""
         roles = ("lr", "rho", "eps", *(("momentum",) if momentum else ()))
         plain = not (momentum or centered or inside)
-        yield Method("rmsprop", said, roles, _rmsprop(inside, centered, momentum), plain)
+        yield Method("rmsprop", description, roles, _rmsprop(inside, centered, momentum), plain)
 
 
 ADAM = ("lr", "b1", "b2", "eps")

@@ -56,7 +56,7 @@ class Wrong:
 
     right: Path
     kind: str
-    said: str
+    description: str
 
 
 @dataclass
@@ -145,7 +145,8 @@ class Search:
         for way in ways:
             if self._fits(way) and self._follows(way):
                 right = Way(way.method, way.values, way.decay, way.decay_vectors)
-                return Wrong(self.path(right), "sign", f"it is {way.said}, but adds the step where it must subtract it")
+                text = f"it is {way.description}, but adds the step where it must subtract it"
+                return Wrong(self.path(right), "sign", text)
         return None
 
     def _fault_of(self, family: str) -> Wrong | None:
@@ -161,9 +162,9 @@ class Search:
                 for kind, vectors in itertools.product(kinds, (True, False) if decays else (True,))
             ]
             pairs = number == 0 and family != "rmsprop" and bool(claims)
-            for rule, base, kind, said in variants(faults, bases, pairs):
+            for rule, base, kind, description in variants(faults, bases, pairs):
                 if self.same(simulate(rule, values, self.starts, self.gradients)):
-                    return Wrong(simulate(base, values, self.starts, self.gradients), kind, said)
+                    return Wrong(simulate(base, values, self.starts, self.gradients), kind, description)
         return None
 
     def _values(self, family: str) -> Iterator[Values]:
@@ -215,7 +216,7 @@ def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
     try:
         judge(report, Search(walk_with(factory, title, starts, gradients), starts, gradients))
     except CheckError as error:
-        report.findings.append(Cause("error", str(error), UNUSABLE, title))
+        report.findings.append(Cause("error", str(error), UNUSABLE, title, detail=error.raised))
     except NotChecked as why:
         report.unchecked = str(why)
     report.seconds = time.perf_counter() - start
@@ -249,10 +250,10 @@ def judge(report: Report, search: Search) -> None:
         what = f"the {still[0]} does" if len(still) == 1 else f"the {still[0]} and the {still[1]} do"
         blame(report, search, Cause("step", f"{title}: {what} not move at all.", NOT_MOVED))
     elif (wrong := search.fault()) is not None:
-        text = f"{title}: {wrong.said}. Its path over {OPTIMIZER_STEPS} steps is exactly that of this variant."
+        text = f"{title}: {wrong.description}. Its path over {OPTIMIZER_STEPS} steps is exactly that of this variant."
         add_rows(report, search, wrong.right, Cause(wrong.kind, text, KNOWN_PATH))
     elif (way := search.another()) is not None:
-        text = f"{title}: over {OPTIMIZER_STEPS} steps its path is exactly that of {way.said}"
+        text = f"{title}: over {OPTIMIZER_STEPS} steps its path is exactly that of {way.description}"
         if not claim.plain or claim.family == "other":
             raise NotChecked(f"{text}. Its name does not say for certain whether it should be. {KNOWN}")
         blame(report, search, Cause("moments", f"{text}, which is another optimizer.", KNOWN_VARIANT))
@@ -273,18 +274,18 @@ def blame(report: Report, search: Search, cause: Cause) -> None:
 
 def notes_on(search: Search, way: Way, title: str) -> list[str]:
     """Notes on a right optimizer."""
-    notes = [f"over {OPTIMIZER_STEPS} steps its path is exactly that of {way.said}."]
-    notes = notes if way.said.lower() != title.lower() else []
+    notes = [f"over {OPTIMIZER_STEPS} steps its path is exactly that of {way.description}."]
+    notes = notes if way.description.lower() != title.lower() else []
     return notes + (["it computes in float32, so it was checked only roughly."] if search.walk.rough else [])
 
 
 def unknown_path(search: Search, title: str) -> str:
     """Why there is no verdict, and how to get one."""
     unknown = search.walk.settings.unknown
-    said = f"over {OPTIMIZER_STEPS} steps {title} follows no known path, so it may be right or wrong."
+    note = f"over {OPTIMIZER_STEPS} steps {title} follows no known path, so it may be right or wrong."
     if unknown:
-        said += f" It takes {listing(unknown)}, which should be off by default (None, 0 or False) for this check."
-    return f"{said} {KNOWN}"
+        note += f" It takes {listing(unknown)}, which should be off by default (None, 0 or False) for this check."
+    return f"{note} {KNOWN}"
 
 
 def add_rows(report: Report, search: Search, right: Path, cause: Cause | None = None, near: Way | None = None) -> None:
@@ -308,7 +309,7 @@ def first_difference(title: str, search: Search, near: Way, name: str) -> Cause:
     place = tuple(int(k) for k in np.argwhere(np.abs(path[step][i] - right[step][i]) > 0)[0])
     before = search.starts[i][place] if not step else path[step - 1][i][place]
     text = (
-        f"{title}: the {name} takes no known path; the nearest right one is that of {near.said}. It "
+        f"{title}: the {name} takes no known path; the nearest right one is that of {near.description}. It "
         f"first differs in step {step + 1}, at {list(place)}: from {before:.6g} it goes to "
         f"{path[step][i][place]:.6g}, the right step leads to {right[step][i][place]:.6g}."
     )
@@ -322,8 +323,8 @@ def not_finite(search: Search, known: bool) -> str:
         if not any(b.any() for b in bad):
             continue
         what = "nan" if any(np.isnan(x).any() for x in values) else "infinite"
-        said = f"the parameters become {what} in step {step}"
-        return said + (_why_not_finite(step, bad, grads) if known else ".")
+        became = f"the parameters become {what} in step {step}"
+        return became + (_why_not_finite(step, bad, grads) if known else ".")
     return ""
 
 

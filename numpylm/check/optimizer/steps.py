@@ -71,9 +71,8 @@ def claim_in(name: str) -> Claim:
     parts = [part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
     rest, found = re.sub(r"[^a-z0-9]", "", name.lower()), []
     for word in sorted([*FAMILIES, *OTHERS], key=len, reverse=True):
-        if word in rest and (
-            len(word) > 3 or word == "sgd" or word in parts
-        ):  # "manager" holds "nag" and is no Nesterov
+        # "manager" holds "nag" and is no Nesterov.
+        if word in rest and (len(word) > 3 or word == "sgd" or word in parts):
             found.append(FAMILIES.get(word, "other"))
             rest = rest.replace(word, "|")
     if not found:
@@ -97,12 +96,8 @@ NAMES = {
     "decay": ("weight_decay", "wd", "l2"),
 }
 ROLES = {name: role for role, names in NAMES.items() for name in names}
-UNNAMED = {
-    "beta": 0.7,
-    "gamma": 0.7,
-    "decay": 0.85,
-    "dampening": 0.4,
-}  # arguments that may be one of several settings
+# Arguments that may be one of several settings.
+UNNAMED = {"beta": 0.7, "gamma": 0.7, "decay": 0.85, "dampening": 0.4}
 FLAGS = ("amsgrad", "nesterov", "centered", "dampening", "bias_correction", "correct_bias", "beta", "gamma")
 BETWEEN: dict[str, tuple[float, float]] = {"eps": (0.0, 1e-2), "lr": (0.0, 10.0)}  # all other settings: 0 to 1
 
@@ -191,15 +186,8 @@ def held_numbers(factory: Callable[..., Any], optimizer: Any) -> tuple[float, ..
 # ---------------------------------------------------------------------------------------------- the steps that it takes
 
 ANOTHER = ("optimizer", "optimiser", "optim", "opt", "base_optimizer", "inner_optimizer")
-HANDED = (
-    "param",
-    "weight",
-    "model",
-    "net",
-    "layer",
-    "variable",
-    "theta",
-)  # beginnings of an optimizer's first argument
+# Beginnings of an optimizer's first argument.
+HANDED = ("param", "weight", "model", "net", "layer", "variable", "theta")
 HOW = (
     "The check makes an optimizer as NAME(parameters, lr=…), with a list of parameters, and step() must move every "
     "parameter.data along parameter.grad. In Python, numpylm.check_optimizer takes any function that makes one in this "
@@ -316,10 +304,10 @@ def _written(after: Any, grad: Array) -> bool:
 
 def _stopped(factory: Callable[..., Any], title: str, error: Exception) -> Exception:
     """The error to raise: the student's optimizer is wrong, or it only needs other arguments."""
-    said = describe(error)
+    described = describe(error)
     ours = isinstance(getattr(error, "obj", None), (Parameter, Handed))
     ours |= isinstance(error, TypeError) and any(word in str(error) for word in ("Parameter'", "Handed'", "__init__()"))
     known = bool(claim_in(title).family)
     if ours or not (known or _takes_parameters(factory)) or (isinstance(error, NotImplementedError) and not known):
-        return NotChecked(f"{title} could not be run. {said}\n{HOW}")
-    return CheckError(f"{title} stopped. {said}")
+        return NotChecked(f"{title} could not be run. {described}\n{HOW}")
+    return CheckError(f"{title} stopped. {described}")

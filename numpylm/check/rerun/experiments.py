@@ -1,13 +1,12 @@
 """Run the layer again under other conditions, one at a time: the one that makes a gradient right names the fault."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from numpylm.check.measure.evidence import errors
-from numpylm.check.measure.trial import Conditions, Setup, Target, Trial
+from numpylm.check.measure.trial import Setup, Target, Trial
 from numpylm.check.report import Cause, Causes
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.subject import Subject
@@ -36,7 +35,7 @@ class Laboratory:
     def right(self, setup: Setup | None = None, **conditions: Any) -> dict[str, float]:
         """The errors of the arrays that are right under other conditions. Empty if the layer stops under them."""
         try:
-            found = errors(self._run(setup, **conditions), self.wrong)
+            found = errors(self.trial.again(setup, **conditions), self.wrong)
         except CheckError:
             return {}
         return {name: error for name, error in found.items() if error < RIGHT}
@@ -45,9 +44,6 @@ class Laboratory:
         """Which of the wrong arrays become right under other conditions."""
         found = self.right(setup, **conditions)
         return [name for name, error in found.items() if not error > CURED_ERROR * self.before[name]]
-
-    def _run(self, setup: Setup | None, **conditions: Any) -> Trial:
-        return Trial(setup or self.trial.setup, replace(self.trial.conditions, **conditions))
 
     def causes(self) -> Iterator[tuple[list[str], Cause]]:
         """(names of the arrays that become right, cause) for each experiment that explains something."""
@@ -70,10 +66,8 @@ class Laboratory:
             return  # behind a gate of 0 all gradients are right, which proves nothing
         cured = self.cured(initial=True)
         if cured:
-            special = [
-                name for name, p in self.trial.subject.parameters if np.ptp(_initial_values(self.trial, name)) == 0
-            ]
-            which = f" ({', '.join(special[:3])}, all equal at first)" if special else ""
+            equal = [name for name, _ in parameters if np.ptp(_initial_values(self.trial, name)) == 0]
+            which = f" ({', '.join(equal[:3])}, all equal at first)" if equal else ""
             text = (
                 f"{{what}} is right at the initial values of the parameters and wrong at random ones{which}: "
                 "a parameter is missing in a product or a sum of backward, which does not show while it is 1 or 0."
@@ -89,17 +83,14 @@ class Laboratory:
 
     def _dropout_by_rng(self) -> Iterator[tuple[list[str], Cause]]:
         if "rng" in self.trial.subject.signature.parameters:
-            same = np.array_equal(
-                np.asarray(Trial(self.trial.setup, Conditions(dropout=False)).out), np.asarray(self.trial.out)
-            )
-            if not same:
+            without = self.trial.again(dropout=False)
+            if not np.array_equal(np.asarray(without.out), np.asarray(self.trial.out)):
                 yield from self._say_dropout(self.cured(dropout=False))
 
     def _say_dropout(self, cured: list[str]) -> Iterator[tuple[list[str], Cause]]:
         if cured:
             text = (
-                "{what} is right without dropout and wrong with it: the backward must use the same mask (and "
-                "the "
+                "{what} is right without dropout and wrong with it: the backward must use the same mask (and the "
                 "division by 1 - p) as its own forward, and the values after dropout where the forward uses them."
             )
             yield cured, Cause("dropout", text, WITHOUT_DROPOUT)
@@ -125,13 +116,12 @@ class Laboratory:
             if ids.size == len(found) or (ids < 0).any():
                 return None
             free = np.setdiff1d(np.arange(max(ids.size, ids.max() + 1)), found)
-            new = np.random.default_rng(0).permutation(free)[
-                : ids.size - len(found)
-            ]  # not sorted: sorted ids would hide another fault
-            again = np.ones(ids.size, dtype=bool)
-            again[first] = False
+            # Not sorted: sorted ids would hide another fault.
+            new = np.random.default_rng(0).permutation(free)[: ids.size - len(found)]
+            repeated = np.ones(ids.size, dtype=bool)
+            repeated[first] = False
             changed = ids.flatten()
-            changed[again] = new  # the first use of each id stays: it may be a special id
+            changed[repeated] = new  # the first use of each id stays: it may be a special id
             return changed.reshape(ids.shape)
 
         setup = self._changed(unique)
@@ -151,9 +141,8 @@ class Laboratory:
         cured = self.cured(setup) if setup else []
         if cured:
             text = (
-                "{what} is right if every target is counted, and wrong if some are ignored: loss and gradient must "
-                "be divided "
-                "by the number of counted targets, and an ignored one must have gradient 0."
+                "{what} is right if every target is counted, and wrong if some are ignored: loss and gradient must be "
+                "divided by the number of counted targets, and an ignored one must have gradient 0."
             )
             yield cured, Cause("counting", text, OTHER_IDS)
 
@@ -176,13 +165,12 @@ class Laboratory:
     def _mirrored(self) -> Iterator[tuple[list[str], Cause]]:
         """Backward uses an array reversed or not transposed: its gradient is that of a forward with such an array."""
         for target in self.trial.targets:
-            for said, mirrored in _mirror_images(target.values):
-                names = [
-                    name for name in self.wrong if name != target.name and self._is_that_of(name, target, mirrored)
-                ]
+            for how, mirrored in _mirror_images(target.values):
+                others = [name for name in self.wrong if name != target.name]
+                names = [name for name in others if self._is_that_of(name, target, mirrored)]
                 if names:
                     text = (
-                        f"{{what}} is exactly that of a forward in which {target.name} is {said}: backward uses it in "
+                        f"{{what}} is exactly that of a forward in which {target.name} is {how}: backward uses it in "
                         "another orientation than forward."
                     )
                     yield names, Cause("transposed", text, MIRRORED)
@@ -230,15 +218,19 @@ def behavior(trial: Trial, strict: Trial, names: list[str], causes: Causes) -> N
     Only conditions of the failed check itself can be the reason. Without them an error must become much smaller:
     it may have been small before.
     """
-    kind, harsh = errors(trial, names), errors(strict, names)
-    gentle = [name for name in names if kind[name] < RIGHT and not kind[name] > CURED_ERROR * harsh[name]]
-    laboratory = Laboratory(trial, gentle)
+    plain_errors, strict_errors = errors(trial, names), errors(strict, names)
+    cured = [
+        name
+        for name in names
+        if plain_errors[name] < RIGHT and not plain_errors[name] > CURED_ERROR * strict_errors[name]
+    ]
+    laboratory = Laboratory(trial, cured)
     for condition, cause in (("dirty", _assigned), ("disturb", _state)):
-        if not gentle or not getattr(strict.conditions, condition):
+        if not cured or not getattr(strict.conditions, condition):
             continue
-        still = laboratory.right(dirty=condition == "dirty", disturb=condition == "disturb")
-        for name in gentle:
-            if name not in still:
+        still_right = laboratory.right(dirty=condition == "dirty", disturb=condition == "disturb")
+        for name in cured:
+            if name not in still_right:
                 causes[name].append(cause(trial.subject.name, name))
 
 

@@ -91,4 +91,4 @@ def stopped(title: str, error: CheckError) -> Report:
     """A report that holds only an error."""
     if isinstance(error, UncheckedError):
         return Report(title, [], unchecked=str(error))
-    return Report(title, [], [Cause("error", str(error), UNUSABLE, title)])
+    return Report(title, [], [Cause("error", str(error), UNUSABLE, title, detail=error.raised)])

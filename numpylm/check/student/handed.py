@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.inner.source import name_of
+from numpylm.check.inner.lines import name_of
 from numpylm.check.student import guess
 from numpylm.check.subject.calls import CheckError, is_float
 from numpylm.check.subject.paths import float_arrays, path_name

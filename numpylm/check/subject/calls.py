@@ -27,6 +27,11 @@ PYTHON = str(Path(contextlib.__file__).parent)  # exit() is defined in site.py
 class CheckError(ValueError):
     """The code under check stopped or is no layer. The message says where and why."""
 
+    @property
+    def raised(self) -> str:
+        """The name of the exception in the student's code; empty if there was none."""
+        return type(self.__cause__).__name__ if self.__cause__ is not None else ""
+
 
 class FinalError(CheckError):
     """An error that other inputs cannot avoid."""
@@ -106,14 +111,14 @@ def describe(error: BaseException) -> str:
     theirs = [(frame, line) for frame, line in frames if _is_students(frame.f_code.co_filename)]
     if not theirs:
         theirs = [pair for pair in frames if not pair[0].f_code.co_filename.startswith(NUMPY)][-1:]
-    said = f"{type(error).__name__}: {error}"
+    described = f"{type(error).__name__}: {error}"
     if isinstance(error, SystemExit):
-        said = "It calls exit(), which ends the whole program: raise an error instead."
+        described = "It calls exit(), which ends the whole program: raise an error instead."
     shown = [theirs[0], theirs[-1]] if len(theirs) > 1 else theirs
     for frame, line in shown:
         file, name = frame.f_code.co_filename, frame.f_code.co_qualname
-        said += f"\n  {file}, line {line}, in {name}\n    {linecache.getline(file, line).strip()}"
-    return said
+        described += f"\n  {file}, line {line}, in {name}\n    {linecache.getline(file, line).strip()}"
+    return described
 
 
 def _is_students(file: str) -> bool:

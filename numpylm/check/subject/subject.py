@@ -187,9 +187,8 @@ class Subject:
         before = [(parameter.data, parameter.data.copy()) for parameter in stepped]
         grads = self._call("backward", self._backward, *arguments, **options)
         for parameter, (array, values) in zip(stepped, before, strict=True):
-            parameter.held = parameter.grad + (
-                values - parameter.data
-            )  # the step is -1 · gradient at a learning rate of 1
+            # The step is -1 · gradient at a learning rate of 1.
+            parameter.held = parameter.grad + (values - parameter.data)
             array[...] = values
             parameter.data = array
         if grads is None and self.keeps_cache:

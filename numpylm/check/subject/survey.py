@@ -56,9 +56,8 @@ def constant_values(values: Array) -> bool:
     if values.ndim < 2 or values.shape[0] < 2:
         return False
     if mask_values(values):
-        return not (
-            values.shape[0] == values.shape[-1] and np.array_equal(values, np.eye(len(values)))
-        )  # an identity matrix may be an initial W
+        # An identity matrix may be an initial W.
+        return not (values.shape[0] == values.shape[-1] and np.array_equal(values, np.eye(len(values))))
     return bool(np.ptp(values) and np.isin(values[0], (0, 1)).all() and np.abs(values).max() <= 1)
 
 
