@@ -9,9 +9,8 @@ import pytest
 from numpylm import Module, Parameter, gradcheck
 from numpylm.check.inner import products
 from numpylm.check.inner.flow import Flow, relaid
-from numpylm.check.inner.lines import code_of
+from numpylm.check.inner.lines import code_of, lines_of
 from numpylm.check.inner.pinpoint import follow
-from numpylm.check.inner.source import lines_of
 from numpylm.check.measure.trial import Setup, Trial
 
 RNG = np.random.default_rng(0)
