@@ -19,7 +19,7 @@ class Statement:
 
     Attributes
     ----------
-    text : str
+    code : str
     file : str
         The file or cell that contains it.
     lines : range
@@ -37,7 +37,7 @@ class Statement:
         Those names, and the ones that its functions read when they are called.
     """
 
-    text: str
+    code: str
     file: str
     lines: range
     simple: bool
@@ -70,17 +70,17 @@ def _statements(node: ast.stmt, source: str, file: str) -> Iterator[Statement]:
     yield _statement(node, text if first < node.lineno else ast.get_source_segment(source, node) or text, file)
 
 
-def _statement(node: ast.stmt, text: str, file: str) -> Statement:
-    code = compile(ast.Module([node], []), file, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+def _statement(node: ast.stmt, code: str, file: str) -> Statement:
+    compiled = compile(ast.Module([node], []), file, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     return Statement(
-        text,
+        code,
         file,
         lines=range(node.lineno, (node.end_lineno or node.lineno) + 1),
         simple=isinstance(node, SIMPLE),
-        defines=stored_names(code),
+        defines=stored_names(compiled),
         changes=_changed(node),
-        reads=own_names(code),
-        needs=needed_names(code),
+        reads=own_names(compiled),
+        needs=needed_names(compiled),
     )
 
 

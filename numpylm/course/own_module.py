@@ -85,7 +85,7 @@ class OwnModule:
     def _together(self, exercise: Exercise, found: Solved, mine: list[Statement]) -> str:
         """The new statements of a part, and assignments to the names that the lessons use."""
         there = {text for texts in self.defined.values() for text in texts}
-        new = [statement.text for statement in mine if statement.text not in there]
+        new = [statement.code for statement in mine if statement.code not in there]
         names = zip(exercise.exports, found.names, strict=False)
         aliases = [f"{name} = {theirs}" for name, theirs in names if name != theirs]
         return "\n\n\n".join([*new, "\n".join(aliases)]).strip() + "\n"
@@ -106,8 +106,9 @@ class OwnModule:
             return f"{type(error).__name__}: {error}"
         finally:
             sys.path.pop(0)
-        problem = " ".join(verdict.text.split())
-        return "" if verdict.state == "right" else textwrap.shorten(f"it is not right there: {problem}", REASON_LENGTH)
+        if verdict.state == "right":
+            return ""
+        return textwrap.shorten(f"it is not right there: {verdict.text}", REASON_LENGTH)  # on one line
 
     def text(self) -> str:
         """The whole module."""
@@ -131,7 +132,7 @@ def compiled(text: str) -> CodeType:
 def _definitions(found: list[Statement]) -> dict[str, list[str]]:
     """The source of the statements that define each name."""
     names = sorted({name for statement in found for name in statement.defines})
-    return {name: [statement.text for statement in found if name in statement.defines] for name in names}
+    return {name: [statement.code for statement in found if name in statement.defines] for name in names}
 
 
 def _apart(exercise: Exercise, found: Solved) -> str:

@@ -119,7 +119,7 @@ class _Text:
         own = getattr(value, "__name__", "")
         module = _module_of(value)
         if isinstance(value, ModuleType):
-            imports = [s.text for s in home.statements if name in s.defines and s.simple]
+            imports = [s.code for s in home.statements if name in s.defines and s.simple]
             self.parts |= dict.fromkeys(imports or [f"import {own} as {name}"])
         elif module is None or vars(module) is home.space:
             if own != name and home.space.get(own) is value:
@@ -150,7 +150,7 @@ class _Text:
         for statement in found:
             for name in statement.needs:
                 self.bring(name, home)
-            self.parts[statement.text] = None
+            self.parts[statement.code] = None
 
 
 def _module_of(value: Any) -> ModuleType | None:

@@ -207,7 +207,7 @@ def test_the_forward_is_as_before_and_no_trace_function_stays():
     assert sys.gettrace() is before
     found = {value.name: owner.name for value, owner in flow.truth.items()}
     assert found | {"dh": "h", "dact": "act", "dup": "up", "dgate": "gate"} == found
-    assert not flow.rest
+    assert not flow.unexplained
     np.testing.assert_array_equal(trial.value(), trial.out)
     owner = next(made for made in flow.slopes if made.name == "up")
     true = next(value.array for value in flow.truth if value.name == "dup")

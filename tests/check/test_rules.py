@@ -1,4 +1,4 @@
-"""Rules of the checker's own code: decisions read fields and never sentences, and every weight stands in one table."""
+"""Rules of the checker's and the course's code: decisions read fields, never sentences, and weights have one table."""
 
 import ast
 import re
@@ -81,6 +81,12 @@ def branches(value):
 @pytest.mark.parametrize("file", sorted(set(FILES) - PRINTS))
 def test_no_decision_reads_a_sentence(file):
     assert not list(decisions_on_text(FILES[file]))
+
+
+@pytest.mark.parametrize("file", COURSE_FILES)
+def test_no_decision_of_the_course_reads_a_sentence(file):
+    assert not list(decisions_on_text(COURSE_FILES[file]))
+    assert not list(numbers_as_weights(COURSE_FILES[file]))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ def inner_causes(
 
     Returns the cause for all arrays without a cause of their own, and the gradients between inner layers.
     """
-    log = record(trial.again()) if wrong else None  # again: `record` changes the layer
+    # `record` changes the layer, so it gets a new trial, whose own backward finds the targets that `measure` counts.
+    log = record(trial.again()) if wrong else None
     if log is None or not log.calls:
         return None, {}
     broken = protocol(log)
@@ -52,13 +53,13 @@ def _suspects(log: CallLog, check: CheckFunction, causes: Causes) -> Cause | Non
     for path, report in suspects(log, check):
         for row in report.rows:
             if f"{path}.{row.name}" in causes:
-                causes[f"{path}.{row.name}"] += [_moved(cause, path, log) for cause in row.causes]
+                causes[f"{path}.{row.name}"] += [_in_outer_layer(cause, path, log) for cause in row.causes]
         worst = report.causes[0] if report.causes else Cause("inner", f"{path} is wrong.", INNER_LAYER)
-        root = root or _moved(worst, path, log)
+        root = root or _in_outer_layer(worst, path, log)
     return root
 
 
-def _moved(cause: Cause, path: str, log: CallLog) -> Cause:
+def _in_outer_layer(cause: Cause, path: str, log: CallLog) -> Cause:
     """A cause in an inner layer, in words and with a place for the outer layer."""
     before = "" if cause.inner else f"In {log.trial.subject.name}, {path} fails when it is checked alone. "
     place = f"{path}.{cause.place}" if cause.place else path
@@ -72,19 +73,18 @@ def _wiring(log: CallLog, broken: list[Cause]) -> Cause | None:
         return broken[0] if broken else None
     call, right, true = found
     e = place_evidence(log, call, true)
-    behind = "this is the first gradient of all"
+    still_right = "this is the first gradient of all"
     if right is not None:
-        behind = f"the gradient at the output of {right.path}{which(log, right)} is still right"
+        still_right = f"the gradient at the output of {right.path}{which(log, right)} is still right"
     backward = f"{log.trial.subject.name}.backward"
     where = (
-        f"Each inner layer passes alone, and {behind}: look at what {backward} does before it calls "
+        f"Each inner layer passes alone, and {still_right}: look at what {backward} does before it calls "
         f"{call.path}.backward."
     )
     if e.a.shape != e.n.shape:
         hint = shape_hint(e.n.shape, e.a.shape)
-        return Cause(
-            "shape", f"{e.what} has shape {e.a.shape}, should have {e.n.shape}{hint} {where}", SHAPE_INSIDE, call.path
-        )
+        text = f"{e.what} has shape {e.a.shape}, should have {e.n.shape}{hint} {where}"
+        return Cause("shape", text, SHAPE_INSIDE, call.path)
     mistaken = _should_be(e, call)
     if mistaken is not None:
         return out_of_order(log, call) or mistaken
@@ -137,8 +137,8 @@ def protocol(log: CallLog) -> list[Cause]:
     causes = []
     for path, whose in log.mixups[:1]:
         text = (
-            f"{name}.backward gives {path}.backward the cache of {whose}: each backward needs the cache of its own "
-            "forward."
+            f"{name}.backward gives {path}.backward the cache of {whose}: "
+            "each backward needs the cache of its own forward."
         )
         causes.append(Cause("cache-mixup", text, CACHE_OF_ANOTHER, path))
     forwards = Counter(call.path for call in log.calls if not _does_nothing(call))

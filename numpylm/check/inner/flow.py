@@ -37,7 +37,7 @@ class Flow:
 
     Attributes
     ----------
-    made : list of Value
+    forward_values : list of Value
         The variables of the forward.
     given : list of Value
         The variables of the backward that hold values of the forward.
@@ -45,33 +45,33 @@ class Flow:
         Variable of the backward that holds a true gradient -> the variable of the forward whose gradient it is.
     trusted : dict
         Variable that a right and large enough parameter gradient is made of -> the name of that gradient.
-    rest : list of Value
+    unexplained : list of Value
         All other variables of the backward: wrong, or not the gradient of a variable.
     """
 
     def __init__(self, trial: Trial, forward: CodeType, backward: CodeType) -> None:
         self.trial, self.code, self.backward_code = trial, forward, backward
         self.output = Value("the output", np.asarray(trial.out, dtype=np.float64), [Made(1 << 30, 0, 0)])
-        self.made = self._made()
-        self.record = record_backward(trial, backward)
+        self.forward_values = self._forward_values()
+        self.log = record_backward(trial, backward)
         self.source: dict[int, Line] = {}
-        for code in self.record.codes:
+        for code in self.log.codes:
             self.source |= lines_of(code)
         self.given: list[Value] = []
-        self.rest: list[Value] = []
+        self.unexplained: list[Value] = []
         self.truth: dict[Value, Value] = {}
         self.trusted: dict[Value, str] = {}
         self.slopes: dict[Value, Array] = {}
         self.measured: dict[Value, Array] = {}  # whole true gradients of variables of the forward
         self.explained: dict[Value, Cause] = {}  # what `pinpoint` says about a wrong variable
-        for value in self.made:
+        for value in self.forward_values:
             with contextlib.suppress(CheckError):  # a forward that stops at other values tells nothing
                 if can_be_nudged(trial, value):
                     self.slopes[value] = self._slopes(value)
-        for value in self.record.values:
+        for value in self.log.values:
             self._sort_in(value)
 
-    def _made(self) -> list[Value]:
+    def _forward_values(self) -> list[Value]:
         """The variables of the forward, each array once (and once more if it was changed in place)."""
         found: dict[tuple[int, int], Value] = {}
         for value in record_forward(self.trial, self.code).values:
@@ -85,7 +85,7 @@ class Flow:
 
     def _sort_in(self, value: Value) -> None:
         parameters = [parameter.data for _, parameter in self.trial.subject.parameters]
-        arrays = [*(made.array for made in self.made), *parameters]
+        arrays = [*(made.array for made in self.forward_values), *parameters]
         if value.array.shape == np.shape(self.trial.dout) and np.array_equal(value.array, self.trial.dout):
             self.truth[value] = self.output
         elif value.array.dtype.kind in "biu" or any(np.array_equal(value.array, array) for array in arrays):
@@ -93,7 +93,7 @@ class Flow:
         elif (owner := self._gradient_of(value)) is not None:
             self.truth[value] = owner
         else:
-            self.rest.append(value)
+            self.unexplained.append(value)
 
     def _gradient_of(self, value: Value) -> Value | None:
         """The variable of the forward whose true gradient this is: first with the same order of axes."""
@@ -132,7 +132,7 @@ class Flow:
         """The name of a variable, and which of its values is meant if it has several."""
         if value is self.output:
             return value.name
-        values = self.made if value in self.made else self.record.values
+        values = self.forward_values if value in self.forward_values else self.log.values
         same = [other for other in values if other.name == value.name and other.call == value.call]
         if len({other.line for other in same}) < 2:
             return value.name
@@ -181,13 +181,13 @@ class Flow:
         if isinstance(goal, Value):
             makers = goal.made
         elif goal.parameter is not None:
-            makers = [made for name, made in self.record.changes if name == goal.name]
+            makers = [made for name, made in self.log.changes if name == goal.name]
         else:
-            makers = [self.record.returned]
+            makers = [self.log.returned]
         for made in makers:
             line = self.source.get(made.line, Line(made.line))
             before = line.updates & {goal.name} if isinstance(goal, Value) and goal.changed else set()
-            name = goal.first if isinstance(goal, Value) else self._gradient_name(goal, line)
+            name = goal.first_name if isinstance(goal, Value) else self._gradient_name(goal, line)
             yield made, self._returned(goal, line) if line.returned else line.made_of(name) | before
 
     @staticmethod
@@ -198,7 +198,7 @@ class Flow:
 
     def _beside_others(self, goal: Value | Target) -> bool:
         """Whether a line that makes a gradient makes those of other parameters in the same moment."""
-        changes = [] if isinstance(goal, Value) or goal.parameter is None else self.record.changes
+        changes = [] if isinstance(goal, Value) or goal.parameter is None else self.log.changes
         own = {made.moment for name, made in changes if name == goal.name}
         return any(made.moment in own for name, made in changes if name != goal.name)
 
@@ -212,7 +212,7 @@ class Flow:
     def _boxed(self, names: set[str], made: Made) -> Iterator[tuple[Made, set[str]]]:
         """The lines that fill the lists and dicts that a line reads."""
         for name in names:
-            if (made.call, name) in self.record.boxes:
+            if (made.call, name) in self.log.boxes:
                 for line in {line.number: line for line in self.source.values()}.values():
                     if name in line.sets and line.number != made.line:
                         yield Made(made.moment, line.number, made.call), line.reads - {name}
@@ -220,10 +220,10 @@ class Flow:
     def _read(self, names: set[str], made: Made) -> Iterator[Value]:
         """The values of these variables just before a moment."""
         for name in sorted(names):
-            own = [v for v in self.record.values if v.name == name and v.call == made.call and v.seen < made.moment]
+            own = [v for v in self.log.values if v.name == name and v.call == made.call and v.named_at < made.moment]
             if own:
                 twin = own[-1].twin
-                yield twin if twin is not None and twin in self.record.values else own[-1]
+                yield twin if twin is not None and twin in self.log.values else own[-1]
 
 
 def named_after(gradient: str, variable: str) -> bool:

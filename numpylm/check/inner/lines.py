@@ -166,9 +166,9 @@ class Value:
     made: list[Made]
     live: Any = field(default=None, repr=False)
     written: Array | None = None  # the sum of all that was written into it, as if each line had added and not assigned
-    seen: int = 0  # the moment at which it had this name
+    named_at: int = 0  # the moment at which it had this name
     call: int = 0
-    first: str = ""  # its first name
+    first_name: str = ""
     twin: "Value | None" = field(default=None, repr=False)  # the same array under that name
     changed: bool = False  # changed in place after another line had read the old numbers
 
@@ -283,10 +283,10 @@ class VariableLog:
             if np.array_equal(last.array, value, equal_nan=value.dtype.kind == "f"):
                 return
             new.changed = self._was_read(last, value, here)
-            new.first = last.first
+            new.first_name = last.first_name
             if not new.changed:
                 self.values.remove(last)  # an array that is being filled: its old numbers were no value
-                new.seen = last.seen
+                new.named_at = last.named_at
                 if np.any(last.array):  # np.zeros makes an array to fill, not a value
                     new.made = last.made + [here]
                 new.changed = last.changed
@@ -295,7 +295,7 @@ class VariableLog:
         else:
             twin = next((v for v in reversed(self.values) if v.live is value), None)
             if twin is not None:  # another name for the same array
-                new.made, new.first, new.written = list(twin.made), twin.first, twin.written
+                new.made, new.first_name, new.written = list(twin.made), twin.first_name, twin.written
                 new.twin = twin.twin or twin
         self._last[call, name] = new
         self._readers[call, name] = set()

@@ -43,8 +43,8 @@ class Suspect:
 def first_wrong_variable(flow: Flow, cone: Cone, e: Evidence, index: int) -> Suspect | None:
     """The first variable in a cone that is proved to be wrong."""
     for value in cone.unknown:
-        rounds = [v for v in flow.record.values if v.name == value.name and v.line == value.line]
-        last = [v for v in flow.record.values if v.name == value.name][-1]
+        rounds = [v for v in flow.log.values if v.name == value.name and v.line == value.line]
+        last = [v for v in flow.log.values if v.name == value.name][-1]
         if value.array.dtype != np.float64 or last.line != value.line:
             continue  # not the last step in which it is made
         for owners in _owners(flow, rounds):
@@ -102,7 +102,7 @@ def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, in
             return False
         true = np.empty(value.array.size)
         true[view.reshape(-1)] = flow.true_gradient(owner).reshape(-1)
-        patches[value.moment] = (value.first, true.reshape(value.array.shape))
+        patches[value.moment] = (value.first_name, true.reshape(value.array.shape))
     try:
         after = np.asarray(lines.patched_gradients(flow.trial, flow.backward_code, patches)[index])
     except CheckError:  # the student's code stops at the new value
@@ -208,7 +208,7 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
         return Cause("missing-term" if more else "missing-factor", f"Right would be {right.text}.{now}", FORMULA)
     reads = _reads(flow, cone)
     # A term that the lines use already is not missing.
-    used = {flow.in_formula(v) for v in flow.rest if v.name in reads}
+    used = {flow.in_formula(v) for v in flow.unexplained if v.name in reads}
     term = products.find(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
     if term is not None:
         text = f"There is an extra term: {term.opposite}." if term.opposite else f"A term is missing: {term.text}."
@@ -229,18 +229,18 @@ def _reads(flow: Flow, cone: Cone) -> set[str]:
 def _known(flow: Flow, cone: Cone, given: Array) -> products.Known:
     """Arrays by the student's own names, first those that the lines read."""
     reads = _reads(flow, cone)
-    held = {flow.in_formula(v): v for v in flow.record.values if v.array.size > 1 and v.seen <= cone.moment}
+    held = {flow.in_formula(v): v for v in flow.log.values if v.array.size > 1 and v.named_at <= cone.moment}
     known: products.Known = {}
-    for name, value in sorted(held.items(), key=lambda item: (item[1].name not in reads, item[1] in flow.rest)):
-        same = value in flow.rest and value.array.shape == given.shape and np.array_equal(value.array, given)
+    for name, value in sorted(held.items(), key=lambda item: (item[1].name not in reads, item[1] in flow.unexplained)):
+        same = value in flow.unexplained and value.array.shape == given.shape and np.array_equal(value.array, given)
         if not same:
             known[name] = value.array
     known |= {f"{n}.data": p.data for n, p in flow.trial.subject.parameters if np.size(p.data) > 1 and n not in known}
-    for made in (made for made in flow.made if made.array.size > 1):
+    for made in (made for made in flow.forward_values if made.array.size > 1):
         name = flow.in_formula(made)
         other = name in known and not np.array_equal(known[name], made.array)
         known[f"(forward's {made.name})" if other else name] = made.array
-    known |= _series(flow.made, 1) | _series(flow.record.values, -1) | _merged(known, np.shape(flow.trial.dout))
+    known |= _series(flow.forward_values, 1) | _series(flow.log.values, -1) | _merged(known, np.shape(flow.trial.dout))
     return known | _behind_softmax(flow, cone, known)
 
 

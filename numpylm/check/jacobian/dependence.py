@@ -135,8 +135,8 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
             text = (
                 f"{e.what}: output position {later[0][0]} sends a gradient to position {later[0][1]}, which it "
                 f"cannot see (axis {axis}), and the last position, which sees all, is wrong as well. So it is not "
-                "the mask alone: is a matrix between positions used where its transpose is needed (dv = Pᵀ dy, dk = "
-                "dSᵀ q)?"
+                "the mask alone: is a matrix between positions used where its transpose is needed "
+                "(dv = Pᵀ dy, dk = dSᵀ q)?"
             )
             return Cause("transposed", text, FUTURE_LEAKS, e.name)
         if len(lost) and (lost[:, 0] == lost[:, 1]).any():

@@ -68,11 +68,11 @@ def moved(e: Evidence, true: Array, given: Array) -> Cause | None:
         to = gap.argmin(axis=-1)[full]
         once = len(np.unique(row * length + to)) == len(to)  # nothing is copied to several places
         if once and (at != to).any():
-            return _say_moved(e, axis, at, to, lost=len(at) < int((np.abs(n).max(axis=-1) > tolerance).sum()))
+            return _moved_along(e, axis, at, to, lost=len(at) < int((np.abs(n).max(axis=-1) > tolerance).sum()))
     return None
 
 
-def _say_moved(e: Evidence, axis: int, at: Array, to: Array, lost: bool) -> Cause:
+def _moved_along(e: Evidence, axis: int, at: Array, to: Array, lost: bool) -> Cause:
     shift, first = np.unique(to - at), int(np.flatnonzero(at != to)[0])
     how = (
         f"always by {abs(int(shift[0]))}" if len(shift) == 1 else f"index {at[first]} gets what belongs to {to[first]}"

@@ -249,8 +249,8 @@ class Conduct:
             second = trial.gradients(trial.dout, cache, reuse=True)
         except CheckError:
             self.notes.append(
-                f"{trial.subject.name}.backward empties its cache (as pop does): a second backward on the same cache "
-                "stops."
+                f"{trial.subject.name}.backward empties its cache (as pop does): "
+                "a second backward on the same cache stops."
             )
             return
         if not same(first, second):

@@ -21,8 +21,8 @@ from numpylm.check.weights import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
 from numpylm.nn.module import Array
 
 # number of axes of an input -> the length to which some axes are cut
-FEW: dict[int, dict[int, int]] = {2: {0: 7}, 3: {0: 2, 1: 5}, 4: {0: 2, 2: 5}}
-IDS = {0: 2, 1: 5}
+SHORTER: dict[int, dict[int, int]] = {2: {0: 7}, 3: {0: 2, 1: 5}, 4: {0: 2, 2: 5}}
+SHORTER_IDS = {0: 2, 1: 5}
 
 UPSTREAM = "the upstream gradient"  # its name in `Evidence.known`
 
@@ -85,12 +85,13 @@ class Evidence:
         return f"{layer}{self.words.what.format(self.name)}{self.part}"
 
     @property
-    def seen(self) -> Array:
+    def measured(self) -> Array:
+        """Where the true gradient was measured."""
         return ~np.isnan(self.n)
 
     @property
     def full(self) -> bool:
-        return bool(self.seen.all())
+        return bool(self.measured.all())
 
     @property
     def scale(self) -> float:
@@ -104,8 +105,8 @@ class Evidence:
 
     def equal(self, x: Array, y: Array) -> bool:
         """Whether two arrays of this shape agree wherever the true gradient was measured, and are not all zero."""
-        gap = np.abs(x - y)[self.seen]
-        size = max(float(np.abs(x[self.seen]).max(initial=0)), float(np.abs(y[self.seen]).max(initial=0)))
+        gap = np.abs(x - y)[self.measured]
+        size = max(float(np.abs(x[self.measured]).max(initial=0)), float(np.abs(y[self.measured]).max(initial=0)))
         return bool(size > 1e-9 * self.scale and gap.max(initial=0) <= FIT * size)
 
 
@@ -259,7 +260,7 @@ def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
     if (first.size if is_ids else first.size // first.shape[-1]) <= MOST_ROWS:
         return trial, ""
     setup = trial.setup
-    for axis, length in (IDS if is_ids and first.ndim == 2 else FEW.get(first.ndim, {})).items():
+    for axis, length in (SHORTER_IDS if is_ids and first.ndim == 2 else SHORTER.get(first.ndim, {})).items():
         setup = _cut(setup, axis, length)
     try:
         small = trial.again(setup)

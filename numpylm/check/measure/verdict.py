@@ -280,8 +280,8 @@ class Verdicts:
             self.on_kink = True
             self.notes.append(
                 f"some inputs lie exactly on a kink of {trial.subject.name} (as 0 does for ReLU), where the slope on "
-                "the left differs from that on the right. Every slope between them is valid, and backward "
-                "has one of them."
+                "the left differs from that on the right. "
+                "Every slope between them is valid, and backward has one of them."
             )
         return bool(inside)
 

@@ -11,7 +11,7 @@ from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.numbers.patterns import PATTERNS, Detective
 from numpylm.check.numbers.terms import TERMS
 from numpylm.check.report import Cause, Causes
-from numpylm.check.subject.calls import CheckError, Odd, is_float, kind_of
+from numpylm.check.subject.calls import CheckError, NotNumbers, is_float, kind_of
 from numpylm.check.weights import EPSILON, GROWS, PART, PATTERN, SHRINK, SMALL, SMALL_ERROR, UNUSABLE, WRONG_PART
 
 # -------------------------------------------------------------------------- patterns of the whole gradient or of a part
@@ -92,7 +92,7 @@ def unusable(layer: str, target: Target) -> list[Cause]:
     what, analytic, shape = f"{layer}: the gradient of {target.name}", target.analytic, target.values.shape
     if analytic is None:
         return [Cause("never-written", _missing(layer, target), UNUSABLE, target.name)]
-    if isinstance(analytic, Odd):
+    if isinstance(analytic, NotNumbers):
         text = f"{what} is {_strange(analytic.value)}; it must be an array of real numbers."
         return [Cause("error", text, UNUSABLE, target.name)]
     got = np.shape(analytic)

@@ -28,7 +28,7 @@ Detective = Callable[[Evidence], Cause | None]
 
 def factor(e: Evidence) -> Cause | None:
     """a = c n: the wrong sign, or a constant factor that is missing or extra."""
-    a, n = e.a[e.seen], e.n[e.seen]
+    a, n = e.a[e.measured], e.n[e.measured]
     c = float(a @ n) / float(n @ n) if np.any(n) else 0.0
     if not c or not e.equal(e.a, c * e.n) or abs(c - 1) < NO_FACTOR:
         return None

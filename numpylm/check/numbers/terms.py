@@ -143,7 +143,7 @@ def rows_of_ids(e: Evidence) -> Cause | None:
     """Wrong only in the rows of a table that the ids use, or only where an id occurs more than once."""
     if e.a.ndim != 2:
         return None
-    idle = np.asarray((np.abs(np.nan_to_num(e.n)) < 1e-9 * e.scale).all(axis=1) & e.seen.all(axis=1))
+    idle = np.asarray((np.abs(np.nan_to_num(e.n)) < 1e-9 * e.scale).all(axis=1) & e.measured.all(axis=1))
     for name, ids in e.indices.items():
         used = ids[(ids >= 0) & (ids < len(e.a))]
         if not used.size or used.size != ids.size:
@@ -206,8 +206,8 @@ def _two_uses(e: Evidence, rows: Rows) -> Cause | None:
 
 def masked(e: Evidence) -> Cause | None:
     """a is not zero where the true gradient is exactly zero, and right elsewhere."""
-    zero = e.seen & (np.abs(np.nan_to_num(e.n)) < 1e-9 * e.scale)
-    if not e.wrong.any() or (e.wrong & ~zero).any() or not np.any(e.n[e.seen]):
+    zero = e.measured & (np.abs(np.nan_to_num(e.n)) < 1e-9 * e.scale)
+    if not e.wrong.any() or (e.wrong & ~zero).any() or not np.any(e.n[e.measured]):
         return None
     for name, index in e.indices.items():
         if index.shape == e.a.shape[: index.ndim] and (index < 0).any():
@@ -215,8 +215,8 @@ def masked(e: Evidence) -> Cause | None:
             if not (rows & (index >= 0)).any():
                 text = (
                     f"{e.what} is not zero at places where {name} is {index.min()} "
-                    f"({plural(int(rows.sum()), 'place')}): the forward ignores them, so no gradient may come from "
-                    "there."
+                    f"({plural(int(rows.sum()), 'place')}): the forward ignores them, "
+                    "so no gradient may come from there."
                 )
                 return Cause("mask", text, MASKED_TARGETS, e.name)
     where = tuple(int(i) for i in np.argwhere(e.wrong)[0])

@@ -110,7 +110,7 @@ def _arrays(value: Any) -> Grads | None:
 
 Clip = Callable[[Grads, float], Grads]
 # Words in a name that mean: each array by its own norm.
-SEVERAL = ("each", "per_", "layer", "tensor", "local", "individual", "separate")
+EACH_ARRAY = ("each", "per_", "layer", "tensor", "local", "individual", "separate")
 
 
 def _norm(grads: Grads) -> float:
@@ -135,7 +135,7 @@ NORM_FAULTS: list[tuple[Clip, str, str]] = [
 def meant_by(name: str, limit: str) -> tuple[str, ...]:
     """Which ways are right for a function with this name and this name of its limit."""
     name, limit = name.lower(), limit.lower()
-    if any(word in name for word in SEVERAL):
+    if any(word in name for word in EACH_ARRAY):
         return ("own", "value")
     if re.search(r"grad\w{0,6}_?norm|global|total", name):
         return ("common",)

@@ -51,7 +51,7 @@ BASES: dict[str, tuple[list[Fault], Rule]] = {
 
 
 @dataclass(frozen=True)
-class Wrong:
+class WrongRule:
     """The wrong rule of an optimizer, and the path of the right rule."""
 
     right: Path
@@ -133,7 +133,7 @@ class Search:
 
     # ----------------------------------------------------------------------------------------------------- wrong ways
 
-    def fault(self) -> Wrong | None:
+    def fault(self) -> WrongRule | None:
         """The wrong rule that the optimizer follows: a usual one, or a right way with the wrong sign."""
         family = self.walk.claim.family
         if family == "other":
@@ -146,10 +146,10 @@ class Search:
             if self._fits(way) and self._follows(way):
                 right = Way(way.method, way.values, way.decay, way.decay_vectors)
                 text = f"it is {way.description}, but adds the step where it must subtract it"
-                return Wrong(self.path(right), "sign", text)
+                return WrongRule(self.path(right), "sign", text)
         return None
 
-    def _fault_of(self, family: str) -> Wrong | None:
+    def _fault_of(self, family: str) -> WrongRule | None:
         faults, plain = BASES[family]
         claims = self.walk.claim.family
         if claims == "adamw":
@@ -164,7 +164,7 @@ class Search:
             pairs = number == 0 and family != "rmsprop" and bool(claims)
             for rule, base, kind, description in variants(faults, bases, pairs):
                 if self.same(simulate(rule, values, self.starts, self.gradients)):
-                    return Wrong(simulate(base, values, self.starts, self.gradients), kind, description)
+                    return WrongRule(simulate(base, values, self.starts, self.gradients), kind, description)
         return None
 
     def _values(self, family: str) -> Iterator[Values]:
@@ -235,8 +235,8 @@ def judge(report: Report, search: Search) -> None:
     claim = walk.claim
     if walk.writes:
         text = (
-            f"{title}.step changes the gradients: code that uses them later (a norm, another optimizer) gets wrong "
-            "numbers."
+            f"{title}.step changes the gradients: "
+            "code that uses them later (a norm, another optimizer) gets wrong numbers."
         )
         report.findings = [Cause("writes-upstream", text, SIDE_EFFECT, "grad")]
     if text := not_finite(search, known=claim.family in ("adam", "adamw")):
@@ -334,8 +334,8 @@ def _why_not_finite(step: int, bad: list[Array], grads: list[Array]) -> str:
         return ", exactly where the gradient is negative: a root of a negative number. v must be fed with g²."
     if step == 1 and all(b.all() for b in bad):
         return (
-            ", all of them: 0/0, or a root of a negative number. Is t counted before it is used? (For t = 0, 1 - βᵗ is "
-            "0.) Is v fed with g²?"
+            ", all of them: 0/0, or a root of a negative number. Is t counted before it is used? "
+            "(For t = 0, 1 - βᵗ is 0.) Is v fed with g²?"
         )
     return (
         ": a root of a negative number (is v fed with g²?), or a division by 0 (is t counted before it is used?). And "

@@ -30,7 +30,7 @@ OTHERS = (
     "ftrl", "lamb", "lars", "lbfgs", "lookahead", "madgrad", "muon", "noam", "novograd", "prodigy", "qhm", "radam",
     "ranger", "rprop", "sam", "sgdr", "shampoo", "sophia", "swats", "warmup", "yogi",
 )  # fmt: skip
-SILENT = (
+NEUTRAL = (
     "and", "another", "bad", "basic", "batch", "bias", "broken", "bug", "buggy", "correct", "corrected", "correction",
     "custom", "decay", "decoupled", "exercise", "faulty", "for", "from", "good", "implementation", "keras", "l2",
     "like", "mini", "missing", "my", "naive", "no", "np", "numpy", "old", "opt", "optim", "optimiser", "optimizer",
@@ -78,7 +78,7 @@ def claim_in(name: str) -> Claim:
     if not found:
         return Claim()
     family = "other" if "other" in found else found[0]
-    words = "|".join(sorted(SILENT, key=len, reverse=True))
+    words = "|".join(sorted(NEUTRAL, key=len, reverse=True))
     says_nothing = re.fullmatch(rf"(?:{words}|\d|\||w$)*", rest) is not None
     return Claim(family, says_nothing and len(set(found)) == 1)
 
@@ -97,9 +97,9 @@ NAMES = {
 }
 ROLES = {name: role for role, names in NAMES.items() for name in names}
 # Arguments that may be one of several settings.
-UNNAMED = {"beta": 0.7, "gamma": 0.7, "decay": 0.85, "dampening": 0.4}
+AMBIGUOUS = {"beta": 0.7, "gamma": 0.7, "decay": 0.85, "dampening": 0.4}
 FLAGS = ("amsgrad", "nesterov", "centered", "dampening", "bias_correction", "correct_bias", "beta", "gamma")
-BETWEEN: dict[str, tuple[float, float]] = {"eps": (0.0, 1e-2), "lr": (0.0, 10.0)}  # all other settings: 0 to 1
+RANGES: dict[str, tuple[float, float]] = {"eps": (0.0, 1e-2), "lr": (0.0, 10.0)}  # all other settings: 0 to 1
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ class Settings:
             elif name.lower() == "betas":
                 given[name] = (VALUES["b1"], VALUES["b2"])
                 values |= {role: VALUES[role] for role in ("b1", "b2")}
-            elif argument.default is argument.empty and name.lower() in UNNAMED:
-                given[name] = UNNAMED[name.lower()]
+            elif argument.default is argument.empty and name.lower() in AMBIGUOUS:
+                given[name] = AMBIGUOUS[name.lower()]
             elif argument.default and argument.default is not argument.empty and name.lower() not in FLAGS:
                 unknown.append(name)
         return cls(given, values, unknown=tuple(unknown))
@@ -159,7 +159,7 @@ class Settings:
                 yield found | ({"decay": self.values["decay"]} if "decay" in self.values else {})
 
     def _guesses(self, role: str, method: Method) -> list[float]:
-        low, high = BETWEEN.get(role, (LEAST_BETA if role in ("b1", "b2") else 0.0, 1.0))
+        low, high = RANGES.get(role, (LEAST_BETA if role in ("b1", "b2") else 0.0, 1.0))
         found = [number for number in self.numbers if low < number <= high and (high > 1 or number < 1 or role == "lr")]
         return [*found, 1.0] if role == "lr" and method.family == "adadelta" else found
 
@@ -185,9 +185,9 @@ def held_numbers(factory: Callable[..., Any], optimizer: Any) -> tuple[float, ..
 
 # ---------------------------------------------------------------------------------------------- the steps that it takes
 
-ANOTHER = ("optimizer", "optimiser", "optim", "opt", "base_optimizer", "inner_optimizer")
+INNER_OPTIMIZERS = ("optimizer", "optimiser", "optim", "opt", "base_optimizer", "inner_optimizer")
 # Beginnings of an optimizer's first argument.
-HANDED = ("param", "weight", "model", "net", "layer", "variable", "theta")
+FIRST_ARGUMENTS = ("param", "weight", "model", "net", "layer", "variable", "theta")
 HOW = (
     "The check makes an optimizer as NAME(parameters, lr=…), with a list of parameters, and step() must move every "
     "parameter.data along parameter.grad. In Python, numpylm.check_optimizer takes any function that makes one in this "
@@ -254,7 +254,7 @@ def walk_with(factory: Callable[..., Any], title: str, starts: list[Array], grad
 
 def _refuse_schedules(factory: Callable[..., Any], title: str) -> None:
     """Refuse schedules: they have a step, but no gradients, and there is no single right schedule."""
-    another = next((name for name in inspect.signature(factory).parameters if name.lower() in ANOTHER), "")
+    another = next((name for name in inspect.signature(factory).parameters if name.lower() in INNER_OPTIMIZERS), "")
     if another:
         raise NotChecked(
             f"{title} takes another optimizer ({another}): it is a schedule or another wrapper of an optimizer. "
@@ -294,7 +294,7 @@ def _values(parameters: Handed, starts: list[Array], title: str) -> list[Array]:
 
 def _takes_parameters(factory: Callable[..., Any]) -> bool:
     first = next(iter(inspect.signature(factory).parameters), "")
-    return first.lower().strip("_").startswith(HANDED)
+    return first.lower().strip("_").startswith(FIRST_ARGUMENTS)
 
 
 def _written(after: Any, grad: Array) -> bool:

@@ -79,15 +79,15 @@ class Laboratory:
         name = next((k for k, v in self.trial.setup.options.items() if "drop" in k and v), "")
         if name:
             cured = self.cured(self.trial.setup.replace(options=self.trial.setup.options | {name: 0.0}))
-            yield from self._say_dropout(cured)
+            yield from self._dropout_cause(cured)
 
     def _dropout_by_rng(self) -> Iterator[tuple[list[str], Cause]]:
         if "rng" in self.trial.subject.signature.parameters:
             without = self.trial.again(dropout=False)
             if not np.array_equal(np.asarray(without.out), np.asarray(self.trial.out)):
-                yield from self._say_dropout(self.cured(dropout=False))
+                yield from self._dropout_cause(self.cured(dropout=False))
 
-    def _say_dropout(self, cured: list[str]) -> Iterator[tuple[list[str], Cause]]:
+    def _dropout_cause(self, cured: list[str]) -> Iterator[tuple[list[str], Cause]]:
         if cured:
             text = (
                 "{what} is right without dropout and wrong with it: the backward must use the same mask (and the "
@@ -128,8 +128,8 @@ class Laboratory:
         cured = self.cured(setup) if setup else []
         if cured:
             text = (
-                "{what} is right if no id occurs twice, and wrong if one does: every use of a row must add to its "
-                "gradient."
+                "{what} is right if no id occurs twice, and wrong if one does: "
+                "every use of a row must add to its gradient."
             )
             yield cured, Cause("repeated-ids", text, OTHER_IDS)
 

@@ -184,14 +184,14 @@ def positional(function: Callable) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Odd:
+class NotNumbers:
     """A returned value that should be a gradient and is no array of real numbers."""
 
     value: Any
 
 
 def as_gradient(value: Any) -> Any:
-    """A copy of a gradient as an array, None for None, and `Odd` for what is no array of real numbers.
+    """A copy of a gradient as an array, None for None, and `NotNumbers` for what is no array of real numbers.
 
     A copy, because a layer may write its next gradient into the same array.
     """
@@ -200,8 +200,8 @@ def as_gradient(value: Any) -> Any:
     try:
         array = np.array(value)
     except ValueError:  # a ragged list
-        return Odd(value)
-    return array if array.dtype.kind in "fiub" else Odd(value)
+        return NotNumbers(value)
+    return array if array.dtype.kind in "fiub" else NotNumbers(value)
 
 
 def comparable(gradient: Any, shape: tuple[int, ...]) -> bool:
@@ -221,7 +221,7 @@ def same(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if a is None or b is None or isinstance(a, (dict, str)):
         return a is b or isinstance(a, (dict, str))
-    if isinstance(a, Odd):
+    if isinstance(a, NotNumbers):
         return True  # the row reports it anyway
     x, y = np.asarray(a), np.asarray(b)
     if x.shape != y.shape:
