@@ -42,11 +42,8 @@ def backward_jacobian(trial: Trial, index: int) -> Array | None:
     for o in range(size):
         one = np.zeros(size)
         one[o] = 1.0
-        rows.append(
-            np.asarray(trial.gradients(one.reshape(np.shape(trial.out)) if np.ndim(trial.out) else 1.0)[index]).reshape(
-                -1
-            )
-        )
+        dout = one.reshape(np.shape(trial.out)) if np.ndim(trial.out) else 1.0
+        rows.append(np.asarray(trial.gradients(dout)[index]).reshape(-1))
     return np.stack(rows)
 
 

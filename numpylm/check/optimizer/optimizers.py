@@ -244,10 +244,10 @@ def judge(report: Report, search: Search) -> None:
     elif (way := search.followed()) is not None:
         add_rows(report, search, search.path(way))
         report.notes += notes_on(search, way, title)
-    elif still := [name for name, places in WHICH.items() if set(places) & set(search.idle())]:
+    elif unmoved := [name for name, places in WHICH.items() if set(places) & set(search.idle())]:
         if not walk.likely and len(search.idle()) == len(search.starts):
             raise NotChecked(f"{title} has a step, but moves no parameter: it does not seem to be an optimizer. {HOW}")
-        what = f"the {still[0]} does" if len(still) == 1 else f"the {still[0]} and the {still[1]} do"
+        what = f"the {unmoved[0]} does" if len(unmoved) == 1 else f"the {unmoved[0]} and the {unmoved[1]} do"
         blame(report, search, Cause("step", f"{title}: {what} not move at all.", NOT_MOVED))
     elif (wrong := search.fault()) is not None:
         text = f"{title}: {wrong.description}. Its path over {OPTIMIZER_STEPS} steps is exactly that of this variant."
