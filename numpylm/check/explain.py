@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from numpylm.check.inner.connections import CheckFunction, inner_causes
-from numpylm.check.inner.pinpoint import follow, pinpoint
+from numpylm.check.inner.pinpoint import pinpoint, watch_lines
 from numpylm.check.inner.recovered import recover
 from numpylm.check.jacobian.dependence import dependence, linear
 from numpylm.check.measure.conduct import not_the_same_twice
@@ -91,7 +91,7 @@ def sharper(root: Cause, causes: Causes) -> Cause:
 def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, passed: dict[str, np.ndarray]) -> None:
     """Find causes in the numbers, in the Jacobians, in the student's lines and under other conditions."""
     gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
-    others = {name: e.n for name, e in gathered.items() if e.full}
+    others = {name: e.n for name, e in gathered.items() if e.fully_measured}
     for target in trial.targets:
         if target.name not in wrong and np.shape(target.analytic) == target.values.shape:
             others[target.name] = np.asarray(target.analytic)  # it passed the check, so it is the true gradient
@@ -129,7 +129,7 @@ def point_out(
 ) -> None:
     """Find the line that goes wrong for each gradient without an explanation."""
     vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < EXPLAINS]
-    flow = follow(trial) if vague else None
+    flow = watch_lines(trial) if vague else None
     if flow is None:
         return
     flow.trust([target for target in trial.targets if target.name not in wrong and target.parameter is not None])

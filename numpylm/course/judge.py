@@ -20,13 +20,13 @@ from numpylm.course.exercise import Exercise, Result, Test, Verdict
 Rng = np.random.Generator
 Cases = Callable[[Rng], Iterable[tuple]]
 OUTPUT = Words(
-    "the output",
-    "the right one",
-    "Right minus yours",
-    "yours minus right",
-    "your function",
-    "cosine with the right one",
-    "with the right one reshaped",
+    what="the output",
+    truth="the right one",
+    truth_minus="Right minus yours",
+    minus_truth="yours minus right",
+    maker="your function",
+    cosine="cosine with the right one",
+    reshaped="with the right one reshaped",
 )
 ABOUT_OUTPUTS = {"sign", "factor", "transposed", "reshaped", "permuted", "swapped"}
 TOLERANCE = 1e-8  # how much an output may differ from ours, relative to its largest number

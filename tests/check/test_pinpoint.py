@@ -10,7 +10,7 @@ from numpylm import Module, Parameter, gradcheck
 from numpylm.check.inner import products
 from numpylm.check.inner.flow import Flow, relaid
 from numpylm.check.inner.lines import code_of, lines_of
-from numpylm.check.inner.pinpoint import follow
+from numpylm.check.inner.pinpoint import watch_lines
 from numpylm.check.measure.trial import Setup, Trial
 
 RNG = np.random.default_rng(0)
@@ -202,7 +202,7 @@ def test_the_forward_is_as_before_and_no_trace_function_stays():
     Gated.backward = backward_of(Gated.SOURCE)
     before = sys.gettrace()
     trial = Trial(Setup.make(Gated(), (X,), {}, 0))
-    flow = follow(trial)
+    flow = watch_lines(trial)
     assert isinstance(flow, Flow)
     assert sys.gettrace() is before
     found = {value.name: owner.name for value, owner in flow.truth.items()}

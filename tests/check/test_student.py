@@ -132,13 +132,14 @@ RIGHT_KEYS, WRONG_KEYS = "ds.transpose(0, 1, 3, 2) @ q", "(q.transpose(0, 1, 3, 
 
 
 def test_keys_that_were_reshaped_inside_one_big_layer_are_named(write):
-    """There is no inner layer to look at: dK is recovered from the gradient of Wk."""
+    """There is no inner layer to look at: dK is computed from the gradient of Wk."""
     report = reports(write(ATTENTION.replace("KEYS", WRONG_KEYS)))["MyAttention"]
     assert [row.name for row in report.rows if not row.ok] == ["x", "Wk"]
     assert report.causes[0].kind == "reshaped"
     assert report.causes[0].place == "Wk"
     assert "3 heads of 4" in report.row("Wk").hint
     assert "cosine" in report.row("Wk").hint.lower()
+    assert "(Computed from the gradient of Wk: dWk = xᵀ d, solved for d.)" in report.row("Wk").hint
 
 
 def test_a_right_attention_passes_and_equals_ours(write):

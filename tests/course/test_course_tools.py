@@ -394,7 +394,7 @@ def test_the_command(capsys, tmp_path):
         ([1, 2], [1, 3], "expected [1, 3], got [1, 2]"),
         ("text", 1.0, "expected numbers"),
         ((1.0,), (1.0, 2.0), "expected 2 values"),
-        (np.arange(6.0).reshape(2, 3) * 3, np.arange(6.0).reshape(2, 3), "3 times"),
+        (np.arange(6.0).reshape(2, 3) * 3, np.arange(6.0).reshape(2, 3), "the output is 3 times the right one"),
         (np.arange(6.0), np.arange(6.0), ""),
     ],
 )

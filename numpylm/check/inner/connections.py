@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from numpylm.check.inner.sublayers import Call, CallLog, passed_on, record, returned, suspects, which
+from numpylm.check.inner.sublayers import Call, CallLog, passed_on, record, returned, suspects, which_call
 from numpylm.check.measure.evidence import Evidence, cosine, known_arrays, measure
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.detect import detect, shape_hint
@@ -41,7 +41,7 @@ def inner_causes(
     log = record(trial.again()) if wrong else None
     if log is None or not log.calls:
         return None, {}
-    broken = protocol(log)
+    broken = misused_calls(log)
     mixed_up = bool(broken) and broken[0].kind == "cache-mixup"
     root = None if mixed_up else _suspects(log, check, causes)
     return root or _wiring(log, broken), passed_on(log)
@@ -75,7 +75,7 @@ def _wiring(log: CallLog, broken: list[Cause]) -> Cause | None:
     e = place_evidence(log, call, true)
     still_right = "this is the first gradient of all"
     if right is not None:
-        still_right = f"the gradient at the output of {right.path}{which(log, right)} is still right"
+        still_right = f"the gradient at the output of {right.path}{which_call(log, right)} is still right"
     backward = f"{log.trial.subject.name}.backward"
     where = (
         f"Each inner layer passes alone, and {still_right}: look at what {backward} does before it calls "
@@ -131,7 +131,7 @@ def _somewhere(e: Evidence, call: Call, where: str) -> Cause:
 # ------------------------------------------------------------------------- calls, caches and the order of the backwards
 
 
-def protocol(log: CallLog) -> list[Cause]:
+def misused_calls(log: CallLog) -> list[Cause]:
     """Caches that went to the wrong backward, and backwards that never ran or ran too often."""
     name = log.trial.subject.name
     causes = []
@@ -216,7 +216,7 @@ def place_evidence(log: CallLog, call: Call, true: Array) -> Evidence:
     indices = {name: v for name, v in named_inputs(trial) if isinstance(v, np.ndarray) and v.dtype.kind in "iu"}
     return Evidence(
         trial.subject.name,
-        f"the output of {call.path}{which(log, call)}",
+        f"the output of {call.path}{which_call(log, call)}",
         np.asarray(call.dout, dtype=np.float64),
         true,
         None,

@@ -117,7 +117,7 @@ def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, in
 # ---------------------------------------------------------------------------------------------- the lines that go wrong
 
 
-def follow(trial: Trial) -> Flow | None:
+def watch_lines(trial: Trial) -> Flow | None:
     """Watch the student's own lines. None if there is no Python code to watch, or too many numbers."""
     forward, backward = (lines.code_of(trial, which) for which in ("forward", "backward"))
     size = np.size(trial.out) + sum(target.values.size for target in trial.targets)

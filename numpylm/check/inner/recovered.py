@@ -66,7 +66,7 @@ def solve_upstream(rows: Array, grad: Array) -> Array | None:
 
 def recover(trial: Trial, gathered: dict[str, Evidence]) -> Iterator[Cause]:
     """Causes of wrong gradients from the gradients inside. ``place`` is the array whose gradient is wrong."""
-    true = {name: e.n for name, e in gathered.items() if e.full}
+    true = {name: e.n for name, e in gathered.items() if e.fully_measured}
     true |= {
         t.name: np.asarray(t.analytic)
         for t in trial.targets
@@ -74,7 +74,7 @@ def recover(trial: Trial, gathered: dict[str, Evidence]) -> Iterator[Cause]:
     }
     found = products_in(trial, true)
     for name, e in gathered.items():
-        if not e.full:
+        if not e.fully_measured:
             continue
         yield from at_product(trial, e, found)
         yield from behind_product(trial, e)

@@ -182,7 +182,7 @@ def returned(log: CallLog, without: Call | None = None) -> dict[str, Array]:
     return found
 
 
-def which(log: CallLog, call: Call) -> str:
+def which_call(log: CallLog, call: Call) -> str:
     """Which call it is, if the layer is called several times."""
     same = [other for other in log.calls if other.path == call.path]
     number = next(i for i, other in enumerate(same) if other is call)

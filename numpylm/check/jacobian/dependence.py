@@ -7,7 +7,7 @@ show what went wrong: a causal mask, an axis, a transpose.
 
 import numpy as np
 
-from numpylm.check.jacobian.routes import along, moved, partial, routed, window
+from numpylm.check.jacobian.routes import depends_along, moved, partial, routed, window
 from numpylm.check.measure.evidence import UPSTREAM, Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Cause
@@ -42,11 +42,8 @@ def backward_jacobian(trial: Trial, index: int) -> Array | None:
     for o in range(size):
         one = np.zeros(size)
         one[o] = 1.0
-        rows.append(
-            np.asarray(trial.gradients(one.reshape(np.shape(trial.out)) if np.ndim(trial.out) else 1.0)[index]).reshape(
-                -1
-            )
-        )
+        dout = one.reshape(np.shape(trial.out)) if np.ndim(trial.out) else 1.0
+        rows.append(np.asarray(trial.gradients(dout)[index]).reshape(-1))
     return np.stack(rows)
 
 
@@ -117,7 +114,8 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
     """The forward looks only back along an axis, and the backward differs from it there."""
     tolerance = FIT * float(np.abs(n).max(initial=0))
     for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
-        true, given = (along(np.abs(j) > tolerance, out_shape, e.a.shape, axis) for j in (n, a))  # (out, in) positions
+        # (out, in) positions
+        true, given = (depends_along(np.abs(j) > tolerance, out_shape, e.a.shape, axis) for j in (n, a))
         if true.shape[0] != true.shape[1] or len(true) < 3 or (true != np.tri(len(true), dtype=bool)).any():
             continue
         later, lost = np.argwhere(np.triu(given, 1)), np.argwhere(true & ~given)
@@ -157,7 +155,7 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
         if out_shape[axis] != e.a.shape[axis] or out_shape[axis] < 2:
             continue
         off = ~np.eye(out_shape[axis], dtype=bool)
-        true, given = (bool((along(j, out_shape, e.a.shape, axis) & off).any()) for j in (n, a))
+        true, given = (bool((depends_along(j, out_shape, e.a.shape, axis) & off).any()) for j in (n, a))
         which = f"axis {axis}" + (", the batch" if axis == 0 and e.a.ndim > 2 else "")
         if given and not true:
             text = (

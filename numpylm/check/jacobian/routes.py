@@ -147,7 +147,7 @@ def _counts(trial: Trial, weights: Array) -> str:
 # ------------------------------------------------------------------------------------------------- windows of positions
 
 
-def along(j: Array, out_shape: tuple[int, ...], in_shape: tuple[int, ...], axis: int) -> Array:
+def depends_along(j: Array, out_shape: tuple[int, ...], in_shape: tuple[int, ...], axis: int) -> Array:
     """Which places of an axis of the output depend on which places of the same axis of the input: (out, in)."""
     full = j.reshape(*out_shape, *in_shape)
     keep = (axis, len(out_shape) + axis)
@@ -157,7 +157,7 @@ def along(j: Array, out_shape: tuple[int, ...], in_shape: tuple[int, ...], axis:
 def window(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
     """Forward and backward see two different bands of positions. ``n``, ``a``: which output depends on which input."""
     for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
-        true, given = (_band(along(j, out_shape, e.a.shape, axis)) for j in (n, a))
+        true, given = (_band(depends_along(j, out_shape, e.a.shape, axis)) for j in (n, a))
         if true is None or given is None or true == given:
             continue
         (ahead, back), (given_ahead, given_back), length = true, given, out_shape[axis]

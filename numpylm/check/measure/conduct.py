@@ -43,10 +43,10 @@ def why_not_the_same(trial: Trial) -> Cause:
     """Why a second backward gives another gradient than the first. A reason is given only if it was observed."""
     name = trial.subject.name
     drawn, arrays, attributes = _watched_backward(trial)
-    again = f"{name}.backward gives another gradient when it is called a second time with the same upstream gradient"
+    differs = f"{name}.backward gives another gradient when it is called a second time with the same upstream gradient"
     if drawn:
         text = (
-            f"{again} and the same cache: it draws random numbers of its own. The mask (or what else the forward "
+            f"{differs} and the same cache: it draws random numbers of its own. The mask (or what else the forward "
             "drew) must be in the cache: a generator does not give the same numbers twice."
         )
         return Cause("random", text, DRAWS_NUMBERS, "backward")
@@ -63,7 +63,7 @@ def why_not_the_same(trial: Trial) -> Cause:
         )
         return Cause("writes-cache", text, NOT_REPEATABLE, "cache")
     kept = f" (self.{', self.'.join(attributes)})" if attributes else ""
-    text = f"{again}, even after a forward of its own: one call leaves something behind{kept} that changes the next."
+    text = f"{differs}, even after a forward of its own: one call leaves something behind{kept} that changes the next."
     return Cause("state", text, NOT_REPEATABLE, "backward")
 
 

@@ -90,7 +90,7 @@ class Evidence:
         return ~np.isnan(self.n)
 
     @property
-    def full(self) -> bool:
+    def fully_measured(self) -> bool:
         return bool(self.measured.all())
 
     @property

@@ -152,7 +152,7 @@ class Verdicts:
         if not comparable(target.analytic, values.shape):
             return Row(name, values.shape, np.inf, False)
         places, n = self._measured(target)
-        a = np.array([at(target.analytic, place) for place in places])
+        a = np.array([component_at(target.analytic, place) for place in places])
         floor, noise = self._floors(values, n)
         error, precision = relative_error(a, n, floor), self.precision
         if precision.where != "forward":
@@ -295,7 +295,7 @@ class Verdicts:
         return [direction / np.linalg.norm(direction), *coordinates]
 
 
-def at(gradient: Array, place: Place) -> float:
+def component_at(gradient: Array, place: Place) -> float:
     """A gradient's component at a coordinate or along a direction."""
     return float(np.vdot(gradient, place)) if isinstance(place, np.ndarray) else float(gradient[place])
 

@@ -26,7 +26,7 @@ def detect(e: Evidence, looks: tuple[Detective, ...] = (*PATTERNS, *TERMS)) -> l
         part = wrong_part(e)
         if part is not None:
             inner = [cause for detective in looks if (cause := detective(part))]
-            rest = "all else is right" if e.full else "no fault was found elsewhere, but not all was measured"
+            rest = "all else is right" if e.fully_measured else "no fault was found elsewhere, but not all was measured"
             found += [replace(c, text=f"{c.text} {rest.capitalize()}.", weight=c.weight - PART) for c in inner]
             if not inner:
                 text = f"{part.what} is wrong ({e.words.cosine} {cosine(part.a, part.n):.3f}), {rest}."

@@ -170,7 +170,7 @@ def transposed(e: Evidence) -> Cause | None:
 
 def reshaped(e: Evidence) -> Cause | None:
     """n was put into another order of axes and then reshaped, where it should have been transposed back."""
-    if e.a.ndim < 2 or not e.full:
+    if e.a.ndim < 2 or not e.fully_measured:
         return None
     for shape, split in views(e):
         n = e.n.reshape(shape)

@@ -231,7 +231,7 @@ def masked(e: Evidence) -> Cause | None:
 def indexed(e: Evidence) -> Cause | None:
     """Wrong exactly at the entries that an integer input picks from the last axis."""
     for name, index in e.indices.items():
-        if e.a.ndim != index.ndim + 1 or index.shape != e.a.shape[:-1] or not e.full:
+        if e.a.ndim != index.ndim + 1 or index.shape != e.a.shape[:-1] or not e.fully_measured:
             continue
         picked = index[..., None] == np.arange(e.a.shape[-1])
         if e.wrong.any() and not (e.wrong & ~picked).any():
@@ -280,7 +280,7 @@ def one_of_many(e: Evidence) -> Cause | None:
 
 def unbalanced(e: Evidence) -> Cause | None:
     """n sums to zero along an axis, a does not."""
-    if not e.full:
+    if not e.fully_measured:
         return None
     for axis in range(e.a.ndim - 1, -1, -1):
         true, given = np.abs(e.n.sum(axis)).max(initial=0), np.abs(e.a.sum(axis)).max(initial=0)
@@ -299,7 +299,7 @@ def misplaced(e: Evidence) -> Cause | None:
 
     Equal sums are no proof: gradients of a softmax or a norm sum to zero, whatever else is wrong.
     """
-    if not e.full or not e.wrong.any():
+    if not e.fully_measured or not e.wrong.any():
         return None
     for axis in range(e.a.ndim):
         if e.a.shape[axis] < 2 or e.a.size == e.a.shape[axis]:

@@ -173,10 +173,10 @@ def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: d
     got = clipped(function, title, grads, limits)
     meant = meant_by(title, [*inspect.signature(function).parameters, "", ""][1])
 
-    def is_(way: Clip) -> bool:
+    def equals(way: Clip) -> bool:
         return all(_gap(call.after, way(call.before, limits[name])) <= SAME_NORM for name, call in got.items())
 
-    way = next((name for name in meant if is_(WAYS[name][0])), "")
+    way = next((name for name in meant if equals(WAYS[name][0])), "")
     for name, call in got.items():
         gap = _gap(call.after, WAYS[way or meant[0]][0](call.before, limits[name]))
         report.rows.append(Row(name, (sum(g.size for g in call.before),), gap, gap <= SAME_NORM))
@@ -188,7 +188,7 @@ def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: d
         )
         report.notes += [about] if about and meant != ("common",) else []
         return
-    kind, fault = _fault(title, meant, is_, other)
+    kind, fault = _fault(title, meant, equals, other)
     if kind == "never-written" and len(meant) > 1:
         tiny = clipped(function, title, grads, {"": 1e-6 * _norm(grads)})[""]
         fault = fault if _gap(tiny.after, tiny.before) <= SAME_NORM else ""  # the limit may count something else
@@ -205,17 +205,17 @@ def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: d
         row.explain([Cause(kind or "unknown", f"{title}: {fault or became}.", weight, row.name)])
 
 
-def _fault(title: str, meant: tuple[str, ...], is_: Callable[[Clip], bool], other: bool) -> tuple[str, str]:
+def _fault(title: str, meant: tuple[str, ...], equals: Callable[[Clip], bool], other: bool) -> tuple[str, str]:
     """The kind and the sentence of a usual fault; empty for none. ``other``: the returned norm is a wrong one."""
     unchanged, kind, fault = UNCHANGED
-    if is_(unchanged):
+    if equals(unchanged):
         other_norm = "the norm is that of something else, so it is not noticed when the limit is exceeded"
         return ("factor", other_norm) if other else (kind, fault)
     for name, (way, fault) in WAYS.items():
-        if name not in meant and fault and is_(way):
+        if name not in meant and fault and equals(way):
             return "partial", fault
     for way, kind, fault in NORM_FAULTS if "common" in meant and "l1" not in title.lower() else []:
-        if is_(way):
+        if equals(way):
             return kind, fault
     return "", ""
 

@@ -84,7 +84,7 @@ class Search:
         """The way that the optimizer follows, if that is right for its name."""
         return next((way for way in self._all_ways() if self._fits(way) and self._follows(way)), None)
 
-    def another(self) -> Way | None:
+    def another_optimizer(self) -> Way | None:
         """The way that the optimizer follows, if that is right for another name only."""
         ways = (way for method in METHODS for way in self._ways(method))
         return next((way for way in ways if not self._fits(way) and self._follows(way)), None)
@@ -179,7 +179,7 @@ class Search:
 # ---------------------------------------------------------------------------------------------------------- the verdict
 
 SHAPES = {"matrix": (3, 4), "vector": (5,)}
-WHICH = {"matrix": [0], "vector": [1, 2]}  # indices of the parameters of each shape
+INDICES = {"matrix": [0], "vector": [1, 2]}  # indices of the parameters of each shape
 CERTAIN = ("sgd", "adam", "adamw")  # with these names an unknown path is wrong
 KNOWN = (
     "Known are SGD (also with momentum, Nesterov's or dampened), Adagrad, RMSProp, Adadelta, Adam, AdamW, AMSGrad, "
@@ -244,15 +244,15 @@ def judge(report: Report, search: Search) -> None:
     elif (way := search.followed()) is not None:
         add_rows(report, search, search.path(way))
         report.notes += notes_on(search, way, title)
-    elif still := [name for name, places in WHICH.items() if set(places) & set(search.idle())]:
+    elif unmoved := [name for name, places in INDICES.items() if set(places) & set(search.idle())]:
         if not walk.likely and len(search.idle()) == len(search.starts):
             raise NotChecked(f"{title} has a step, but moves no parameter: it does not seem to be an optimizer. {HOW}")
-        what = f"the {still[0]} does" if len(still) == 1 else f"the {still[0]} and the {still[1]} do"
+        what = f"the {unmoved[0]} does" if len(unmoved) == 1 else f"the {unmoved[0]} and the {unmoved[1]} do"
         blame(report, search, Cause("step", f"{title}: {what} not move at all.", NOT_MOVED))
     elif (wrong := search.fault()) is not None:
         text = f"{title}: {wrong.description}. Its path over {OPTIMIZER_STEPS} steps is exactly that of this variant."
         add_rows(report, search, wrong.right, Cause(wrong.kind, text, KNOWN_PATH))
-    elif (way := search.another()) is not None:
+    elif (way := search.another_optimizer()) is not None:
         text = f"{title}: over {OPTIMIZER_STEPS} steps its path is exactly that of {way.description}"
         if not claim.plain or claim.family == "other":
             raise NotChecked(f"{text}. Its name does not say for certain whether it should be. {KNOWN}")
@@ -290,7 +290,7 @@ def unknown_path(search: Search, title: str) -> str:
 
 def add_rows(report: Report, search: Search, right: Path, cause: Cause | None = None, near: Way | None = None) -> None:
     """Add a row for the matrix and one for the vectors: distance from a right path, and cause or first difference."""
-    for name, places in WHICH.items():
+    for name, places in INDICES.items():
         gap = float(distance(search.walk.path, right)[places].max())
         row = Row(name, SHAPES[name], gap, gap <= search.limit)
         report.rows.append(row)
@@ -303,7 +303,7 @@ def add_rows(report: Report, search: Search, right: Path, cause: Cause | None = 
 def first_difference(title: str, search: Search, near: Way, name: str) -> Cause:
     """A cause that names the first number that differs from the nearest right path."""
     path, right = search.walk.path, search.path(near)
-    i = max(WHICH[name], key=lambda i: distance(path, right)[i])
+    i = max(INDICES[name], key=lambda i: distance(path, right)[i])
     far = [np.abs(x[i] - y[i]).max() > search.limit * np.abs(y[i]).max() for x, y in zip(path, right, strict=True)]
     step = far.index(True)
     place = tuple(int(k) for k in np.argwhere(np.abs(path[step][i] - right[step][i]) > 0)[0])
