@@ -209,9 +209,9 @@ def draw(runs: dict[str, tuple[str, list[tuple[Point, float, float]]]], costs: d
             "fitted": ("-", "#3b82c4", [predicted(costs, p.terms()) for p, _, _ in points]),
             "theory": ("--", "#888888", [p.flops / peak for p, _, _ in points]),
         }
-        for label, (style, colour, seconds) in lines.items():
+        for label, (style, color, seconds) in lines.items():
             ys = [y / n for y, n in zip(seconds, unit, strict=True)]
-            panel.loglog(xs, ys, style, color=colour, label=label)
+            panel.loglog(xs, ys, style, color=color, label=label)
         panel.set_xlabel(name if axis else "million parameters of GPT-2's family")
         panel.set_ylabel("seconds a step" if axis else "seconds a token")
         panel.grid(alpha=0.3)

@@ -6,7 +6,7 @@
 # this lesson you derive it in three steps.
 #
 # **You need:** lesson 04. **Time:** about an hour and a half.
-# **You will write:** normalisation and its gradient, `LayerNorm`, and the residual connection.
+# **You will write:** normalization and its gradient, `LayerNorm`, and the residual connection.
 
 # %%
 import numpy as np
@@ -42,7 +42,7 @@ plt.show()
 # If $s$ is a quarter too large, the numbers are thousands of times too large after 40 layers. If $s$ is a fifth too
 # small, they nearly vanish. Gradients pass through the same matrices on the way back, so the same happens to them.
 #
-# ## 2 Normalise
+# ## 2 Normalize
 #
 # The remedy is to give each row mean 0 and variance 1 (Ba, Kiros and Hinton 2016, arXiv:1607.06450, equations 3 and 4).
 # A row is one position with its C channels, $x_1 \dots x_C$:
@@ -423,7 +423,7 @@ print(
 # @answer Why may the backward of a residual not be written `dy += self.layer.backward(dy, cache); return dy`?
 # It changes an array that belongs to the caller. If that array is used again (by another residual, or a second
 # backward), the result is wrong there, far away from this line.
-# @answer Batch normalisation uses mean and variance over the batch instead of over the channels. Why is that awkward for a language model?
+# @answer Batch normalization uses mean and variance over the batch instead of over the channels. Why is that awkward for a language model?
 # The sequences in a batch would influence each other, so the results would depend on what else is in the batch. And
 # when we generate one sequence at a time, there is no batch to compute means over.
 # @end

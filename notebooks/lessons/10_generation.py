@@ -784,7 +784,7 @@ for name, options in tqdm([(name, o) for name, group in groups.items() for o in 
     results.append((name, next(iter(options.values())), write_many(110, chooser(**options))))
 
 fig, axes = plt.subplots(figsize=(7, 4))
-looks = {  # colour and marker, place of the number
+looks = {  # color and marker, place of the number
     "temperature": ("C0o", (7, -3), "left"),
     "top-k": ("C1s", (-7, -3), "right"),
     "top-p": ("C2^", (-7, -3), "right"),

@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   numpylm generate runs/stories --prompt "Once"   generate text with a model
   numpylm evaluate runs/stories --data my.txt     loss, perplexity, bits per byte, accuracy
   numpylm rank runs/stories --prompt "Once upon" --answers " a time" " the sea"
-  numpylm generate gpt2 --prompt "The sea"        GPT-2 itself (see README: GPT-2)
+  numpylm generate gpt2 --prompt "The sea"        GPT-2 itself (see docs/gpt2.md)
   numpylm train --init-from gpt2 --data my.txt --freeze-below 10
   numpylm gradcheck                               check every gradient
   numpylm gradcheck --file my_layers.py           find what is wrong in your own layers

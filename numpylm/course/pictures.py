@@ -8,7 +8,7 @@ from numpylm.nn.module import Array
 from numpylm.training.parallel import keep_memory, set_blas_threads
 
 GREY = "#808080"  # halfway between white and black
-COLOURS = ("#3b82f6", "#e8871e", "#22a559", "#e15759", "#a16ae8", "#17a2b8")
+COLORS = ("#3b82f6", "#e8871e", "#22a559", "#e15759", "#a16ae8", "#17a2b8")
 
 
 def style() -> Any:
@@ -43,7 +43,7 @@ def style() -> Any:
             "axes.titlesize": "medium",
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": plt.cycler(color=COLOURS),
+            "axes.prop_cycle": plt.cycler(color=COLORS),
             # Two shades of gray that look the same. If all tick labels were lighter than the middle, or all darker,
             # Jupyter would draw a background behind the plot: a black box on a light page, or a white box on a dark
             # one.
@@ -78,7 +78,7 @@ def heatmap(
     numbers: str = "",
     limit: float | None = None,
 ) -> Any:
-    """Draw a matrix as coloured squares, with a name for each row and column.
+    """Draw a matrix as colored squares, with a name for each row and column.
 
     Parameters
     ----------
@@ -127,16 +127,16 @@ def map_of_gpt(n_layer: int = 2) -> Any:
     axes.set(xlim=(0, 100), ylim=(0, 32))
     axes.axis("off")
 
-    def box(x: float, y: float, width: float, height: float, text: str, colour: str) -> None:
+    def box(x: float, y: float, width: float, height: float, text: str, color: str) -> None:
         style = "round,pad=0,rounding_size=0.8"
-        axes.add_patch(FancyBboxPatch((x, y), width, height, style, facecolor=colour, alpha=0.25, edgecolor=colour))
+        axes.add_patch(FancyBboxPatch((x, y), width, height, style, facecolor=color, alpha=0.25, edgecolor=color))
         axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
 
     def arrow(x: float, to: float, y: float, shape: str) -> None:
         axes.annotate("", (to, y), (x, y), arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 1.3})
         axes.text((x + to) / 2, y + 1.2, shape, ha="center", fontsize=8, style="italic")
 
-    blue, orange, green, red = COLOURS[:4]
+    blue, orange, green, red = COLORS[:4]
     y = 15
     box(0, 11, 9, 8, "token ids", GREY)
     arrow(9, 16.5, y, "(B, T)")

@@ -111,16 +111,16 @@ class Block(Module):
         x = x + attended
 
         normed, ln_2_cache = self.ln_2.forward(x)
-        thought, mlp_cache = self.mlp.forward(normed)
-        thought, drop_2_cache = self.drop.forward(thought, rng)
-        x = x + thought
+        mlp_out, mlp_cache = self.mlp.forward(normed)
+        mlp_out, drop_2_cache = self.drop.forward(mlp_out, rng)
+        x = x + mlp_out
         return x, BlockCache(ln_1_cache, attn_cache, drop_1_cache, ln_2_cache, mlp_cache, drop_2_cache)
 
     def backward(self, dx: Array, cache: BlockCache) -> Array:
         """dx (B, T, C) at the output -> dx (B, T, C) at the input."""
         ln_1_cache, attn_cache, drop_1_cache, ln_2_cache, mlp_cache, drop_2_cache = cache
-        dthought = self.drop.backward(dx, drop_2_cache)
-        dnormed = self.mlp.backward(dthought, mlp_cache)
+        dmlp_out = self.drop.backward(dx, drop_2_cache)
+        dnormed = self.mlp.backward(dmlp_out, mlp_cache)
         dx = dx + self.ln_2.backward(dnormed, ln_2_cache)  # past the MLP + through it
 
         dattended = self.drop.backward(dx, drop_1_cache)

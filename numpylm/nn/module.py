@@ -35,7 +35,7 @@ class Parameter:
         twice (a tied embedding, a layer called twice) gets two gradients, and the chain rule sums them.
         Its memory is allocated at the first access, so a model that only generates text needs none.
     frozen : bool
-        If True, training does not change the parameter; see `Module.trainable_parameters`.
+        If True, no backward adds to its gradient, and `Module.trainable_parameters` leaves it out.
     """
 
     def __init__(self, data: Array) -> None:

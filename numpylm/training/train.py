@@ -66,7 +66,6 @@ def train(
     processes : bool
         Whether processes instead of threads share each batch (see `DataParallel`), and tokenize a long text.
         `numpylm train` uses processes.
-
     given : collection of str, optional
         Names of the settings to use as they are in ``config``. The others are chosen to fit the text, see
         `numpylm.training.choose_settings`. Default: all settings.

@@ -113,7 +113,7 @@ FUNCTIONS = (
         "softmax_backward",
         SOFTMAX,
         "return p * (dp - (dp * p).sum(axis=0, keepdims=True))",
-        "The sum runs over the batch instead of over the axis that was normalised.",
+        "The sum runs over the batch instead of over the axis that was normalized.",
         "keepdims makes it broadcast without complaint.",
         "mixing",
         "x",

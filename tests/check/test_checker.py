@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm import Dropout, LayerNorm, Linear, Module, Parameter, gradcheck
-from numpylm.check.numbers.sizes import name_factor
+from numpylm.check.measure.sizes import name_factor
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 5, 6))

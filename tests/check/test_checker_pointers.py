@@ -8,8 +8,8 @@ import pytest
 
 from numpylm import CausalSelfAttention, LayerNorm, Linear, Module, Parameter, gradcheck
 from numpylm.check.measure.evidence import fewer_rows
+from numpylm.check.measure.sizes import known_sizes
 from numpylm.check.measure.trial import Setup, Trial
-from numpylm.check.numbers.sizes import known_sizes
 from numpylm.nn.functional import softmax
 
 RNG = np.random.default_rng(0)
@@ -250,7 +250,7 @@ def test_twice_as_much_of_the_only_path_is_a_factor():
 @pytest.mark.parametrize(
     ("wrong", "how"), [(lambda w: w, "transposed"), (lambda w: w[::-1].T, "reversed along axis 0")], ids=["T", "flip"]
 )
-def test_a_weight_in_another_orientation_is_recognised_behind_other_layers(wrong, how):
+def test_a_weight_in_another_orientation_is_recognized_behind_other_layers(wrong, how):
     def forward(x, w):
         h = np.tanh(x)
         return h * h @ w, (h, w)

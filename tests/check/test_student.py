@@ -197,7 +197,7 @@ def test_cs231n_style_is_held_against_ours_with_parameters_as_arguments(write):
     assert [row.name for row in report.rows] == ["forward", "x", "gamma", "beta"]
 
 
-def test_weights_as_in_torch_are_recognised(write):
+def test_weights_as_in_torch_are_recognized(write):
     code = """
         class Linear:
             def __init__(self, n_in, n_out):
@@ -287,7 +287,7 @@ def test_the_command_says_what_is_wrong_and_counts(write, capsys):
     assert main(["gradcheck", "--file", str(write(PAIRS)), "--only", "affine"]) == 0
 
 
-def test_a_file_may_import_its_neighbour_and_print(write, tmp_path, capsys):
+def test_a_file_may_import_its_neighbor_and_print(write, tmp_path, capsys):
     (tmp_path / "helper_of_mine.py").write_text("TWO = 2\n", encoding="utf-8")
     path = write(
         "from helper_of_mine import TWO\nprint('noise')\n"

@@ -225,7 +225,7 @@ def test_a_base_class_is_not_checked_for_its_heirs(write):  # noqa: F811
     assert not found["Later"].unchecked  # nobody inherits from it: it is unfinished
 
 
-# ----------------------------------------------------------------------------------------------------- neighbours
+# ----------------------------------------------------------------------------------------------------- neighbors
 
 
 def test_modules_of_a_package_are_found(tmp_path):

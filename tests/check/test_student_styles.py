@@ -1,4 +1,4 @@
-"""Files of students in the wild: what is recognised in them, what it is fed, and how it is held against ours."""
+"""Files of students in the wild: what is recognized in them, what it is fed, and how it is held against ours."""
 
 import textwrap
 from pathlib import Path
@@ -101,7 +101,7 @@ CS231N = """
 """
 
 
-def test_functions_in_the_way_of_cs231n_are_recognised_and_fed(write):
+def test_functions_in_the_way_of_cs231n_are_recognized_and_fed(write):
     found = reports(write(CS231N))
     right = ["layernorm", "scale", "batchnorm", "rnn_step", "conv_naive", "softmax_loss"]
     assert sorted(found) == sorted([*right, "batchnorm_backward_alt"])

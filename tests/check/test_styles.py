@@ -178,7 +178,7 @@ STYLES = {
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
-def test_every_style_is_recognised_and_right(style):
+def test_every_style_is_recognized_and_right(style):
     report = gradcheck(style(), X)
     assert report.ok, str(report)
     assert [row.name for row in report.rows] == ["x", *STYLES[style]]

@@ -100,7 +100,7 @@ def test_unknown_commands(capsys, word, message):
         ("0,5k", 500),
     ],
 )
-def test_whole_numbers_are_spelt_out(text, meant):
+def test_whole_numbers_are_spelled_out(text, meant):
     with pytest.raises(Exception, match=rf": write {meant}$"):
         whole_number(text)
 
@@ -112,7 +112,7 @@ def test_what_is_no_whole_number_is_not_guessed(text):
 
 
 @pytest.mark.parametrize(("text", "meant"), [("0,125", 0.125), ("35%", 0.35), ("1e-3,", 0.001), ("1,000", 1000)])
-def test_numbers_are_spelt_out(text, meant):
+def test_numbers_are_spelled_out(text, meant):
     with pytest.raises(Exception, match=rf": write {meant}$"):
         number(text)
 

@@ -102,7 +102,7 @@ WRONG = {
             "Now the two caches are swapped",
         ),
         ("return dx + self.ln_1", "return self.ln_1", "has a term missing"),
-        ("x = x + thought\n", "x = thought\n", "has an extra term"),
+        ("x = x + mlp_out\n", "x = mlp_out\n", "has an extra term"),
     ],
     "hunt_takin": [
         ("reversed(block_caches)", "block_caches", "each backward needs the cache of its own forward"),

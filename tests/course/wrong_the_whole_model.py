@@ -27,8 +27,8 @@ WRONG = {
         ("self.drop.backward(dx, drop_1_cache)", "self.drop.backward(dx, drop_2_cache)", "drop"),
         ("return dx + self.ln_1.backward(dnormed, ln_1_cache)", "return dx + dnormed", "ln_1.backward never"),
         (
-            "thought, mlp_cache = self.mlp.forward(normed)",
-            "thought, mlp_cache = self.mlp.forward(x)",
+            "mlp_out, mlp_cache = self.mlp.forward(normed)",
+            "mlp_out, mlp_cache = self.mlp.forward(x)",
             "no norm before the MLP",
         ),
         ("self.drop.forward(attended, rng)", "self.drop.forward(attended)", "only one of the two branches"),

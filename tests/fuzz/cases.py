@@ -222,7 +222,7 @@ def with_options(rng: Rng) -> list[str]:
 
 
 def _option(action: argparse.Action, rng: Rng) -> list[str]:
-    """A flag with a value, or with several, or misspelt."""
+    """A flag with a value, or with several, or misspelled."""
     flag = rng.choice(action.option_strings)
     if rng.random() < 0.02:
         flag = rng.choice((flag[:-1], flag + "x", flag.upper(), "-" + flag))

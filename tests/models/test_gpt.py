@@ -33,7 +33,7 @@ def test_a_whole_gpt_stays_in_float32(bias):
     assert all(p.data.dtype == p.grad.dtype == np.float32 for p in gpt.parameters())
 
 
-def test_gpt2s_initialisation():
+def test_gpt2s_initialization():
     gpt = GPT(GPTConfig(500, 300, 8, 4, 64), rng())
     assert gpt.wte.weight.data.std() == pytest.approx(0.02, rel=0.03)
     assert gpt.wpe.weight.data.std() == pytest.approx(0.02, rel=0.03)

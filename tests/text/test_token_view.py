@@ -1,4 +1,4 @@
-"""Tokens to be looked at: everything is visible, neighbours differ, and colours come only where they are wanted."""
+"""Tokens to be looked at: everything is visible, neighbors differ, and colors come only where they are wanted."""
 
 import html
 import io
@@ -49,13 +49,13 @@ def test_parts_of_characters_say_whose_they_are():
     assert shared_characters(tokens) == ["", "漢", "漢🙂", "🙂", "🙂", ""]
 
 
-def test_colours_are_a_layer_on_the_text(tok):
+def test_colors_are_a_layer_on_the_text(tok):
     view = show_tokens(tok, TEXT)
     assert re.sub(STYLE, "", view.ansi()) == "".join(map(visible, view.tokens))
     assert b"".join(view.tokens).decode() == TEXT
 
 
-def test_neighbours_differ_and_no_line_ends_in_colour(tok):
+def test_neighbors_differ_and_no_line_ends_in_color(tok):
     view = show_tokens(tok, "the cat sat on the mat, 漢")
     backgrounds = [style for style in re.findall(STYLE, view.ansi()) if style != RESET]
     assert len(backgrounds) == len(view.tokens)
@@ -102,7 +102,7 @@ class Terminal(io.StringIO):
         ("never", Terminal(), {"TERM": "xterm"}, False),
     ],
 )
-def test_when_there_is_colour(choice, stream, environ, wanted):
+def test_when_there_is_color(choice, stream, environ, wanted):
     assert wants_color(choice, stream, environ) is wanted
 
 

@@ -152,7 +152,7 @@ def test_training_does_not_depend_on_the_order_of_documents():
     assert forward.merges == backward.merges
 
 
-def test_special_tokens_are_only_recognised_when_allowed(tok):
+def test_special_tokens_are_only_recognized_when_allowed(tok):
     text = "cat<|endoftext|>mat"
     assert tok.end_id not in tok.encode(text)
     ids = tok.encode(text, allow_special=True)
@@ -165,7 +165,7 @@ def test_the_longer_of_two_special_tokens_wins():
     assert tok.encode("<a><b><a>", allow_special=True) == [tok.special_tokens["<a><b>"], tok.special_tokens["<a>"]]
 
 
-def test_special_tokens_in_the_text_are_not_learnt_from():
+def test_special_tokens_in_the_text_are_not_learned_from():
     tok = Tokenizer.train("ab<|endoftext|>" * 50, 300)
     assert all(b"<" not in token and b"end" not in token for token in tok.vocab if len(token) > 1)
 

@@ -117,7 +117,7 @@ def test_without_patience_training_goes_on(base):
 
 
 @pytest.mark.parametrize("block_size", [4, 16])
-def test_prompts_are_not_learnt(base, capsys, monkeypatch, block_size):
+def test_prompts_are_not_learned(base, capsys, monkeypatch, block_size):
     """What the optimizer sees: targets are answers, prompts are not, and no window is empty, however short."""
     seen = []
 
@@ -130,8 +130,8 @@ def test_prompts_are_not_learnt(base, capsys, monkeypatch, block_size):
     assert "tokens after 'A:' count in the loss" in capsys.readouterr().out
     tokenizer = Tokenizer.load(folder)
     assert all((targets >= 0).any(axis=1).all() for _, targets in seen)
-    learnt = [tokenizer.token_bytes(i) for _, targets in seen for i in targets[targets >= 0]]
-    assert not any(b":" in token or b"Q" in token for token in learnt)
+    learned = [tokenizer.token_bytes(i) for _, targets in seen for i in targets[targets >= 0]]
+    assert not any(b":" in token or b"Q" in token for token in learned)
     assert any((targets < 0).any() for _, targets in seen)
 
 

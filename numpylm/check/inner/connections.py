@@ -9,9 +9,9 @@ import numpy as np
 
 from numpylm.check.inner.sublayers import Call, CallLog, passed_on, record, returned, suspects, which_call
 from numpylm.check.measure.evidence import Evidence, cosine, known_arrays, measure
+from numpylm.check.measure.sizes import head_counts, known_sizes, named_inputs
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.detect import detect, shape_hint
-from numpylm.check.numbers.sizes import head_counts, known_sizes, named_inputs
 from numpylm.check.report import Cause, Causes, Report, listing
 from numpylm.check.weights import (
     CACHE_OF_ANOTHER,

@@ -16,7 +16,7 @@ from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.detect import detect
 from numpylm.check.report import Cause
 from numpylm.check.subject.calls import comparable
-from numpylm.check.weights import ANOTHER_FACTOR, FIT, LOST_PATH, PATTERN, UNCHANGED_INSIDE
+from numpylm.check.weights import ANOTHER_FACTOR, FIT, LOST_PATH, PATTERN, TINY, UNCHANGED_INSIDE
 from numpylm.nn.module import Array
 
 
@@ -60,7 +60,7 @@ def solve_upstream(rows: Array, grad: Array) -> Array | None:
     if rows.shape[1] != grad.shape[0] or len(rows) > rows.shape[1] or np.linalg.matrix_rank(rows) < len(rows):
         return None
     d = np.linalg.pinv(rows.T) @ grad
-    fits = np.abs(rows.T @ d - grad).max() <= 1e-7 * max(np.abs(grad).max(), 1e-300)
+    fits = np.abs(rows.T @ d - grad).max() <= 1e-7 * max(np.abs(grad).max(), TINY)
     return d if fits else None
 
 

@@ -22,6 +22,7 @@ from numpylm.check.weights import (
     MOST_OUTPUTS,
     NOT_LINEAR,
     OTHER_MASK,
+    TINY,
     TRANSPOSED_JACOBIAN,
     WRONG_SLOPE,
 )
@@ -99,7 +100,7 @@ def dependence(e: Evidence, trial: Trial, index: int) -> list[Cause]:
 
 def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
     """The backward multiplies by a matrix where it should multiply by its transpose."""
-    scale = max(float(np.abs(true).max(initial=0)), 1e-300)
+    scale = max(float(np.abs(true).max(initial=0)), TINY)
     if true.shape[0] == true.shape[1] and np.abs(given - true.T).max() <= FIT * scale < np.abs(true - true.T).max():
         text = (
             f"{e.what} is made with a matrix where its transpose is needed: the Jacobian that backward uses is the "

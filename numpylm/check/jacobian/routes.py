@@ -3,8 +3,8 @@
 import numpy as np
 
 from numpylm.check.measure.evidence import Evidence
+from numpylm.check.measure.sizes import named_inputs
 from numpylm.check.measure.trial import Trial
-from numpylm.check.numbers.sizes import named_inputs
 from numpylm.check.report import Cause, listing, plural
 from numpylm.check.weights import (
     ANOTHER_ORDER,
@@ -14,6 +14,7 @@ from numpylm.check.weights import (
     MOVED,
     OTHER_WINDOW,
     SHIFTED,
+    TINY,
     WEIGHTED_PLACES,
 )
 from numpylm.nn.module import Array
@@ -28,7 +29,7 @@ def routed(e: Evidence, trial: Trial, true: Array, given: Array) -> Cause | None
     n, a = (j.reshape(blocks, -1) for j in (true, given))
     if blocks > 64 or blocks < 2:
         return None
-    tolerance = FIT * max(float(np.abs(n).max(initial=0)), 1e-300)
+    tolerance = FIT * max(float(np.abs(n).max(initial=0)), TINY)
     own = np.abs(a - n).max(axis=1) <= tolerance
     other = (
         np.array([np.abs(row).max() > tolerance and (np.abs(n - row).max(axis=1) <= tolerance).any() for row in a])
@@ -51,7 +52,7 @@ def moved(e: Evidence, true: Array, given: Array) -> Cause | None:
     """The gradient from one output arrives at a wrong index of one axis."""
     if true.size > MOST_ENTRIES_MOVED:
         return None
-    tolerance = FIT * max(float(np.abs(true).max(initial=0)), 1e-300)
+    tolerance = FIT * max(float(np.abs(true).max(initial=0)), TINY)
     bad = np.flatnonzero(np.abs(true - given).max(axis=1) > tolerance)
     for axis in range(e.a.ndim if len(bad) else 0):  # all errors may be smaller than a difference can tell
         length = e.a.shape[axis]

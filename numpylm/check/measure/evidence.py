@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.trial import Setup, Target, Trial
-from numpylm.check.numbers.sizes import (
+from numpylm.check.measure.sizes import (
     factors_elsewhere,
     first_array,
     head_counts,
@@ -16,6 +15,7 @@ from numpylm.check.numbers.sizes import (
     named_inputs,
     shortened,
 )
+from numpylm.check.measure.trial import Setup, Target, Trial
 from numpylm.check.subject.calls import CheckError, cache_names, is_float
 from numpylm.check.weights import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
 from numpylm.nn.module import Array
@@ -217,7 +217,7 @@ def cache_arrays(trial: Trial) -> dict[str, Array]:
     parts = list(cache) if isinstance(cache, (tuple, list)) else [cache]
     if isinstance(cache, dict):
         return {str(name): v for name, v in cache.items() if is_float(v) and v.size > 1}
-    names = cache_names(trial.subject._forward, cache)
+    names = cache_names(trial.subject.forward_function, cache)
     if len(names) != len(parts):
         names = [f"cache[{i}]" for i in range(len(parts))]
     return {name: v for name, v in zip(names, parts, strict=True) if is_float(v) and v.size > 1}

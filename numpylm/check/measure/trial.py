@@ -174,7 +174,7 @@ class Trial(Runner):
 
     def _find_constant_rows(self) -> None:
         """Find rows for padding that backward leaves out, or whose gradient it sets to zero."""
-        pads = list(padding_ids(self.subject.layer, self.subject._forward))
+        pads = list(padding_ids(self.subject.layer, self.subject.forward_function))
         for target in self.targets if pads else []:
             now = None if target.parameter is None else target.parameter.grad
             rows = constant_rows([target.analytic, now], pads, self.given)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from numpylm.check.measure.evidence import Evidence, cosine
-from numpylm.check.numbers.sizes import name_factor
+from numpylm.check.measure.sizes import name_factor
 from numpylm.check.report import Cause
 from numpylm.check.weights import (
     ALL_ZERO,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numpylm.check.optimizer.methods import Path, Values
+from numpylm.check.optimizer.methods import Trajectory, Values
 from numpylm.nn.module import Array
 
 Fault = tuple["Rule", str, str]  # the rule with one change, the kind of cause, the words for it
@@ -93,11 +93,11 @@ RMSPROP_FAULTS: list[Fault] = [
 ]
 
 
-def simulate(rule: Rule, values: Values, starts: list[Array], gradients: list[list[Array]]) -> Path:
+def simulate(rule: Rule, values: Values, starts: list[Array], gradients: list[list[Array]]) -> Trajectory:
     """The parameters after each step."""
     now = [start.copy() for start in starts]
     m, v = ([np.zeros_like(start) for start in starts] for _ in range(2))
-    path: Path = []
+    path: Trajectory = []
     ticks = 0
     with np.errstate(all="ignore"):  # some wrong ways give NaN
         for step, grads in enumerate(gradients, 1):
@@ -149,12 +149,12 @@ def variants(faults: list[Fault], bases: list[Rule], pairs: bool) -> Iterator[tu
     """(wrong rule, the right rule, kind, words): each fault, then each pair of faults."""
     plain = Rule()
 
-    def put(fault: Rule, into: Rule) -> Rule:
+    def planted(fault: Rule, into: Rule) -> Rule:
         changed = {name: value for name, value in vars(fault).items() if value != getattr(plain, name)}
         return replace(into, **changed)
 
     for fault, kind, text in faults:
-        yield from ((put(fault, base), base, kind, text) for base in bases)
+        yield from ((planted(fault, base), base, kind, text) for base in bases)
     for i, (first, kind, text) in enumerate(faults if pairs else []):
         for second, _, also in faults[i + 1 :]:
-            yield from ((put(second, put(first, base)), base, kind, f"{text}; and {also}") for base in bases)
+            yield from ((planted(second, planted(first, base)), base, kind, f"{text}; and {also}") for base in bases)

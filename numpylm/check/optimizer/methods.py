@@ -14,7 +14,7 @@ import numpy as np
 
 from numpylm.nn.module import Array
 
-Path = list[list[Array]]  # the parameters after each step
+Trajectory = list[list[Array]]  # the parameters after each step
 Values = dict[str, float]  # some of lr, momentum, b1, b2, rho, eps, decay
 
 
@@ -73,7 +73,7 @@ class Way:
         kinds = {"coupled": ", with weight decay added to the gradient (L2)", "decoupled": ", with weight decay"}
         return self.method.description + kinds.get(self.decay, "")
 
-    def path(self, starts: list[Array], gradients: list[list[Array]]) -> Path:
+    def path(self, starts: list[Array], gradients: list[list[Array]]) -> Trajectory:
         """The parameters after each step."""
         memories = [Memory() for _ in starts]
         path, now = [], starts
@@ -91,7 +91,7 @@ class Way:
         return np.asarray(kept * x - self.sign * self.method.step(self.values, g, memory, t))
 
 
-def distance(path: Path, other: Path) -> Array:
+def distance(path: Trajectory, other: Trajectory) -> Array:
     """Largest relative distance over all steps, for each parameter."""
     with np.errstate(all="ignore"):
         gaps = np.array(

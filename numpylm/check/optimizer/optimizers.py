@@ -23,7 +23,7 @@ from numpylm.check.optimizer.faults import (
     simulate,
     variants,
 )
-from numpylm.check.optimizer.methods import METHODS, Method, Path, Values, Way, distance
+from numpylm.check.optimizer.methods import METHODS, Method, Trajectory, Values, Way, distance
 from numpylm.check.optimizer.steps import HOW, NotChecked, Walk, walk_with
 from numpylm.check.report import Cause, Report, Row, listing
 from numpylm.check.subject.calls import CheckError
@@ -54,7 +54,7 @@ BASES: dict[str, tuple[list[Fault], Rule]] = {
 class WrongRule:
     """The wrong rule of an optimizer, and the path of the right rule."""
 
-    right: Path
+    right: Trajectory
     kind: str
     description: str
 
@@ -71,11 +71,11 @@ class Search:
     def limit(self) -> float:
         return SAME_ROUGHLY if self.walk.rough else SAME_DIGITS
 
-    def same(self, path: Path) -> bool:
+    def same(self, path: Trajectory) -> bool:
         """Whether the optimizer's path is this one."""
         return bool(distance(self.walk.path, path).max() <= self.limit)
 
-    def path(self, way: Way) -> Path:
+    def path(self, way: Way) -> Trajectory:
         return way.path(self.starts, self.gradients)
 
     # ----------------------------------------------------------------------------------------------------- right ways
@@ -288,7 +288,9 @@ def unknown_path(search: Search, title: str) -> str:
     return f"{note} {KNOWN}"
 
 
-def add_rows(report: Report, search: Search, right: Path, cause: Cause | None = None, near: Way | None = None) -> None:
+def add_rows(
+    report: Report, search: Search, right: Trajectory, cause: Cause | None = None, near: Way | None = None
+) -> None:
     """Add a row for the matrix and one for the vectors: distance from a right path, and cause or first difference."""
     for name, places in INDICES.items():
         gap = float(distance(search.walk.path, right)[places].max())

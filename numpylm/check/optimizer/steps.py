@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.optimizer.methods import Method, Path, Values
+from numpylm.check.optimizer.methods import Method, Trajectory, Values
 from numpylm.check.report import listing
 from numpylm.check.subject.calls import CheckError, describe
 from numpylm.check.subject.paths import walk
@@ -210,7 +210,7 @@ class Handed(list):
 class Walk:
     """The steps that an optimizer took."""
 
-    path: Path
+    path: Trajectory
     claim: Claim
     settings: Settings
     rough: bool  # it computes in float32

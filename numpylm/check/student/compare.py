@@ -20,6 +20,7 @@ from numpylm.check.student.match import Pair, grad_part, match_arguments, match_
 from numpylm.check.student.references import PLAIN, REFERENCES, SIZES, Builder, P, as_large_as, in_rows, reference
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.subject import Subject
+from numpylm.check.weights import TINY
 from numpylm.nn.module import Array
 
 
@@ -188,4 +189,4 @@ def _gradients(
 def _gap(given: Any, want: Array) -> float:
     if given is None or np.shape(given) != want.shape:
         return np.inf
-    return float(np.abs(np.asarray(given) - want).max() / max(np.abs(want).max(), 1e-300))
+    return float(np.abs(np.asarray(given) - want).max() / max(np.abs(want).max(), TINY))

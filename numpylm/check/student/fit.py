@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.measure.sizes import shortened
 from numpylm.check.measure.trial import Setup
-from numpylm.check.numbers.sizes import shortened
 from numpylm.check.subject.calls import CheckError, is_float
 from numpylm.check.subject.subject import Subject
 from numpylm.nn.module import Array

@@ -14,7 +14,7 @@ from numpylm.check.student.references import Builder, H
 from numpylm.check.student.variants import worlds
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.subject import Subject
-from numpylm.check.weights import ALL_ZERO, KNOWN_VARIANT, SAME_DIGITS, UNKNOWN, UNUSABLE, ZEROS_LET_THROUGH
+from numpylm.check.weights import ALL_ZERO, KNOWN_VARIANT, SAME_DIGITS, TINY, UNKNOWN, UNUSABLE, ZEROS_LET_THROUGH
 from numpylm.nn.module import Array
 
 OUTPUT = Words(
@@ -66,7 +66,7 @@ def forward_row(
     if not np.isfinite(got).all():
         text = f"{title}: the output holds NaN or infinity, ours does not."
         return Row("forward", got.shape, np.inf, False, text, [Cause("not-finite", text, UNUSABLE, "forward")])
-    gap = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-300))
+    gap = float(np.abs(got - want).max() / max(np.abs(want).max(), TINY))
     row = Row("forward", got.shape, gap, gap <= SAME_DIGITS)
     if not row.ok:
         known = next((said for said, other in _others(ours, inputs, build, called) if _same(other, got, want)), "")

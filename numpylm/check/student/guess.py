@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.student.special import put, special_ids
+from numpylm.check.student.special import special_ids, with_ids
 
 B, T, S, C, H, D, V, OUT, HIDDEN = 2, 5, 6, 12, 3, 4, 11, 9, 8  # B·S <= C and HIDDEN < C: see check.inner.recovered
 FEW = 300  # up to this number, all guesses are tried
@@ -99,7 +99,7 @@ def _positive(*shapes: tuple[int, ...]) -> Callable[[Rng], list[Any]]:
 
 
 def _ids(*shapes: tuple[int, ...]) -> Callable[[Rng], list[Any]]:
-    return lambda rng: [put(rng.integers(0, V, shape), [0, V - 1]) for shape in shapes]
+    return lambda rng: [with_ids(rng.integers(0, V, shape), [0, V - 1]) for shape in shapes]
 
 
 def _ids_or_floats(rng: Rng) -> list[Any]:
@@ -169,7 +169,7 @@ def _with_special(guesses: list[Any], holder: Any, name: str) -> Iterator[Any]:
     """The guesses. Guessed ids come twice, first with the first, the last and all special ids of the code among them."""
     for value in guesses:
         if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
-            yield put(value.copy(), [*special_ids(holder, name, V), 0, V - 1])
+            yield with_ids(value.copy(), [*special_ids(holder, name, V), 0, V - 1])
         yield value
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.numbers.sizes import numbers_of
+from numpylm.check.measure.sizes import numbers_of
 from numpylm.check.student.guess import OUT, B, C, D, H, S, T, V
 from numpylm.check.subject.subject import Subject
 

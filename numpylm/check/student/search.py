@@ -105,7 +105,7 @@ def others(item: Found, subject: Any, inputs: tuple, rng: np.random.Generator) -
 def _signature(item: Found, subject: Any) -> tuple[inspect.Signature, bool]:
     """The signature of a forward, and whether its first argument is a ctx."""
     context = item.kind == "context"
-    return inspect.signature(item.target.forward if context else Subject(subject)._forward), context
+    return inspect.signature(item.target.forward if context else Subject(subject).forward_function), context
 
 
 def shapes(inputs: tuple) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.numbers.sizes import numbers_of
+from numpylm.check.measure.sizes import numbers_of
 from numpylm.nn.module import Array
 
 NAMED = re.compile(r"pad|ignore|mask|unk|bos|eos|sep|blank|null|special", re.IGNORECASE)
@@ -41,7 +41,7 @@ def special_ids(holder: Any, name: str, count: int) -> list[int]:
     return [number for number in found if number < count]
 
 
-def put(ids: Array, wanted: list[int]) -> Array:
+def with_ids(ids: Array, wanted: list[int]) -> Array:
     """Change ids so that the wanted ones occur, and the first id occurs again at the end."""
     flat = ids.reshape(-1)
     flat[-1] = flat[0]

@@ -17,16 +17,16 @@ _PRE_NORM = """normed, ln_1_cache = self.ln_1.forward(x)
 x = x + attended
 ...
 normed, ln_2_cache = self.ln_2.forward(x)
-thought, mlp_cache = self.mlp.forward(normed)
+mlp_out, mlp_cache = self.mlp.forward(normed)
 ...
-x = x + thought"""
+x = x + mlp_out"""
 _POST_NORM = """normed = x
 ...
 x, ln_1_cache = self.ln_1.forward(x + attended)
 ...
-thought, mlp_cache = self.mlp.forward(x)
+mlp_out, mlp_cache = self.mlp.forward(x)
 ...
-x, ln_2_cache = self.ln_2.forward(x + thought)"""
+x, ln_2_cache = self.ln_2.forward(x + mlp_out)"""
 
 CHANGES: tuple[_Change, ...] = (
     ("layers", "LayerNorm", _NORM, _NORM.replace("/ C", "/ (C - 1)"), "the unbiased variance, divided by C - 1; LayerNorm divides by C"),
@@ -67,7 +67,7 @@ CHANGES: tuple[_Change, ...] = (
     ("blocks", "Block", "normed, ln_2_cache = self.ln_2.forward(x)", "normed, ln_2_cache = x, None", "no norm before the MLP"),
     ("blocks", "Block", _PRE_NORM, _POST_NORM, "the norms after the residual sums (post-norm, the 2017 paper), where GPT-2 has them first"),
     ("blocks", "Block", "x = x + attended", "x = attended", "no residual around the attention"),
-    ("blocks", "Block", "x = x + thought", "x = thought", "no residual around the MLP"),
+    ("blocks", "Block", "x = x + mlp_out", "x = mlp_out", "no residual around the MLP"),
 )  # fmt: skip
 
 

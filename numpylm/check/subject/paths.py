@@ -15,7 +15,7 @@ import numpy as np
 from numpylm.check.subject.calls import UncheckedError
 from numpylm.nn.module import Array, Parameter
 
-Path = tuple[Any, ...]
+AttributePath = tuple[Any, ...]
 DEAD_ENDS = (str, bytes, type, types.ModuleType, types.FunctionType, types.MethodType, np.random.Generator)
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
 SHARED = (types.ModuleType, types.GeneratorType, io.IOBase, *LOCKS)  # what cannot be copied
@@ -23,7 +23,7 @@ HOLDERS = ("params", "parameters", "_params", "value", "data")  # left out of a 
 GRADIENT_HOLDERS = ("grads", "gradients", "grad", "_grads", "dparams")
 
 
-def follow(root: Any, path: Path) -> Any:
+def get_at(root: Any, path: AttributePath) -> Any:
     """The value at a path, or None if there is none."""
     for key in path:
         if isinstance(root, dict):
@@ -35,9 +35,9 @@ def follow(root: Any, path: Path) -> Any:
     return root
 
 
-def put(root: Any, path: Path, value: Any) -> None:
+def set_at(root: Any, path: AttributePath, value: Any) -> None:
     """Set the value at a path (in place if the holder is a tuple)."""
-    holder, key = follow(root, path[:-1]), path[-1]
+    holder, key = get_at(root, path[:-1]), path[-1]
     if isinstance(holder, tuple):
         holder[key][...] = value
     elif isinstance(holder, (dict, list)):
@@ -46,11 +46,11 @@ def put(root: Any, path: Path, value: Any) -> None:
         setattr(holder, key, value)
 
 
-def walk(root: Any) -> Iterator[tuple[Path, Any]]:
+def walk(root: Any) -> Iterator[tuple[AttributePath, Any]]:
     """Everything that a layer holds, in the order of its attributes. Objects come once, arrays once for each path."""
     seen: set[int] = set()
 
-    def visit(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    def visit(value: Any, path: AttributePath) -> Iterator[tuple[AttributePath, Any]]:
         if isinstance(value, (np.ndarray, np.generic, np.random.Generator, np.random.RandomState)):
             yield path, value
             return
@@ -117,16 +117,16 @@ def attributes(thing: Any) -> list[tuple[str, Any]]:
     return list(found.items())
 
 
-def float_arrays(root: Any) -> dict[int, tuple[Array, list[Path]]]:
+def float_arrays(root: Any) -> dict[int, tuple[Array, list[AttributePath]]]:
     """Floating-point arrays on a layer by identity, each with all the paths that lead to it."""
-    found: dict[int, tuple[Array, list[Path]]] = {}
+    found: dict[int, tuple[Array, list[AttributePath]]] = {}
     for path, value in walk(root):
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
             found.setdefault(id(value), (value, []))[1].append(path)
     return found
 
 
-def path_name(path: Path) -> str:
+def path_name(path: AttributePath) -> str:
     """The student's name: ``l1.W`` for ``self.l1.W``, ``W`` for ``self.params["W"]`` and ``self.W.value``."""
     parts = [str(key) for key in path if key not in HOLDERS]
     return ".".join(map(str, path)) if not parts or all(part.isdigit() for part in parts) else ".".join(parts)
@@ -144,10 +144,10 @@ def gradient_names(key: Any) -> list[str]:
     return made + ([f"_{other}" for other in made] if key != name else [])
 
 
-def gradient_paths(path: Path) -> list[Path]:
+def gradient_paths(path: AttributePath) -> list[AttributePath]:
     """All places where the gradient of an array may be, most likely first."""
     head, leaf = path[:-1], path[-1]
-    found: list[Path] = [(*head, other) for other in gradient_names(leaf)]
+    found: list[AttributePath] = [(*head, other) for other in gradient_names(leaf)]
     for level, key in enumerate(head):
         for other in gradient_names(key):
             above, below = path[:level], path[level + 1 : -1]

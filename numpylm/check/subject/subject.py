@@ -28,7 +28,7 @@ from numpylm.check.subject.calls import (
     positional,
     state_of,
 )
-from numpylm.check.subject.paths import copied, float_arrays, put, same_name, walk
+from numpylm.check.subject.paths import copied, float_arrays, same_name, set_at, walk
 from numpylm.check.subject.survey import PlainParameter, Surveyed, bind, constant_name, mask_values, own_slots
 from numpylm.nn.module import Array, Cache, Parameter
 
@@ -56,7 +56,7 @@ class Subject:
     def __init__(self, target: Any) -> None:
         self.name = ""
         self.layer: Any = None
-        self._forward: Callable
+        self.forward_function: Callable
         self._functions: tuple[Callable, ...]  # as the student wrote them
         self._backward: Callable
         self.parameters: list[tuple[str, Parameter]] = []
@@ -68,7 +68,7 @@ class Subject:
             self._use_context_class(target)
         else:
             self._use_layer(target)
-        self.signature = inspect.signature(self._forward)
+        self.signature = inspect.signature(self.forward_function)
         takes = positional(self._backward)
         self.rate = next((name for name in takes if name.lower() in RATES), "")
         self.takes = [name for name in takes if name != self.rate]
@@ -89,7 +89,7 @@ class Subject:
         self.lifted = [vars(np), *own, getattr(self.layer, "__dict__", {})]
         for array, paths in list(float_arrays(self.layer).values()):
             for path in paths if array.dtype.type in LOW else ():
-                put(self.layer, path, array.astype(np.float64))
+                set_at(self.layer, path, array.astype(np.float64))
 
     @staticmethod
     def _refused(text: str) -> Callable:
@@ -106,8 +106,8 @@ class Subject:
                 "gradcheck expects a layer, a pair (forward, backward) of functions, or a class with "
                 f"forward(ctx, …) and backward(ctx, …); got a {type(target).__name__} of {len(target)}"
             )
-        self._forward, self._backward = self._functions = target
-        name = getattr(self._forward, "__name__", "function")
+        self.forward_function, self._backward = self._functions = target
+        name = getattr(self.forward_function, "__name__", "function")
         self.name = name.replace("_forward", "").removesuffix("_fwd") or name
 
     def _use_layer(self, target: Any) -> None:
@@ -119,7 +119,7 @@ class Subject:
             )
         self.layer = copied(layer)
         self.name = type(layer).__name__
-        self._forward, self._backward = self._functions = self.layer.forward, self.layer.backward
+        self.forward_function, self._backward = self._functions = self.layer.forward, self.layer.backward
         slots = target.slots if isinstance(target, Surveyed) else tuple(own_slots(layer))
         self.parameters = [(name, p) for name, p in bind(self.layer, slots) if not getattr(p, "frozen", False)]
 
@@ -143,12 +143,12 @@ class Subject:
 
         signature = inspect.signature(target.forward)  # type: ignore[attr-defined]
         forward.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
-        self._forward, self._backward = forward, backward
+        self.forward_function, self._backward = forward, backward
         self._functions = target.forward, target.backward  # type: ignore[attr-defined]
 
     def forward(self, *inputs: Any, **options: Any) -> tuple[Any, Cache]:
         """(out, cache) in every style. Several outputs become one long vector."""
-        result = self._call("forward", self._forward, *inputs, **options)
+        result = self._call("forward", self.forward_function, *inputs, **options)
         if self.keeps_cache:
             return self._checked(getattr(self.layer, "output", None) if result is None else result), None
         if isinstance(result, tuple) and len(result) == len(self.takes) > 2:

@@ -16,14 +16,14 @@ import numpy as np
 
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.paths import (
-    Path,
+    AttributePath,
     copied,
     float_arrays,
-    follow,
+    get_at,
     gradient_paths,
     path_name,
-    put,
     same_name,
+    set_at,
     walk,
 )
 from numpylm.nn.module import Array, Parameter
@@ -89,9 +89,9 @@ class Slot:
     """
 
     name: str
-    paths: tuple[Path, ...]
+    paths: tuple[AttributePath, ...]
     source: str = "own"
-    gradients: tuple[Path, ...] = ()
+    gradients: tuple[AttributePath, ...] = ()
     position: int = 0
     key: Any = None
 
@@ -114,20 +114,20 @@ class PlainParameter(Parameter):
 
     @property
     def data(self) -> Array:
-        return np.asarray(follow(self.root, self.slot.paths[0]))
+        return np.asarray(get_at(self.root, self.slot.paths[0]))
 
     @data.setter
     def data(self, value: Array) -> None:
         for path in self.slot.paths:
-            put(self.root, path, value)
+            set_at(self.root, path, value)
 
-    def _place(self) -> Path | None:
+    def _place(self) -> AttributePath | None:
         return first_gradient(self.root, self.slot.gradients)
 
     @property
     def grad(self) -> Array:
         place = self._place() if self.slot.source == "beside" else None
-        found = self.held if place is None else follow(self.root, place)
+        found = self.held if place is None else get_at(self.root, place)
         return np.zeros_like(self.data) if found is None else np.asarray(found)
 
     @grad.setter
@@ -135,7 +135,7 @@ class PlainParameter(Parameter):
         if self.slot.source == "beside":
             place = self._place()
             if place is not None:
-                put(self.root, place, value)
+                set_at(self.root, place, value)
         else:
             self.held = None if self.slot.source == "missing" else value
 
@@ -152,10 +152,10 @@ class PlainParameter(Parameter):
         return self.held is None
 
 
-def first_gradient(root: Any, places: tuple[Path, ...]) -> Path | None:
+def first_gradient(root: Any, places: tuple[AttributePath, ...]) -> AttributePath | None:
     """The first of these places that holds a gradient."""
     for place in places:
-        found = follow(root, place)
+        found = get_at(root, place)
         if found is not None and not isinstance(found, dict) and not callable(found):
             return place
     return None
@@ -164,7 +164,7 @@ def first_gradient(root: Any, places: tuple[Path, ...]) -> Path | None:
 def bind(root: Any, slots: tuple[Slot, ...]) -> list[tuple[str, Parameter]]:
     """The parameters of a copy of a layer."""
     return [
-        (slot.name, follow(root, slot.paths[0]) if slot.source == "own" else PlainParameter(root, slot))
+        (slot.name, get_at(root, slot.paths[0]) if slot.source == "own" else PlainParameter(root, slot))
         for slot in slots
     ]
 
@@ -206,7 +206,7 @@ class Survey:
                 found.append(Slot(path_name(paths[0]), tuple(paths), "beside", places))
         return warm.layer, found
 
-    def _plain(self, candidates: list[tuple[Path, ...]]) -> Iterator[Slot]:
+    def _plain(self, candidates: list[tuple[AttributePath, ...]]) -> Iterator[Slot]:
         out = self._out(self.layer)
         repeatable = np.array_equal(out, self._out(self.layer), equal_nan=True)
         used = {paths: self._used(paths, out) for paths in candidates}
@@ -224,9 +224,9 @@ class Survey:
             elif paths in leftover:
                 yield from self._without(name, paths, paths[0] in stepped)
 
-    def _without(self, name: str, paths: tuple[Path, ...], stepped: bool) -> Iterator[Slot]:
+    def _without(self, name: str, paths: tuple[AttributePath, ...], stepped: bool) -> Iterator[Slot]:
         """An array that the output depends on and that gets no gradient."""
-        array = follow(self.layer, paths[0])
+        array = get_at(self.layer, paths[0])
         marked = [*getattr(self.layer, "constants", ()), *getattr(self.layer, "buffers", ())]
         if stepped:
             yield Slot(name, paths, "stepped")
@@ -243,45 +243,45 @@ class Survey:
     def _out(self, layer: Any) -> Array:
         return np.array(self.run(layer)[1], dtype=np.float64)
 
-    def _out_with(self, paths: tuple[Path, ...], values: Array) -> Array:
+    def _out_with(self, paths: tuple[AttributePath, ...], values: Array) -> Array:
         """The output with other values of one array."""
         layer = copied(self.layer)
         for path in paths:
-            put(layer, path, values.copy())
+            set_at(layer, path, values.copy())
         return self._out(layer)
 
-    def _used(self, paths: tuple[Path, ...], out: Array) -> bool | None:
+    def _used(self, paths: tuple[AttributePath, ...], out: Array) -> bool | None:
         """Whether the output depends on an array; None if the forward writes it."""
         layer = copied(self.layer)
-        value = follow(layer, paths[0])
+        value = get_at(layer, paths[0])
         nudge = np.random.default_rng(0).standard_normal(value.shape)
         changed = value * (1 + 1e-2 * nudge) + 1e-2 * nudge
         for path in paths:
-            put(layer, path, changed)
+            set_at(layer, path, changed)
         try:
             subject, other, _ = self.run(layer)
         except CheckError:
             return False
-        if not np.array_equal(follow(subject.layer, paths[0]), changed, equal_nan=True):
+        if not np.array_equal(get_at(subject.layer, paths[0]), changed, equal_nan=True):
             return None
         return not np.array_equal(np.asarray(other, dtype=np.float64), out, equal_nan=True)
 
-    def _backward(self) -> tuple[Any, list, set[Path]]:
+    def _backward(self) -> tuple[Any, list, set[AttributePath]]:
         """A copy after one backward, the returned gradients, and the arrays that it changed with a learning rate."""
         subject, out, cache = self.run(self.layer)
         before = {path: np.copy(value) for path, value in walk(subject.layer) if isinstance(value, np.ndarray)}
         dout = np.random.default_rng(1).standard_normal(np.shape(out)) if np.ndim(out) else 1.0
         grads = subject.backward(dout, cache)
-        stepped = {path for path, value in before.items() if not np.array_equal(follow(subject.layer, path), value)}
+        stepped = {path for path, value in before.items() if not np.array_equal(get_at(subject.layer, path), value)}
         return subject, grads, stepped if subject.rate else set()
 
     @staticmethod
-    def _beside(layer: Any, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    def _beside(layer: Any, paths: tuple[AttributePath, ...]) -> tuple[AttributePath, ...]:
         """The possible places of an array's gradient, if one of them holds a gradient after a backward."""
         everywhere = tuple(place for path in paths for place in gradient_paths(path) if place not in paths)
         return () if first_gradient(layer, everywhere) is None else everywhere
 
-    def _returned(self, grads: list, leftover: list[tuple[Path, ...]]) -> Iterator[tuple]:
+    def _returned(self, grads: list, leftover: list[tuple[AttributePath, ...]]) -> Iterator[tuple]:
         """Which returned gradient belongs to which array, for gradients beyond those of the inputs."""
         rest = list(leftover)
         surplus = list(enumerate(grads))[self.n_floats :]
@@ -293,7 +293,7 @@ class Survey:
                         rest.remove(paths)
                         yield paths, (position, key)
             elif grad is not None and rest:
-                fits = [p for p in rest if np.shape(follow(self.layer, p[0])) == np.shape(grad)]
+                fits = [p for p in rest if np.shape(get_at(self.layer, p[0])) == np.shape(grad)]
                 paths = (fits or rest)[0]
                 rest.remove(paths)
                 yield paths, (position, None)

@@ -112,8 +112,8 @@ def _steps(code: CodeType) -> tuple:
 # Wrong fixes that the numbers alone do not explain.
 EXCHANGED = {
     "kudu": (
-        "dthought = self.drop.backward(dx, drop_2_cache)",
-        "dthought = self.drop.backward(dx, drop_1_cache)",
+        "dmlp_out = self.drop.backward(dx, drop_2_cache)",
+        "dmlp_out = self.drop.backward(dx, drop_1_cache)",
         "Now the two caches are swapped: drop_1_cache comes from the dropout after the attention, drop_2_cache from "
         "the one after the MLP.",
     )

@@ -223,7 +223,7 @@ LESSON = Lesson(
     (
         Exercise(
             "count_pairs",
-            "how often each pair of neighbours occurs",
+            "how often each pair of neighbors occurs",
             both(
                 _takes_tuples,
                 outputs(

@@ -73,7 +73,7 @@ def scalars(trial: Trial) -> dict[str, float]:
     found = {name: float(p.data.reshape(-1)[0]) for name, p in trial.subject.parameters if np.size(p.data) == 1}
     cache = trial.cache if isinstance(trial.cache, (tuple, list)) else (trial.cache,)
     parts = list(trial.cache.items()) if isinstance(trial.cache, dict) else list(enumerate(cache))
-    names = cache_names(trial.subject._forward, trial.cache)
+    names = cache_names(trial.subject.forward_function, trial.cache)
     for key, value in parts:
         if isinstance(value, (float, np.floating)) or (isinstance(value, np.ndarray) and value.shape == ()):
             name = names[key] if isinstance(key, int) and len(names) == len(parts) else f"cache[{key!r}]"
