@@ -1,4 +1,4 @@
 """The commands of ``numpylm``, one file each: ``add_flags(parser)`` and ``run(args)``, which returns the exit code.
 
-Slow imports are inside these functions, so that ``numpylm --help`` is fast.
+A command imports inside its functions what only it needs.
 """
