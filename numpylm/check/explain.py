@@ -151,7 +151,7 @@ def fix_first(trial: Trial, row: Row, causes: Causes) -> str:
     )
 
 
-def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str) -> Cause:
+def unknown(trial: Trial, row: Row, target: Target, right: list[str], fix_first_name: str) -> Cause:
     """The cause of a gradient that fits no pattern: what is right, and the worst places with both numbers."""
     a, values = np.asarray(target.analytic), target.values
     e = gather(trial, target, {})
@@ -160,10 +160,10 @@ def unknown(trial: Trial, row: Row, target: Target, right: list[str], clear: str
     places = [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat if gap.flat[k] > 0]
     worst = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
     right_note = f" These gradients are right, with everything that they need: {listing(right)}." if right else ""
-    clear_note = f" It may follow from the fault in {clear}: fix that first." if clear else ""
+    fix_first_note = f" It may follow from the fault in {fix_first_name}: fix that first." if fix_first_name else ""
     text = (
         f"{e.what} is wrong and fits no known pattern (cosine with the truth {cosine(a, e.n):.3f})."
-        f"{clear_note}{right_note} Worst: {worst}."
+        f"{fix_first_note}{right_note} Worst: {worst}."
     )
     return Cause("unknown", text, UNKNOWN, row.name)
 

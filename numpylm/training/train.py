@@ -175,13 +175,13 @@ def prepare_run(
     Model and tokenizer are new, or loaded from ``init_from``, which is done before the text is read. For ``given`` see
     `train`.
     """
-    start = load_pretrained_model(config) if config.init_from else None
+    pretrained = load_pretrained_model(config) if config.init_from else None
     documents = load_documents(config)
     if given is not None:
         config = fit_to_text(config, documents, given)
     train_docs, val_docs = split(config, as_documents(config, documents))
-    if start:
-        return *start, train_docs, val_docs
+    if pretrained:
+        return *pretrained, train_docs, val_docs
     tokenizer = make_tokenizer(config, train_docs, val_docs)
     return config, new_model(config, tokenizer.vocab_size), tokenizer, train_docs, val_docs
 
@@ -200,9 +200,9 @@ def training_loop(
     """Run the optimizer steps, with evaluations and checkpoints in between."""
     c = run.config
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
-    long = last - run.step >= WORTH_PROCESSES
+    long_enough = last - run.step >= WORTH_PROCESSES
     count = min(default_workers(), c.batch_size)  # a worker needs at least one sequence
-    workers = DataParallel(run.gpt, count, processes=processes and long, on_loss=partial(save_after_loss, run))
+    workers = DataParallel(run.gpt, count, processes=processes and long_enough, on_loss=partial(save_after_loss, run))
     if run.evaluation_due:
         evaluate_and_save(run, data, tokenizer, workers, interrupt)
     start, tokens = time.perf_counter(), 0

@@ -340,3 +340,19 @@ def test_a_gate_that_is_shut_at_first_proves_nothing_about_initial_values():
             return d * self.w.data
 
     assert "initial values" not in said(Gate(), X)
+
+
+def test_axes_of_large_arrays_have_lengths_of_their_own():
+    """Axes without letters: five lengths, although another array has axes with letters."""
+
+    def f(v, x):
+        return v.sum() * x, None
+
+    def f_backward(dout, cache):
+        return dout, dout
+
+    rng = np.random.default_rng(0)
+    trial = Trial(
+        Setup.make((f, f_backward), (rng.standard_normal((7, 5)), rng.standard_normal((2, 3, 4, 5, 6))), {}, 0)
+    )
+    assert {2.0, 3.0, 4.0, 6.0} <= set(known_sizes(trial).values())

@@ -184,7 +184,7 @@ class Value:
 
 def code_of(trial: Trial, which: str) -> CodeType | None:
     """The code of the student's ``forward`` or ``backward``."""
-    target: Any = trial.setup.target
+    target: Any = trial.setup.layer_or_pair
     if isinstance(target, (tuple, list)):
         function = target[which == "backward"]
     else:

@@ -123,8 +123,8 @@ class Conduct:
         for why in dict.fromkeys(trial.constants.values()):
             names = [name for name, reason in trial.constants.items() if reason == why]
             self.notes.append(f"not checked: {listing(names)}. {why}.")
-        if isinstance(trial.setup.target, Surveyed):
-            self.notes += trial.setup.target.notes
+        if isinstance(trial.setup.layer_or_pair, Surveyed):
+            self.notes += trial.setup.layer_or_pair.notes
         self._writes_outside()
         self._finite()
         self._repeatable()

@@ -22,20 +22,21 @@ def named_inputs(trial: Trial) -> list[tuple[str, Any]]:
 def known_sizes(trial: Trial) -> dict[str, float]:
     """Axis lengths, their products, and numbers that the layer or its options hold."""
     sizes: dict[str, float] = {}
-    letters: dict[str, int] = {}
+    length_of: dict[str, int] = {}  # by the letter of an axis
     for name, value in [*named_inputs(trial), ("the output", np.asarray(trial.out))]:
         if not isinstance(value, np.ndarray) or value.size < 2:
             continue
-        letters_of = "BT" if value.dtype.kind in "iu" and value.ndim == 2 else LETTERS.get(value.ndim, "")
+        axis_letters = "BT" if value.dtype.kind in "iu" and value.ndim == 2 else LETTERS.get(value.ndim, "")
         for axis, length in enumerate(value.shape):
-            letter = letters_of[axis] if letters_of else ""
-            if letters.setdefault(letter or name + str(axis), length) == length and f"{letter}," in "".join(sizes):
+            letter = axis_letters[axis] if axis_letters else ""
+            if letter and length_of.get(letter) == length:
                 continue  # the same axis, seen in another array
+            length_of.setdefault(letter, length)
             sizes[
                 f"{letter}, the length of axis {axis} of {name}" if letter else f"the length of axis {axis} of {name}"
             ] = float(length)
         for k in range(2, value.ndim + 1):
-            sizes[f"{'·'.join((letters_of or '?' * value.ndim)[:k])}, the first {k} axes of {name} together"] = float(
+            sizes[f"{'·'.join((axis_letters or '?' * value.ndim)[:k])}, the first {k} axes of {name} together"] = float(
                 math.prod(value.shape[:k])
             )
         if value.dtype.kind in "iu":

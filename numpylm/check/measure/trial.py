@@ -22,7 +22,7 @@ Place = Any  # an index tuple, or an array: a direction of length 1
 class Setup:
     """One check: a layer or pair with its inputs, and the seed of everything random."""
 
-    target: Any
+    layer_or_pair: Any
     inputs: tuple
     options: dict
     seed: int = 0
@@ -46,15 +46,15 @@ class Setup:
         """The same setup with the layer's weights found."""
 
         def run(layer: Any) -> tuple[Subject, Any, Cache]:
-            runner = Runner(self.replace(target=layer, seeded=True), Conditions())
+            runner = Runner(self.replace(layer_or_pair=layer, seeded=True), Conditions())
             return runner.subject, *runner.run(copy.deepcopy(runner.inputs))
 
-        survey = Survey(run, self.target, sum(map(is_float, self.inputs)))
-        layer, slots = self.target, survey.slots()
+        survey = Survey(run, self.layer_or_pair, sum(map(is_float, self.inputs)))
+        layer, slots = self.layer_or_pair, survey.slots()
         if any(value is None for value in everything(layer)):  # self.W may be None until forward knows the width of x
             warm, late = survey.late()
             layer, slots = (warm, slots + late) if late else (layer, slots)
-        return self.replace(target=Surveyed(layer, tuple(slots), tuple(survey.notes)))
+        return self.replace(layer_or_pair=Surveyed(layer, tuple(slots), tuple(survey.notes)))
 
     def replace(self, **changes: Any) -> "Setup":
         return dataclasses.replace(self, **changes)
@@ -86,7 +86,7 @@ class Runner:
 
     def __init__(self, setup: Setup, conditions: Conditions) -> None:
         self.setup, self.conditions = setup, conditions
-        self.subject = Subject(setup.target)
+        self.subject = Subject(setup.layer_or_pair)
         if setup.lift:
             self.subject.lift()
         self.inputs = [copy.deepcopy(value) for value in setup.inputs]

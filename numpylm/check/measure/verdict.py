@@ -127,7 +127,7 @@ class Verdicts:
         self.tolerance = tolerance
         self.on_kink = False  # whether a note says that inputs lie on a kink
         self.rounded: dict[str, dict[str, str]] = {}  # place of the rounding -> arrays whose errors it explains
-        self.trial = Trial(setup, Conditions(disturb=not Subject(setup.target).keeps_cache, dirty=True))
+        self.trial = Trial(setup, Conditions(disturb=not Subject(setup.layer_or_pair).keeps_cache, dirty=True))
         conduct = Conduct(self.trial)
         self.notes, self.findings = conduct.notes, conduct.findings
         self.precision = precision_of(self.trial)

@@ -158,7 +158,7 @@ def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
     grads = [rng.standard_normal(shape) for shape in ((4, 3), (5,), (2, 2))]
     limits = {"above the limit": 1 / 3, "below the limit": 2.0}  # as shares of the norm
     try:
-        _judge(report, function, grads, {name: share * _norm(grads) for name, share in limits.items()})
+        _fill_in(report, function, grads, {name: share * _norm(grads) for name, share in limits.items()})
     except CheckError as error:
         report.findings = [Cause("error", str(error), UNUSABLE, title, detail=error.raised)]
     except NotChecked as why:
@@ -167,7 +167,7 @@ def check_clipping(function: Callable[..., Any], seed: int = 0) -> Report:
     return report
 
 
-def _judge(report: Report, function: Callable[..., Any], grads: Grads, limits: dict[str, float]) -> None:
+def _fill_in(report: Report, function: Callable[..., Any], grads: Grads, limits: dict[str, float]) -> None:
     """Fill in the rows, their causes and notes on the returned norm. Raises NotChecked if there is no verdict."""
     title = report.title
     got = clipped(function, title, grads, limits)

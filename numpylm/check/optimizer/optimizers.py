@@ -214,7 +214,7 @@ def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
         [rng.standard_normal(shape) * 0.1 ** rng.random(shape) for shape in shapes] for _ in range(OPTIMIZER_STEPS)
     ]
     try:
-        judge(report, Search(walk_with(factory, title, starts, gradients), starts, gradients))
+        fill_in(report, Search(walk_with(factory, title, starts, gradients), starts, gradients))
     except CheckError as error:
         report.findings.append(Cause("error", str(error), UNUSABLE, title, detail=error.raised))
     except NotChecked as why:
@@ -223,13 +223,13 @@ def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
     return report
 
 
-def judge(report: Report, search: Search) -> None:
+def fill_in(report: Report, search: Search) -> None:
     """Fill in the rows of an optimizer and their causes.
 
     Raises
     ------
     NotChecked
-        If there is none.
+        If the path shows neither a right nor a known wrong optimizer.
     """
     walk, title = search.walk, report.title
     claim = walk.claim

@@ -206,7 +206,7 @@ def _mirror_images(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _initial_values(trial: Trial, name: str) -> np.ndarray:
-    return np.asarray(dict(Subject(trial.setup.target).parameters)[name].data)
+    return np.asarray(dict(Subject(trial.setup.layer_or_pair).parameters)[name].data)
 
 
 # --------------------------------------------------------------------------------------- conditions of the check itself

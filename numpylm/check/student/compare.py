@@ -137,7 +137,7 @@ def _match(item: Found, target: Any, ours: Subject, inputs: tuple) -> tuple[Subj
         pairs = match_arguments(names, ours, works)
         left: list[tuple[str, Array]] = []
     else:
-        theirs = Subject(Setup.make(target, inputs, {}, 0).target)
+        theirs = Subject(Setup.make(target, inputs, {}, 0).layer_or_pair)
         pairs, left = match_parameters(theirs, ours, item.name)
     for pair in pairs:
         if pair.parameter is not None:
