@@ -358,7 +358,9 @@ LOOPS = {
 }
 
 
-@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    "loop", [pytest.param(name, marks=() if i < 2 else pytest.mark.slow) for i, name in enumerate(LOOPS)]
+)
 def test_what_a_loop_or_a_tuple_mixes_is_not_called_right(loop):
     Three.backward = backward_of(THREE.replace("LOOP", LOOPS[loop]))
     report = gradcheck(Three(), np.random.default_rng(3).standard_normal((1, 5, 6)))

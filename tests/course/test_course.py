@@ -103,6 +103,7 @@ def test_a_blank_is_not_called_wrong(exercise):
 HUNTED = [exercise.name for exercise in EXERCISES if exercise.name.startswith("hunt_")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUNTED)
 def test_an_untouched_bug_is_not_explained_unasked(name):
     said = sentence(name, judge(find(name), *answers(name, blank=True)))
