@@ -85,7 +85,7 @@ KINDS = {
     "slope": "the derivative of an elementwise function is wrong",
     "call-count": "an inner layer's backward runs too seldom or too often",
     "cache-mixup": "an inner layer's backward is given the wrong cache",
-    "wiring": "inner layers are right, their connection is not",
+    "wiring": "it goes wrong between certain lines or inner layers",
     "inner": "an inner layer is wrong",
     "order": "inner layers go back in the wrong order",
     "bias-correction": "Adam's bias correction is wrong",

@@ -1,4 +1,4 @@
-"""Signals that ask a program to end: Ctrl-C, SIGTERM from a batch system, SIGHUP from a terminal that closes.
+"""Signals that ask a program to end: Ctrl-C, SIGTERM etc. from a batch system, SIGHUP from a terminal that closes.
 
 Python turns Ctrl-C into an exception; the other signals kill the program. With `stoppable`, all of them raise an
 exception, so that half-written files are removed. With `interruptible`, they only set a flag, so that a training step
@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has SIGBREAK (Ctrl-Break) instead of SIGHUP
+# Windows has SIGBREAK (Ctrl-Break) instead of SIGHUP. Batch systems send the last three before their time limit ends.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 STOPPING: tuple[int, ...] = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 

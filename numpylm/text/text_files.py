@@ -21,6 +21,7 @@ READ_ALREADY = "read already"
 INSTALLED = ("__pycache__", "node_modules", "site-packages", "dist-packages")
 INSTALLED_SUFFIXES = (".egg-info", ".dist-info")
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # each virtual environment contains one of these
+ENDLESS = ("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 LOCK_FILE = re.compile(r"\..*\.lock|\.lock")
 VOCABULARY = ("vocab.json", "merges.txt")  # each folder of a model with a BPE tokenizer contains these
 
@@ -113,6 +114,8 @@ def _is_device(path: str | Path) -> bool:
 
 
 def _existing(path: Path) -> Path:
+    if os.path.realpath(path) in ENDLESS:
+        raise ValueError(f"{path} never ends, so it cannot be read as a text")
     if str(path) == STDIN or path.exists():
         return path
     gone = "; a pipe is read once: give the text again with --data (- is standard input)" if _is_device(path) else ""

@@ -18,7 +18,13 @@ from numpylm.training.run_state import resume_config
 from tests import tiny_training as tiny
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals to other processes")
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143} | ({signal.SIGHUP: 129} if hasattr(signal, "SIGHUP") else {})
+CODES = {number: 128 + number for number in STOPPING}
+
+
+@posix
+def test_interrupts_terminals_and_batch_systems_are_heard():
+    names = {"SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"}
+    assert names == {signal.Signals(number).name for number in CODES}
 
 
 @pytest.fixture(autouse=True)

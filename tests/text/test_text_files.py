@@ -254,3 +254,12 @@ def test_odd_names_are_shown_on_one_line(books):
     write(books / "a.txt")
     write(books / "line\nend\x1b.png")
     assert find_texts([books]).reasons()[0].endswith(r"line\nend\x1b.png")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no such device")
+def test_a_device_that_never_ends_is_refused(tmp_path):
+    (tmp_path / "link.txt").symlink_to("/dev/zero")
+    for name in ("/dev/urandom", tmp_path / "link.txt"):
+        with pytest.raises(ValueError, match="never ends"):
+            find_texts([name])
+    assert find_texts(["/dev/null"]).files
