@@ -165,8 +165,9 @@ def test_a_typical_mistake_is_named(name, old, new, said):
 
 @pytest.mark.slow
 def test_the_solutions_make_a_gpt_that_passes_every_check(tmp_path, monkeypatch, capsys):
-    """The module of a student who has run every cell up to the end of lesson 08: all parts of the GPT are right. Issue
-    14: only 10 of 15 parts were taken, because the cells between the exercises define names, too.
+    """The module of a student who has run every cell up to the end of lesson 08: all parts of the GPT are right.
+
+    Only 10 of 15 parts were taken at first, because the cells between the exercises define names, too.
     """
     for package in ("jupytext", "nbclient", "ipykernel", "matplotlib"):
         pytest.importorskip(package, reason='needs the notebooks extra: pip install -e ".[notebooks]"')

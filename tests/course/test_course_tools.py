@@ -208,7 +208,7 @@ SHADOWS = {
 
 @pytest.mark.parametrize("code", SHADOWS.values(), ids=SHADOWS.keys())
 def test_a_global_of_a_local_s_name_stays_where_it_is(code):
-    """Issue 14: the lesson's own ``N, C, K = 5, 4, 3`` and ``x = …`` were written into my_gpt.py."""
+    """The lesson's own ``N, C, K = 5, 4, 3`` and ``x = …`` were written into my_gpt.py."""
     space, file = _run_cells("K = 3", code)
     assert source_of((space["f"],), space, file)[0] == code.strip()
 
