@@ -68,12 +68,12 @@ class Linear(Module):
         """dy (..., out) -> dx (..., in); adds to weight.grad and bias.grad."""
         x = cache
         n_in, n_out = self.weight.shape
-        dy2 = dy.reshape(-1, n_out)  # (N, out)
+        dy_rows = dy.reshape(-1, n_out)  # (N, out)
         if not self.weight.frozen:  # a frozen weight does not need this product
-            self.weight.grad += x.reshape(-1, n_in).T @ dy2  # (in, N) @ (N, out)
+            self.weight.grad += x.reshape(-1, n_in).T @ dy_rows  # (in, N) @ (N, out)
         if self.bias is not None and not self.bias.frozen:
-            self.bias.grad += dy2.sum(axis=0)
-        return (dy2 @ self.weight.data.T).reshape(x.shape)
+            self.bias.grad += dy_rows.sum(axis=0)
+        return (dy_rows @ self.weight.data.T).reshape(x.shape)
 
 
 class Embedding(Module):
@@ -202,11 +202,11 @@ class LayerNorm(Module):
         """dy (..., C) -> dx (..., C); adds to weight.grad and bias.grad."""
         xhat, rstd = cache
         C = xhat.shape[-1]
-        rows = dy.reshape(-1, C)  # (N, C)
-        if not self.weight.frozen:  # einsum is (rows * x̂).sum(axis=0) without storing the product
-            self.weight.grad += np.einsum("nc,nc->c", rows, xhat.reshape(-1, C))
+        dy_rows = dy.reshape(-1, C)  # (N, C)
+        if not self.weight.frozen:  # einsum is (dy_rows * x̂).sum(axis=0) without storing the product
+            self.weight.grad += np.einsum("nc,nc->c", dy_rows, xhat.reshape(-1, C))
         if self.bias is not None and not self.bias.frozen:
-            self.bias.grad += rows.sum(axis=0)
+            self.bias.grad += dy_rows.sum(axis=0)
         g = dy * self.weight.data
         mean_g = g.sum(axis=-1, keepdims=True) / C  # (..., 1)
         mean_gx = np.vecdot(g, xhat)[..., None] / C  # (..., 1)
@@ -258,15 +258,15 @@ def tied_head(x: Array, embedding: Embedding) -> tuple[Array, Cache]:
     This is a linear layer without bias whose weight is Wᵀ (see `Linear`): dx = dlogits W and dW = dlogitsᵀ x. W is also
     the lookup table, so `tied_head_backward` and `Embedding.backward` add to the same gradient.
     """
-    rows = x.reshape(-1, x.shape[-1])  # (N, C): one large matrix product is faster than a batch of small ones
-    logits = rows @ embedding.weight.data.T  # (N, V)
-    return logits.reshape(*x.shape[:-1], -1), rows
+    x_rows = x.reshape(-1, x.shape[-1])  # (N, C): one large matrix product is faster than a batch of small ones
+    logits = x_rows @ embedding.weight.data.T  # (N, V)
+    return logits.reshape(*x.shape[:-1], -1), x_rows
 
 
 def tied_head_backward(dlogits: Array, cache: Cache, embedding: Embedding) -> Array:
     """Gradient of `tied_head`: dlogits (..., V) -> dx (..., C); adds to embedding.weight.grad."""
-    rows, weight = cache, embedding.weight
-    dlogits2 = dlogits.reshape(len(rows), -1)  # (N, V)
+    x_rows, weight = cache, embedding.weight
+    dlogits_rows = dlogits.reshape(len(x_rows), -1)  # (N, V)
     if not weight.frozen:
-        weight.grad += dlogits2.T @ rows  # (V, N) @ (N, C)
-    return (dlogits2 @ weight.data).reshape(*dlogits.shape[:-1], -1)
+        weight.grad += dlogits_rows.T @ x_rows  # (V, N) @ (N, C)
+    return (dlogits_rows @ weight.data).reshape(*dlogits.shape[:-1], -1)

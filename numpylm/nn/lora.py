@@ -89,12 +89,12 @@ class LoRALinear(Linear):
         """dy (..., out) -> dx (..., in); adds to lora_A.grad and lora_B.grad."""
         linear_cache, x, u = cache
         dx = super().backward(dy, linear_cache)  # (..., in); W and b are frozen and get nothing
-        rows, dy2 = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])  # (N, in), (N, out)
+        x_rows, dy_rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])  # (N, in), (N, out)
         if not self.lora_B.frozen:
-            self.lora_B.grad += self.scale * (u.T @ dy2)  # (r, out)
-        du = self.scale * (dy2 @ self.lora_B.data.T)  # (N, r)
+            self.lora_B.grad += self.scale * (u.T @ dy_rows)  # (r, out)
+        du = self.scale * (dy_rows @ self.lora_B.data.T)  # (N, r)
         if not self.lora_A.frozen:
-            self.lora_A.grad += rows.T @ du  # (in, r)
+            self.lora_A.grad += x_rows.T @ du  # (in, r)
         dx += (du @ self.lora_A.data.T).reshape(x.shape)
         return dx
 

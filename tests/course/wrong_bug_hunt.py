@@ -17,9 +17,13 @@ WRONG = {
         ("np.expand_dims(total, axis)", "dp.mean(axis=axis, keepdims=True)", "has a term missing or wrong"),
     ],
     "hunt_gecko": [
-        ("self.bias.grad += dy2.sum(axis=0)", "self.bias.grad = dy2.sum(axis=0)", "bias is assigned (=)"),
-        ("self.bias.grad += dy2.sum(axis=0)", "self.bias.grad += dy2.mean(axis=0)", "0.1 times the true one"),
-        ("x.reshape(-1, n_in).T @ dy2", "(dy2.T @ x.reshape(-1, n_in)).reshape(n_in, n_out)", "transposed (swapaxes)"),
+        ("self.bias.grad += dy_rows.sum(axis=0)", "self.bias.grad = dy_rows.sum(axis=0)", "bias is assigned (=)"),
+        ("self.bias.grad += dy_rows.sum(axis=0)", "self.bias.grad += dy_rows.mean(axis=0)", "0.1 times the true one"),
+        (
+            "x.reshape(-1, n_in).T @ dy_rows",
+            "(dy_rows.T @ x.reshape(-1, n_in)).reshape(n_in, n_out)",
+            "transposed (swapaxes)",
+        ),
         ("+= x.reshape", "-= x.reshape", "the wrong sign"),
     ],
     "hunt_shrew": [
