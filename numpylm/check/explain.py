@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from numpylm.check.confidence import CLEAR, COINCIDENCE, EXPLAINS, FIX_FIRST, FOLLOWS, NEAREST, UNKNOWN
 from numpylm.check.inner.connections import CheckFunction, inner_causes
 from numpylm.check.inner.pinpoint import pinpoint, watch_lines
 from numpylm.check.inner.recovered import recover
@@ -17,7 +18,8 @@ from numpylm.check.numbers.detect import almost_right, detect, size_first, unusa
 from numpylm.check.report import Cause, Causes, Report, Row, listing
 from numpylm.check.rerun.experiments import Laboratory, behavior
 from numpylm.check.subject.calls import CheckError
-from numpylm.check.weights import CLEAR, COINCIDENCE, EXPLAINS, FIX_FIRST, FOLLOWS, NEAREST, UNKNOWN
+
+PLACES_ONLY = ("wiring", "lines")  # kinds that say where it goes wrong, and not what is wrong there
 
 
 def explain(report: Report, strict: Trial, check: CheckFunction) -> None:
@@ -42,12 +44,12 @@ def explain(report: Report, strict: Trial, check: CheckFunction) -> None:
     passed: dict[str, np.ndarray] = {}
     with guarded(report):
         root, passed = inner_causes(trial, check, wrong, causes)
-    if root is None or root.kind == "wiring":
+    if root is None or root.kind in PLACES_ONLY:
         # The parameters of inner layers have causes of their own.
         own = [name for name in wrong if root is None or "." not in name]
         with guarded(report):
             formula(trial, {name: targets[name] for name in own}, causes, passed)
-    if root is not None and root.kind == "wiring":
+    if root is not None and root.kind in PLACES_ONLY:
         root = sharper(root, causes)
         causes = {name: [] for name in causes}
     together(causes, trial)
@@ -84,8 +86,12 @@ def plain_trial(strict: Trial) -> Trial:
 
 def sharper(root: Cause, causes: Causes) -> Cause:
     """The root cause, preceded by a more convincing one if there is any."""
-    best = max((cause for found in causes.values() for cause in found), key=lambda cause: cause.weight, default=root)
-    return root if best.weight <= root.weight else replace(best, text=f"{best.text} {root.text}", place=root.place)
+    best = max(
+        (cause for found in causes.values() for cause in found), key=lambda cause: cause.confidence, default=root
+    )
+    return (
+        root if best.confidence <= root.confidence else replace(best, text=f"{best.text} {root.text}", place=root.place)
+    )
 
 
 def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, passed: dict[str, np.ndarray]) -> None:
@@ -101,7 +107,7 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
         near_miss = almost_right(trial, e)
         if near_miss is not None:
             causes[name].append(near_miss)
-            if near_miss.weight >= EXPLAINS:
+            if near_miss.confidence >= EXPLAINS:
                 continue  # the patterns assume large errors and find false matches in small ones
         causes[name] += detect(e)
         try:
@@ -118,7 +124,8 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
         for name in names:
             if cause.kind == "initial-values":  # a scaled symmetric matrix equals its own transpose
                 causes[name] = [
-                    replace(c, weight=c.weight - COINCIDENCE) if c.kind == "transposed" else c for c in causes[name]
+                    replace(c, confidence=c.confidence - COINCIDENCE) if c.kind == "transposed" else c
+                    for c in causes[name]
                 ]
             what = gathered[name].what
             causes[name].append(replace(cause, text=cause.text.replace("{what}", what), place=name))
@@ -128,7 +135,7 @@ def point_out(
     trial: Trial, wrong: dict[str, tuple[int, Target]], gathered: dict[str, Evidence], causes: Causes
 ) -> None:
     """Find the line that goes wrong for each gradient without an explanation."""
-    vague = [name for name in wrong if max((c.weight for c in causes[name]), default=0) < EXPLAINS]
+    vague = [name for name in wrong if max((c.confidence for c in causes[name]), default=0) < EXPLAINS]
     flow = watch_lines(trial) if vague else None
     if flow is None:
         return
@@ -145,7 +152,9 @@ def fix_first(trial: Trial, row: Row, causes: Causes) -> str:
         (
             name
             for name, found in causes.items()
-            if name not in trial.subject.input_names and name != row.name and any(c.weight > FIX_FIRST for c in found)
+            if name not in trial.subject.input_names
+            and name != row.name
+            and any(c.confidence > FIX_FIRST for c in found)
         ),
         "",
     )
@@ -179,13 +188,13 @@ def together(causes: Causes, trial: Trial) -> None:
 
 
 def _best(found: list[Cause]) -> Cause | None:
-    return max(found, key=lambda cause: cause.weight, default=None)
+    return max(found, key=lambda cause: cause.confidence, default=None)
 
 
 def _placed(causes: Causes) -> dict[str, Cause]:
     """The gradients for which only the wrong lines are known, and no formula."""
     best = {name: _best(found) for name, found in causes.items()}
-    return {name: cause for name, cause in best.items() if cause and cause.lines and cause.kind == "wiring"}
+    return {name: cause for name, cause in best.items() if cause and cause.kind == "lines"}
 
 
 def _share_texts(causes: Causes) -> None:
@@ -217,7 +226,7 @@ def _follows(causes: Causes, trial: Trial) -> None:
     for name in [name for name in inputs if causes.get(name) is not None]:
         own = _best(causes[name])
         nearer = [cause for cause in of_parameters if _clear(cause) or _narrower(cause, own)]
-        if nearer and (own is None or (own.weight < CLEAR and not any(map(own.same_lines, nearer)))):
+        if nearer and (own is None or (own.confidence < CLEAR and not any(map(own.same_lines, nearer)))):
             nearest = min(nearer, key=lambda cause: (not _clear(cause), len(cause.lines)))
             text = (
                 f"{trial.subject.name}: the gradient of {name} is wrong as well. It is computed from the "
@@ -228,10 +237,10 @@ def _follows(causes: Causes, trial: Trial) -> None:
 
 def _clear(cause: Cause) -> bool:
     """Whether a cause names a place inside the layer and what is wrong there."""
-    return cause.source == "recovered" or (cause.source == "lines" and cause.weight > NEAREST)
+    return cause.source == "recovered" or (cause.source == "lines" and cause.confidence > NEAREST)
 
 
 def _narrower(cause: Cause, own: Cause | None) -> bool:
     """Whether a cause names fewer lines than the input's own cause, which names more than two or none."""
-    vague = own is None or (own.kind == "wiring" and len(own.lines) > 2)
+    vague = own is None or (own.kind == "lines" and len(own.lines) > 2)
     return vague and bool(cause.lines) and (own is None or len(cause.lines) < len(own.lines))

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import TOLERANCE, UNUSABLE
 from numpylm.check.explain import explain
 from numpylm.check.measure.trial import Setup
 from numpylm.check.measure.verdict import Verdicts
 from numpylm.check.report import Cause, Report
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.subject import Subject
-from numpylm.check.weights import TOLERANCE, UNUSABLE
 
 
 def gradcheck(

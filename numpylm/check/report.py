@@ -4,7 +4,7 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpylm.check.weights import CLOSE_SECOND, WORTH_SAYING
+from numpylm.check.confidence import CLOSE_SECOND, WORTH_SAYING
 
 WIDTH = 110  # columns of a printed report
 
@@ -19,7 +19,7 @@ class Cause:
         One of the keys of `KINDS`, for programs.
     text : str
         One or two sentences for people, with the place and the evidence.
-    weight : float
+    confidence : float
         How convincing it is, 0 to 100: the most convincing one is said first.
     place : str
         The parameter, input or inner layer that is wrong.
@@ -36,7 +36,7 @@ class Cause:
 
     kind: str
     text: str
-    weight: float = WORTH_SAYING
+    confidence: float = WORTH_SAYING
     place: str = ""
     lines: tuple[int, ...] = ()
     source: str = ""
@@ -45,7 +45,11 @@ class Cause:
 
     def same_lines(self, other: "Cause") -> bool:
         """Whether both causes name the same lines and the same kind of fault, perhaps for two arrays."""
-        return bool(self.lines) and (self.lines, self.kind, self.weight) == (other.lines, other.kind, other.weight)
+        return bool(self.lines) and (self.lines, self.kind, self.confidence) == (
+            other.lines,
+            other.kind,
+            other.confidence,
+        )
 
 
 Causes = dict[str, list[Cause]]  # what explains each array, by its name
@@ -85,7 +89,8 @@ KINDS = {
     "slope": "the derivative of an elementwise function is wrong",
     "call-count": "an inner layer's backward runs too seldom or too often",
     "cache-mixup": "an inner layer's backward is given the wrong cache",
-    "wiring": "it goes wrong between certain lines or inner layers",
+    "wiring": "it goes wrong between inner layers",
+    "lines": "it goes wrong in certain lines",
     "inner": "an inner layer is wrong",
     "order": "inner layers go back in the wrong order",
     "bias-correction": "Adam's bias correction is wrong",
@@ -115,14 +120,14 @@ class Row:
 
     def explain(self, causes: list[Cause]) -> None:
         """Keep the causes, most likely first, and put the best two into the hint."""
-        self.causes = sorted(causes, key=lambda cause: -cause.weight)
+        self.causes = sorted(causes, key=lambda cause: -cause.confidence)
         if self.causes:
             best = self.causes[0]
             self.hint = best.text
             also = [
                 c
                 for c in self.causes[1:]
-                if c.kind != best.kind and c.weight >= max(WORTH_SAYING, best.weight - CLOSE_SECOND)
+                if c.kind != best.kind and c.confidence >= max(WORTH_SAYING, best.confidence - CLOSE_SECOND)
             ]
             if also:
                 self.hint += f" Also possible: {also[0].text}"
@@ -158,8 +163,8 @@ class Report:
     def causes(self) -> list[Cause]:
         """Every explanation that was found, most likely first, each text once."""
         found = [*self.findings, *(cause for row in self.rows for cause in row.causes)]
-        unique = {cause.text: cause for cause in sorted(found, key=lambda cause: cause.weight)}
-        return sorted(unique.values(), key=lambda cause: -cause.weight)
+        unique = {cause.text: cause for cause in sorted(found, key=lambda cause: cause.confidence)}
+        return sorted(unique.values(), key=lambda cause: -cause.confidence)
 
     def row(self, name: str) -> Row:
         """The row of an input or parameter."""

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import PATTERN
 from numpylm.check.gradcheck import gradcheck
 from numpylm.check.measure.evidence import Evidence, Words
 from numpylm.check.numbers.detect import detect
 from numpylm.check.report import Report, plural
 from numpylm.check.student import Found, compare
 from numpylm.check.subject.calls import describe
-from numpylm.check.weights import PATTERN
 from numpylm.course.exercise import Exercise, Result, Test, Verdict
 
 Rng = np.random.Generator
@@ -203,8 +203,8 @@ def _pattern(x: np.ndarray, y: np.ndarray, args: tuple, function: Callable) -> s
         )
     e = Evidence("", "", x.astype(np.float64), y.astype(np.float64), sizes=sizes, heads=(2, 3, 4), words=OUTPUT)
     causes = [cause for cause in detect(e) if cause.kind in ABOUT_OUTPUTS]  # the others are about gradients
-    best = max(causes, key=lambda cause: cause.weight, default=None)
-    return best.text if best is not None and best.weight > PATTERN else ""
+    best = max(causes, key=lambda cause: cause.confidence, default=None)
+    return best.text if best is not None and best.confidence > PATTERN else ""
 
 
 def _worst(x: np.ndarray, y: np.ndarray) -> str:
@@ -332,7 +332,7 @@ def from_report(report: Report) -> Result:
         report.rows = [row for row in report.rows if not row.ok]
         report.notes.append(f"{plural(len(right), 'other row')} {'is' if len(right) == 1 else 'are'} right.")
     wrong = sorted(
-        (row for row in report.rows if not row.ok), key=lambda row: -max((c.weight for c in row.causes), default=0)
+        (row for row in report.rows if not row.ok), key=lambda row: -max((c.confidence for c in row.causes), default=0)
     )
     if left_out := wrong[WRONG_ROWS:]:
         report.rows = [row for row in report.rows if row not in left_out]

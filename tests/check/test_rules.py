@@ -1,4 +1,4 @@
-"""Rules of the checker's and the course's code: decisions read fields, never sentences, and weights have one table."""
+"""Rules of the code of checker and course: decisions read fields, never sentences; one table holds all confidences."""
 
 import ast
 import re
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from numpylm.check import weights
+from numpylm.check import confidence
 from numpylm.check.report import Cause
 
-CHECK = Path(weights.__file__).parent
+CHECK = Path(confidence.__file__).parent
 COURSE = CHECK.parent / "course"
 
 
@@ -49,27 +49,27 @@ def decisions_on_text(source):
             yield node.lineno
 
 
-def numbers_as_weights(source):
-    """Lines in which a number is a cause's weight, or is compared with one, added to one, or taken from one."""
+def numbers_as_confidence(source):
+    """Lines in which a number is a cause's confidence, or is compared with one, added to one, or taken from one."""
 
     def is_number(node):
         return any(isinstance(part, ast.Constant) and type(part.value) in (int, float) for part in ast.walk(node))
 
-    def is_weight(node):
-        return isinstance(node, ast.Attribute) and node.attr == "weight"
+    def is_confidence(node):
+        return isinstance(node, ast.Attribute) and node.attr == "confidence"
 
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Cause", "replace"):
             given = node.args[2:3] if ast.unparse(node.func) == "Cause" else []
-            given = given + [keyword.value for keyword in node.keywords if keyword.arg == "weight"]
+            given = given + [keyword.value for keyword in node.keywords if keyword.arg == "confidence"]
             values = [part for value in given for part in branches(value)]
             if any(map(is_number, values)):
                 yield node.lineno
         elif isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            if any(map(is_weight, sides)) and any(map(is_number, sides)):
+            if any(map(is_confidence, sides)) and any(map(is_number, sides)):
                 yield node.lineno
-        elif isinstance(node, ast.BinOp) and is_weight(node.left) and is_number(node.right):
+        elif isinstance(node, ast.BinOp) and is_confidence(node.left) and is_number(node.right):
             yield node.lineno
 
 
@@ -86,7 +86,7 @@ def test_no_decision_reads_a_sentence(file):
 @pytest.mark.parametrize("file", COURSE_FILES)
 def test_no_decision_of_the_course_reads_a_sentence(file):
     assert not list(decisions_on_text(COURSE_FILES[file]))
-    assert not list(numbers_as_weights(COURSE_FILES[file]))
+    assert not list(numbers_as_confidence(COURSE_FILES[file]))
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_a_decision_that_reads_a_sentence_is_noticed(planted):
     assert list(decisions_on_text(planted))
 
 
-@pytest.mark.parametrize("file", sorted(set(FILES) - {"weights.py"}))
-def test_every_weight_has_a_name(file):
-    assert not list(numbers_as_weights(FILES[file]))
+@pytest.mark.parametrize("file", sorted(set(FILES) - {"confidence.py"}))
+def test_every_confidence_has_a_name(file):
+    assert not list(numbers_as_confidence(FILES[file]))
 
 
 @pytest.mark.parametrize(
@@ -114,28 +114,28 @@ def test_every_weight_has_a_name(file):
     [
         'Cause("sign", text, 95, name)',
         'Cause("sign", text, 95 if sure else LOW, name)',
-        'Cause("sign", text, place=name, weight=95)',
-        "replace(cause, weight=cause.weight - 10)",
-        "clear = cause.weight > 75",
-        "clear = max(c.weight for c in found), cause.weight - 4",
+        'Cause("sign", text, place=name, confidence=95)',
+        "replace(cause, confidence=cause.confidence - 10)",
+        "clear = cause.confidence > 75",
+        "clear = max(c.confidence for c in found), cause.confidence - 4",
     ],
 )
-def test_a_weight_without_a_name_is_noticed(planted):
-    assert list(numbers_as_weights(planted))
+def test_a_confidence_without_a_name_is_noticed(planted):
+    assert list(numbers_as_confidence(planted))
 
 
-def test_every_weight_and_threshold_has_a_reason_and_is_used():
-    code = "\n".join(text for file, text in FILES.items() if file != "weights.py")
-    for line in FILES["weights.py"].splitlines():
+def test_every_confidence_and_threshold_has_a_reason_and_is_used():
+    code = "\n".join(text for file, text in FILES.items() if file != "confidence.py")
+    for line in FILES["confidence.py"].splitlines():
         if match := re.match(r"([A-Z_]+) = ", line):
             assert "  # " in line, f"{match[1]} has no reason"
             assert re.search(rf"\b{match[1]}\b", code), f"nothing uses {match[1]}"
 
 
 def test_no_other_file_gives_a_name_of_the_table_another_value():
-    names = set(re.findall(r"^([A-Z_]+) = ", FILES["weights.py"], re.MULTILINE))
-    assert len(names) == len(re.findall(r"^([A-Z_]+) = ", FILES["weights.py"], re.MULTILINE))
-    for file in sorted(set(FILES) - {"weights.py"}):
+    names = set(re.findall(r"^([A-Z_]+) = ", FILES["confidence.py"], re.MULTILINE))
+    assert len(names) == len(re.findall(r"^([A-Z_]+) = ", FILES["confidence.py"], re.MULTILINE))
+    for file in sorted(set(FILES) - {"confidence.py"}):
         assigned = {
             node.id
             for node in ast.walk(ast.parse(FILES[file]))
@@ -151,7 +151,7 @@ def test_the_seven_rooms_have_few_files_of_a_size_that_one_can_know():
 
 
 def test_two_causes_are_the_same_by_their_lines_and_not_by_their_words():
-    cause = Cause("wiring", "one sentence", weights.LINES, "x", (3, 4))
-    assert cause.same_lines(Cause("wiring", "another sentence", weights.LINES, "W", (3, 4)))
-    assert not cause.same_lines(Cause("wiring", "one sentence", weights.LINES, "W", (3,)))
-    assert not Cause("wiring", "no lines").same_lines(Cause("wiring", "no lines"))
+    cause = Cause("lines", "one sentence", confidence.LINES, "x", (3, 4))
+    assert cause.same_lines(Cause("lines", "another sentence", confidence.LINES, "W", (3, 4)))
+    assert not cause.same_lines(Cause("lines", "one sentence", confidence.LINES, "W", (3,)))
+    assert not Cause("lines", "no lines").same_lines(Cause("lines", "no lines"))

@@ -7,13 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from numpylm.check.inner.sublayers import Call, CallLog, passed_on, record, returned, suspects, which_call
-from numpylm.check.measure.evidence import Evidence, cosine, known_arrays, measure
-from numpylm.check.measure.sizes import head_counts, known_sizes, named_inputs
-from numpylm.check.measure.trial import Trial
-from numpylm.check.numbers.detect import detect, shape_hint
-from numpylm.check.report import Cause, Causes, Report, listing
-from numpylm.check.weights import (
+from numpylm.check.confidence import (
     CACHE_OF_ANOTHER,
     CALL_COUNT,
     FIT,
@@ -25,6 +19,12 @@ from numpylm.check.weights import (
     SOMEWHERE_BEFORE,
     WRONG_ORDER,
 )
+from numpylm.check.inner.sublayers import Call, CallLog, passed_on, record, returned, suspects, which_call
+from numpylm.check.measure.evidence import Evidence, cosine, known_arrays, measure
+from numpylm.check.measure.sizes import head_counts, known_sizes, named_inputs
+from numpylm.check.measure.trial import Trial
+from numpylm.check.numbers.detect import detect, shape_hint
+from numpylm.check.report import Cause, Causes, Report, listing
 from numpylm.nn.module import Array
 
 CheckFunction = Callable[..., Report]  # `gradcheck`, which cannot be imported here
@@ -88,8 +88,8 @@ def _wiring(log: CallLog, broken: list[Cause]) -> Cause | None:
     mistaken = _should_be(e, call)
     if mistaken is not None:
         return out_of_order(log, call) or mistaken
-    best = max(detect(e), key=lambda cause: cause.weight, default=None)
-    if best is not None and best.weight > PATTERN:
+    best = max(detect(e), key=lambda cause: cause.confidence, default=None)
+    if best is not None and best.confidence > PATTERN:
         return replace(best, text=f"{best.text} {where}", place=f"the output of {call.path}")
     return out_of_order(log, call) or _passed_unchanged(log, e, call) or _somewhere(e, call, where)
 

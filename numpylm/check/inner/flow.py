@@ -12,13 +12,15 @@ from types import CodeType, FrameType
 
 import numpy as np
 
+from numpylm.check.confidence import DIRECTIONS, FIT, INNER_STEP, MOST_VARIABLES
 from numpylm.check.inner.lines import Line, Made, Value, lines_of, record_backward, record_forward, variables, watching
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.report import Cause
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.paths import gradient_names
-from numpylm.check.weights import DIRECTIONS, FIT, INNER_STEP, MOST_VARIABLES
 from numpylm.nn.module import Array
+
+AFTER_ALL_LINES = 1 << 30  # a moment later than every line of a forward: the output is made last
 
 
 @dataclass
@@ -51,7 +53,7 @@ class Flow:
 
     def __init__(self, trial: Trial, forward: CodeType, backward: CodeType) -> None:
         self.trial, self.code, self.backward_code = trial, forward, backward
-        self.output = Value("the output", np.asarray(trial.out, dtype=np.float64), [Made(1 << 30, 0, 0)])
+        self.output = Value("the output", np.asarray(trial.out, dtype=np.float64), [Made(AFTER_ALL_LINES, 0, 0)])
         self.forward_values = self._forward_values()
         self.log = record_backward(trial, backward)
         self.source: dict[int, Line] = {}

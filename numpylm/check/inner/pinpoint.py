@@ -5,15 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numpylm.check.inner import lines, products
-from numpylm.check.inner.flow import Cone, Flow, merges, named_after, relaid
-from numpylm.check.inner.lines import Value
-from numpylm.check.measure.evidence import Evidence, cosine
-from numpylm.check.measure.trial import Target, Trial
-from numpylm.check.numbers.detect import detect
-from numpylm.check.report import Cause, listing
-from numpylm.check.subject.calls import CheckError
-from numpylm.check.weights import (
+from numpylm.check.confidence import (
     CURED_ENTRIES,
     FIT,
     FORMULA,
@@ -25,6 +17,14 @@ from numpylm.check.weights import (
     PATTERN,
     TERM_OF_LINE,
 )
+from numpylm.check.inner import lines, products
+from numpylm.check.inner.flow import Cone, Flow, merges, named_after, relaid
+from numpylm.check.inner.lines import Value
+from numpylm.check.measure.evidence import Evidence, cosine
+from numpylm.check.measure.trial import Target, Trial
+from numpylm.check.numbers.detect import detect
+from numpylm.check.report import Cause, listing
+from numpylm.check.subject.calls import CheckError
 from numpylm.nn.module import Array
 
 # ------------------------------------------------------------------- the first wrong variable, proved by its true value
@@ -143,9 +143,9 @@ def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | Non
 def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> Cause:
     text, numbers = _place(flow, e, cone, suspect), tuple(sorted(cone.lines))
     given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
-    weight = LINES if len(numbers) < 4 else MANY_LINES
+    confidence = LINES if len(numbers) < 4 else MANY_LINES
     if np.isnan(true).any():
-        return Cause("wiring", text, weight, lines=numbers, source="lines")
+        return Cause("lines", text, confidence, lines=numbers, source="lines")
     tiny = np.abs(given - true).max(initial=0) <= FIT * np.abs(true).max(initial=0)  # one formula would fit both
     found = None
     if not tiny:
@@ -153,9 +153,9 @@ def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> 
         found = found or _pattern(flow, e, cone, given, true, suspect)
     if found is None:
         return Cause(
-            "wiring",
+            "lines",
             f"{text} (Cosine with the truth {cosine(given, true):.3f}.)",
-            weight,
+            confidence,
             lines=numbers,
             source="lines",
         )
@@ -286,7 +286,7 @@ def _pattern(flow: Flow, e: Evidence, cone: Cone, given: Array, true: Array, sus
     known = {n: k for n, k in _known(flow, cone, given).items() if k.shape == given.shape and k.dtype.kind == "f"}
     name = flow.called(suspect.owner) if suspect else e.name
     inner = Evidence("", name, given, true, known=known, sizes=e.sizes, heads=e.heads)
-    best = max(detect(inner), key=lambda cause: cause.weight, default=None)
-    if best is None or given.size < 2 or (best.weight <= PATTERN and best.kind != "unknown"):
+    best = max(detect(inner), key=lambda cause: cause.confidence, default=None)
+    if best is None or given.size < 2 or (best.confidence <= PATTERN and best.kind != "unknown"):
         return None
-    return Cause(best.kind, best.text[0].upper() + best.text[1:], max(LINES, min(best.weight, FORMULA)))
+    return Cause(best.kind, best.text[0].upper() + best.text[1:], max(LINES, min(best.confidence, FORMULA)))

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from numpylm.check.confidence import ANOTHER_FACTOR, FIT, LOST_PATH, PATTERN, TINY, UNCHANGED_INSIDE
 from numpylm.check.measure.evidence import Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.detect import detect
 from numpylm.check.report import Cause
 from numpylm.check.subject.calls import comparable
-from numpylm.check.weights import ANOTHER_FACTOR, FIT, LOST_PATH, PATTERN, TINY, UNCHANGED_INSIDE
 from numpylm.nn.module import Array
 
 
@@ -149,8 +149,8 @@ def _explained(inner: Evidence, known: dict[str, Array], place: str, origin: str
             )
             yield Cause("wiring", text, UNCHANGED_INSIDE, place, source="recovered")
             return
-    best = max(detect(inner), key=lambda cause: cause.weight, default=None)
-    if best is not None and best.weight > PATTERN:
+    best = max(detect(inner), key=lambda cause: cause.confidence, default=None)
+    if best is not None and best.confidence > PATTERN:
         yield replace(best, text=f"{best.text} {origin}", place=place, source="recovered")
 
 

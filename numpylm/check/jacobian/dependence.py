@@ -7,11 +7,7 @@ show what went wrong: a causal mask, an axis, a transpose.
 
 import numpy as np
 
-from numpylm.check.jacobian.routes import depends_along, moved, partial, routed, window
-from numpylm.check.measure.evidence import UPSTREAM, Evidence
-from numpylm.check.measure.trial import Trial
-from numpylm.check.report import Cause
-from numpylm.check.weights import (
+from numpylm.check.confidence import (
     FIT,
     FUTURE_LEAKS,
     IGNORES_UPSTREAM,
@@ -26,6 +22,10 @@ from numpylm.check.weights import (
     TRANSPOSED_JACOBIAN,
     WRONG_SLOPE,
 )
+from numpylm.check.jacobian.routes import depends_along, moved, partial, routed, window
+from numpylm.check.measure.evidence import UPSTREAM, Evidence
+from numpylm.check.measure.trial import Trial
+from numpylm.check.report import Cause
 from numpylm.nn.module import Array
 
 INFLUENCE = {

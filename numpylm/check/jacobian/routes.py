@@ -2,11 +2,7 @@
 
 import numpy as np
 
-from numpylm.check.measure.evidence import Evidence
-from numpylm.check.measure.sizes import named_inputs
-from numpylm.check.measure.trial import Trial
-from numpylm.check.report import Cause, listing, plural
-from numpylm.check.weights import (
+from numpylm.check.confidence import (
     ANOTHER_ORDER,
     COUNTED_WEIGHTS,
     FIT,
@@ -17,6 +13,10 @@ from numpylm.check.weights import (
     TINY,
     WEIGHTED_PLACES,
 )
+from numpylm.check.measure.evidence import Evidence
+from numpylm.check.measure.sizes import named_inputs
+from numpylm.check.measure.trial import Trial
+from numpylm.check.report import Cause, listing, plural
 from numpylm.nn.module import Array
 
 

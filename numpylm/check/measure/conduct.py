@@ -8,12 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.trial import Trial
-from numpylm.check.report import Cause, Report, listing
-from numpylm.check.subject.calls import RANDOM, CheckError, is_float, same, state_of
-from numpylm.check.subject.paths import walk
-from numpylm.check.subject.survey import PlainParameter, Surveyed, constant_name
-from numpylm.check.weights import (
+from numpylm.check.confidence import (
     CHANGES_INPUTS,
     CHANGES_WEIGHTS,
     DRAWS_NUMBERS,
@@ -21,6 +16,11 @@ from numpylm.check.weights import (
     REUSES_OUTPUT,
     UNUSABLE,
 )
+from numpylm.check.measure.trial import Trial
+from numpylm.check.report import Cause, Report, listing
+from numpylm.check.subject.calls import RANDOM, CheckError, is_float, same, state_of
+from numpylm.check.subject.paths import walk
+from numpylm.check.subject.survey import PlainParameter, Surveyed, constant_name
 
 # -------------------------------------------------------------------------------- a backward that is not the same twice
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
 from numpylm.check.measure.sizes import (
     factors_elsewhere,
     first_array,
@@ -17,7 +18,6 @@ from numpylm.check.measure.sizes import (
 )
 from numpylm.check.measure.trial import Setup, Target, Trial
 from numpylm.check.subject.calls import CheckError, cache_names, is_float
-from numpylm.check.weights import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
 from numpylm.nn.module import Array
 
 # number of axes of an input -> the length to which some axes are cut

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import STEPS
 from numpylm.check.subject.calls import as_gradient, difference, is_float
 from numpylm.check.subject.paths import everything
 from numpylm.check.subject.subject import Subject, name_inputs
 from numpylm.check.subject.survey import PlainParameter, Survey, Surveyed, constant_rows, padding_ids, without
-from numpylm.check.weights import STEPS
 from numpylm.nn.module import Array, Cache, Parameter
 
 Place = Any  # an index tuple, or an array: a direction of length 1
+SAME_MASKS, OTHER_MASKS = 2, 4  # seeds beside the check's own: the dropout masks of all forwards, and other ones
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,12 @@ class Runner:
             self.subject.lift()
         self.inputs = [copy.deepcopy(value) for value in setup.inputs]
 
-    def run(self, inputs: list, stream: int = 2) -> tuple[Any, Cache]:
+    def run(self, inputs: list, stream: int = SAME_MASKS) -> tuple[Any, Cache]:
         """Forward, with the same dropout masks each time (others for another ``stream``)."""
         options = self.setup.options
         if "rng" in self.subject.signature.parameters and "rng" not in options and self.conditions.dropout:
             options = options | {"rng": np.random.default_rng([self.setup.seed, stream])}
-        if stream == 2:
+        if stream == SAME_MASKS:
             self.subject.rewind()
         if not self.setup.seeded:
             return self.subject.forward(*inputs, **options)
@@ -192,7 +193,7 @@ class Trial(Runner):
     def other_forward(self) -> None:
         """Run the forward on other values: its traces on the layer must not matter."""
         with contextlib.suppress(ValueError):  # a forward that rejects these values leaves no traces
-            self.run([other_values(value) for value in self.given], stream=4)
+            self.run([other_values(value) for value in self.given], stream=OTHER_MASKS)
 
     def gradients(self, dout: Any, old_cache: Cache = None, reuse: bool = False) -> list:
         """Analytic gradients of all targets for another upstream gradient (or on a cache that was used before)."""

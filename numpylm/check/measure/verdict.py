@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import FULL_CHECK, ROUGH, ROUNDING, ROUNDINGS, SAMPLED, STEPS, TINY, UNSEEN
 from numpylm.check.measure.conduct import Conduct
 from numpylm.check.measure.trial import Conditions, Place, Setup, Target, Trial, scale_of
 from numpylm.check.report import Row, listing
 from numpylm.check.subject.calls import LOW, CheckError, comparable
 from numpylm.check.subject.paths import walk
 from numpylm.check.subject.subject import Subject
-from numpylm.check.weights import FULL_CHECK, ROUGH, ROUNDING, ROUNDINGS, SAMPLED, STEPS, TINY, UNSEEN
 from numpylm.nn.module import Array
 
 # ----------------------------------------------------------------------------------- float32 and float16 inside a layer

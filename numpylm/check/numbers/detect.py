@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import EPSILON, GROWS, PART, PATTERN, SHRINK, SMALL, SMALL_ERROR, UNUSABLE, WRONG_PART
 from numpylm.check.measure.evidence import Evidence, cosine, errors
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.numbers.patterns import PATTERNS, Detective
 from numpylm.check.numbers.terms import TERMS
 from numpylm.check.report import Cause, Causes
 from numpylm.check.subject.calls import CheckError, NotNumbers, is_float, kind_of
-from numpylm.check.weights import EPSILON, GROWS, PART, PATTERN, SHRINK, SMALL, SMALL_ERROR, UNUSABLE, WRONG_PART
 
 # -------------------------------------------------------------------------- patterns of the whole gradient or of a part
 
@@ -20,14 +20,14 @@ from numpylm.check.weights import EPSILON, GROWS, PART, PATTERN, SHRINK, SMALL, 
 def detect(e: Evidence, looks: tuple[Detective, ...] = (*PATTERNS, *TERMS)) -> list[Cause]:
     """Try all patterns on a gradient. If none fits the whole array, try them on its wrong part."""
     found = [cause for detective in looks if (cause := detective(e))]
-    if not any(cause.weight > PATTERN for cause in found):
+    if not any(cause.confidence > PATTERN for cause in found):
         found += in_each_third(e, [detective for detective in PATTERNS if detective in looks])
-    if not any(cause.weight > PATTERN for cause in found):
+    if not any(cause.confidence > PATTERN for cause in found):
         part = wrong_part(e)
         if part is not None:
             inner = [cause for detective in looks if (cause := detective(part))]
             rest = "all else is right" if e.fully_measured else "no fault was found elsewhere, but not all was measured"
-            found += [replace(c, text=f"{c.text} {rest.capitalize()}.", weight=c.weight - PART) for c in inner]
+            found += [replace(c, text=f"{c.text} {rest.capitalize()}.", confidence=c.confidence - PART) for c in inner]
             if not inner:
                 text = f"{part.what} is wrong ({e.words.cosine} {cosine(part.a, part.n):.3f}), {rest}."
                 found.append(Cause("unknown", text, WRONG_PART, e.name))
@@ -45,7 +45,7 @@ def in_each_third(e: Evidence, looks: list[Detective]) -> list[Cause]:
         found = [cause for detective in looks if (cause := detective(third))]
         if not found and third.wrong.any():
             return []
-        best.append(max(found, key=lambda cause: cause.weight, default=None))
+        best.append(max(found, key=lambda cause: cause.confidence, default=None))
     known = [cause for cause in best if cause]
     same = len({(cause.kind, cause.detail) for cause in known}) == 1
     return known[:1] if len(known) == 3 and same else []
@@ -175,9 +175,9 @@ def almost_right(trial: Trial, e: Evidence) -> Cause | None:
 def size_first(causes: Causes) -> None:
     """Put the size of a small error before the lines to which it was traced, if no formula was found."""
     for name, found in causes.items():
-        size = next((cause for cause in found if cause.kind == "unknown" and cause.weight == SMALL_ERROR), None)
+        size = next((cause for cause in found if cause.kind == "unknown" and cause.confidence == SMALL_ERROR), None)
         for i, cause in enumerate(found):
-            if size is not None and cause.kind == "wiring" and cause.lines:
+            if size is not None and cause.kind == "lines":
                 causes[name][i] = replace(cause, text=f"{size.text} {cause.text}")
 
 

@@ -5,10 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from numpylm.check.measure.evidence import Evidence, cosine
-from numpylm.check.measure.sizes import name_factor
-from numpylm.check.report import Cause
-from numpylm.check.weights import (
+from numpylm.check.confidence import (
     ALL_ZERO,
     ANOTHER_ORDER,
     ELEMENTWISE_FACTOR,
@@ -21,6 +18,9 @@ from numpylm.check.weights import (
     TRANSPOSED,
     WRONG_SIGN,
 )
+from numpylm.check.measure.evidence import Evidence, cosine
+from numpylm.check.measure.sizes import name_factor
+from numpylm.check.report import Cause
 from numpylm.nn.module import Array
 
 Detective = Callable[[Evidence], Cause | None]

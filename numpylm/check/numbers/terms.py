@@ -4,10 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numpylm.check.measure.evidence import UPSTREAM, Evidence
-from numpylm.check.numbers.patterns import Detective
-from numpylm.check.report import Cause, listing, plural
-from numpylm.check.weights import (
+from numpylm.check.confidence import (
     FIT,
     FORGOTTEN_PLACES,
     KNOWN_TERM,
@@ -24,6 +21,9 @@ from numpylm.check.weights import (
     WRONG_SUM,
     ZEROS_LET_THROUGH,
 )
+from numpylm.check.measure.evidence import UPSTREAM, Evidence
+from numpylm.check.numbers.patterns import Detective
+from numpylm.check.report import Cause, listing, plural
 from numpylm.nn.module import Array
 
 
@@ -32,19 +32,19 @@ def missing_term(e: Evidence) -> Cause | None:
     rest = e.n - e.a
     if (extra_term := _extra_term(e, rest)) is not None:
         return extra_term
-    term, weight = _known_array(e, rest)
+    term, confidence = _known_array(e, rest)
     if not term and e.a.ndim >= 2 and e.a.shape[-1] >= 3:
-        term, weight = _constant(e, rest) or _multiple_of_known(e, rest)
+        term, confidence = _constant(e, rest) or _multiple_of_known(e, rest)
     if not term:
         return None
     if float(np.nanmax(np.abs(rest), initial=0)) < SMALL * e.scale:
-        weight -= SMALL_TERM
+        confidence -= SMALL_TERM
     return Cause(
-        "missing-term", f"{e.what} has a term missing or wrong. {e.words.truth_minus} is {term}", weight, e.name
+        "missing-term", f"{e.what} has a term missing or wrong. {e.words.truth_minus} is {term}", confidence, e.name
     )
 
 
-Term = tuple[str, float]  # the end of a sentence that says what is missing, and its weight
+Term = tuple[str, float]  # the end of a sentence that says what is missing, and the confidence in it
 NO_TERM: Term = ("", 0.0)
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import KNOWN_VARIANT, SAME_NORM, SIDE_EFFECT, UNKNOWN, UNUSABLE
 from numpylm.check.optimizer.steps import Handed, NotChecked
 from numpylm.check.report import Cause, Report, Row, listing
 from numpylm.check.subject.calls import CheckError, describe
-from numpylm.check.weights import KNOWN_VARIANT, SAME_NORM, SIDE_EFFECT, UNKNOWN, UNUSABLE
 from numpylm.nn.module import Array, Parameter
 
 # ----------------------------------------------------------------------------------------------- handing over gradients
@@ -201,8 +201,8 @@ def _fill_in(report: Report, function: Callable[..., Any], grads: Grads, limits:
     for row in (row for row in report.rows if not row.ok):
         call, limit = got[row.name], limits[row.name]
         became = f"{row.name}, a norm of {_norm(call.before):.6g} with limit {limit:.6g} became {_norm(call.after):.6g}"
-        weight = KNOWN_VARIANT if fault else UNKNOWN
-        row.explain([Cause(kind or "unknown", f"{title}: {fault or became}.", weight, row.name)])
+        confidence = KNOWN_VARIANT if fault else UNKNOWN
+        row.explain([Cause(kind or "unknown", f"{title}: {fault or became}.", confidence, row.name)])
 
 
 def _fault(title: str, meant: tuple[str, ...], equals: Callable[[Clip], bool], other: bool) -> tuple[str, str]:

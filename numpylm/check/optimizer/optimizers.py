@@ -13,6 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import (
+    FEW_SETTINGS,
+    KNOWN_PATH,
+    KNOWN_VARIANT,
+    NOT_MOVED,
+    OPTIMIZER_STEPS,
+    SAME_DIGITS,
+    SAME_ROUGHLY,
+    SIDE_EFFECT,
+    STOPS_BEING_NUMBERS,
+    UNKNOWN,
+    UNUSABLE,
+)
 from numpylm.check.optimizer.faults import (
     ADAM_FAULTS,
     COUPLED,
@@ -27,19 +40,6 @@ from numpylm.check.optimizer.methods import METHODS, Method, Trajectory, Values,
 from numpylm.check.optimizer.steps import HOW, NotChecked, Walk, walk_with
 from numpylm.check.report import Cause, Report, Row, listing
 from numpylm.check.subject.calls import CheckError
-from numpylm.check.weights import (
-    FEW_SETTINGS,
-    KNOWN_PATH,
-    KNOWN_VARIANT,
-    NOT_MOVED,
-    OPTIMIZER_STEPS,
-    SAME_DIGITS,
-    SAME_ROUGHLY,
-    SIDE_EFFECT,
-    STOPS_BEING_NUMBERS,
-    UNKNOWN,
-    UNUSABLE,
-)
 from numpylm.nn.module import Array
 
 UNDER_THE_NAME = {"adam": ("adam", "amsgrad"), "adamw": ("adam", "amsgrad"), "sgd": ("sgd", "nesterov")}
@@ -297,7 +297,7 @@ def add_rows(
         row = Row(name, SHAPES[name], gap, gap <= search.limit)
         report.rows.append(row)
         if not row.ok and cause is not None:
-            row.explain([Cause(cause.kind, cause.text, cause.weight, name)])
+            row.explain([Cause(cause.kind, cause.text, cause.confidence, name)])
         elif not row.ok and near is not None:
             row.explain([first_difference(report.title, search, near, name)])
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import LEAST_BETA, MOST_SETTINGS
 from numpylm.check.optimizer.methods import Method, Trajectory, Values
 from numpylm.check.report import listing
 from numpylm.check.subject.calls import CheckError, describe
 from numpylm.check.subject.paths import walk
-from numpylm.check.weights import LEAST_BETA, MOST_SETTINGS
 from numpylm.nn.module import Array, Parameter
 
 # --------------------------------------------------------------------------------------------------- what its name says

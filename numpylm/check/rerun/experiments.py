@@ -5,12 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.evidence import errors
-from numpylm.check.measure.trial import Setup, Target, Trial
-from numpylm.check.report import Cause, Causes
-from numpylm.check.subject.calls import CheckError
-from numpylm.check.subject.subject import Subject
-from numpylm.check.weights import (
+from numpylm.check.confidence import (
     AT_INITIAL_VALUES,
     CURED_ERROR,
     MIRRORED,
@@ -22,6 +17,11 @@ from numpylm.check.weights import (
     WITHOUT_DROPOUT,
     WITHOUT_MASK,
 )
+from numpylm.check.measure.evidence import errors
+from numpylm.check.measure.trial import Setup, Target, Trial
+from numpylm.check.report import Cause, Causes
+from numpylm.check.subject.calls import CheckError
+from numpylm.check.subject.subject import Subject
 
 
 class Laboratory:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import UNUSABLE
 from numpylm.check.gradcheck import gradcheck
 from numpylm.check.optimizer.clipping import check_clipping
 from numpylm.check.optimizer.optimizers import check_optimizer
@@ -16,7 +17,6 @@ from numpylm.check.student.find import Found, choose, neighbors
 from numpylm.check.student.search import others, search, shapes
 from numpylm.check.student.updates import as_optimizer
 from numpylm.check.subject.calls import CheckError, UncheckedError, call, describe
-from numpylm.check.weights import UNUSABLE
 
 
 def check_file(path: Path, seed: int = 0) -> Iterator[Report]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.confidence import TINY
 from numpylm.check.gradcheck import gradcheck
 from numpylm.check.measure.trial import Setup
 from numpylm.check.mutants import World
@@ -20,7 +21,6 @@ from numpylm.check.student.match import Pair, grad_part, match_arguments, match_
 from numpylm.check.student.references import PLAIN, REFERENCES, SIZES, Builder, P, as_large_as, in_rows, reference
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.subject import Subject
-from numpylm.check.weights import TINY
 from numpylm.nn.module import Array
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from numpylm.check.confidence import ALL_ZERO, KNOWN_VARIANT, SAME_DIGITS, TINY, UNKNOWN, UNUSABLE, ZEROS_LET_THROUGH
 from numpylm.check.measure.evidence import Evidence, Words, cosine
 from numpylm.check.numbers.detect import detect
 from numpylm.check.numbers.patterns import factor, permuted, reshaped, transposed
@@ -14,7 +15,6 @@ from numpylm.check.student.references import Builder, H
 from numpylm.check.student.variants import worlds
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.subject import Subject
-from numpylm.check.weights import ALL_ZERO, KNOWN_VARIANT, SAME_DIGITS, TINY, UNKNOWN, UNUSABLE, ZEROS_LET_THROUGH
 from numpylm.nn.module import Array
 
 OUTPUT = Words(
@@ -106,7 +106,7 @@ def _from_numbers(title: str, got: Array, want: Array) -> list[Cause]:
     """Causes from the two outputs: a pattern, or the place where they differ most."""
     e = Evidence(title, "", got, want, heads=(H,), words=OUTPUT)
     found = detect(e, LOOKS) if got.size > 1 else []  # a single number is a multiple of any other
-    causes = [Cause("forward", cause.text, cause.weight, "forward") for cause in found]
+    causes = [Cause("forward", cause.text, cause.confidence, "forward") for cause in found]
     if not causes:
         worst = tuple(int(i) for i in np.unravel_index(int(np.abs(got - want).argmax()), got.shape))
         where = f" (cosine {cosine(got, want):.4f}). Worst at {list(worst)}" if got.size > 1 else ""

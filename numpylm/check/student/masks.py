@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from numpylm.check.confidence import KNOWN_VARIANT, SAME_DIGITS, UNUSABLE
 from numpylm.check.report import Cause, Row
-from numpylm.check.weights import KNOWN_VARIANT, SAME_DIGITS, UNUSABLE
 from numpylm.nn.module import Array
 
 

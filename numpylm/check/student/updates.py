@@ -56,6 +56,8 @@ def _for_class(kind: type, method: str) -> type:
     """A subclass that hands the parameters over in a dict, or in a list if a dict does not work."""
 
     class Stepping(kind):
+        """The student's optimizer with the parameters that it will be handed, and with ``step()``."""
+
         def __init__(self, handed: list[Parameter], **settings: Any) -> None:
             super().__init__(**settings)
             form = _form(lambda: kind(**settings), method, kind.__name__)
@@ -120,6 +122,8 @@ def _for_function(function: Callable) -> type:
     """A class with one configuration for each parameter."""
 
     class Stepping:
+        """An optimizer around a function: each parameter has a config, in which the function keeps its memory."""
+
         def __init__(self, handed: list[Parameter], lr: float) -> None:
             self.handed = handed
             self.configs: list[dict[str, Any]] = [{"learning_rate": lr} for _ in handed]

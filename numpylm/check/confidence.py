@@ -1,8 +1,8 @@
 """How convincing each finding is, and from which size on a number counts: one table, each entry with its reason.
 
-A report says the cause with the largest weight first. A weight says how seldom such a finding is wrong: 100 is a fact,
+A report says the cause with the largest confidence first. It says how seldom such a finding is wrong: 100 is a fact,
 90 a formula that fits every entry, 80 a pattern that fits but leaves the line open, and below 78 a finding is a hint.
-Only the order of the weights matters, and their distance from the thresholds in the second part.
+Only the order of these numbers matters, and their distance from the thresholds in the second part.
 """
 
 # ------------------------------------------------------------------------------------------------- facts, seen at work
@@ -93,21 +93,21 @@ SIDE_EFFECT = 60  # an optimizer changes gradients, or clipping returns another 
 WRONG_PART = 40  # only a part is wrong
 UNKNOWN = 10  # no pattern
 
-# ------------------------------------------------------------------------------------------------ changes of a weight
+# ---------------------------------------------------------------------------------------------- changes of a confidence
 
 PART = 1  # less for a pattern that fits a part only: the whole is more convincing
 SMALL_TERM = 10  # less for a term so small that chance may have made it
 COINCIDENCE = 10  # less for "transposed" where an initial value explains it: a scaled symmetric matrix is its transpose
 
-# ------------------------------------------------------------------------- thresholds: from which weight on it counts
+# ----------------------------------------------------------------------- thresholds: from which confidence on it counts
 
-CLEAR = 90  # an input's own cause of this weight is kept, even if parameters are wrong, too
+CLEAR = 90  # an input's own cause of this confidence is kept, even if parameters are wrong, too
 NEAREST = 82  # above it a place in the code has a formula: what follows from it is said to follow
 EXPLAINS = 78  # from here on a finding is an explanation; below it the code is searched line by line
 FIX_FIRST = 75  # above it a parameter's fault may be why another gradient fits no pattern
 PATTERN = 70  # above it a pattern fits; below it are guesses
 WORTH_SAYING = 50  # a second cause is said from here on,
-CLOSE_SECOND = 4  # and if it weighs at most this much less than the first
+CLOSE_SECOND = 4  # and if its confidence is at most this much below that of the first
 
 # --------------------------------------------------------- when two numbers are the same, as a share of the largest one
 
