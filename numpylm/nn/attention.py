@@ -122,6 +122,64 @@ def merge_heads(x: Array) -> Array:
     return x.swapaxes(1, 2).reshape(B, T, H * D)
 
 
+def multi_head(
+    q: Array,
+    k: Array,
+    v: Array,
+    n_head: int,
+    mask: Array | None = None,
+    dropout_p: float = 0.0,
+    rng: np.random.Generator | None = None,
+    past: Any = None,
+    attend: Any = scaled_dot_product_attention,
+) -> tuple[Array, Cache]:
+    """Attention in several heads at once: merge(Attention(Q_h, K_h, V_h) of each head h).
+
+    Parameters
+    ----------
+    q : array (B, T, C)
+    k, v : array (B, S, C)
+    n_head : int
+        H. Head h gets channels hD … (h+1)D - 1 of q, k and v.
+    mask, dropout_p, rng
+        As in `scaled_dot_product_attention`.
+    past : KVCache, optional
+        Used for generation: k and v are appended to the keys and values in it, and its own mask is used.
+    attend : callable
+        The formula, or another function that computes the same numbers.
+
+    Returns
+    -------
+    out : array (B, T, C)
+    cache : AttentionCache, or what ``attend`` saves
+    """
+    q, k, v = (split_heads(part, n_head) for part in (q, k, v))  # (B, H, T, D), (B, H, S, D), (B, H, S, D)
+    if past is not None:
+        k, v = past.append(k, v)
+        mask = past.mask(q.shape[2])
+    out, cache = attend(q, k, v, mask, dropout_p, rng)  # (B, H, T, D)
+    return merge_heads(out), cache  # (B, T, C)
+
+
+def multi_head_backward(
+    dout: Array, cache: Cache, n_head: int, attend_backward: Any = scaled_dot_product_attention_backward
+) -> tuple[Array, Array, Array]:
+    """Gradient of `multi_head`: dout (B, T, C) -> dq (B, T, C), dk and dv (B, S, C).
+
+    Splitting and merging heads only move numbers, so each gradient is moved back to where its number came from.
+    """
+    dq, dk, dv = attend_backward(split_heads(dout, n_head), cache)
+    return merge_heads(dq), merge_heads(dk), merge_heads(dv)
+
+
+def check_heads(n_embd: int, n_head: int) -> None:
+    """Raise ValueError if the channels cannot be divided equally among the heads."""
+    if n_head < 1 or n_embd % n_head:
+        raise ValueError(
+            f"n_head must divide n_embd, so that all heads have equally many channels: got {n_embd=}, {n_head=}"
+        )
+
+
 # -------------------------------------------------------------------------------------------- the layer
 
 

@@ -6,22 +6,35 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.nn.fast_attention import FastCausalSelfAttention
-from numpylm.nn.functional import gelu, gelu_backward
+from numpylm.nn.functional import ACTIVATIONS
 from numpylm.nn.kv_cache import KVCache
 from numpylm.nn.layers import Dropout, LayerNorm, Linear
 from numpylm.nn.module import Array, Cache, Module
 
 
 class MLP(Module):
-    """Position-wise feed-forward network: y = gelu(x W₁ + b₁) W₂ + b₂ (Vaswani et al. 2017, equation 2).
+    """Position-wise feed-forward network: y = φ(x W₁ + b₁) W₂ + b₂ (Vaswani et al. 2017, equation 2).
 
-    It computes the same function at each position. GPT-2 uses GELU where the paper uses ReLU. The hidden layer is four
-    times as wide as the model.
+    It computes the same function at each position. The activation φ is ReLU in the paper, and GELU in GPT-2 and BERT.
+
+    Parameters
+    ----------
+    n_embd : int
+        C, channels in and out.
+    bias : bool
+    n_inner : int, optional
+        F, the width of the hidden layer. Default: 4C, as in all these papers.
+    activation : {"gelu_new", "gelu", "relu", "silu"}
+        φ. "gelu_new" is the tanh form of GELU, which GPT-2 uses.
+    std, proj_std : float
+        Initial standard deviations of both weights.
+    rng, dtype
+        As in `Linear`.
 
     Attributes
     ----------
-    c_fc : Linear (C, 4C)
-    c_proj : Linear (4C, C)
+    c_fc : Linear (C, F)
+    c_proj : Linear (F, C)
     """
 
     def __init__(
@@ -29,27 +42,32 @@ class MLP(Module):
         n_embd: int,
         bias: bool = True,
         *,
-        gelu_approximate: str = "tanh",
+        n_inner: int | None = None,
+        activation: str = "gelu_new",
+        std: float = 0.02,
         proj_std: float = 0.02,
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.gelu_approximate = gelu_approximate
-        self.c_fc = Linear(n_embd, 4 * n_embd, bias, rng=rng, dtype=dtype)
-        self.c_proj = Linear(4 * n_embd, n_embd, bias, std=proj_std, rng=rng, dtype=dtype)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        n_inner = n_inner or 4 * n_embd
+        self.activate, self.activate_backward = ACTIVATIONS[activation]
+        self.c_fc = Linear(n_embd, n_inner, bias, std=std, rng=rng, dtype=dtype)
+        self.c_proj = Linear(n_inner, n_embd, bias, std=proj_std, rng=rng, dtype=dtype)
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
         """x (..., C) -> y (..., C)."""
-        hidden, c_fc_cache = self.c_fc.forward(x)  # (..., 4C)
-        active, gelu_cache = gelu(hidden, self.gelu_approximate)  # (..., 4C)
+        hidden, c_fc_cache = self.c_fc.forward(x)  # (..., F)
+        active, act_cache = self.activate(hidden)  # (..., F)
         y, c_proj_cache = self.c_proj.forward(active)  # (..., C)
-        return y, (c_fc_cache, gelu_cache, c_proj_cache)
+        return y, (c_fc_cache, act_cache, c_proj_cache)
 
     def backward(self, dy: Array, cache: Cache) -> Array:
         """dy (..., C) -> dx (..., C): the forward's three steps in reverse order."""
-        c_fc_cache, gelu_cache, c_proj_cache = cache
-        dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., 4C)
-        dhidden = gelu_backward(dactive, gelu_cache)  # (..., 4C)
+        c_fc_cache, act_cache, c_proj_cache = cache
+        dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., F)
+        dhidden = self.activate_backward(dactive, act_cache)  # (..., F)
         return self.c_fc.backward(dhidden, c_fc_cache)
 
 
@@ -95,7 +113,8 @@ class Block(Module):
         self.ln_1 = LayerNorm(n_embd, layer_norm_eps, bias, dtype=dtype)
         self.attn = FastCausalSelfAttention(n_embd, n_head, dropout, bias, proj_std=proj_std, rng=rng, dtype=dtype)
         self.ln_2 = LayerNorm(n_embd, layer_norm_eps, bias, dtype=dtype)
-        self.mlp = MLP(n_embd, bias, gelu_approximate=gelu_approximate, proj_std=proj_std, rng=rng, dtype=dtype)
+        activation = {"tanh": "gelu_new", "none": "gelu"}[gelu_approximate]
+        self.mlp = MLP(n_embd, bias, activation=activation, proj_std=proj_std, rng=rng, dtype=dtype)
         self.drop = Dropout(dropout)
 
     def forward(

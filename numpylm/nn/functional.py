@@ -1,4 +1,4 @@
-"""Softmax, ReLU, GELU, dropout and cross-entropy: functions without parameters, each with its backward.
+"""Softmax, ReLU, SiLU, tanh, GELU, dropout and cross-entropy: functions without parameters, each with its backward.
 
 They come in pairs: ``out, cache = f(x)`` and ``dx = f_backward(dout, cache)``.
 
@@ -7,6 +7,8 @@ elementwise product. Each function keeps the dtype: float32 in, float32 out.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -70,6 +72,36 @@ def relu(x: Array) -> tuple[Array, Cache]:
 def relu_backward(dout: Array, cache: Cache) -> Array:
     """Gradient of `relu`: dx = dout where x > 0, else 0."""
     return dout * (cache > 0)
+
+
+def silu(x: Array) -> tuple[Array, Cache]:
+    """Sigmoid linear unit, also called swish: x σ(x) (Elfwing et al. 2018, arXiv:1702.03118, equation 7).
+
+    Notes
+    -----
+    σ' = σ (1 - σ), so the derivative is σ + x σ (1 - σ) = σ (1 + x (1 - σ)). σ is computed as ½ (1 + tanh(x/2)), which
+    is the same function and never overflows.
+    """
+    gate = 0.5 * (1 + np.tanh(0.5 * x))
+    return x * gate, (x, gate)
+
+
+def silu_backward(dout: Array, cache: Cache) -> Array:
+    """Gradient of `silu`: dx = dout · σ (1 + x (1 - σ))."""
+    x, gate = cache
+    return dout * (gate * (1 + x * (1 - gate)))
+
+
+def tanh(x: Array) -> tuple[Array, Cache]:
+    """Hyperbolic tangent, which BERT's pooler uses."""
+    out = np.tanh(x)
+    return out, out
+
+
+def tanh_backward(dout: Array, cache: Cache) -> Array:
+    """Gradient of `tanh`: tanh' = 1 - tanh², so dx = dout · (1 - out²)."""
+    out = cache
+    return dout * (1 - out * out)
 
 
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
@@ -176,6 +208,15 @@ def _erf(x: Array) -> Array:
     return np.copysign(out, x)
 
 
+# An activation and its backward, by the names that transformers' config.json uses.
+ACTIVATIONS: dict[str, tuple[Callable[[Array], tuple[Array, Cache]], Callable[[Array, Cache], Array]]] = {
+    "relu": (relu, relu_backward),
+    "gelu": (partial(gelu, approximate="none"), gelu_backward),
+    "gelu_new": (gelu, gelu_backward),
+    "silu": (silu, silu_backward),
+}
+
+
 # ---------------------------------------------------------------------------------------------- dropout
 
 
@@ -220,7 +261,11 @@ def dropout_backward(dy: Array, cache: Cache) -> Array:
 
 
 def cross_entropy(
-    logits: Array, targets: Array, ignore_index: int = IGNORE_INDEX, count: int | None = None
+    logits: Array,
+    targets: Array,
+    ignore_index: int = IGNORE_INDEX,
+    count: int | None = None,
+    label_smoothing: float = 0.0,
 ) -> tuple[float, Cache]:
     """Mean negative log-likelihood of the targets under softmax(logits), in nats per counted token.
 
@@ -238,6 +283,9 @@ def cross_entropy(
         Divide by this instead of n. If a batch is processed in parts (gradient accumulation), give each part the number
         of counted targets in the *whole* batch. Then the losses and gradients of the parts add up to those of the
         batch.
+    label_smoothing : float in [0, 1]
+        ε. The target becomes the distribution q = (1 - ε) onehot(y) + ε/V (Szegedy et al. 2015, arXiv:1512.00567,
+        section 7), and the loss of a row becomes -Σ_j q_j log p_j. A model then gains nothing from ever larger logits.
 
     Returns
     -------
@@ -256,6 +304,9 @@ def cross_entropy(
     -log p_y = log Σ_j exp z_j - z_y, therefore
 
         ∂L/∂z_j = (p_j - [j = y]) / n,    and a row that is not counted has gradient 0.
+
+    With smoothing, -Σ_j q_j log p_j = log Σ_j exp z_j - Σ_j q_j z_j, because Σ_j q_j = 1. So z_y becomes
+    (1 - ε) z_y + ε mean(z), and the gradient (p_j - q_j) / n.
 
     Probabilities and gradient share one buffer of the logits' size, which is updated in place. For GPT-2's vocabulary
     and 1,024 tokens one such buffer takes 206 MB, so the number of copies matters.
@@ -279,6 +330,8 @@ def cross_entropy(
 
     shifted = z - z.max(axis=-1, keepdims=True)  # (N, V), the one buffer
     z_y = shifted[rows, y]
+    if label_smoothing:
+        z_y = (1 - label_smoothing) * z_y + label_smoothing * shifted.mean(axis=-1)
     exp_z = np.exp(shifted, out=shifted)
     total = exp_z.sum(axis=-1)  # (N,)
     nll = np.log(total) - z_y  # the maximum was subtracted from both, so it cancels
@@ -287,9 +340,12 @@ def cross_entropy(
     grad = exp_z
     grad *= (weight / total)[:, None]  # exp / total = p; times 1/n, or 0 where nothing is counted
     grad[rows, y] -= weight
+    if label_smoothing:
+        grad[rows, y] += label_smoothing * weight
+        grad -= (label_smoothing / V * weight)[:, None]
     return loss, grad.reshape(logits.shape)
 
 
 def cross_entropy_backward(dloss: float, cache: Cache) -> Array:
-    """Gradient of `cross_entropy`: dlogits = dloss · (p - onehot(y)) / n, which the forward has already computed."""
+    """Gradient of `cross_entropy`: dlogits = dloss · (p - q) / n, which the forward has already computed."""
     return cache if dloss == 1 else cache * cache.dtype.type(dloss)

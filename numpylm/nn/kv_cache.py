@@ -49,6 +49,14 @@ class KVCache:
         self.v[:, :, start:end] = v
         return self.k[:, :, :end], self.v[:, :, :end]
 
+    def select(self, rows: Array) -> "KVCache":
+        """A cache of these rows, in this order; a row may occur several times. Beam search needs it."""
+        B, H, M, D = len(rows), *self.k.shape[1:]
+        padding = None if self.padding is None else self.padding[rows]
+        other = KVCache((B, H, M, D), self.k.dtype, padding)
+        other.append(self.k[rows, :, : self.length], self.v[rows, :, : self.length])
+        return other
+
     def mask(self, T: int) -> Array | None:
         """Mask for the last T positions (those just appended): bool (..., T, S), or None if they may see all S."""
         S = self.length
