@@ -102,13 +102,13 @@ def writer(args: argparse.Namespace) -> Callable[[str], None]:
     """Load the model, and return a function that prints a prompt and the text that follows it."""
     import numpy as np
 
-    from numpylm.files.checkpoint import load_model
+    from numpylm.files.pretrained import load_language_model
     from numpylm.inference.generate_text import generate_text, generate_texts, prompt_ids
     from numpylm.inference.streaming import printable
     from numpylm.training.parallel import keep_memory
 
     keep_memory()
-    gpt, tokenizer, own = load_model(args.source)
+    gpt, tokenizer, own = load_language_model(args.source)
     rng = np.random.default_rng(args.seed)
 
     def write(prompt: str) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from numpylm.inference.generate_text import readable
+from numpylm.inference.generation import generate
 from numpylm.inference.streaming import printable, stream_text
 from numpylm.models.gpt import GPT
 from numpylm.system.shell import command, shown
@@ -71,7 +72,7 @@ def sample(gpt: GPT, tokenizer: Tokenizer | CharTokenizer, count: int, seed: int
     """Generate the beginning of a text. The seed determines all random numbers."""
     start = tokenizer.end_id if tokenizer.end_id is not None else 0
     stop = () if tokenizer.end_id is None else (start,)
-    ids = gpt.generate([start], count, rng=np.random.default_rng(seed), stop_ids=stop)
+    ids = generate(gpt, [start], count, rng=np.random.default_rng(seed), stop_ids=stop)
     return printable("".join(stream_text((i for i in ids if i not in stop), readable(tokenizer))))
 
 
