@@ -18,7 +18,7 @@ from tqdm import tqdm
 import numpylm
 from numpylm import AdamW, CharTokenizer, clip_grad_norm, gelu, gelu_backward
 from numpylm.course import check, heatmap, stories, style
-from numpylm.training.parallel import set_blas_threads
+from numpylm.system.processor import set_blas_threads
 from numpylm.zoo import World, get
 
 plt = style()

@@ -105,7 +105,7 @@ def writer(args: argparse.Namespace) -> Callable[[str], None]:
     from numpylm.files.pretrained import load_language_model
     from numpylm.inference.generate_text import generate_text, generate_texts, prompt_ids
     from numpylm.inference.streaming import printable
-    from numpylm.training.parallel import keep_memory
+    from numpylm.system.processor import keep_memory
 
     keep_memory()
     gpt, tokenizer, own = load_language_model(args.source)

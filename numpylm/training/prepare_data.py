@@ -9,6 +9,7 @@ import numpy as np
 
 from numpylm.corpora import CORPORA
 from numpylm.nn.module import Array
+from numpylm.system.processor import available_cores
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.cleaning import clean
 from numpylm.text.data import (
@@ -27,7 +28,6 @@ from numpylm.text.train_val_split import split_train_val
 from numpylm.training import baselines
 from numpylm.training.config import TrainConfig
 from numpylm.training.evaluation import source_nats
-from numpylm.training.parallel import available_cores
 
 MANY = 30_000_000  # characters; a longer text is tokenized by several processes
 

@@ -18,7 +18,8 @@ from numpylm.nn.functional import cross_entropy
 from numpylm.nn.layers import Linear
 from numpylm.nn.module import Array
 from numpylm.nn.optim import AdamW, clip_grad_norm
-from numpylm.training.parallel import replica, set_blas_threads
+from numpylm.system.processor import set_blas_threads
+from numpylm.training.replica import replica_in_this_process
 
 # In the order of the forward. "gpt" is the model's own time, without its layers.
 LAYERS: tuple[str, ...] = ("wte", "wpe", "gpt", "h.ln_1", "h.attn.c_attn", "h.attn", "h.attn.c_proj", "h.ln_2")
@@ -134,7 +135,7 @@ def profile(gpt: GPT, ids: Array, targets: Array, lr: float = 1e-3, steps: int =
     """
     before = set_blas_threads(threads)
     try:
-        model = replica(gpt)
+        model = replica_in_this_process(gpt)
         for p in model.parameters():
             p.data = p.data.copy()
         optimizer = AdamW(model.trainable_parameters(), lr)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from numpylm.check import selfcheck
 from numpylm.models.gpt import GPT
 from numpylm.nn.optim import clip_grad_norm, warmup_cosine
+from numpylm.system.processor import default_workers, keep_memory
 from numpylm.system.shell import command, first_words
 from numpylm.system.signals import Interrupt, Interrupted, interruptible, stoppable
 from numpylm.system.streams import lasting_output
@@ -26,7 +27,7 @@ from numpylm.training.config import TrainConfig
 from numpylm.training.evaluation import evaluate
 from numpylm.training.failed_writes import optional, save_at_end, save_or_say
 from numpylm.training.finetune import load_pretrained_model
-from numpylm.training.parallel import DataParallel, default_workers, keep_memory
+from numpylm.training.parallel import DataParallel
 from numpylm.training.prepare_data import Data, as_documents, load_documents, make_tokenizer, split
 from numpylm.training.report_progress import describe, divergence, draw, report_end, sample, warn_of_overfitting
 from numpylm.training.run_folder import check_out, folder_to_resume, hold, reserve
