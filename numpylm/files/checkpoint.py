@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from numpylm.files.find_model import did_you_mean, refuse_folder_of_runs
 from numpylm.files.npz_files import read_npz
 from numpylm.models.gpt import GPT, GPTConfig
-from numpylm.nn.lora import add_lora, lora_settings, merge_lora
+from numpylm.models.lora import add_lora, lora_settings, merge_lora
 from numpylm.nn.module import Array, SkipInit
 from numpylm.nn.optim import AdamW
-from numpylm.system.find_model import CHECKPOINTS, did_you_mean, refuse_folder_of_runs
 from numpylm.system.json_fields import brief, typed, whole
 from numpylm.system.whole_files import write_atomically
-from numpylm.text.char_tokenizer import CharTokenizer, load_tokenizer
+from numpylm.text.any_tokenizer import load_tokenizer
+from numpylm.text.char_tokenizer import CharTokenizer
+from numpylm.text.text_files import CHECKPOINTS
 from numpylm.text.tokenizer import Tokenizer
 
 FORMAT = 1

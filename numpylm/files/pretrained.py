@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.files.checkpoint import check_size, load_run
+from numpylm.files.find_model import is_run, refuse_folder_of_runs, refuse_pickles
 from numpylm.files.gpt2_config import gpt2_settings, read_gpt2_config, write_gpt2_config
 from numpylm.files.gpt2_tensors import HEAD, PREFIX, own_names, transposed
 from numpylm.files.hub import TOKENIZER_FILES, model_folder
@@ -28,11 +29,11 @@ from numpylm.files.safetensors_files import (
 )
 from numpylm.files.tokenizer_export import export_tokenizer
 from numpylm.models.gpt import GPT
-from numpylm.nn.lora import has_lora, merged
+from numpylm.models.lora import has_lora, merged
 from numpylm.nn.module import Array, SkipInit
-from numpylm.system.find_model import is_run, refuse_folder_of_runs, refuse_pickles
 from numpylm.system.shell import shown
-from numpylm.text.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
+from numpylm.text.any_tokenizer import TextTokenizer, load_tokenizer
+from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
 
 GENERATION = "generation_config.json"  # transformers uses its end-of-text id instead of the one in config.json

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from numpylm.inference.generation import generate, stream_batch
 from numpylm.inference.streaming import TextStream, stream_text
 from numpylm.models.gpt import GPT
-from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer
 
 
 def generate_text(

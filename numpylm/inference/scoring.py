@@ -8,7 +8,7 @@ import numpy as np
 from numpylm.models.gpt import GPT
 from numpylm.nn.functional import IGNORE_INDEX, softmax
 from numpylm.nn.module import Array
-from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer
 from numpylm.text.data import sequential_batches
 
 LOGITS = 1 << 24  # number of logits in memory at a time: 64 MB in float32

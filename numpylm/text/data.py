@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array
-from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer
 from numpylm.text.encode_in_processes import encode_in_processes
 from numpylm.text.pretokenize import END_OF_TEXT
 from numpylm.text.text_files import find_texts, shortened

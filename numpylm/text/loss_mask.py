@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numpylm.nn.module import Array
-from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer
 
 
 def encode_answers(documents: Sequence[str], tokenizer: TextTokenizer, mark: str) -> tuple[Array, Array]:

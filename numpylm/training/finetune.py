@@ -7,8 +7,8 @@ import numpy as np
 
 from numpylm.files.pretrained import load_language_model
 from numpylm.models.gpt import GPT
+from numpylm.models.lora import add_lora, has_lora
 from numpylm.nn.layers import Dropout
-from numpylm.nn.lora import add_lora, has_lora
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.config import FROM_MODEL, TrainConfig

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from numpylm.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from numpylm.files.find_model import did_you_mean, is_run, refuse_folder_of_runs
 from numpylm.models.gpt import GPT
 from numpylm.nn.optim import AdamW
-from numpylm.system.find_model import did_you_mean, is_run, refuse_folder_of_runs
 from numpylm.system.json_fields import read_json_lines, typed, whole
 from numpylm.system.shell import quoted, shown
 from numpylm.system.whole_files import read_json, remove_half_written, write_text

@@ -18,7 +18,8 @@ from numpylm.system.processor import default_workers, keep_memory
 from numpylm.system.shell import command, first_words
 from numpylm.system.signals import Interrupt, Interrupted, interruptible, stoppable
 from numpylm.system.streams import lasting_output
-from numpylm.text.char_tokenizer import CharTokenizer, load_tokenizer
+from numpylm.text.any_tokenizer import load_tokenizer
+from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.data import random_batch
 from numpylm.text.text_files import find_texts
 from numpylm.text.tokenizer import Tokenizer

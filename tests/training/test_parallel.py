@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, DataParallel, GPTConfig, Linear
-from numpylm.nn.lora import add_lora
+from numpylm.models.lora import add_lora
 from numpylm.system import worker
 from numpylm.system.processor import set_blas_threads
 from numpylm.training.evaluation import evaluate

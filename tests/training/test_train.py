@@ -140,7 +140,7 @@ def test_gradient_accumulation_is_one_large_batch(text):
     rng = np.random.default_rng()
     rng.bit_generator.state = checkpoint.meta["batch_rng"]
     from numpylm.nn.optim import AdamW, warmup_cosine
-    from numpylm.text.char_tokenizer import load_tokenizer
+    from numpylm.text.any_tokenizer import load_tokenizer
     from numpylm.text.train_val_split import split_train_val
     from numpylm.training.prepare_data import Data, load_documents
 

@@ -8,24 +8,16 @@ large, too. After training, their product is added to the weights, and the model
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from numpylm.models.gpt import GPT
 from numpylm.nn.blocks import Block
 from numpylm.nn.layers import Linear
 from numpylm.nn.module import Array, Cache, Parameter, normal
 
 TARGETS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # the linear layers of a block
-
-
-class Decoder(Protocol):
-    """A model that adapters can be added to, such as `numpylm.GPT`: its blocks are in the list ``h``."""
-
-    h: list[Block]
-    tokenizer: Any
-
-    def parameters(self) -> list[Parameter]: ...
 
 
 class LoRALinear(Linear):
@@ -107,7 +99,7 @@ class LoRALinear(Linear):
 
 
 def add_lora(
-    gpt: Decoder,
+    gpt: GPT,
     rank: int,
     alpha: float | None = None,
     below: int = 0,
@@ -145,12 +137,12 @@ def add_lora(
             _replace(block, target, LoRALinear(_layer(block, target), rank, alpha, rng=rng))
 
 
-def has_lora(gpt: Decoder) -> bool:
+def has_lora(gpt: GPT) -> bool:
     """Whether any layer of this model has an adapter."""
     return lora_settings(gpt) is not None
 
 
-def lora_settings(gpt: Decoder) -> dict[str, Any] | None:
+def lora_settings(gpt: GPT) -> dict[str, Any] | None:
     """The arguments with which `add_lora` makes the same adapters (except for their values); None if there are none."""
     found = [
         (number, target, layer)
@@ -166,7 +158,7 @@ def lora_settings(gpt: Decoder) -> dict[str, Any] | None:
     return {"rank": rank, "alpha": layer.scale * rank, "below": below, "targets": targets}
 
 
-def merge_lora(gpt: Decoder) -> None:
+def merge_lora(gpt: GPT) -> None:
     """Merge every adapter into its weight, in place. The model is ordinary again, with the same output up to rounding.
 
     Afterwards all parameters are trainable.
@@ -181,7 +173,7 @@ def merge_lora(gpt: Decoder) -> None:
         parameter.frozen = False
 
 
-def merged(gpt: Decoder) -> Any:
+def merged(gpt: GPT) -> GPT:
     """A copy of the model with merged adapters, for export. Weights without an adapter are shared with ``gpt``."""
     shared: dict[int, Any] = {id(p): Parameter(p.data) for p in gpt.parameters()}
     shared[id(gpt.tokenizer)] = gpt.tokenizer
