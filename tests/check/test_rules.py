@@ -1,4 +1,4 @@
-"""Rules of the code of checker and course: decisions read fields, never sentences; one table holds all confidences."""
+"""Rules of the code of checker and course: decisions read fields, never sentences; two tables hold all numbers."""
 
 import ast
 import re
@@ -22,6 +22,7 @@ def files(folder):
 FILES = files(CHECK)
 COURSE_FILES = files(COURSE)
 READS = {"startswith", "endswith", "find", "index", "count", "partition", "split", "removeprefix", "lower"}
+TABLES = ("confidence.py", "limits.py")
 PRINTS = {"report.py"}  # it prints equal sentences once
 ROOMS = ("subject", "measure", "numbers", "jacobian", "rerun", "inner", "optimizer")
 
@@ -104,7 +105,7 @@ def test_a_decision_that_reads_a_sentence_is_noticed(planted):
     assert list(decisions_on_text(planted))
 
 
-@pytest.mark.parametrize("file", sorted(set(FILES) - {"confidence.py"}))
+@pytest.mark.parametrize("file", sorted(set(FILES) - set(TABLES)))
 def test_every_confidence_has_a_name(file):
     assert not list(numbers_as_confidence(FILES[file]))
 
@@ -124,18 +125,20 @@ def test_a_confidence_without_a_name_is_noticed(planted):
     assert list(numbers_as_confidence(planted))
 
 
-def test_every_confidence_and_threshold_has_a_reason_and_is_used():
-    code = "\n".join(text for file, text in FILES.items() if file != "confidence.py")
-    for line in FILES["confidence.py"].splitlines():
+@pytest.mark.parametrize("table", TABLES)
+def test_every_number_of_the_tables_has_a_reason_and_is_used(table):
+    code = "\n".join(text for file, text in FILES.items() if file not in TABLES)
+    for line in FILES[table].splitlines():
         if match := re.match(r"([A-Z_]+) = ", line):
             assert "  # " in line, f"{match[1]} has no reason"
             assert re.search(rf"\b{match[1]}\b", code), f"nothing uses {match[1]}"
 
 
-def test_no_other_file_gives_a_name_of_the_table_another_value():
-    names = set(re.findall(r"^([A-Z_]+) = ", FILES["confidence.py"], re.MULTILINE))
-    assert len(names) == len(re.findall(r"^([A-Z_]+) = ", FILES["confidence.py"], re.MULTILINE))
-    for file in sorted(set(FILES) - {"confidence.py"}):
+def test_no_other_file_gives_a_name_of_the_tables_another_value():
+    given = [name for table in TABLES for name in re.findall(r"^([A-Z_]+) = ", FILES[table], re.MULTILINE)]
+    names = set(given)
+    assert len(names) == len(given)
+    for file in sorted(set(FILES) - set(TABLES)):
         assigned = {
             node.id
             for node in ast.walk(ast.parse(FILES[file]))

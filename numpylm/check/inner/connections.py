@@ -10,7 +10,6 @@ import numpy as np
 from numpylm.check.confidence import (
     CACHE_OF_ANOTHER,
     CALL_COUNT,
-    FIT,
     INNER_LAYER,
     OTHER_BRANCH,
     PASSED_UNCHANGED,
@@ -20,6 +19,7 @@ from numpylm.check.confidence import (
     WRONG_ORDER,
 )
 from numpylm.check.inner.sublayers import Call, CallLog, passed_on, record, returned, suspects, which_call
+from numpylm.check.limits import FIT
 from numpylm.check.measure.evidence import Evidence, cosine, known_arrays, measure
 from numpylm.check.measure.sizes import head_counts, known_sizes, named_inputs
 from numpylm.check.measure.trial import Trial

@@ -5,21 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numpylm.check.confidence import (
-    CURED_ENTRIES,
-    FIT,
-    FORMULA,
-    LINES,
-    MANY_LINES,
-    MOST_INNER,
-    MOST_WATCHED,
-    OVERWRITTEN,
-    PATTERN,
-    TERM_OF_LINE,
-)
+from numpylm.check.confidence import FORMULA, LINES, MANY_LINES, OVERWRITTEN, PATTERN, TERM_OF_LINE
 from numpylm.check.inner import lines, products
 from numpylm.check.inner.flow import Cone, Flow, merges, named_after, relaid
 from numpylm.check.inner.lines import Value
+from numpylm.check.limits import CURED_ENTRIES, FIT, MOST_INNER, MOST_WATCHED
 from numpylm.check.measure.evidence import Evidence, cosine
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.numbers.detect import detect

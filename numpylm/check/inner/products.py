@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from numpylm.check.confidence import FIT, MOST_IN_PRODUCT, NEAR_ARRAYS
+from numpylm.check.limits import FIT, MOST_IN_PRODUCT, NEAR_ARRAYS
 from numpylm.nn.module import Array
 
 ROWS = " (over all rows)"

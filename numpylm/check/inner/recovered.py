@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numpylm.check.confidence import ANOTHER_FACTOR, FIT, LOST_PATH, PATTERN, TINY, UNCHANGED_INSIDE
+from numpylm.check.confidence import ANOTHER_FACTOR, LOST_PATH, PATTERN, UNCHANGED_INSIDE
+from numpylm.check.limits import FIT, TINY
 from numpylm.check.measure.evidence import Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.detect import detect

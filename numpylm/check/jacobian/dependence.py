@@ -8,21 +8,19 @@ show what went wrong: a causal mask, an axis, a transpose.
 import numpy as np
 
 from numpylm.check.confidence import (
-    FIT,
     FUTURE_LEAKS,
     IGNORES_UPSTREAM,
     MASK_OFF_BY_ONE,
     MASK_ON_DIAGONAL,
     MISSING_MIXING,
     MIXED_PLACES,
-    MOST_OUTPUTS,
     NOT_LINEAR,
     OTHER_MASK,
-    TINY,
     TRANSPOSED_JACOBIAN,
     WRONG_SLOPE,
 )
 from numpylm.check.jacobian.routes import depends_along, moved, partial, routed, window
+from numpylm.check.limits import FIT, MOST_OUTPUTS, TINY
 from numpylm.check.measure.evidence import UPSTREAM, Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Cause

@@ -2,17 +2,8 @@
 
 import numpy as np
 
-from numpylm.check.confidence import (
-    ANOTHER_ORDER,
-    COUNTED_WEIGHTS,
-    FIT,
-    MOST_ENTRIES_MOVED,
-    MOVED,
-    OTHER_WINDOW,
-    SHIFTED,
-    TINY,
-    WEIGHTED_PLACES,
-)
+from numpylm.check.confidence import ANOTHER_ORDER, COUNTED_WEIGHTS, MOVED, OTHER_WINDOW, SHIFTED, WEIGHTED_PLACES
+from numpylm.check.limits import FIT, MOST_ENTRIES_MOVED, TINY
 from numpylm.check.measure.evidence import Evidence
 from numpylm.check.measure.sizes import named_inputs
 from numpylm.check.measure.trial import Trial

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.confidence import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
+from numpylm.check.limits import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
 from numpylm.check.measure.sizes import (
     factors_elsewhere,
     first_array,

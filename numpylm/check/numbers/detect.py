@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.confidence import EPSILON, GROWS, PART, PATTERN, SHRINK, SMALL, SMALL_ERROR, UNUSABLE, WRONG_PART
+from numpylm.check.confidence import EPSILON, PART, PATTERN, SMALL_ERROR, UNUSABLE, WRONG_PART
+from numpylm.check.limits import GROWS, SHRINK, SMALL
 from numpylm.check.measure.evidence import Evidence, cosine, errors
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.numbers.patterns import PATTERNS, Detective

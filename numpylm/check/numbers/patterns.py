@@ -10,14 +10,13 @@ from numpylm.check.confidence import (
     ANOTHER_ORDER,
     ELEMENTWISE_FACTOR,
     FACTOR,
-    FIT,
     GRADIENT_OF_ANOTHER,
     NAMED_FACTOR,
-    NO_FACTOR,
     RESHAPED,
     TRANSPOSED,
     WRONG_SIGN,
 )
+from numpylm.check.limits import FIT, NO_FACTOR
 from numpylm.check.measure.evidence import Evidence, cosine
 from numpylm.check.measure.sizes import name_factor
 from numpylm.check.report import Cause

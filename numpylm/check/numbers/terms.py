@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from numpylm.check.confidence import (
-    FIT,
     FORGOTTEN_PLACES,
     KNOWN_TERM,
     MASKED_TARGETS,
     ONE_OF_MANY,
     PICKED_ENTRIES,
     ROWS_OF_SOME_IDS,
-    SMALL,
     SMALL_TERM,
     TERM,
     TERM_OF_ROWS,
@@ -21,6 +19,7 @@ from numpylm.check.confidence import (
     WRONG_SUM,
     ZEROS_LET_THROUGH,
 )
+from numpylm.check.limits import FIT, SMALL
 from numpylm.check.measure.evidence import UPSTREAM, Evidence
 from numpylm.check.numbers.patterns import Detective
 from numpylm.check.report import Cause, listing, plural

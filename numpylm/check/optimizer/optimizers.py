@@ -14,18 +14,15 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.confidence import (
-    FEW_SETTINGS,
     KNOWN_PATH,
     KNOWN_VARIANT,
     NOT_MOVED,
-    OPTIMIZER_STEPS,
-    SAME_DIGITS,
-    SAME_ROUGHLY,
     SIDE_EFFECT,
     STOPS_BEING_NUMBERS,
     UNKNOWN,
     UNUSABLE,
 )
+from numpylm.check.limits import FEW_SETTINGS, OPTIMIZER_STEPS, SAME_DIGITS, SAME_ROUGHLY
 from numpylm.check.optimizer.faults import (
     ADAM_FAULTS,
     COUPLED,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.confidence import LEAST_BETA, MOST_SETTINGS
+from numpylm.check.limits import LEAST_BETA, MOST_SETTINGS
 from numpylm.check.optimizer.methods import Method, Trajectory, Values
 from numpylm.check.report import listing
 from numpylm.check.subject.calls import CheckError, describe

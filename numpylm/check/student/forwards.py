@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpylm.check.confidence import ALL_ZERO, KNOWN_VARIANT, SAME_DIGITS, TINY, UNKNOWN, UNUSABLE, ZEROS_LET_THROUGH
+from numpylm.check.confidence import ALL_ZERO, KNOWN_VARIANT, UNKNOWN, UNUSABLE, ZEROS_LET_THROUGH
+from numpylm.check.limits import SAME_DIGITS, TINY
 from numpylm.check.measure.evidence import Evidence, Words, cosine
 from numpylm.check.numbers.detect import detect
 from numpylm.check.numbers.patterns import factor, permuted, reshaped, transposed
