@@ -18,7 +18,7 @@ X = RNG.standard_normal((2, 7, 6))
 
 
 def best(report, name):
-    return max(report.row(name).causes, key=lambda cause: cause.weight)
+    return max(report.row(name).causes, key=lambda cause: cause.confidence)
 
 
 # ------------------------------------------------------------------------------------------- formulas as printed

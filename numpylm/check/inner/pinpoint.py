@@ -97,10 +97,10 @@ def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, in
         after = np.asarray(lines.patched_gradients(flow.trial, flow.backward_code, patches)[index])
     except CheckError:  # the student's code stops at the new value
         return False
-    if after.shape != e.n.shape or not np.isfinite(after).all():
+    if after.shape != e.true.shape or not np.isfinite(after).all():
         return False
-    healed = Evidence(e.layer, e.name, after, e.n)
-    aside = Evidence(e.layer, e.name, after, e.a).wrong & healed.wrong  # neither right now nor unchanged
+    healed = Evidence(e.layer, e.name, after, e.true)
+    aside = Evidence(e.layer, e.name, after, e.given).wrong & healed.wrong  # neither right now nor unchanged
     return bool(healed.wrong.sum() <= CURED_ENTRIES * e.wrong.sum() and not aside.any())
 
 
@@ -132,7 +132,7 @@ def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | Non
 
 def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> Cause:
     text, numbers = _place(flow, e, cone, suspect), tuple(sorted(cone.lines))
-    given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
+    given, true = (suspect.given, suspect.true) if suspect else (e.given, e.true)
     confidence = LINES if len(numbers) < 4 else MANY_LINES
     if np.isnan(true).any():
         return Cause("lines", text, confidence, lines=numbers, source="lines")

@@ -31,17 +31,17 @@ OUTPUT = Words(
 
 def _zero(e: Evidence) -> Cause | None:
     """All of an output is zero."""
-    return None if np.any(e.a) else Cause("forward", f"{e.what} is zero everywhere, ours is not.", ALL_ZERO)
+    return None if np.any(e.given) else Cause("forward", f"{e.what} is zero everywhere, ours is not.", ALL_ZERO)
 
 
 def _lets_through(e: Evidence) -> Cause | None:
     """An output is right but for places where ours is zero."""
-    if not e.wrong.any() or (e.wrong & (e.n != 0)).any():
+    if not e.wrong.any() or (e.wrong & (e.true != 0)).any():
         return None
     where = tuple(int(i) for i in np.argwhere(e.wrong)[0])
     text = (
         f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where ours is (first at {list(where)}: "
-        f"{e.a[where]:.4g}), and the same everywhere else."
+        f"{e.given[where]:.4g}), and the same everywhere else."
     )
     return Cause("forward", text, ZEROS_LET_THROUGH)
 
