@@ -19,12 +19,12 @@ import numpy as np
 from tqdm import tqdm
 
 from numpylm import GPTConfig, Tokenizer, cross_entropy, cross_entropy_backward, diagnose, gradcheck, keep_memory
+from numpylm.corpora import source_nats
 from numpylm.course import check, collect, stories, style
 from numpylm.inference.generation import generate
 from numpylm.system.processor import available_cores, set_blas_threads
 from numpylm.text.data import document_starts, encode_documents, sequential_batches
 from numpylm.training import baselines
-from numpylm.training.evaluation import source_nats
 from numpylm.training.replica import replica_in_this_process
 
 mine = collect("my_gpt.py")  # everything that you have solved, written into one module

@@ -1,8 +1,11 @@
-"""TextTokenizer, the interface of all tokenizers, and `load_tokenizer`, which loads a tokenizer of any kind."""
+"""TextTokenizer, the interface of all tokenizers; `load_tokenizer` for any kind of them; and the dtype of token ids."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike
 
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
@@ -28,3 +31,8 @@ def load_tokenizer(directory: str | Path) -> Tokenizer | CharTokenizer:
     if (Path(directory) / "characters.json").exists():
         return CharTokenizer.load(directory)
     return Tokenizer.load(directory)
+
+
+def token_dtype(vocab_size: int) -> DTypeLike:
+    """The smallest dtype of arrays of token ids: uint16, or uint32 for large vocabularies."""
+    return np.uint16 if vocab_size <= 1 << 16 else np.uint32
