@@ -12,7 +12,7 @@ from numpylm.system.whole_files import UTF_16_MARKS
 from numpylm.text.text_input import STDIN
 
 SUFFIXES = (".txt", ".md", ".py")  # compared without case
-KINDS = ".txt, .md or .py"
+SUFFIXES_IN_WORDS = ".txt, .md or .py"
 SNIFFED = 8192  # bytes at the beginning of a file that are searched for NUL to detect binary files, as git and grep do
 EXAMPLES = 2  # paths that are shown for each reason
 WIDTH = 60  # characters of a path that are shown
@@ -90,7 +90,7 @@ def find_texts(paths: Iterable[str | Path]) -> TextFiles:
                 inside.left_out.append((entry, reason or READ_ALREADY))
         if not inside.files and all(reason != READ_ALREADY for _, reason in inside.left_out):
             what = "; ".join(inside.reasons()) or "it is empty"
-            raise FileNotFoundError(f"no {KINDS} file to read in the folder {path}: {what}")
+            raise FileNotFoundError(f"no {SUFFIXES_IN_WORDS} file to read in the folder {path}: {what}")
         found.files += inside.files
         found.left_out += inside.left_out
     return found
@@ -165,7 +165,7 @@ def _why_left_out(path: Path) -> str | None:
     if path.is_dir():
         return _why_folder_left_out(path)
     if path.suffix.lower() not in SUFFIXES:
-        return f"not {KINDS}"
+        return f"not {SUFFIXES_IN_WORDS}"
     if not path.is_file():
         return "pipe or device"
     with path.open("rb") as file:

@@ -76,7 +76,7 @@ class Run:
     since_log: Mean = field(default_factory=Mean)  # training loss since the last line of metrics.jsonl
     since_eval: Mean = field(default_factory=Mean)  # training loss since the last evaluation
     saved: tuple[int, int] = (-1, -1)  # step and evaluated of the last.npz on disk
-    failed: set[str] = field(default_factory=set)  # see numpylm.training.failed_writes.optional
+    failed: set[str] = field(default_factory=set)  # see numpylm.training.failed_writes.continue_after_error
     warned: bool = False  # whether the warning of overfitting was printed; it is printed only once
 
     @classmethod
@@ -109,6 +109,22 @@ class Run:
         save_checkpoint(self.folder / name, self.gpt, self.optimizer, meta)
         if name == "last.npz":
             self.saved = self.step, self.evaluated
+
+    def save_checkpoints(self) -> None:
+        """Write best.npz if this step has the best evaluation so far, and last.npz.
+
+        ``best`` is always the loss of the best.npz on disk. If best.npz cannot be written, last.npz is not written
+        either, so that a resumed run repeats this evaluation.
+        """
+        before = self.best, self.best_step
+        if self.evaluated == self.step and self.val_loss < self.best:
+            self.best, self.best_step = self.val_loss, self.step
+            try:
+                self.save("best.npz")
+            except OSError:
+                self.best, self.best_step = before
+                raise
+        self.save("last.npz")
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Restore everything that `save` wrote, without a copy of the arrays. Raises ValueError if it is damaged."""

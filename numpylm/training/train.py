@@ -26,7 +26,7 @@ from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.choose_settings import fit_to_text
 from numpylm.training.config import TrainConfig
 from numpylm.training.evaluation import evaluate
-from numpylm.training.failed_writes import optional, save_at_end, save_or_say
+from numpylm.training.failed_writes import continue_after_error, save_at_end, save_or_note
 from numpylm.training.finetune import load_pretrained_model
 from numpylm.training.parallel import DataParallel
 from numpylm.training.prepare_data import Data, as_documents, load_documents, make_tokenizer, split
@@ -104,7 +104,7 @@ def whole_job(
         run, data, tokenizer, val_docs = start_run(config, held, processes, given)
     else:
         run, data, tokenizer, val_docs = continue_run(config, folder_to_resume(resume), held, processes)
-    with optional(run, "description of the data"):
+    with continue_after_error(run, "description of the data"):
         describe(run, data, tokenizer)
     with interruptible() as interrupt:
         training_loop(run, data, tokenizer, interrupt, stop_at, processes)
@@ -219,7 +219,7 @@ def training_loop(
             bar.set_postfix_str(f"loss {run.since_log.value:.4f}, {rate:,.0f} tokens/s", refresh=False)
             if run.step % LOG_INTERVAL == 0:
                 loss, run.since_log = run.since_log.value, Mean()
-                with optional(run, "metrics.jsonl"):
+                with continue_after_error(run, "metrics.jsonl"):
                     run.log({"step": run.step, "train_loss": loss, "lr": step.lr, "grad_norm": step.grad_norm})
             if run.evaluation_due:
                 evaluate_and_save(run, data, tokenizer, workers, interrupt)
@@ -233,7 +233,7 @@ def training_loop(
 def save_after_loss(run: Run, line: str) -> None:
     """Save after a worker process was killed, because this process may be killed next; then print a note."""
     if run.saved != (run.step, run.evaluated):
-        save_or_say(run)
+        save_or_note(run)
     resume = command("numpylm", "train", "--resume", run.folder)
     tqdm.write(f"note: {line}. If this process is killed, too: {resume}")
 
@@ -304,14 +304,14 @@ def evaluate_and_save(
         f"{bits:.3f} bits per byte{trained}"
     )
     if run.step and c.sample_tokens and run.step < c.max_steps:
-        with optional(run, "sample"):
+        with continue_after_error(run, "sample"):
             tqdm.write("            " + sample(run.gpt, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
-    with optional(run, "metrics.jsonl"):
+    with continue_after_error(run, "metrics.jsonl"):
         run.log(
             {"step": run.step, "val_loss": score.loss, "val_bits_per_byte": bits, "val_accuracy": score.accuracy}
             | ({} if data.floor is None else {"above_source": score.loss - data.floor})
         )
     warn_of_overfitting(run, score, train_loss)
-    save_or_say(run)
-    with optional(run, "loss.svg"):
+    save_or_note(run)
+    with continue_after_error(run, "loss.svg"):
         draw(run, data, tokenizer.vocab_size)

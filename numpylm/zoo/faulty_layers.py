@@ -79,7 +79,7 @@ dx = dp - np.expand_dims(total, axis)
 dx *= p
 return dx"""
 
-FUNCTIONS = (
+FUNCTION_FAULTS = (
     Fault(
         "otter",
         "softmax-without-the-sum",
@@ -329,7 +329,7 @@ FUNCTIONS = (
     ),
 )
 
-LAYERS = (
+LAYER_FAULTS = (
     Fault(
         "marten",
         "linear-bias-mean",

@@ -23,7 +23,7 @@ def _gpt(dropout: float = 0.0) -> Any:
     return build
 
 
-MODEL = (
+MODEL_FAULTS = (
     Fault(
         "howler",
         "mlp-forgets-gelu",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpylm.check.student import check_file, check_found, choose, fit
+from numpylm.check.student import check_file, check_found, fit, items_to_check
 from numpylm.cli.main import main
 from tests.check.test_student import write  # noqa: F401  # a fixture
 
@@ -297,7 +297,7 @@ def test_a_module_that_forward_imports_is_found_with_as_too(write, tmp_path):  #
 
 # ------------------------------------------------------------------------------ arrays that a layer is made with
 
-GIVEN = {item.name: item for item in choose(Path(__file__).parent / "students" / "given_arrays.py")}
+GIVEN = {item.name: item for item in items_to_check(Path(__file__).parent / "students" / "given_arrays.py")}
 WEIGHTS = {
     "Affine": {"W": 2, "b": 1},
     "MatMul": {"params.0": 2},

@@ -551,7 +551,7 @@ def test_no_process_is_started_unless_asked_for(text, monkeypatch):
     def refuse(*args):
         raise AssertionError("a process was asked for")
 
-    monkeypatch.setattr("numpylm.training.prepare_data.MANY", 0)
+    monkeypatch.setattr("numpylm.training.prepare_data.WORTH_PROCESSES_CHARACTERS", 0)
     monkeypatch.setattr("numpylm.system.worker.Worker.__init__", refuse)
     train(tiny(text))
     with pytest.raises(AssertionError, match="a process was asked for"):

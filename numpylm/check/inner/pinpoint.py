@@ -191,7 +191,7 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
     """The formula of what is there and of what should be there, as products of known arrays."""
     known = _known(flow, cone, given)
     upstream = float(flow.trial.dout) if not np.ndim(flow.trial.dout) else None
-    wrong, right = products.find(given, known, upstream), products.find(true, known, upstream)
+    wrong, right = products.find_formula(given, known, upstream), products.find_formula(true, known, upstream)
     if right is not None:
         now = f" Here it is {wrong.text}." if wrong is not None else ""
         more = right.has_terms and not (wrong is not None and wrong.has_terms)
@@ -199,7 +199,7 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
     reads = _reads(flow, cone)
     # A term that the lines use already is not missing.
     used = {flow.in_formula(v) for v in flow.unexplained if v.name in reads}
-    term = products.find(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
+    term = products.find_formula(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
     if term is not None:
         text = f"There is an extra term: {term.opposite}." if term.opposite else f"A term is missing: {term.text}."
         return Cause("missing-term", text, TERM_OF_LINE)
