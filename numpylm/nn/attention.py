@@ -18,14 +18,14 @@ from numpylm.nn.module import Array, Cache, Module
 
 
 class AttentionCache(NamedTuple):
-    """What `scaled_dot_product_attention` saves for its backward. ``dropped`` holds the weights that multiplied v."""
+    """What `scaled_dot_product_attention` saves for its backward. ``weights`` are those that multiplied v, after dropout."""
 
     q: Array  # (B, H, T, D)
     k: Array  # (B, H, S, D)
     v: Array  # (B, H, S, D)
     scale: float  # 1/√D
     softmax: Cache
-    dropped: Array  # (B, H, T, S)
+    weights: Array  # (B, H, T, S)
     dropout_p: float
     dropout: Cache
 
@@ -80,15 +80,15 @@ def scaled_dot_product_attention(
     if mask is not None:
         scores += np.where(mask, 0, -np.inf).astype(scores.dtype)
     p, softmax_cache = softmax(scores)  # (B, H, T, S)
-    dropped, dropout_cache = dropout(p, dropout_p, rng)  # (B, H, T, S)
-    out = dropped @ v  # (B, H, T, D)
-    return out, AttentionCache(q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
+    weights, dropout_cache = dropout(p, dropout_p, rng)  # (B, H, T, S)
+    out = weights @ v  # (B, H, T, D)
+    return out, AttentionCache(q, k, v, scale, softmax_cache, weights, dropout_p, dropout_cache)
 
 
 def scaled_dot_product_attention_backward(dout: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
     """Gradient of `scaled_dot_product_attention`: dout (B, H, T, D) -> dq, dk, dv in their inputs' shapes."""
-    q, k, v, scale, softmax_cache, dropped, _, dropout_cache = cache
-    dv = dropped.swapaxes(-1, -2) @ dout  # (B, H, S, D)
+    q, k, v, scale, softmax_cache, weights, _, dropout_cache = cache
+    dv = weights.swapaxes(-1, -2) @ dout  # (B, H, S, D)
     dp = dropout_backward(dout @ v.swapaxes(-1, -2), dropout_cache)  # (B, H, T, S)
     dscores = softmax_backward(dp, softmax_cache)  # (B, H, T, S)
     dq = (dscores @ k) * scale  # (B, H, T, D)

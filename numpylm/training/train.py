@@ -1,4 +1,4 @@
-"""The training loop, with evaluation, checkpoints and early stopping. Read `whole_job` first: it has all steps."""
+"""The training loop, with evaluation, checkpoints and early stopping. Read `run_training` first: it has all steps."""
 
 import copy
 import math
@@ -88,10 +88,10 @@ def train(
         if config.check_gradients:
             check_gradients()
         with stoppable(), ExitStack() as held:
-            return whole_job(config, resume, stop_at, processes, given, held)
+            return run_training(config, resume, stop_at, processes, given, held)
 
 
-def whole_job(
+def run_training(
     config: TrainConfig,
     resume: str | Path | None,
     stop_at: int | None,

@@ -28,8 +28,8 @@ from numpylm.check.optimizer.faults import (
     COUPLED,
     RMSPROP_FAULTS,
     SGD_FAULTS,
-    Fault,
     Rule,
+    Slip,
     simulate,
     variants,
 )
@@ -40,7 +40,7 @@ from numpylm.check.subject.calls import CheckError
 from numpylm.nn.module import Array
 
 UNDER_THE_NAME = {"adam": ("adam", "amsgrad"), "adamw": ("adam", "amsgrad"), "sgd": ("sgd", "nesterov")}
-BASES: dict[str, tuple[list[Fault], Rule]] = {
+BASES: dict[str, tuple[list[Slip], Rule]] = {
     "sgd": (SGD_FAULTS, Rule(momentum_only=True)),
     "adam": (ADAM_FAULTS, Rule()),
     "rmsprop": (RMSPROP_FAULTS, Rule(correct_m=False, correct_v=False)),
