@@ -18,7 +18,7 @@ from numpylm.nn.module import Array, Cache, Module
 
 
 class AttentionCache(NamedTuple):
-    """What `scaled_dot_product_attention` saves for its backward. ``weights`` are those that multiplied v, after dropout."""
+    """What `scaled_dot_product_attention` saves for its backward. ``weights``, after dropout, multiplied v."""
 
     q: Array  # (B, H, T, D)
     k: Array  # (B, H, S, D)

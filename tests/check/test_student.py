@@ -1,24 +1,9 @@
 """A student's file: what is found in it, what it is fed, how it is held against ours, how its errors are shown."""
 
-import textwrap
-from pathlib import Path
-
 import pytest
 
 from numpylm.check.student import check_file, compare, items_to_check
 from numpylm.cli.main import main
-
-HEAD = "import numpy as np\nfrom numpylm import Parameter\n\n"
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write_file(code: str, name: str = "my_layers.py") -> Path:
-        path = tmp_path / name
-        path.write_text(HEAD + textwrap.dedent(code), encoding="utf-8")
-        return path
-
-    return write_file
 
 
 def reports(path):

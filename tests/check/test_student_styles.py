@@ -1,24 +1,19 @@
 """Files of students in the wild: what is recognized in them, what it is fed, and how it is held against ours."""
 
 import textwrap
-from pathlib import Path
 
 import pytest
 
 from numpylm.check.student import check_file, compare, items_to_check
 from numpylm.cli.main import main
 
-HEAD = "import numpy as np\nfrom numpylm import Parameter\n\nrows = lambda a: a.reshape(-1, a.shape[-1])\n\n"
+ROWS = "rows = lambda a: a.reshape(-1, a.shape[-1])\n\n"
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write_file(code: str) -> Path:
-        path = tmp_path / "my_layers.py"
-        path.write_text(HEAD + textwrap.dedent(code), encoding="utf-8")
-        return path
-
-    return write_file
+def write(write):
+    """As the fixture of this folder, with the function ``rows`` in each file."""
+    return lambda code: write(ROWS + textwrap.dedent(code))
 
 
 def reports(path):
