@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from numpylm.check import confidence
-from numpylm.check.report import Cause
+from numpylm.check.report import KINDS, Cause
 
 CHECK = Path(confidence.__file__).parent
 COURSE = CHECK.parent / "course"
@@ -149,8 +149,21 @@ def test_no_other_file_gives_a_name_of_the_tables_another_value():
 
 def test_the_seven_rooms_have_few_files_of_a_size_that_one_can_know():
     files = [file for file in FILES if file.split("/")[0] in ROOMS and not file.endswith("__init__.py")]
-    assert len(files) <= 27, files
+    assert len(files) <= 28, files
     assert not [file for file in files if FILES[file].count("\n") > 350]
+
+
+def written_kinds(source):
+    """The kinds of all causes that are written as words."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Cause" and node.args:
+            yield from (kind.value for kind in branches(node.args[0]) if isinstance(kind, ast.Constant))
+
+
+def test_every_kind_of_cause_is_one_of_the_kinds_also_in_diagnose():
+    sources = [*FILES.values(), *files(CHECK.parent / "training").values()]
+    found = {kind for source in sources for kind in written_kinds(source)}
+    assert {"sign", "learning-rate"} <= found <= set(KINDS)
 
 
 def test_two_causes_are_the_same_by_their_lines_and_not_by_their_words():
