@@ -60,7 +60,7 @@ class Run:
 
     config: TrainConfig
     folder: Path
-    gpt: GPT
+    model: GPT
     optimizer: AdamW
     batch_rng: np.random.Generator
     dropout_rng: np.random.Generator
@@ -80,17 +80,18 @@ class Run:
     warned: bool = False  # whether the warning of overfitting was printed; it is printed only once
 
     @classmethod
-    def create(cls, config: TrainConfig, folder: Path, gpt: GPT) -> "Run":
+    def create(cls, config: TrainConfig, folder: Path, model: GPT) -> "Run":
         """A new run. All random generators are derived from the config's seed."""
         seeds = np.random.SeedSequence(config.seed).spawn(3)  # the first one was used for the initial weights
-        gpt.recompute = config.recompute
+        model.recompute = config.recompute
         optimizer = AdamW(
-            gpt.trainable_parameters(),
+            model.trainable_parameters(),
             config.learning_rate,
             (config.beta1, config.beta2),
             weight_decay=config.weight_decay,
         )
-        return cls(config, folder, gpt, optimizer, np.random.default_rng(seeds[1]), np.random.default_rng(seeds[2]))
+        batch_rng, dropout_rng = (np.random.default_rng(seed) for seed in seeds[1:])
+        return cls(config, folder, model, optimizer, batch_rng, dropout_rng)
 
     def save(self, name: str) -> None:
         """Write a checkpoint into the run folder."""
@@ -106,7 +107,7 @@ class Run:
             "since_log": asdict(self.since_log),
             "since_eval": asdict(self.since_eval),
         }
-        save_checkpoint(self.folder / name, self.gpt, self.optimizer, meta)
+        save_checkpoint(self.folder / name, self.model, self.optimizer, meta)
         if name == "last.npz":
             self.saved = self.step, self.evaluated
 
@@ -129,7 +130,7 @@ class Run:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Restore everything that `save` wrote, without a copy of the arrays. Raises ValueError if it is damaged."""
         try:
-            self.gpt.load_state_dict(checkpoint.model, assign=True)
+            self.model.load_state_dict(checkpoint.model, assign=True)
             self.optimizer.load_state_dict(checkpoint.optimizer, assign=True)
             self._restore_meta(checkpoint.meta)
         except ValueError as error:
@@ -138,7 +139,7 @@ class Run:
     def _restore_meta(self, meta: Mapping[str, Any]) -> None:
         self.step, self.best_step = whole(meta, "step"), whole(meta, "best_step")
         self.fingerprint = typed(meta, "fingerprint", str)
-        self.tokens = whole(meta, "tokens") if "tokens" in meta else self.gpt.config.vocab_size
+        self.tokens = whole(meta, "tokens") if "tokens" in meta else self.model.config.vocab_size
         best = typed(meta, "best", float, type(None))
         self.best = math.inf if best is None else best
         set_state(self.batch_rng, meta, "batch_rng")

@@ -204,7 +204,7 @@ def training_loop(
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
     long_enough = last - run.step >= WORTH_PROCESSES
     count = min(default_workers(), c.batch_size)  # a worker needs at least one sequence
-    workers = DataParallel(run.gpt, count, processes=processes and long_enough, on_loss=partial(save_after_loss, run))
+    workers = DataParallel(run.model, count, processes=processes and long_enough, on_loss=partial(save_after_loss, run))
     if run.evaluation_due:
         evaluate_and_save(run, data, tokenizer, workers, interrupt)
     start, tokens = time.perf_counter(), 0
@@ -255,7 +255,7 @@ def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
     """
     c = run.config
     batch_rng, dropout_rng = copy.deepcopy((run.batch_rng, run.dropout_rng))
-    run.gpt.zero_grad()
+    run.model.zero_grad()
     batches = [
         random_batch(data.train, c.batch_size, c.block_size, batch_rng, data.starts, data.counted)
         for _ in range(c.grad_accum)
@@ -283,7 +283,7 @@ def evaluate_and_save(
     c = run.config
     try:
         score = evaluate(
-            run.gpt,
+            run.model,
             data.val,
             starts=data.val_starts,
             block_size=c.block_size,
@@ -305,7 +305,7 @@ def evaluate_and_save(
     )
     if run.step and c.sample_tokens and run.step < c.max_steps:
         with continue_after_error(run, "sample"):
-            tqdm.write("            " + sample(run.gpt, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
+            tqdm.write("            " + sample(run.model, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
     with continue_after_error(run, "metrics.jsonl"):
         run.log(
             {"step": run.step, "val_loss": score.loss, "val_bits_per_byte": bits, "val_accuracy": score.accuracy}
