@@ -33,7 +33,7 @@ MODEL_FAULTS = (
         "dhidden = dactive  # (..., 4C)",
         "The backward skips the activation.",
         "The upper weights are exact, and for large inputs GELU's slope is 1.",
-        "wiring",
+        "lines",
         "c_fc",
         _mlp,
     ),
