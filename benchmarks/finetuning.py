@@ -37,7 +37,7 @@ def numpylm_steps(job: str):
     from numpylm_step import NumpylmStep
 
     from numpylm import GPT, GPTConfig
-    from numpylm.nn.lora import add_lora
+    from numpylm.models.lora import add_lora
 
     gpt = GPT(GPTConfig(VOCAB, 1024, 12, 12, 768), np.random.default_rng(0))
     if job == JOBS[0]:

@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from numpylm import GPT, GPTConfig
-from numpylm.training.parallel import available_cores, keep_memory
+from numpylm.system.processor import available_cores, keep_memory
 
 SHAPES = {
     "4 layers x 128, V 65": GPTConfig(65, 256, 4, 4, 128),

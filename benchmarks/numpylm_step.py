@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from numpylm import GPT, AdamW, DataParallel, clip_grad_norm
-from numpylm.training.parallel import keep_memory
+from numpylm.system.processor import keep_memory
 from numpylm.training.replica import RemoteReplica
 
 

@@ -230,7 +230,7 @@ def main() -> None:
     if args.one:
         print(json.dumps(measure(Point(**json.loads(args.one)))))
         return
-    from numpylm.training.parallel import available_cores
+    from numpylm.system.processor import available_cores
     from numpylm.training.profiling import matmul_peak
 
     peak = matmul_peak()

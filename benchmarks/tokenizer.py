@@ -20,9 +20,9 @@ import tiktoken
 import tokenizers
 
 from numpylm import Tokenizer
+from numpylm.system.processor import available_cores
 from numpylm.text.encode_in_processes import encode_in_processes
 from numpylm.text.pretokenize import GPT2_PATTERN
-from numpylm.training.parallel import available_cores
 
 SIZE, VOCAB = 8_000_000, 16_384
 PLAYS_VOCAB = 4_096

@@ -18,7 +18,7 @@ from numpylm_step import NumpylmStep
 from torch_gpt import TorchStep
 
 from numpylm import GPT, GPTConfig
-from numpylm.training.parallel import available_cores, keep_memory
+from numpylm.system.processor import available_cores, keep_memory
 from numpylm.training.profiling import matmul_peak
 
 SHAPES = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numpylm.files.checkpoint import load_model
+from numpylm.files.pretrained import load_language_model
 from numpylm.inference.generate_text import prompt_ids
 from numpylm.inference.sampling import next_token_probabilities
 from numpylm.nn.module import Array
@@ -92,7 +92,7 @@ def main() -> None:
 
 def page() -> str:
     """The text of the page."""
-    gpt, tokenizer, own = load_model(MODEL)
+    gpt, tokenizer, own = load_language_model(MODEL)
     ids = prompt_ids(tokenizer, PROMPT, own)
     logits = gpt.read(np.array([ids]), gpt.new_past())[0]  # (V,)
     p = {name: next_token_probabilities(logits, previous=ids, **options) for name, options in COLUMNS.items()}

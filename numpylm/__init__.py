@@ -44,11 +44,12 @@ from numpylm.nn.functional import (
 from numpylm.nn.layers import Dropout, Embedding, LayerNorm, Linear
 from numpylm.nn.module import Module, Parameter
 from numpylm.nn.optim import AdamW, clip_grad_norm, warmup_cosine
+from numpylm.system.processor import keep_memory
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.token_view import show_tokens
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.diagnose import diagnose
-from numpylm.training.parallel import DataParallel, keep_memory
+from numpylm.training.parallel import DataParallel
 
 # models/gpt.py contains only the model. Functions that use a trained model are in other packages. Here they become
 # methods, so that gpt.generate(...) and GPT.from_pretrained(...) work.

@@ -52,6 +52,19 @@ def late(name, source, order):
             yield f"numpylm/{name.replace('.', '/')}.py, line {line}: imports {target}"
 
 
+def attached_methods(source):
+    """The names that ``numpylm/__init__.py`` turns into methods: ``GPT.generate = generate`` gives ``generate``."""
+    assigned = [node.targets[0] for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assign)]
+    return {target.attr for target in assigned if isinstance(target, ast.Attribute)}
+
+
+def method_calls(source, names):
+    """The lines that call a method with one of these names."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names:
+            yield node.lineno
+
+
 def test_the_map_has_every_file_once():
     assert sorted(the_map()) == sorted(modules())
 
@@ -76,6 +89,21 @@ def test_an_import_that_runs_up_the_map_is_found(planted):
     assert not list(
         late("models.gpt", "from numpylm.nn import layers\nfrom numpylm.nn.layers import Linear", the_map())
     )
+
+
+def test_no_file_above_the_public_names_calls_a_method_that_they_attach():
+    """Such a call is a hidden import: it works only after ``numpylm/__init__.py`` has run."""
+    order, paths = the_map(), modules()
+    names = attached_methods(paths["__init__"].read_text(encoding="utf-8"))
+    assert {"generate", "from_pretrained"} <= names
+    above = order[: order.index("__init__")]
+    found = [
+        f"numpylm/{name.replace('.', '/')}.py, line {line}"
+        for name in above
+        for line in method_calls(paths[name].read_text(encoding="utf-8"), names)
+    ]
+    assert not found, "\n".join(found)
+    assert list(method_calls("def f(gpt):\n    return gpt.generate([0], 5)", names)) == [2]
 
 
 @pytest.mark.parametrize(

@@ -244,8 +244,8 @@ softmax, softmax_backward = check("softmax_backward", my_softmax, my_softmax_bac
 # if mask is not None:
 #     scores = scores + np.where(mask, 0, -np.inf).astype(scores.dtype)
 # p, softmax_cache = softmax(scores)                              # (B, H, T, S)
-# dropped, dropout_cache = Dropout(dropout_p).forward(p, rng)     # nothing happens if rng is None
-# return …, (q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
+# weights, dropout_cache = Dropout(dropout_p).forward(p, rng)     # nothing happens if rng is None
+# return …, (q, k, v, scale, softmax_cache, weights, dropout_p, dropout_cache)
 # ```
 # @end
 
@@ -276,8 +276,8 @@ def my_attention(q, k, v, mask=None, dropout_p=0.0, rng=None):
     if mask is not None:
         scores = scores + np.where(mask, 0, -np.inf).astype(scores.dtype)
     p, softmax_cache = softmax(scores)  # (B, H, T, S)
-    dropped, dropout_cache = Dropout(dropout_p).forward(p, rng)
-    return dropped @ v, (q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
+    weights, dropout_cache = Dropout(dropout_p).forward(p, rng)
+    return weights @ v, (q, k, v, scale, softmax_cache, weights, dropout_p, dropout_cache)
     # --- end
 
 
@@ -312,15 +312,15 @@ attention = check("attention", my_attention)
 # The check takes your forward from above and this backward as a pair. It also uses a mask and dropout.
 #
 # @hint A nudge
-# Start at the end of the forward: `dropped @ v`.
+# Start at the end of the forward: `weights @ v`.
 # @hint Transposing
 # `x.swapaxes(-1, -2)` swaps the last two axes and leaves batch and heads where they are. (`x.T` would reverse all four.)
 # @hint Almost code
 # ```python
-# q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache = cache
-# dv = dropped.swapaxes(-1, -2) @ dout                      # (B, H, S, D)
-# ddropped = …                                              # (B, H, T, S)
-# dp = Dropout(dropout_p).backward(ddropped, dropout_cache)
+# q, k, v, scale, softmax_cache, weights, dropout_p, dropout_cache = cache
+# dv = weights.swapaxes(-1, -2) @ dout                      # (B, H, S, D)
+# dweights = …                                              # (B, H, T, S)
+# dp = Dropout(dropout_p).backward(dweights, dropout_cache)
 # dscores = softmax_backward(dp, softmax_cache)
 # dq = …
 # dk = …
@@ -344,10 +344,10 @@ def my_attention_backward(dout, cache):
     dq (B, H, T, D), dk (B, H, S, D), dv (B, H, S, D)
     """
     # --- solution
-    q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache = cache
-    dv = dropped.swapaxes(-1, -2) @ dout  # (B, H, S, T) @ (B, H, T, D)
-    ddropped = dout @ v.swapaxes(-1, -2)  # (B, H, T, S)
-    dp = Dropout(dropout_p).backward(ddropped, dropout_cache)
+    q, k, v, scale, softmax_cache, weights, dropout_p, dropout_cache = cache
+    dv = weights.swapaxes(-1, -2) @ dout  # (B, H, S, T) @ (B, H, T, D)
+    dweights = dout @ v.swapaxes(-1, -2)  # (B, H, T, S)
+    dp = Dropout(dropout_p).backward(dweights, dropout_cache)
     dscores = softmax_backward(dp, softmax_cache)  # (B, H, T, S)
     dq = (dscores @ k) * scale  # (B, H, T, D)
     dk = (dscores.swapaxes(-1, -2) @ q) * scale  # (B, H, S, D)

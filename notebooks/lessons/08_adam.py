@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from numpylm import GPT, GPTConfig, Parameter, Tokenizer
 from numpylm.course import check, stories, style
-from numpylm.training.parallel import set_blas_threads
+from numpylm.system.processor import set_blas_threads
 
 plt = style()
 _ = set_blas_threads(1)  # the matrices here are small, so one thread is faster than several

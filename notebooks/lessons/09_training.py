@@ -19,12 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 from numpylm import GPTConfig, Tokenizer, cross_entropy, cross_entropy_backward, diagnose, gradcheck, keep_memory
+from numpylm.corpora import source_nats
 from numpylm.course import check, collect, stories, style
 from numpylm.inference.generation import generate
+from numpylm.system.processor import available_cores, set_blas_threads
 from numpylm.text.data import document_starts, encode_documents, sequential_batches
 from numpylm.training import baselines
-from numpylm.training.evaluation import source_nats
-from numpylm.training.parallel import available_cores, replica, set_blas_threads
+from numpylm.training.replica import replica_in_this_process
 
 mine = collect("my_gpt.py")  # everything that you have solved, written into one module
 my_gpt = importlib.import_module("my_gpt")  # as "import my_gpt"
@@ -357,7 +358,7 @@ class Workers:
     """A model and its copies, one for each core. They share the weights; each has a part of the batch, and its own gradients."""
 
     def __init__(self, gpt):
-        self.gpts = [gpt, *(replica(gpt) for _ in range(available_cores() - 1))]
+        self.gpts = [gpt, *(replica_in_this_process(gpt) for _ in range(available_cores() - 1))]
         self.pool = ThreadPoolExecutor(len(self.gpts))
 
     def zero_grad(self):

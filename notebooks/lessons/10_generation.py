@@ -18,7 +18,7 @@ import numpy as np
 from numpylm import keep_memory, scaled_dot_product_attention
 from numpylm.course import check, stories, storyteller, style
 from numpylm.nn.attention import merge_heads, split_heads
-from numpylm.training.parallel import set_blas_threads
+from numpylm.system.processor import set_blas_threads
 
 keep_memory()  # reuse the memory of large arrays; otherwise the times below include the allocation of memory
 set_blas_threads(1)  # these matrices are small, so a second thread would not help

@@ -22,7 +22,7 @@ from numpylm.corpora.story_words import CAST
 from numpylm.course import check, heatmap, storyteller, style
 from numpylm.inference.trace import trace
 from numpylm.nn.attention import causal_mask, split_heads
-from numpylm.training.parallel import set_blas_threads
+from numpylm.system.processor import set_blas_threads
 
 keep_memory()  # reuse the memory of large arrays, which is faster
 set_blas_threads(1)  # these matrices are small, so a second thread would not help

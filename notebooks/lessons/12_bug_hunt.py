@@ -18,7 +18,7 @@ from tqdm import tqdm
 import numpylm
 from numpylm import AdamW, CharTokenizer, clip_grad_norm, gelu, gelu_backward
 from numpylm.course import check, heatmap, stories, style
-from numpylm.training.parallel import set_blas_threads
+from numpylm.system.processor import set_blas_threads
 from numpylm.zoo import World, get
 
 plt = style()
@@ -475,7 +475,7 @@ Dropout = check("hunt_ocelot", MyDropout)
 # "the gradient of v is right without dropout and wrong with it: the backward must use the same mask (and the
 # division by 1 - p) as its own forward, and the values after dropout where the forward uses them."
 # @hint The line
-# `dv = …`: what is `softmax_cache[0]`, and what is `dropped`?
+# `dv = …`: what is `softmax_cache[0]`, and what is `weights`?
 # @end
 
 # %% zoo="serval" exercise="hunt_serval"
@@ -487,10 +487,10 @@ scaled_dot_product_attention, scaled_dot_product_attention_backward = check(
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# The gradient of the values uses the weights from before dropout. The right code is `dv = dropped.swapaxes(-1, -2) @
+# The gradient of the values uses the weights from before dropout. The right code is `dv = weights.swapaxes(-1, -2) @
 # dout`.
 #
-# A check with p = 0 passes. And with p > 0 the error averages out, because the mean of `dropped` is `p`. Such a
+# A check with p = 0 passes. And with p > 0 the error averages out, because the mean of `weights` is `p`. Such a
 # gradient points roughly in the right direction, so training is hardly affected (section 13).
 # @end
 

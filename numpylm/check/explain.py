@@ -97,7 +97,7 @@ def sharper(root: Cause, causes: Causes) -> Cause:
 def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, passed: dict[str, np.ndarray]) -> None:
     """Find causes in the numbers, in the Jacobians, in the student's lines and under other conditions."""
     gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
-    others = {name: e.n for name, e in gathered.items() if e.fully_measured}
+    others = {name: e.true for name, e in gathered.items() if e.fully_measured}
     for target in trial.targets:
         if target.name not in wrong and np.shape(target.analytic) == target.values.shape:
             others[target.name] = np.asarray(target.analytic)  # it passed the check, so it is the true gradient
@@ -164,14 +164,14 @@ def unknown(trial: Trial, row: Row, target: Target, right: list[str], fix_first_
     """The cause of a gradient that fits no pattern: what is right, and the worst places with both numbers."""
     a, values = np.asarray(target.analytic), target.values
     e = gather(trial, target, {})
-    gap = np.nan_to_num(np.abs(a - e.n))
+    gap = np.nan_to_num(np.abs(a - e.true))
     flat = np.argsort(gap, axis=None)[::-1][:2]
     places = [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in flat if gap.flat[k] > 0]
-    worst = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.n[p]:.6g}" for p in places)
+    worst = "; ".join(f"at {list(p)} backward says {a[p]:.6g}, the difference quotient {e.true[p]:.6g}" for p in places)
     right_note = f" These gradients are right, with everything that they need: {listing(right)}." if right else ""
     fix_first_note = f" It may follow from the fault in {fix_first_name}: fix that first." if fix_first_name else ""
     text = (
-        f"{e.what} is wrong and fits no known pattern (cosine with the truth {cosine(a, e.n):.3f})."
+        f"{e.what} is wrong and fits no known pattern (cosine with the truth {cosine(a, e.true):.3f})."
         f"{fix_first_note}{right_note} Worst: {worst}."
     )
     return Cause("unknown", text, UNKNOWN, row.name)

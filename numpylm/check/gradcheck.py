@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.confidence import TOLERANCE, UNUSABLE
+from numpylm.check.confidence import UNUSABLE
 from numpylm.check.explain import explain
+from numpylm.check.limits import TOLERANCE
 from numpylm.check.measure.trial import Setup
 from numpylm.check.measure.verdict import Verdicts
 from numpylm.check.report import Cause, Report

@@ -23,7 +23,12 @@ MODULES = (
     "nn.fast_attention",
     "nn.kv_cache",
     "nn.blocks",
+    "nn.self_and_cross_attention",
+    "nn.encoder_decoder",
+    "nn.heads",
     "models.gpt",
+    "models.bert",
+    "models.transformer",
     "nn.optim",
 )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from numpylm.check.gradcheck import Report, gradcheck
 from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.models.lora import LoRALinear
 from numpylm.nn import functional as F
 from numpylm.nn.attention import (
     CausalSelfAttention,
@@ -19,7 +20,6 @@ from numpylm.nn.attention import (
 )
 from numpylm.nn.blocks import MLP, Block
 from numpylm.nn.layers import Dropout, Embedding, LayerNorm, Linear
-from numpylm.nn.lora import LoRALinear
 from numpylm.nn.module import Array, Cache, Module
 
 

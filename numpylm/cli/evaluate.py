@@ -39,21 +39,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """numpylm evaluate"""
-    from numpylm.files.checkpoint import load_model
+    from numpylm.corpora import source_nats
+    from numpylm.files.pretrained import load_language_model
+    from numpylm.system.processor import keep_memory
     from numpylm.text.data import document_starts, encode_documents, fits_documents, read_documents
     from numpylm.text.line_documents import cut_lines
-    from numpylm.text.loss_mask import answer_bytes, encode_answers
+    from numpylm.text.loss_mask import answer_bytes, encode_answers, text_bytes
     from numpylm.text.text_files import find_texts
     from numpylm.text.text_input import typed_text, unescaped
-    from numpylm.training.evaluation import evaluate, source_nats
-    from numpylm.training.parallel import DataParallel, keep_memory
-    from numpylm.training.prepare_data import text_bytes
+    from numpylm.training.evaluation import evaluate
+    from numpylm.training.parallel import DataParallel
     from numpylm.training.run_state import saved_setting
 
     if args.batch_size is not None and args.batch_size < 1:
         raise ValueError("--batch-size must be at least 1")
     keep_memory()
-    gpt, tokenizer, _ = load_model(args.source)
+    gpt, tokenizer, _ = load_language_model(args.source)
     found = find_texts(args.data)
     documents = read_documents(found.files)
     in_lines = (args.documents or saved_setting(args.source, "documents")) == "lines"

@@ -16,12 +16,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """numpylm export"""
-    from numpylm.files.checkpoint import load_model
+    from numpylm.files.pretrained import load_language_model
     from numpylm.system.shell import shown
     from numpylm.system.signals import stoppable
     from numpylm.text.tokenizer import Tokenizer
 
-    gpt, tokenizer, _ = load_model(args.source)
+    gpt, tokenizer, _ = load_language_model(args.source)
     with stoppable():
         gpt.save_pretrained(args.folder, tokenizer)
     name = repr(args.folder.as_posix())

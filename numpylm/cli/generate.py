@@ -10,7 +10,7 @@ from typing import Any
 from numpylm.cli.parser import not_empty
 
 MARK = "> "  # the prompt of the interactive mode
-MANY = 10_000  # texts in a batch that fit into memory, if the model is small
+MOST_SAMPLES = 10_000  # texts in a batch that fit into memory, if the model is small
 RULE = "\n" + "-" * 40  # between texts
 
 EPILOG = """The model reads a window of at most block_size tokens. Of a longer prompt, it reads only the end. When a
@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--prompt and --interactive: choose one of them")
     if args.max_new_tokens < 1 or args.samples < 1:
         raise ValueError("--max-new-tokens and --samples must be at least 1")
-    if args.samples > MANY:
-        raise ValueError(f"--samples must be at most {MANY:,}, got {args.samples:,}")
+    if args.samples > MOST_SAMPLES:
+        raise ValueError(f"--samples must be at most {MOST_SAMPLES:,}, got {args.samples:,}")
     if args.seed is not None and args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
     if "" in args.stop:
@@ -102,13 +102,13 @@ def writer(args: argparse.Namespace) -> Callable[[str], None]:
     """Load the model, and return a function that prints a prompt and the text that follows it."""
     import numpy as np
 
-    from numpylm.files.checkpoint import load_model
+    from numpylm.files.pretrained import load_language_model
     from numpylm.inference.generate_text import generate_text, generate_texts, prompt_ids
     from numpylm.inference.streaming import printable
-    from numpylm.training.parallel import keep_memory
+    from numpylm.system.processor import keep_memory
 
     keep_memory()
-    gpt, tokenizer, own = load_model(args.source)
+    gpt, tokenizer, own = load_language_model(args.source)
     rng = np.random.default_rng(args.seed)
 
     def write(prompt: str) -> None:

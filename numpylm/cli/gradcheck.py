@@ -68,10 +68,10 @@ def check_flags(args: argparse.Namespace) -> None:
 
 def run_file(args: argparse.Namespace) -> int:
     """numpylm gradcheck --file my_layers.py"""
-    from numpylm.check.student import check_found, choose, compare
+    from numpylm.check.student import check_found, compare, items_to_check
 
     reports = []
-    for item in choose(args.file, args.only, args.like):
+    for item in items_to_check(args.file, args.only, args.like):
         report = compare(item, args.like, args.seed) if args.like else check_found(item, args.seed)
         print(report, end="\n\n")
         reports.append(report)

@@ -32,13 +32,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """numpylm rank"""
-    from numpylm.files.checkpoint import load_model
+    from numpylm.files.pretrained import load_language_model
     from numpylm.text.text_input import mistaken_escape, typed_text
 
     prompt = typed_text(args.prompt, "--prompt")
     answers = [typed_text(answer, "--answers") for answer in args.answers]
     sys.stderr.write(mistaken_escape("--prompt", prompt))
-    gpt, tokenizer, _ = load_model(args.source)
+    gpt, tokenizer, _ = load_language_model(args.source)
     ranked = gpt.rank(prompt, answers, tokenizer, args.per_token)
     if any(runs_together(prompt, answer) for answer in answers):
         print(

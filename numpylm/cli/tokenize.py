@@ -32,7 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """numpylm tokenize"""
     from numpylm.files.hub import TOKENIZER_FILES, model_folder
-    from numpylm.text.char_tokenizer import load_tokenizer
+    from numpylm.text.any_tokenizer import load_tokenizer
     from numpylm.text.text_input import STDIN, read_document, typed_text
     from numpylm.text.token_view import show_tokens, wants_color
 

@@ -14,7 +14,7 @@ TOML file are chosen to fit the text. Each choice is printed with its reason, an
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add an option for each field of TrainConfig, and some that are not settings of the run."""
-    from numpylm.training.config import KINDS, TrainConfig
+    from numpylm.training.config import SETTING_TYPES, TrainConfig
 
     parser.epilog = EPILOG
     parser.add_argument("--config", type=Path, help="TOML file with any of the settings below; options override it")
@@ -26,7 +26,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--profile", action="store_true", help="do not train: time a few steps, layer by layer")
     for setting in fields(TrainConfig):
-        kind, default = KINDS[setting.name], setting.default
+        kind, default = SETTING_TYPES[setting.name], setting.default
         names = ["--" + setting.name.replace("_", "-")]
         if "_" in setting.name:
             names.append("--" + setting.name)

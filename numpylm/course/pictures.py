@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.nn.module import Array
-from numpylm.training.parallel import keep_memory, set_blas_threads
+from numpylm.system.processor import keep_memory, set_blas_threads
 
 GREY = "#808080"  # halfway between white and black
 COLORS = ("#3b82f6", "#e8871e", "#22a559", "#e15759", "#a16ae8", "#17a2b8")

@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from numpylm.files.find_model import did_you_mean, refuse_folder_of_runs
 from numpylm.files.npz_files import read_npz
 from numpylm.models.gpt import GPT, GPTConfig
-from numpylm.nn.lora import add_lora, lora_settings, merge_lora
+from numpylm.models.lora import add_lora, lora_settings, merge_lora
 from numpylm.nn.module import Array, SkipInit
 from numpylm.nn.optim import AdamW
-from numpylm.system.find_model import CHECKPOINTS, did_you_mean, is_run, refuse_folder_of_runs, refuse_pickles
 from numpylm.system.json_fields import brief, typed, whole
 from numpylm.system.whole_files import write_atomically
-from numpylm.text.char_tokenizer import CharTokenizer, load_tokenizer
+from numpylm.text.any_tokenizer import load_tokenizer
+from numpylm.text.char_tokenizer import CharTokenizer
+from numpylm.text.text_files import CHECKPOINTS
 from numpylm.text.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -202,33 +204,3 @@ def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[GPT, Tok
             f"{tokenizer.vocab_size}: they are not from the same run"
         )
     return gpt, tokenizer, checkpoint
-
-
-def load_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool]:
-    """Load a model and its tokenizer from a run folder, from transformers' files, or by a name on huggingface.co.
-
-    Parameters
-    ----------
-    source : str or path
-        A run folder or checkpoint of numpylm, a folder with transformers' files, or a name such as ``gpt2``.
-
-    Returns
-    -------
-    gpt, tokenizer
-    own : bool
-        Whether numpylm trained the model, on documents that begin with the end-of-text token.
-    """
-    path = Path(source)
-    if is_run(source):
-        return *load_run(path)[:2], True
-    refuse_folder_of_runs(path)
-    refuse_pickles(path)
-    if path.is_dir() and not (path / "config.json").exists():
-        raise FileNotFoundError(
-            f"{path} is not a run folder: it has neither best.npz nor last.npz; nor does it hold GPT-2's files: "
-            f"it has no config.json"
-        )
-    gpt = GPT.from_pretrained(source)
-    if gpt.tokenizer is None:
-        raise FileNotFoundError(f"{source} has no tokenizer: put vocab.json and merges.txt beside the model")
-    return gpt, gpt.tokenizer, False

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from numpylm.system.find_model import did_you_mean
+from numpylm.files.find_model import did_you_mean
 from numpylm.system.optional_packages import needed
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "added_tokens.json", "pattern.txt", "characters.json")

@@ -1,7 +1,7 @@
 """Loading and saving GPT-2 in transformers' format: ``config.json``, ``model.safetensors`` and the tokenizer's files.
 
 The names and the layout of the weights (input first) are the same in transformers and in numpylm. `gpt2_tensors`
-converts those of other programs.
+converts those of other programs. `load_language_model` loads these files or a run folder, with the tokenizer.
 """
 
 import math
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.files.checkpoint import check_size, load_run
+from numpylm.files.find_model import is_run, refuse_folder_of_runs, refuse_pickles
 from numpylm.files.gpt2_config import gpt2_settings, read_gpt2_config, write_gpt2_config
 from numpylm.files.gpt2_tensors import HEAD, PREFIX, own_names, transposed
 from numpylm.files.hub import TOKENIZER_FILES, model_folder
@@ -28,11 +29,11 @@ from numpylm.files.safetensors_files import (
 )
 from numpylm.files.tokenizer_export import export_tokenizer
 from numpylm.models.gpt import GPT
-from numpylm.nn.lora import has_lora, merged
+from numpylm.models.lora import has_lora, merged
 from numpylm.nn.module import Array, SkipInit
-from numpylm.system.find_model import is_run, refuse_folder_of_runs, refuse_pickles
 from numpylm.system.shell import shown
-from numpylm.text.char_tokenizer import CharTokenizer, TextTokenizer, load_tokenizer
+from numpylm.text.any_tokenizer import TextTokenizer, load_tokenizer
+from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
 
 GENERATION = "generation_config.json"  # transformers uses its end-of-text id instead of the one in config.json
@@ -229,3 +230,33 @@ def sharded_files(folder: Path) -> list[Path]:
         names = []
     parts = [folder / name for name in names if name.endswith(".safetensors") and name.lower() != ONE_FILE]
     return [*(path for path in parts if path.is_file()), index]
+
+
+def load_language_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool]:
+    """Load a model and its tokenizer from a run folder, from transformers' files, or by a name on huggingface.co.
+
+    Parameters
+    ----------
+    source : str or path
+        A run folder or checkpoint of numpylm, a folder with transformers' files, or a name such as ``gpt2``.
+
+    Returns
+    -------
+    gpt, tokenizer
+    own : bool
+        Whether numpylm trained the model, on documents that begin with the end-of-text token.
+    """
+    path = Path(source)
+    if is_run(source):
+        return *load_run(path)[:2], True
+    refuse_folder_of_runs(path)
+    refuse_pickles(path)
+    if path.is_dir() and not (path / "config.json").exists():
+        raise FileNotFoundError(
+            f"{path} is not a run folder: it has neither best.npz nor last.npz; nor does it hold GPT-2's files: "
+            f"it has no config.json"
+        )
+    gpt = from_pretrained(GPT, source)
+    if gpt.tokenizer is None:
+        raise FileNotFoundError(f"{source} has no tokenizer: put vocab.json and merges.txt beside the model")
+    return gpt, gpt.tokenizer, False

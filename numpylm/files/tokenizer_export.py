@@ -6,7 +6,7 @@ from typing import Any
 
 from numpylm.files.hub import TOKENIZER_FILES
 from numpylm.system.whole_files import write_text
-from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer
 from numpylm.text.pretokenize import END_OF_TEXT, GPT2_PATTERN
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.text.tokenizer_files import letters, written_vocab

@@ -107,9 +107,7 @@ def _search(
         rows, going = [], []
         for place, number in enumerate(active):
             source = sources[number]
-            parents, tokens = _extend(
-                source, log_probs[place], end_id, length == max_new_tokens, beam, length_penalty
-            )
+            parents, tokens = _extend(source, log_probs[place], end_id, length == max_new_tokens, beam, length_penalty)
             if len(parents) and not _done(source, beam, length, length_penalty):
                 going.append((place, number, tokens))
                 rows.append(place * width + parents)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from numpylm.inference.generation import stream_batch
+from numpylm.inference.generation import generate, stream_batch
 from numpylm.inference.streaming import TextStream, stream_text
 from numpylm.models.gpt import GPT
-from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer
 
 
 def generate_text(
@@ -34,7 +34,7 @@ def generate_text(
     prompt : str
     max_new_tokens : int
     own : bool
-        Whether numpylm trained the model: see `prompt_ids`. `numpylm.files.checkpoint.load_model` returns this.
+        Whether numpylm trained the model, see `prompt_ids`; `numpylm.files.pretrained.load_language_model` returns it.
     stop : collection of str
         Stop strings, see `TextStream`. Only the new text is searched for them.
     rng : numpy.random.Generator, optional
@@ -49,9 +49,8 @@ def generate_text(
     """
     TextStream(tokenizer.token_bytes, stop)  # checks the stop strings now, not when the first piece is generated
     ends = end_ids(tokenizer)
-    tokens = gpt.generate(
-        prompt_ids(tokenizer, prompt, own), max_new_tokens, rng=rng, stop_ids=ends, **options
-    )  # the end-of-text token is the last
+    ids = prompt_ids(tokenizer, prompt, own)
+    tokens = generate(gpt, ids, max_new_tokens, rng=rng, stop_ids=ends, **options)  # the end-of-text token is the last
     return stream_text((i for i in tokens if i not in ends), readable(tokenizer), stop)
 
 

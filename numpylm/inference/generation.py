@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from numpylm.inference.sampling import check_sampling, choose
+from numpylm.inference.sampling import check_sampling, sample_token
 from numpylm.nn.module import Array, Cache
 
 PREFILL = 512  # tokens of all prompts together that are read at a time
@@ -136,7 +136,7 @@ def _write(
     ended = [False] * len(texts)
     for _, logits in zip(range(max_new_tokens), next_logits(model, texts, block_size), strict=False):
         for i, text in enumerate(texts):  # an ended text repeats its last token, so that all rows grow equally
-            text.append(text[-1] if ended[i] else choose(logits[i], text, rngs[i], **options))
+            text.append(text[-1] if ended[i] else sample_token(logits[i], text, rngs[i], **options))
         yield [None if over else text[-1] for over, text in zip(ended, texts, strict=True)]
         ended = [over or text[-1] in stop_ids for over, text in zip(ended, texts, strict=True)]
         if all(ended):

@@ -88,7 +88,7 @@ def check_sampling(
 def penalized(logits: Array, previous: Sequence[int], penalty: float) -> Array:
     """Logits as float64, with a repetition penalty on the tokens in ``previous``."""
     z = logits.astype(np.float64)
-    check_finite(z.max())
+    check_largest_logit(z.max())
     if penalty != 1 and len(previous):
         seen = np.unique(np.asarray(previous, np.intp))
         z[seen] = np.where(z[seen] > 0, z[seen] / penalty, z[seen] * penalty)
@@ -114,19 +114,19 @@ def nucleus(p: Array, top_p: float) -> Array:
     return np.sort(order[before < top_p])
 
 
-def choose(logits: Array, previous: Sequence[int], rng: np.random.Generator, **options: Any) -> int:
+def sample_token(logits: Array, previous: Sequence[int], rng: np.random.Generator, **options: Any) -> int:
     """Sample one token; ``options`` are those of `next_token_probabilities`."""
     if options.get("temperature") == 0:  # greedy decoding needs no probabilities
         if options.get("repetition_penalty", 1.0) != 1:
             logits = penalized(logits, previous, options["repetition_penalty"])
         token = int(logits.argmax())
-        check_finite(logits[token])
+        check_largest_logit(logits[token])
         return token
     p = next_token_probabilities(logits, previous=previous, **options)
     return int(rng.choice(len(p), p=p))
 
 
-def check_finite(largest_logit: float) -> None:
+def check_largest_logit(largest_logit: float) -> None:
     """Raise ValueError if the largest logit is NaN or infinite. (NumPy's max is NaN if any value is.)"""
     if not math.isfinite(largest_logit):
         raise ValueError("the model's logits are not finite: has its training diverged?")

@@ -8,7 +8,7 @@ import numpy as np
 from numpylm.models.gpt import GPT
 from numpylm.nn.functional import IGNORE_INDEX, softmax
 from numpylm.nn.module import Array
-from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer
 from numpylm.text.data import sequential_batches
 
 LOGITS = 1 << 24  # number of logits in memory at a time: 64 MB in float32
@@ -55,7 +55,7 @@ def log_prob(gpt: GPT, text: str | Sequence[int] | Array, tokenizer: TextTokeniz
     T = gpt.config.block_size
     batches = sequential_batches(ids, windows_at_once(T), T, stride=T - T // 2)
     values = np.concatenate([np.zeros(0), *(score(gpt, *batch)[0] for batch in batches)])
-    return check_finite(values)
+    return checked_log_probs(values)
 
 
 def windows_at_once(block_size: int) -> int:
@@ -196,7 +196,7 @@ def rank(
         if len(ids) > 1:
             states.append(gpt.hidden_after(ids[None, :-1], past)[0])  # (T - 1, C)
         sums.append(score_rows(gpt, np.concatenate(states), ids)[0].sum())
-    log_p, counts = check_finite(np.array(sums)), np.array([len(ids) for ids in rest])
+    log_p, counts = checked_log_probs(np.array(sums)), np.array([len(ids) for ids in rest])
     scores = log_p / counts if per_token else log_p
     p, _ = softmax(scores)
     order = np.argsort(-scores, kind="stable")
@@ -259,7 +259,7 @@ def check_ids(ids: Array, V: int) -> None:
         raise ValueError(f"token id {bad} is outside this model's vocabulary of {V}")
 
 
-def check_finite(values: Array) -> Array:
+def checked_log_probs(values: Array) -> Array:
     """Return the values, or raise ValueError if one is NaN."""
     if np.isnan(values).any():
         raise ValueError("the model's logits are not finite: has its training diverged?")

@@ -3,28 +3,21 @@
 The architecture and the names of all parameters are GPT-2's (Radford et al. 2019, section 2.3).
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from numpylm.models.config_checks import check_dropout, check_epsilon, check_sizes
+from numpylm.models.stack import first_trained, freeze_below, full_cache, run_block
 from numpylm.nn.blocks import Block
 from numpylm.nn.functional import cross_entropy
 from numpylm.nn.kv_cache import KVCache
 from numpylm.nn.layers import Dropout, Embedding, LayerNorm, tied_head, tied_head_backward
 from numpylm.nn.module import Array, Cache, Module
-
-
-class BlockInput(NamedTuple):
-    """The arguments of a block's forward: enough to run it again with the same dropout masks."""
-
-    x: Array
-    rng: np.random.Generator | None
 
 
 class HiddenCache(NamedTuple):
@@ -67,27 +60,13 @@ class GPTConfig:
     gelu_approximate: str = "tanh"
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if self.n_embd % self.n_head:
-            raise ValueError(
-                f"n_head must divide n_embd, so that all heads have equally many channels: "
-                f"got n_embd={self.n_embd}, n_head={self.n_head}"
-            )
-        if not (_is_number(self.dropout) and 0 <= self.dropout < 1):
-            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}")
+        check_sizes(self, "vocab_size", "block_size", "n_layer", "n_head", "n_embd")
+        check_dropout(self.dropout)
+        check_epsilon(self.layer_norm_eps)
         if not isinstance(self.bias, bool):
             raise ValueError(f"bias must be True or False, got {self.bias!r}")
-        if not (_is_number(self.layer_norm_eps) and 0 <= self.layer_norm_eps < math.inf):
-            raise ValueError(f"layer_norm_eps must be a number of at least 0, got {self.layer_norm_eps!r}")
         if self.gelu_approximate not in ("tanh", "none"):
             raise ValueError(f'gelu_approximate must be "tanh" or "none", got {self.gelu_approximate!r}')
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 class GPT(Module):
@@ -203,13 +182,11 @@ class GPT(Module):
         frozen blocks below all trained ones, and for all blocks unless ``differentiable``.
         """
         x, embed_cache = self.embed(ids, rng)
-        first_trained = self.first_trained_block() if differentiable else len(self.h)
+        lowest = self.first_trained_block() if differentiable else len(self.h)
         block_caches: list[Cache] = []
         for i, block in enumerate(self.h):
-            block_input = BlockInput(x, copy.deepcopy(rng)) if self.recompute else None
-            x, block_cache = block.forward(x, rng)  # (B, T, C)
-            kept = block_cache if block_input is None else block_input
-            block_caches.append(kept if i >= first_trained else None)
+            x, block_cache = run_block(block, self.recompute, x, rng)  # (B, T, C)
+            block_caches.append(block_cache if i >= lowest else None)
         x, ln_f_cache = self.ln_f.forward(x)  # (B, T, C)
         return x, HiddenCache(embed_cache, block_caches, ln_f_cache)
 
@@ -223,9 +200,7 @@ class GPT(Module):
         for block, block_cache in zip(reversed(self.h), reversed(block_caches), strict=True):
             if block_cache is None:
                 return
-            if isinstance(block_cache, BlockInput):
-                _, block_cache = block.forward(*block_cache)
-            dx = block.backward(dx, block_cache)
+            dx = block.backward(dx, full_cache(block, block_cache))
         self.embed_backward(dx, embed_cache)
 
     def head(self, x: Array) -> tuple[Array, Cache]:
@@ -238,23 +213,16 @@ class GPT(Module):
 
     def first_trained_block(self) -> int:
         """The lowest block that needs a backward: 0 if the embeddings are trained, L if no block is trained."""
-        if not (self.wte.weight.frozen and self.wpe.weight.frozen):
-            return 0
-        return next((i for i, block in enumerate(self.h) if block.trainable_parameters()), len(self.h))
+        return first_trained([self.wte, self.wpe], self.h)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks, the lowest first."""
+        return self.h
 
     def freeze(self, below: int) -> None:
-        """Freeze the embeddings (and so the tied output layer) and the lowest ``below`` blocks; unfreeze the rest.
-
-        With 0, nothing is frozen. The low blocks of a trained model encode words and grammar, which hardly change for a
-        new text. Training only the top blocks adapts subject and tone in a fraction of the time and memory.
-        """
-        if not 0 <= below <= len(self.h):
-            raise ValueError(f"a model of {len(self.h)} blocks can be frozen below 0 … {len(self.h)}, got {below}")
-        for parameter in self.parameters():
-            parameter.frozen = False
-        for layer in (self.wte, self.wpe, *self.h[:below]) if below else ():
-            for parameter in layer.parameters():
-                parameter.frozen = True
+        """Freeze the embeddings (and so the tied output layer) and the lowest ``below`` blocks; see `freeze_below`."""
+        freeze_below(self, [self.wte, self.wpe], self.h, below)
 
     def new_past(self, batch_size: int = 1, padding: Array | None = None) -> list[KVCache]:
         """Empty key/value caches, one for each block, for ``batch_size`` texts. For ``padding`` see `KVCache`."""

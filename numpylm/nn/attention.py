@@ -1,6 +1,6 @@
 """Scaled dot-product attention and multi-head CausalSelfAttention (Vaswani et al. 2017, arXiv:1706.03762).
 
-In this order: the formula and its gradient, the causal mask, heads, the layer.
+In this order: the formula and its gradient, the causal mask, heads, attention in several heads, the layer.
 Shapes: B batch, T queries, S keys, H heads, C channels, D = C/H channels of one head.
 """
 
@@ -18,14 +18,14 @@ from numpylm.nn.module import Array, Cache, Module
 
 
 class AttentionCache(NamedTuple):
-    """What `scaled_dot_product_attention` saves for its backward. ``dropped`` holds the weights that multiplied v."""
+    """What `scaled_dot_product_attention` saves for its backward. ``weights``, after dropout, multiplied v."""
 
     q: Array  # (B, H, T, D)
     k: Array  # (B, H, S, D)
     v: Array  # (B, H, S, D)
     scale: float  # 1/√D
     softmax: Cache
-    dropped: Array  # (B, H, T, S)
+    weights: Array  # (B, H, T, S)
     dropout_p: float
     dropout: Cache
 
@@ -80,15 +80,15 @@ def scaled_dot_product_attention(
     if mask is not None:
         scores += np.where(mask, 0, -np.inf).astype(scores.dtype)
     p, softmax_cache = softmax(scores)  # (B, H, T, S)
-    dropped, dropout_cache = dropout(p, dropout_p, rng)  # (B, H, T, S)
-    out = dropped @ v  # (B, H, T, D)
-    return out, AttentionCache(q, k, v, scale, softmax_cache, dropped, dropout_p, dropout_cache)
+    weights, dropout_cache = dropout(p, dropout_p, rng)  # (B, H, T, S)
+    out = weights @ v  # (B, H, T, D)
+    return out, AttentionCache(q, k, v, scale, softmax_cache, weights, dropout_p, dropout_cache)
 
 
 def scaled_dot_product_attention_backward(dout: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
     """Gradient of `scaled_dot_product_attention`: dout (B, H, T, D) -> dq, dk, dv in their inputs' shapes."""
-    q, k, v, scale, softmax_cache, dropped, _, dropout_cache = cache
-    dv = dropped.swapaxes(-1, -2) @ dout  # (B, H, S, D)
+    q, k, v, scale, softmax_cache, weights, _, dropout_cache = cache
+    dv = weights.swapaxes(-1, -2) @ dout  # (B, H, S, D)
     dp = dropout_backward(dout @ v.swapaxes(-1, -2), dropout_cache)  # (B, H, T, S)
     dscores = softmax_backward(dp, softmax_cache)  # (B, H, T, S)
     dq = (dscores @ k) * scale  # (B, H, T, D)
@@ -96,7 +96,7 @@ def scaled_dot_product_attention_backward(dout: Array, cache: AttentionCache) ->
     return dq, dk, dv
 
 
-# -------------------------------------------------------------------------------------- mask and heads
+# -------------------------------------------------------------------------------- mask, heads, multi-head
 
 
 def causal_mask(T: int, S: int) -> Array:
@@ -233,10 +233,7 @@ class CausalSelfAttention(Module):
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        if n_head < 1 or n_embd % n_head:
-            raise ValueError(
-                f"n_head must divide n_embd, so that all heads have equally many channels: got {n_embd=}, {n_head=}"
-            )
+        check_heads(n_embd, n_head)
         self.n_head = n_head
         self.dropout = dropout
         self.c_attn = Linear(n_embd, 3 * n_embd, bias, rng=rng, dtype=dtype)
@@ -251,25 +248,18 @@ class CausalSelfAttention(Module):
         their keys and values are appended to it. There is no backward once the cache holds positions of an earlier
         call.
         """
-        T, H = x.shape[1], self.n_head
+        T = x.shape[1]
         qkv, c_attn_cache = self.c_attn.forward(x)  # (B, T, 3C)
-        heads = split_heads(qkv, 3 * H)  # (B, 3H, T, D): H heads of Q, then those of K and of V
-        q, k, v = heads[:, :H], heads[:, H : 2 * H], heads[:, 2 * H :]  # (B, H, T, D) each
-        if past is None:
-            mask = causal_mask(T, T)
-        else:
-            k, v = past.append(k, v)  # (B, H, S, D)
-            mask = past.mask(T)
-        out, attention_cache = self.attend(q, k, v, mask, self.dropout, rng)  # (B, H, T, D)
-        y, c_proj_cache = self.c_proj.forward(merge_heads(out))  # (B, T, C)
+        q, k, v = np.split(qkv, 3, axis=-1)  # (B, T, C) each
+        mask = causal_mask(T, T) if past is None else None  # past has its own
+        out, attention_cache = multi_head(q, k, v, self.n_head, mask, self.dropout, rng, past, self.attend)  # (B, T, C)
+        y, c_proj_cache = self.c_proj.forward(out)  # (B, T, C)
         return y, SelfAttentionCache(c_attn_cache, attention_cache, c_proj_cache)
 
     def backward(self, dy: Array, cache: SelfAttentionCache) -> Array:
         """dy (B, T, C) -> dx (B, T, C); adds to the projections' gradients."""
-        # Splitting and merging heads only move numbers. So the backward moves each gradient back to where its number
-        # came from.
         c_attn_cache, attention_cache, c_proj_cache = cache
-        dout = split_heads(self.c_proj.backward(dy, c_proj_cache), self.n_head)  # (B, H, T, D)
-        dq, dk, dv = self.attend_backward(dout, attention_cache)
-        dqkv = np.concatenate([merge_heads(part) for part in (dq, dk, dv)], axis=-1)  # (B, T, 3C)
+        dout = self.c_proj.backward(dy, c_proj_cache)  # (B, T, C)
+        dq, dk, dv = multi_head_backward(dout, attention_cache, self.n_head, self.attend_backward)
+        dqkv = np.concatenate([dq, dk, dv], axis=-1)  # (B, T, 3C)
         return self.c_attn.backward(dqkv, c_attn_cache)

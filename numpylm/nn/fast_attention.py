@@ -83,13 +83,13 @@ def causal_attention_backward(dout: Array, cache: list[AttentionCache]) -> tuple
 
 def attention_weights(cache: list[AttentionCache]) -> Array:
     """The full matrix of weights that multiplied V, (B, H, T, S), assembled from the blocks of `causal_attention`."""
-    B, H, _, S = cache[-1].dropped.shape
+    B, H, _, S = cache[-1].weights.shape
     T = sum(block.q.shape[2] for block in cache)
-    weights = np.zeros((B, H, T, S), cache[-1].dropped.dtype)
+    weights = np.zeros((B, H, T, S), cache[-1].weights.dtype)
     end = 0
     for block in cache:
         start, end = end, end + block.q.shape[2]
-        weights[:, :, start:end, : block.k.shape[2]] = block.dropped
+        weights[:, :, start:end, : block.k.shape[2]] = block.weights
     return weights
 
 

@@ -169,9 +169,13 @@ def _tanh_gate(x: Array) -> Array:
     return 0.5 * (1 + np.tanh(u))
 
 
-def _erf_table(per_unit: int = 128, end: int = 6) -> Array:
-    """Taylor coefficients c_0 … c_5 of erf around each knot k / per_unit, k = 0 … end · per_unit."""
-    knots = np.arange(end * per_unit + 1) / per_unit
+ERF_KNOTS = 128  # knots per unit of x
+ERF_END = 6  # beyond it, erf is ±1 to the last bit
+
+
+def _erf_table() -> Array:
+    """Taylor coefficients c_0 … c_5 of erf around each of the knots 0, 1/128, … 6."""
+    knots = np.arange(ERF_END * ERF_KNOTS + 1) / ERF_KNOTS
     k2 = knots * knots
     slope = (2 / math.sqrt(math.pi)) * np.exp(-k2)  # erf'; each further derivative is a polynomial times it
     return np.stack(
@@ -198,10 +202,10 @@ def _erf(x: Array) -> Array:
     if x.dtype not in _ERF_TABLE:
         _ERF_TABLE[x.dtype] = _erf_table().astype(x.dtype)
     table = _ERF_TABLE[x.dtype]
-    size = np.minimum(np.abs(x), 6)
-    nearest = np.rint(size * 128)
+    size = np.minimum(np.abs(x), ERF_END)
+    nearest = np.rint(size * ERF_KNOTS)
     knot = nearest.astype(np.intp)
-    d = size - nearest * (1 / 128)
+    d = size - nearest * (1 / ERF_KNOTS)
     out = table[5][knot]
     for coefficients in table[4::-1]:
         out = out * d + coefficients[knot]

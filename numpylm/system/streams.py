@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
+from tqdm import tqdm
+
 STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # in the order of their descriptors: 0, 1, 2
 
 
@@ -82,6 +84,12 @@ def lasting_output() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def print_note(line: str) -> None:
+    """Print one line to stderr, above a progress bar if there is one."""
+    if sys.stderr is not None:
+        tqdm.write(f"note: {line}", file=sys.stderr)
 
 
 def _guarded(stream: TextIO, failed: Callable[[Exception], None]) -> TextIO:

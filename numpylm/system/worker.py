@@ -21,8 +21,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from tqdm import tqdm
-
 from numpylm.system.signals import STOPPING
 
 # With -S (no site), sys.path contains only the standard library. The sys.path of this process is appended to it.
@@ -43,12 +41,6 @@ _serving = False  # whether this process is a worker
 
 class WorkerError(RuntimeError):
     """A worker process could not start, or has ended. The message says why."""
-
-
-def say(line: str) -> None:
-    """Print one line to stderr, above a progress bar if there is one."""
-    if sys.stderr is not None:
-        tqdm.write(f"note: {line}", file=sys.stderr)
 
 
 # --------------------------------------------------------------------------------------- this process

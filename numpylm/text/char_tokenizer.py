@@ -1,32 +1,16 @@
-"""CharTokenizer: one token per character, for small experiments; and `load_tokenizer` for either kind of tokenizer."""
+"""CharTokenizer: one token per character, for small experiments."""
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from tqdm import tqdm
 
 from numpylm.system.json_fields import brief, typed
 from numpylm.system.whole_files import read_json, write_text
 from numpylm.text.pretokenize import END_OF_TEXT, special_regex, utf8
-from numpylm.text.tokenizer import Tokenizer
-
-
-class TextTokenizer(Protocol):
-    """The interface of all tokenizers in numpylm."""
-
-    special_tokens: dict[str, int]
-
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def end_id(self) -> int | None: ...
-    def encode(self, text: str, allow_special: bool = False, progress: bool = False) -> list[int]: ...
-    def decode(self, ids: Iterable[int], errors: str = "replace") -> str: ...
-    def token_bytes(self, token: int) -> bytes: ...
-    def save(self, directory: str | Path) -> None: ...
 
 
 class CharTokenizer:
@@ -130,10 +114,3 @@ class CharTokenizer:
         except ValueError as error:
             raise ValueError(f"{path} is not a character tokenizer: {error}") from None
         return cls(characters, special)
-
-
-def load_tokenizer(directory: str | Path) -> Tokenizer | CharTokenizer:
-    """Load the tokenizer in a folder, of either kind."""
-    if (Path(directory) / "characters.json").exists():
-        return CharTokenizer.load(directory)
-    return Tokenizer.load(directory)

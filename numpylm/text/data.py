@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array
-from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer, token_dtype
 from numpylm.text.encode_in_processes import encode_in_processes
 from numpylm.text.pretokenize import END_OF_TEXT
 from numpylm.text.text_files import find_texts, shortened
@@ -80,7 +80,7 @@ def encode_documents(
     memory-mapped, so training reads from disk only what a batch needs. The file has no name, so it disappears with the
     array, no matter how the process ends. (On Windows it has a name, and cannot be written to while it is mapped.)
     """
-    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    dtype = token_dtype(tokenizer.vocab_size)
     in_memory = IN_MEMORY if in_memory is None else in_memory
     end = [] if tokenizer.end_id is None else [tokenizer.end_id]
     pieces = [np.array(end, dtype)]

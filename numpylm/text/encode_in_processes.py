@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.nn.module import Array
-from numpylm.system.worker import Worker, WorkerError, say
+from numpylm.system.streams import print_note
+from numpylm.system.worker import Worker, WorkerError
 from numpylm.text.pretokenize import blocks
 from numpylm.text.tokenizer import Tokenizer
 
@@ -80,7 +81,7 @@ class Encoders:
         try:
             self.workers = [Worker(_begin, (arguments, dtype)) for _ in range(count)]
         except WorkerError as error:
-            say(f"one process tokenizes: {error}")
+            print_note(f"one process tokenizes: {error}")
             self.workers = []
         self.idle: SimpleQueue[Callable[[str], Array]] = SimpleQueue()
         for worker in self.workers:
@@ -96,7 +97,7 @@ class Encoders:
         except WorkerError as error:
             if self.ended.is_set():
                 raise
-            say(f"{error}; a thread continues in its place")
+            print_note(f"{error}; a thread continues in its place")
             encode = self.here
             return encode(text)
         finally:

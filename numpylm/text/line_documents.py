@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import regex
 
 LOOKED_AT = 500_000  # characters of a text that are examined
-MANY = 100  # lines; a model cannot learn much from a shorter list
+FEWEST_LINES = 100  # lines; a model cannot learn much from a shorter list
 SHORT = 300  # characters of a line
 NEARLY_ALL = 0.95
 FEW = 0.02
@@ -66,7 +66,7 @@ class Lines:
     @property
     def kind(self) -> str | None:
         """The kind of list, if each line is a separate text; None if the lines belong together."""
-        if self.count < MANY or self.short < NEARLY_ALL:
+        if self.count < FEWEST_LINES or self.short < NEARLY_ALL:
             return None
         bare = self.bare >= NEARLY_ALL and self.words <= NAME_WORDS and self.parts <= SOME
         if self.blank > FEW:  # paragraphs or stanzas, unless a list has a blank line after each entry

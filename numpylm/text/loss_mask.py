@@ -1,11 +1,11 @@
-"""Loss masking: train on the answer of each document and not on its prompt."""
+"""Loss masking: train on the answer of each document and not on its prompt; and the bytes of texts and of answers."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from numpylm.nn.module import Array
-from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer, token_dtype
 
 
 def encode_answers(documents: Sequence[str], tokenizer: TextTokenizer, mark: str) -> tuple[Array, Array]:
@@ -46,8 +46,12 @@ def encode_answers(documents: Sequence[str], tokenizer: TextTokenizer, mark: str
         counted += [False] * len(prompt_ids) + [True] * len(answer_ids)
     if not answer_bytes(documents, mark):
         raise ValueError(f"there is no text after {mark!r}: no answer would count in the loss")
-    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    return np.array(tokens, dtype), np.array(counted)
+    return np.array(tokens, token_dtype(tokenizer.vocab_size)), np.array(counted)
+
+
+def text_bytes(documents: Sequence[str], in_lines: bool) -> int:
+    """The number of UTF-8 bytes, without end-of-text marks. If documents are lines, their line ends are counted."""
+    return sum(len(document.encode("utf-8")) for document in documents) + in_lines * len(documents)
 
 
 def answer_bytes(documents: Sequence[str], mark: str) -> int:

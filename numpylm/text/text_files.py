@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from numpylm.system.find_model import CHECKPOINTS
 from numpylm.system.shell import shown
 from numpylm.system.whole_files import UTF_16_MARKS
 from numpylm.text.text_input import STDIN
 
 SUFFIXES = (".txt", ".md", ".py")  # compared without case
-KINDS = ".txt, .md or .py"
+SUFFIXES_IN_WORDS = ".txt, .md or .py"
 SNIFFED = 8192  # bytes at the beginning of a file that are searched for NUL to detect binary files, as git and grep do
 EXAMPLES = 2  # paths that are shown for each reason
 WIDTH = 60  # characters of a path that are shown
@@ -23,6 +22,7 @@ INSTALLED_SUFFIXES = (".egg-info", ".dist-info")
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # each virtual environment contains one of these
 ENDLESS = ("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 LOCK_FILE = re.compile(r"\..*\.lock|\.lock")
+CHECKPOINTS = ("best.npz", "last.npz")  # each run folder contains one of these
 VOCABULARY = ("vocab.json", "merges.txt")  # each folder of a model with a BPE tokenizer contains these
 
 
@@ -90,7 +90,7 @@ def find_texts(paths: Iterable[str | Path]) -> TextFiles:
                 inside.left_out.append((entry, reason or READ_ALREADY))
         if not inside.files and all(reason != READ_ALREADY for _, reason in inside.left_out):
             what = "; ".join(inside.reasons()) or "it is empty"
-            raise FileNotFoundError(f"no {KINDS} file to read in the folder {path}: {what}")
+            raise FileNotFoundError(f"no {SUFFIXES_IN_WORDS} file to read in the folder {path}: {what}")
         found.files += inside.files
         found.left_out += inside.left_out
     return found
@@ -165,7 +165,7 @@ def _why_left_out(path: Path) -> str | None:
     if path.is_dir():
         return _why_folder_left_out(path)
     if path.suffix.lower() not in SUFFIXES:
-        return f"not {KINDS}"
+        return f"not {SUFFIXES_IN_WORDS}"
     if not path.is_file():
         return "pipe or device"
     with path.open("rb") as file:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from numpylm.text.char_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer
 
 # Black text on pale backgrounds is readable whatever colors the terminal uses. Adjacent tokens get different colors.
 PALETTE = {224: "#ffd7d7", 193: "#d7ffaf", 153: "#afd7ff", 229: "#ffffaf", 183: "#d7afff"}  # xterm-256 number: RGB

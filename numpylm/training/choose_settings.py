@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import regex
 
-from numpylm.text.line_documents import MANY, NAMES, cut_lines, kind_of_lines
+from numpylm.text.line_documents import FEWEST_LINES, NAMES, cut_lines, kind_of_lines
 from numpylm.text.tokenizer import character_merges
 from numpylm.training.config import TrainConfig
 
@@ -108,13 +108,15 @@ def fit_to_text(config: TrainConfig, documents: Sequence[str], given: Collection
     """
     if not config.data or config.init_from:
         return config
-    config, choices = choose(config, documents, given)
+    config, choices = choose_settings(config, documents, given)
     for choice in choices:
         print(f"chosen      {choice.setting} {choice.value}: {choice.reason}")
     return config
 
 
-def choose(config: TrainConfig, documents: Sequence[str], given: Collection[str]) -> tuple[TrainConfig, list[Choice]]:
+def choose_settings(
+    config: TrainConfig, documents: Sequence[str], given: Collection[str]
+) -> tuple[TrainConfig, list[Choice]]:
     """The config that fits the documents, and the list of choices that differ from the defaults.
 
     Parameters
@@ -170,7 +172,7 @@ def vocabulary(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
 def windows(config: TrainConfig, facts: Facts) -> Iterator[Choice]:
     """Windows that hold nearly every document, if there are many short documents; otherwise short windows."""
     default = TrainConfig.block_size
-    if facts.documents >= MANY and facts.usual < 1.2 * default:  # 1.2, because the estimate may be too high
+    if facts.documents >= FEWEST_LINES and facts.usual < 1.2 * default:  # 1.2, because the estimate may be too high
         size = min(16 * -(-(facts.longest + 1) // 16), default)  # + 1 for the end-of-text token
         yield Choice("block_size", size, f"holds nearly all of the {facts.documents:,} documents")
     else:

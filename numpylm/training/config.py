@@ -130,7 +130,7 @@ class TrainConfig:
 
 
 LARGEST = 10**15  # larger than any sensible setting
-KINDS: dict[str, type] = {f.name: type(f.default) for f in fields(TrainConfig)}
+SETTING_TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(TrainConfig)}
 
 
 # The defaults for fine-tuning. It starts near its goal, so it takes few and small steps, and stops early.
@@ -185,16 +185,17 @@ def refuse_shape(values: Mapping[str, Any]) -> None:
 
 def check_key(key: str) -> str:
     """Return ``key`` if it is a setting. Otherwise raise a ValueError that suggests the most similar one."""
-    if key in KINDS:
+    if key in SETTING_TYPES:
         return key
-    near = difflib.get_close_matches(key, KINDS, 1, 0.5)
+    near = difflib.get_close_matches(key, SETTING_TYPES, 1, 0.5)
     raise ValueError(
-        f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(KINDS)}")
+        f"unknown setting {key!r}"
+        + (f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(SETTING_TYPES)}")
     )
 
 
 def _convert(key: str, value: Any) -> Any:
-    kind = KINDS[key]
+    kind = SETTING_TYPES[key]
     if kind is tuple:
         items = [value] if isinstance(value, str) else value
         if isinstance(items, (list, tuple)) and all(isinstance(item, str) for item in items):

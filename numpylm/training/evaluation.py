@@ -1,12 +1,11 @@
-"""Evaluating a model on a text: loss, perplexity, accuracy, bits per byte, and the entropy of a known source."""
+"""Evaluating a model on a text: loss, perplexity, accuracy and bits per byte."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from numpylm.corpora import CORPORA
 from numpylm.inference.scoring import score, windows_at_once
 from numpylm.models.gpt import GPT
 from numpylm.nn.module import Array
@@ -99,16 +98,3 @@ def evaluate(
     if not count:
         raise ValueError("there is nothing to predict: the text has fewer than two tokens, or none that is counted")
     return Score(nats / count, hits / count, count)
-
-
-def source_nats(documents: Sequence[str]) -> float | None:
-    """-log of the probability of all documents under the generator that made them, in nats; None if it is unknown."""
-    for corpus in CORPORA.values():
-        total = 0.0
-        for document in documents:
-            total += corpus.nats(document)
-            if math.isinf(total):
-                break
-        else:
-            return total
-    return None

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.files.checkpoint import load_model
+from numpylm.files.pretrained import load_language_model
 from numpylm.models.gpt import GPT
+from numpylm.models.lora import add_lora, has_lora
 from numpylm.nn.layers import Dropout
-from numpylm.nn.lora import add_lora, has_lora
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.config import FROM_MODEL, TrainConfig
@@ -22,7 +22,7 @@ def load_pretrained_model(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokeni
     ValueError
         If a setting is of another shape, or block_size is longer than the model's context.
     """
-    gpt, tokenizer, _ = load_model(config.init_from)
+    gpt, tokenizer, _ = load_language_model(config.init_from)
     gpt = as_dtype(gpt, config.dtype)
     set_dropout(gpt, config.dropout)
     kind = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"

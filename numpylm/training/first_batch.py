@@ -10,11 +10,12 @@ import numpy as np
 from numpylm.models.gpt import GPT
 from numpylm.nn.module import Array
 from numpylm.nn.optim import AdamW
+from numpylm.system.processor import keep_memory
 from numpylm.system.signals import stoppable
 from numpylm.text.data import random_batch
 from numpylm.training.config import TrainConfig
 from numpylm.training.diagnose import Diagnosis, diagnose
-from numpylm.training.parallel import DataParallel, keep_memory
+from numpylm.training.parallel import DataParallel
 from numpylm.training.prepare_data import Data
 from numpylm.training.profiling import Profile, profile
 from numpylm.training.train import prepare_run

@@ -1,98 +1,19 @@
-"""DataParallel: several workers share each batch. Also the number of BLAS threads, and settings of the allocator.
+"""DataParallel: several workers share each batch, so that training uses all cores."""
 
-These make training faster without a change of the layers, and change results only by rounding. Importing numpylm does
-not turn them on; the commands do.
-"""
-
-import ctypes
 import itertools
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from numpylm.models.gpt import GPT
 from numpylm.nn.functional import IGNORE_INDEX
-from numpylm.nn.module import Array, Parameter
-from numpylm.system.worker import WorkerError, say
-from numpylm.training.replica import RemoteReplica, SharedWeights, copied
-
-
-def keep_memory() -> bool:
-    """Tell the C library (glibc) not to return memory to the system between steps; True if this worked.
-
-    By default each large array gets new memory from the kernel, which must clear it page by page at the first access.
-    This can take longer than the arithmetic. Memory that is kept is reused in the next step, so ``y = x * x`` is fast
-    without preallocated buffers. The process keeps its peak memory until it ends. On other systems this does nothing
-    and returns False.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False  # musl and others
-    M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
-    wanted = [
-        (M_MMAP_MAX, 0),  # allocate large arrays from the heap, too
-        (M_TRIM_THRESHOLD, -1),  # never return the end of the heap to the system
-        (M_TOP_PAD, 2**26),  # grow the heap by 64 MB at a time
-        (M_ARENA_MAX, 1),  # use one heap for all threads
-    ]
-    return all(mallopt(option, value) for option, value in wanted)
-
-
-@cache
-def _openblas() -> tuple[ctypes.CDLL, str] | None:
-    """The OpenBLAS that is bundled with NumPy, and the pattern of its function names: (library, pattern)."""
-    package = Path(np.__file__).parent
-    for folder in (package.parent / "numpy.libs", package / ".dylibs"):
-        for path in sorted(folder.glob("*openblas*")):
-            library = ctypes.CDLL(str(path))  # NumPy has loaded it already, so this returns the same library
-            for pattern in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
-                if hasattr(library, pattern.format("set_num_threads")):
-                    return library, pattern
-    return None
-
-
-def set_blas_threads(count: int) -> int | None:
-    """Set the number of threads of matrix products; return the number before, or None if NumPy uses another BLAS."""
-    if (found := _openblas()) is None:
-        return None
-    library, pattern = found
-    before = int(getattr(library, pattern.format("get_num_threads"))())
-    getattr(library, pattern.format("set_num_threads"))(count)
-    return before
-
-
-def available_cores() -> int:
-    """The number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def default_workers() -> int:
-    """One worker for each core, or only one if the number of BLAS threads cannot be set.
-
-    Workers that each start several BLAS threads would slow each other down.
-    """
-    return available_cores() if _openblas() else 1
-
-
-def replica(gpt: GPT) -> GPT:
-    """A second model that shares the weights but has its own gradients."""
-    tokenizer = getattr(gpt, "tokenizer", None)
-    shared: dict[int, Any] = {id(tokenizer): tokenizer}
-    for p in gpt.parameters():
-        shared[id(p)] = other = Parameter(p.data)
-        other.frozen = p.frozen
-    return copied(gpt, shared)
+from numpylm.nn.module import Array
+from numpylm.system.processor import default_workers, keep_memory, set_blas_threads
+from numpylm.system.streams import print_note
+from numpylm.system.worker import WorkerError
+from numpylm.training.replica import RemoteReplica, SharedWeights, replica_in_this_process
 
 
 class DataParallel:
@@ -136,7 +57,7 @@ class DataParallel:
         gpt: GPT,
         workers: int | None = None,
         processes: bool = False,
-        on_loss: Callable[[str], object] = say,
+        on_loss: Callable[[str], object] = print_note,
     ) -> None:
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
@@ -149,10 +70,10 @@ class DataParallel:
         if processes and workers > 1:
             try:
                 self.weights = SharedWeights(gpt)
-                self.replicas += [RemoteReplica(gpt, self.weights, _begin) for _ in range(workers - 1)]
+                self.replicas += [RemoteReplica(gpt, self.weights, set_up_worker) for _ in range(workers - 1)]
             except (WorkerError, OSError) as error:
-                say(f"threads share each batch, not processes: {error}")
-        self.replicas += [replica(gpt) for _ in range(workers - len(self.replicas))]
+                print_note(f"threads share each batch, not processes: {error}")
+        self.replicas += [replica_in_this_process(gpt) for _ in range(workers - len(self.replicas))]
         self.pool = ThreadPoolExecutor(workers)
 
     def loss_and_grad(
@@ -215,7 +136,7 @@ class DataParallel:
         if lost:
             self.on_loss(f"{done[lost[0]].exception()}; a thread continues in its place, with the same result")
         for i in lost:
-            self.replicas[i] = replica(self.gpt)
+            self.replicas[i] = replica_in_this_process(self.gpt)
         return lost
 
     def _follow(self) -> None:
@@ -244,7 +165,7 @@ def _loss_and_grad(gpt: GPT, *part: Any) -> float:
     return gpt.loss_and_grad(*part)
 
 
-def _begin() -> None:
+def set_up_worker() -> None:
     """Set up a worker process."""
     keep_memory()
     set_blas_threads(1)

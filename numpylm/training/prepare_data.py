@@ -1,14 +1,14 @@
 """Preparing the data of a training run: documents, tokenizer, token arrays, and baseline losses."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from numpylm.corpora import CORPORA
+from numpylm.corpora import CORPORA, source_nats
 from numpylm.nn.module import Array
+from numpylm.system.processor import available_cores
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.cleaning import clean
 from numpylm.text.data import (
@@ -19,17 +19,15 @@ from numpylm.text.data import (
     read_documents,
 )
 from numpylm.text.line_documents import cut_lines
-from numpylm.text.loss_mask import answer_bytes, encode_answers, note_repeated_marks
+from numpylm.text.loss_mask import answer_bytes, encode_answers, note_repeated_marks, text_bytes
 from numpylm.text.pretokenize import END_OF_TEXT
 from numpylm.text.text_files import find_texts, is_pipe, shortened
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.text.train_val_split import split_train_val
 from numpylm.training import baselines
 from numpylm.training.config import TrainConfig
-from numpylm.training.evaluation import source_nats
-from numpylm.training.parallel import available_cores
 
-MANY = 30_000_000  # characters; a longer text is tokenized by several processes
+WORTH_PROCESSES_CHARACTERS = 30_000_000  # characters; a longer text is tokenized by several processes
 
 
 def load_documents(config: TrainConfig) -> list[str]:
@@ -59,11 +57,6 @@ def load_documents(config: TrainConfig) -> list[str]:
 def as_documents(config: TrainConfig, documents: list[str]) -> list[str]:
     """The documents themselves or their lines, depending on the config."""
     return cut_lines(documents) if config.documents == "lines" else documents
-
-
-def text_bytes(documents: Sequence[str], in_lines: bool) -> int:
-    """The number of UTF-8 bytes, without end-of-text marks. If documents are lines, their line ends are counted."""
-    return sum(len(document.encode("utf-8")) for document in documents) + in_lines * len(documents)
 
 
 def split(config: TrainConfig, documents: list[str]) -> tuple[list[str], list[str]]:
@@ -126,7 +119,7 @@ class Data:
             train, counted = encode_answers(train_docs, tokenizer, mark)
             val, val_counted = encode_answers(val_docs, tokenizer, mark)
         else:
-            many = available_cores() if processes and sum(map(len, train_docs)) > MANY else 1
+            many = available_cores() if processes and sum(map(len, train_docs)) > WORTH_PROCESSES_CHARACTERS else 1
             train = encode_documents(train_docs, tokenizer, folder, progress=True, processes=many)
             val = encode_documents(val_docs, tokenizer, folder, progress=True)
         for name, tokens in (("training", train), ("validation", val)):

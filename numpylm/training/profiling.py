@@ -18,13 +18,14 @@ from numpylm.nn.functional import cross_entropy
 from numpylm.nn.layers import Linear
 from numpylm.nn.module import Array
 from numpylm.nn.optim import AdamW, clip_grad_norm
-from numpylm.training.parallel import replica, set_blas_threads
+from numpylm.system.processor import set_blas_threads
+from numpylm.training.replica import replica_in_this_process
 
 # In the order of the forward. "gpt" is the model's own time, without its layers.
 LAYERS: tuple[str, ...] = ("wte", "wpe", "gpt", "h.ln_1", "h.attn.c_attn", "h.attn", "h.attn.c_proj", "h.ln_2")
 LAYERS += ("h.mlp.c_fc", "h.mlp", "h.mlp.c_proj", "h", "ln_f", "head", "loss", "zero_grad", "clip", "AdamW")
 PHASES = ("forward", "backward", "step")
-WHAT = {  # labels of rows for which the layer's name does not show what its own time is spent on
+ROW_LABELS = {  # labels of rows for which the layer's name does not show what its own time is spent on
     ("h.attn", "forward"): "h.attn: softmax(QKᵀ)V",
     ("h.attn", "backward"): "h.attn: softmax(QKᵀ)V",
     ("h.mlp", "forward"): "h.mlp: gelu",
@@ -134,7 +135,7 @@ def profile(gpt: GPT, ids: Array, targets: Array, lr: float = 1e-3, steps: int =
     """
     before = set_blas_threads(threads)
     try:
-        model = replica(gpt)
+        model = replica_in_this_process(gpt)
         for p in model.parameters():
             p.data = p.data.copy()
         optimizer = AdamW(model.trainable_parameters(), lr)
@@ -150,7 +151,7 @@ def profile(gpt: GPT, ids: Array, targets: Array, lr: float = 1e-3, steps: int =
             set_blas_threads(before)
     flops = count_flops(gpt, *np.shape(ids))
     keys = sorted(watch.seconds, key=_order)
-    rows = [Row(WHAT.get(key, key[0]), key[1], watch.seconds[key] / steps, flops.get(key, 0.0)) for key in keys]
+    rows = [Row(ROW_LABELS.get(key, key[0]), key[1], watch.seconds[key] / steps, flops.get(key, 0.0)) for key in keys]
     B, T = np.shape(ids)
     title = f"{gpt.num_parameters():,} parameters, {B} x {T} tokens, {threads} BLAS thread{'s' if threads > 1 else ''}"
     return Profile(rows, peak, title)

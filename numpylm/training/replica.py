@@ -1,4 +1,4 @@
-"""Model replicas in worker processes, with weights and gradients in shared memory.
+"""Replicas of a model that share its weights and have gradients of their own: in this process or in worker processes.
 
 The threads of a Python process share one lock (the GIL). NumPy releases it while it computes, but it is needed between
 two calls. The calls of a small model take only microseconds, so its threads spend much of their time waiting for each
@@ -12,9 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.models.gpt import GPT
 from numpylm.nn.module import Array, Module, Parameter
 from numpylm.system.shared_memory import SharedArrays
 from numpylm.system.worker import Worker
+
+
+def replica_in_this_process(gpt: GPT) -> GPT:
+    """A second model that shares the weights but has its own gradients."""
+    tokenizer = getattr(gpt, "tokenizer", None)
+    shared: dict[int, Any] = {id(tokenizer): tokenizer}
+    for p in gpt.parameters():
+        shared[id(p)] = other = Parameter(p.data)
+        other.frozen = p.frozen
+    return copied(gpt, shared)
 
 
 class SharedWeights:

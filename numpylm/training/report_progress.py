@@ -6,6 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from numpylm.inference.generate_text import readable
+from numpylm.inference.generation import generate
 from numpylm.inference.streaming import printable, stream_text
 from numpylm.models.gpt import GPT
 from numpylm.system.shell import command, shown
@@ -27,13 +28,13 @@ def describe(run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer) -> None
         f"tokens      {len(data.train):,} to train on, {len(data.val):,} to validate; {V:,} different ones, "
         f"{per_token:.2f} bytes each{'' if data.counted is None else ' in the answers'}\n            {windows}"
     )
-    c = run.gpt.config
+    c = run.model.config
     print(
-        f"model       {run.gpt.num_parameters():,} parameters: {c.n_layer} blocks, {c.n_head} heads, "
+        f"model       {run.model.num_parameters():,} parameters: {c.n_layer} blocks, {c.n_head} heads, "
         f"{c.n_embd} channels, {c.block_size} tokens of context"
     )
     if run.config.init_from:
-        trained = sum(p.size for p in run.gpt.trainable_parameters())
+        trained = sum(p.size for p in run.model.trainable_parameters())
         print(f"fine-tuning {run.config.init_from}: {trained:,} numbers are trained")
     if data.counted is not None:
         print(
@@ -57,7 +58,7 @@ def warn_of_overfitting(run: Run, score: Score, train_loss: float) -> None:
 
 def divergence(run: Run) -> str:
     """An error message that names the first array that is not finite, and says what to do."""
-    named = list(run.gpt.named_parameters())
+    named = list(run.model.named_parameters())
     broken = [f"the parameter {name}" for name, p in named if not np.isfinite(p.data).all()]
     broken += [f"the gradient of {name}" for name, p in named if not p.frozen and not np.isfinite(p.grad).all()]
     return (
@@ -71,7 +72,7 @@ def sample(gpt: GPT, tokenizer: Tokenizer | CharTokenizer, count: int, seed: int
     """Generate the beginning of a text. The seed determines all random numbers."""
     start = tokenizer.end_id if tokenizer.end_id is not None else 0
     stop = () if tokenizer.end_id is None else (start,)
-    ids = gpt.generate([start], count, rng=np.random.default_rng(seed), stop_ids=stop)
+    ids = generate(gpt, [start], count, rng=np.random.default_rng(seed), stop_ids=stop)
     return printable("".join(stream_text((i for i in ids if i not in stop), readable(tokenizer))))
 
 

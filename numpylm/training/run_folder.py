@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from numpylm.system.find_model import CHECKPOINTS, RUNS
+from numpylm.files.find_model import RUNS
 from numpylm.system.lock import InUse, locked
 from numpylm.system.shell import quoted, shown
 from numpylm.system.whole_files import rename, sync_folder
-from numpylm.text.text_files import is_pipe, text_name
+from numpylm.text.text_files import CHECKPOINTS, is_pipe, text_name
 from numpylm.training.config import TrainConfig
 
 LOCK = ".lock"  # this file is in a run folder while a process trains in it

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from numpylm.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from numpylm.files.find_model import did_you_mean, is_run, refuse_folder_of_runs
 from numpylm.models.gpt import GPT
 from numpylm.nn.optim import AdamW
-from numpylm.system.find_model import did_you_mean, is_run, refuse_folder_of_runs
 from numpylm.system.json_fields import read_json_lines, typed, whole
 from numpylm.system.shell import quoted, shown
 from numpylm.system.whole_files import read_json, remove_half_written, write_text
@@ -60,7 +60,7 @@ class Run:
 
     config: TrainConfig
     folder: Path
-    gpt: GPT
+    model: GPT
     optimizer: AdamW
     batch_rng: np.random.Generator
     dropout_rng: np.random.Generator
@@ -76,21 +76,22 @@ class Run:
     since_log: Mean = field(default_factory=Mean)  # training loss since the last line of metrics.jsonl
     since_eval: Mean = field(default_factory=Mean)  # training loss since the last evaluation
     saved: tuple[int, int] = (-1, -1)  # step and evaluated of the last.npz on disk
-    failed: set[str] = field(default_factory=set)  # see numpylm.training.failed_writes.optional
+    failed: set[str] = field(default_factory=set)  # see numpylm.training.failed_writes.continue_after_error
     warned: bool = False  # whether the warning of overfitting was printed; it is printed only once
 
     @classmethod
-    def create(cls, config: TrainConfig, folder: Path, gpt: GPT) -> "Run":
+    def create(cls, config: TrainConfig, folder: Path, model: GPT) -> "Run":
         """A new run. All random generators are derived from the config's seed."""
         seeds = np.random.SeedSequence(config.seed).spawn(3)  # the first one was used for the initial weights
-        gpt.recompute = config.recompute
+        model.recompute = config.recompute
         optimizer = AdamW(
-            gpt.trainable_parameters(),
+            model.trainable_parameters(),
             config.learning_rate,
             (config.beta1, config.beta2),
             weight_decay=config.weight_decay,
         )
-        return cls(config, folder, gpt, optimizer, np.random.default_rng(seeds[1]), np.random.default_rng(seeds[2]))
+        batch_rng, dropout_rng = (np.random.default_rng(seed) for seed in seeds[1:])
+        return cls(config, folder, model, optimizer, batch_rng, dropout_rng)
 
     def save(self, name: str) -> None:
         """Write a checkpoint into the run folder."""
@@ -106,14 +107,30 @@ class Run:
             "since_log": asdict(self.since_log),
             "since_eval": asdict(self.since_eval),
         }
-        save_checkpoint(self.folder / name, self.gpt, self.optimizer, meta)
+        save_checkpoint(self.folder / name, self.model, self.optimizer, meta)
         if name == "last.npz":
             self.saved = self.step, self.evaluated
+
+    def save_checkpoints(self) -> None:
+        """Write best.npz if this step has the best evaluation so far, and last.npz.
+
+        ``best`` is always the loss of the best.npz on disk. If best.npz cannot be written, last.npz is not written
+        either, so that a resumed run repeats this evaluation.
+        """
+        before = self.best, self.best_step
+        if self.evaluated == self.step and self.val_loss < self.best:
+            self.best, self.best_step = self.val_loss, self.step
+            try:
+                self.save("best.npz")
+            except OSError:
+                self.best, self.best_step = before
+                raise
+        self.save("last.npz")
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Restore everything that `save` wrote, without a copy of the arrays. Raises ValueError if it is damaged."""
         try:
-            self.gpt.load_state_dict(checkpoint.model, assign=True)
+            self.model.load_state_dict(checkpoint.model, assign=True)
             self.optimizer.load_state_dict(checkpoint.optimizer, assign=True)
             self._restore_meta(checkpoint.meta)
         except ValueError as error:
@@ -122,7 +139,7 @@ class Run:
     def _restore_meta(self, meta: Mapping[str, Any]) -> None:
         self.step, self.best_step = whole(meta, "step"), whole(meta, "best_step")
         self.fingerprint = typed(meta, "fingerprint", str)
-        self.tokens = whole(meta, "tokens") if "tokens" in meta else self.gpt.config.vocab_size
+        self.tokens = whole(meta, "tokens") if "tokens" in meta else self.model.config.vocab_size
         best = typed(meta, "best", float, type(None))
         self.best = math.inf if best is None else best
         set_state(self.batch_rng, meta, "batch_rng")

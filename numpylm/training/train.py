@@ -1,4 +1,4 @@
-"""The training loop, with evaluation, checkpoints and early stopping. Read `whole_job` first: it has all steps."""
+"""The training loop, with evaluation, checkpoints and early stopping. Read `run_training` first: it has all steps."""
 
 import copy
 import math
@@ -14,19 +14,21 @@ from tqdm import tqdm
 from numpylm.check import selfcheck
 from numpylm.models.gpt import GPT
 from numpylm.nn.optim import clip_grad_norm, warmup_cosine
+from numpylm.system.processor import default_workers, keep_memory
 from numpylm.system.shell import command, first_words
 from numpylm.system.signals import Interrupt, Interrupted, interruptible, stoppable
 from numpylm.system.streams import lasting_output
-from numpylm.text.char_tokenizer import CharTokenizer, load_tokenizer
+from numpylm.text.any_tokenizer import load_tokenizer
+from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.data import random_batch
 from numpylm.text.text_files import find_texts
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.choose_settings import fit_to_text
 from numpylm.training.config import TrainConfig
 from numpylm.training.evaluation import evaluate
-from numpylm.training.failed_writes import optional, save_at_end, save_or_say
+from numpylm.training.failed_writes import continue_after_error, save_at_end, save_or_note
 from numpylm.training.finetune import load_pretrained_model
-from numpylm.training.parallel import DataParallel, default_workers, keep_memory
+from numpylm.training.parallel import DataParallel
 from numpylm.training.prepare_data import Data, as_documents, load_documents, make_tokenizer, split
 from numpylm.training.report_progress import describe, divergence, draw, report_end, sample, warn_of_overfitting
 from numpylm.training.run_folder import check_out, folder_to_resume, hold, reserve
@@ -86,10 +88,10 @@ def train(
         if config.check_gradients:
             check_gradients()
         with stoppable(), ExitStack() as held:
-            return whole_job(config, resume, stop_at, processes, given, held)
+            return run_training(config, resume, stop_at, processes, given, held)
 
 
-def whole_job(
+def run_training(
     config: TrainConfig,
     resume: str | Path | None,
     stop_at: int | None,
@@ -102,7 +104,7 @@ def whole_job(
         run, data, tokenizer, val_docs = start_run(config, held, processes, given)
     else:
         run, data, tokenizer, val_docs = continue_run(config, folder_to_resume(resume), held, processes)
-    with optional(run, "description of the data"):
+    with continue_after_error(run, "description of the data"):
         describe(run, data, tokenizer)
     with interruptible() as interrupt:
         training_loop(run, data, tokenizer, interrupt, stop_at, processes)
@@ -202,7 +204,7 @@ def training_loop(
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
     long_enough = last - run.step >= WORTH_PROCESSES
     count = min(default_workers(), c.batch_size)  # a worker needs at least one sequence
-    workers = DataParallel(run.gpt, count, processes=processes and long_enough, on_loss=partial(save_after_loss, run))
+    workers = DataParallel(run.model, count, processes=processes and long_enough, on_loss=partial(save_after_loss, run))
     if run.evaluation_due:
         evaluate_and_save(run, data, tokenizer, workers, interrupt)
     start, tokens = time.perf_counter(), 0
@@ -217,7 +219,7 @@ def training_loop(
             bar.set_postfix_str(f"loss {run.since_log.value:.4f}, {rate:,.0f} tokens/s", refresh=False)
             if run.step % LOG_INTERVAL == 0:
                 loss, run.since_log = run.since_log.value, Mean()
-                with optional(run, "metrics.jsonl"):
+                with continue_after_error(run, "metrics.jsonl"):
                     run.log({"step": run.step, "train_loss": loss, "lr": step.lr, "grad_norm": step.grad_norm})
             if run.evaluation_due:
                 evaluate_and_save(run, data, tokenizer, workers, interrupt)
@@ -231,7 +233,7 @@ def training_loop(
 def save_after_loss(run: Run, line: str) -> None:
     """Save after a worker process was killed, because this process may be killed next; then print a note."""
     if run.saved != (run.step, run.evaluated):
-        save_or_say(run)
+        save_or_note(run)
     resume = command("numpylm", "train", "--resume", run.folder)
     tqdm.write(f"note: {line}. If this process is killed, too: {resume}")
 
@@ -253,7 +255,7 @@ def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
     """
     c = run.config
     batch_rng, dropout_rng = copy.deepcopy((run.batch_rng, run.dropout_rng))
-    run.gpt.zero_grad()
+    run.model.zero_grad()
     batches = [
         random_batch(data.train, c.batch_size, c.block_size, batch_rng, data.starts, data.counted)
         for _ in range(c.grad_accum)
@@ -281,7 +283,7 @@ def evaluate_and_save(
     c = run.config
     try:
         score = evaluate(
-            run.gpt,
+            run.model,
             data.val,
             starts=data.val_starts,
             block_size=c.block_size,
@@ -302,14 +304,14 @@ def evaluate_and_save(
         f"{bits:.3f} bits per byte{trained}"
     )
     if run.step and c.sample_tokens and run.step < c.max_steps:
-        with optional(run, "sample"):
-            tqdm.write("            " + sample(run.gpt, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
-    with optional(run, "metrics.jsonl"):
+        with continue_after_error(run, "sample"):
+            tqdm.write("            " + sample(run.model, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
+    with continue_after_error(run, "metrics.jsonl"):
         run.log(
             {"step": run.step, "val_loss": score.loss, "val_bits_per_byte": bits, "val_accuracy": score.accuracy}
             | ({} if data.floor is None else {"above_source": score.loss - data.floor})
         )
     warn_of_overfitting(run, score, train_loss)
-    save_or_say(run)
-    with optional(run, "loss.svg"):
+    save_or_note(run)
+    with continue_after_error(run, "loss.svg"):
         draw(run, data, tokenizer.vocab_size)

@@ -7,14 +7,14 @@ import numpy as np
 from numpylm.check.gradcheck import gradcheck
 from numpylm.check.mutants import Fault, World, difference, without_docstrings
 from numpylm.check.report import KINDS, Report
-from numpylm.zoo.faulty_layers import FUNCTIONS, LAYERS
-from numpylm.zoo.faulty_models import MODEL
-from numpylm.zoo.faulty_optimizers import STEPS
+from numpylm.zoo.faulty_layers import FUNCTION_FAULTS, LAYER_FAULTS
+from numpylm.zoo.faulty_models import MODEL_FAULTS
+from numpylm.zoo.faulty_optimizers import OPTIMIZER_FAULTS
 
 
 def animals() -> list[Fault]:
     """All faults, from the operations to the optimizer."""
-    return [*FUNCTIONS, *LAYERS, *MODEL, *STEPS]
+    return [*FUNCTION_FAULTS, *LAYER_FAULTS, *MODEL_FAULTS, *OPTIMIZER_FAULTS]
 
 
 def get(name: str) -> Fault:

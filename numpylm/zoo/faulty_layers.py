@@ -79,7 +79,7 @@ dx = dp - np.expand_dims(total, axis)
 dx *= p
 return dx"""
 
-FUNCTIONS = (
+FUNCTION_FAULTS = (
     Fault(
         "otter",
         "softmax-without-the-sum",
@@ -329,7 +329,7 @@ FUNCTIONS = (
     ),
 )
 
-LAYERS = (
+LAYER_FAULTS = (
     Fault(
         "marten",
         "linear-bias-mean",
@@ -686,7 +686,7 @@ LAYERS = (
         "attention-values-before-dropout",
         "attention",
         "scaled_dot_product_attention_backward",
-        "dv = dropped.swapaxes(-1, -2) @ dout  # (B, H, S, D)",
+        "dv = weights.swapaxes(-1, -2) @ dout  # (B, H, S, D)",
         "dv = softmax_cache[0].swapaxes(-1, -2) @ dout  # (B, H, S, D)",
         "The gradient of the values uses the weights from before dropout.",
         "A check with p = 0 passes.",
@@ -738,8 +738,8 @@ LAYERS = (
         "attention-values-not-transposed",
         "attention",
         "scaled_dot_product_attention_backward",
-        "dv = dropped.swapaxes(-1, -2) @ dout  # (B, H, S, D)",
-        "dv = dropped @ dout  # (B, H, S, D)",
+        "dv = weights.swapaxes(-1, -2) @ dout  # (B, H, S, D)",
+        "dv = weights @ dout  # (B, H, S, D)",
         "dV = P dO instead of Pᵀ dO: information flows backwards along the same arrows.",
         "With as many queries as keys the shapes agree.",
         "transposed",
@@ -765,7 +765,7 @@ LAYERS = (
         "attention",
         "scaled_dot_product_attention_backward",
         "dscores = softmax_backward(dp, softmax_cache)  # (B, H, T, S)",
-        "dscores = dropped * dp  # (B, H, T, S)",
+        "dscores = weights * dp  # (B, H, T, S)",
         "The softmax's backward has only the first of its two terms.",
         "The values' gradient is exact.",
         "missing-term",
@@ -778,7 +778,7 @@ LAYERS = (
         "attention",
         "CausalSelfAttention",
         "dq, dk, dv = self.attend_backward(dout, attention_cache)",
-        "q, k, v, scale, *_ = attention_cache\np, softmax_cache = softmax(q @ k.swapaxes(-1, -2) * scale)\ndq, dk, dv = self.attend_backward(dout, attention_cache._replace(softmax=softmax_cache, dropped=p))",
+        "q, k, v, scale, *_ = attention_cache\np, softmax_cache = softmax(q @ k.swapaxes(-1, -2) * scale)\ndq, dk, dv = self.attend_backward(dout, attention_cache._replace(softmax=softmax_cache, weights=p))",
         "Backward recomputes the weights without the causal mask: gradients flow to the future.",
         "The forward is causal, so samples look right.",
         "causal",
@@ -791,7 +791,7 @@ LAYERS = (
         "attention",
         "CausalSelfAttention",
         "dq, dk, dv = self.attend_backward(dout, attention_cache)",
-        "T = dout.shape[2]\np = attention_cache.dropped * np.tri(T, T, -1, dtype=bool)\ndq, dk, dv = self.attend_backward(dout, attention_cache._replace(softmax=(p, -1), dropped=p))",
+        "T = dout.shape[2]\np = attention_cache.weights * np.tri(T, T, -1, dtype=bool)\ndq, dk, dv = self.attend_backward(dout, attention_cache._replace(softmax=(p, -1), weights=p))",
         "The mask in backward is off by one: no position sends a gradient to itself.",
         "Most entries of the matrix are the same.",
         "causal",

@@ -23,17 +23,17 @@ def _gpt(dropout: float = 0.0) -> Any:
     return build
 
 
-MODEL = (
+MODEL_FAULTS = (
     Fault(
         "howler",
         "mlp-forgets-gelu",
         "blocks",
         "MLP",
-        "dhidden = gelu_backward(dactive, gelu_cache)  # (..., 4C)",
-        "dhidden = dactive  # (..., 4C)",
+        "dhidden = self.activate_backward(dactive, act_cache)  # (..., F)",
+        "dhidden = dactive  # (..., F)",
         "The backward skips the activation.",
         "The upper weights are exact, and for large inputs GELU's slope is 1.",
-        "wiring",
+        "lines",
         "c_fc",
         _mlp,
     ),
@@ -42,8 +42,8 @@ MODEL = (
         "mlp-upper-layer-twice",
         "blocks",
         "MLP",
-        "dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., 4C)",
-        "dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., 4C)\ndactive = self.c_proj.backward(dy, c_proj_cache)  # (..., 4C)",
+        "dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., F)",
+        "dactive = self.c_proj.backward(dy, c_proj_cache)  # (..., F)\ndactive = self.c_proj.backward(dy, c_proj_cache)  # (..., F)",
         "The upper layer's backward runs twice, so its gradients are doubled.",
         "The input's gradient is right.",
         "call-count",
@@ -237,8 +237,8 @@ MODEL = (
         "gpt-one-cache-for-all-blocks",
         "gpt",
         "GPT",
-        "dx = block.backward(dx, block_cache)",
-        "dx = block.backward(dx, block_caches[-1])",
+        "dx = block.backward(dx, full_cache(block, block_cache))",
+        "dx = block.backward(dx, full_cache(block, block_caches[-1]))",
         "Every block goes back with the last one's cache.",
         "With one block nothing is wrong.",
         "cache-mixup",
@@ -263,7 +263,7 @@ MODEL = (
         "gpt-trains-the-head-only",
         "gpt",
         "GPT",
-        "dx = block.backward(dx, block_cache)",
+        "dx = block.backward(dx, full_cache(block, block_cache))",
         "pass",
         "No block ever gets a gradient: most parameters stay as they were.",
         "The loss still falls, because embeddings and head learn.",

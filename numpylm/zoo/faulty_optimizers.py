@@ -26,7 +26,7 @@ def _clip(animal: str, name: str, old: str, new: str, wrong: str, hides: str, ki
 
 NORM = "norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in parameters))"
 
-STEPS = (
+OPTIMIZER_FAULTS = (
     _step(
         "argali",
         "adam-without-bias-correction",

@@ -1,4 +1,4 @@
-"""Rules of the code of checker and course: decisions read fields, never sentences; one table holds all confidences."""
+"""Rules of the code of checker and course: decisions read fields, never sentences; two tables hold all numbers."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from numpylm.check import confidence
-from numpylm.check.report import Cause
+from numpylm.check.report import KINDS, Cause
 
 CHECK = Path(confidence.__file__).parent
 COURSE = CHECK.parent / "course"
@@ -22,6 +22,7 @@ def files(folder):
 FILES = files(CHECK)
 COURSE_FILES = files(COURSE)
 READS = {"startswith", "endswith", "find", "index", "count", "partition", "split", "removeprefix", "lower"}
+TABLES = ("confidence.py", "limits.py")
 PRINTS = {"report.py"}  # it prints equal sentences once
 ROOMS = ("subject", "measure", "numbers", "jacobian", "rerun", "inner", "optimizer")
 
@@ -104,7 +105,7 @@ def test_a_decision_that_reads_a_sentence_is_noticed(planted):
     assert list(decisions_on_text(planted))
 
 
-@pytest.mark.parametrize("file", sorted(set(FILES) - {"confidence.py"}))
+@pytest.mark.parametrize("file", sorted(set(FILES) - set(TABLES)))
 def test_every_confidence_has_a_name(file):
     assert not list(numbers_as_confidence(FILES[file]))
 
@@ -124,18 +125,20 @@ def test_a_confidence_without_a_name_is_noticed(planted):
     assert list(numbers_as_confidence(planted))
 
 
-def test_every_confidence_and_threshold_has_a_reason_and_is_used():
-    code = "\n".join(text for file, text in FILES.items() if file != "confidence.py")
-    for line in FILES["confidence.py"].splitlines():
+@pytest.mark.parametrize("table", TABLES)
+def test_every_number_of_the_tables_has_a_reason_and_is_used(table):
+    code = "\n".join(text for file, text in FILES.items() if file not in TABLES)
+    for line in FILES[table].splitlines():
         if match := re.match(r"([A-Z_]+) = ", line):
             assert "  # " in line, f"{match[1]} has no reason"
             assert re.search(rf"\b{match[1]}\b", code), f"nothing uses {match[1]}"
 
 
-def test_no_other_file_gives_a_name_of_the_table_another_value():
-    names = set(re.findall(r"^([A-Z_]+) = ", FILES["confidence.py"], re.MULTILINE))
-    assert len(names) == len(re.findall(r"^([A-Z_]+) = ", FILES["confidence.py"], re.MULTILINE))
-    for file in sorted(set(FILES) - {"confidence.py"}):
+def test_no_other_file_gives_a_name_of_the_tables_another_value():
+    given = [name for table in TABLES for name in re.findall(r"^([A-Z_]+) = ", FILES[table], re.MULTILINE)]
+    names = set(given)
+    assert len(names) == len(given)
+    for file in sorted(set(FILES) - set(TABLES)):
         assigned = {
             node.id
             for node in ast.walk(ast.parse(FILES[file]))
@@ -146,8 +149,21 @@ def test_no_other_file_gives_a_name_of_the_table_another_value():
 
 def test_the_seven_rooms_have_few_files_of_a_size_that_one_can_know():
     files = [file for file in FILES if file.split("/")[0] in ROOMS and not file.endswith("__init__.py")]
-    assert len(files) <= 27, files
+    assert len(files) <= 28, files
     assert not [file for file in files if FILES[file].count("\n") > 350]
+
+
+def written_kinds(source):
+    """The kinds of all causes that are written as words."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Cause" and node.args:
+            yield from (kind.value for kind in branches(node.args[0]) if isinstance(kind, ast.Constant))
+
+
+def test_every_kind_of_cause_is_one_of_the_kinds_also_in_diagnose():
+    sources = [*FILES.values(), *files(CHECK.parent / "training").values()]
+    found = {kind for source in sources for kind in written_kinds(source)}
+    assert {"sign", "learning-rate"} <= found <= set(KINDS)
 
 
 def test_two_causes_are_the_same_by_their_lines_and_not_by_their_words():

@@ -1,24 +1,9 @@
 """A student's file: what is found in it, what it is fed, how it is held against ours, how its errors are shown."""
 
-import textwrap
-from pathlib import Path
-
 import pytest
 
-from numpylm.check.student import check_file, choose, compare
+from numpylm.check.student import check_file, compare, items_to_check
 from numpylm.cli.main import main
-
-HEAD = "import numpy as np\nfrom numpylm import Parameter\n\n"
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write_file(code: str, name: str = "my_layers.py") -> Path:
-        path = tmp_path / name
-        path.write_text(HEAD + textwrap.dedent(code), encoding="utf-8")
-        return path
-
-    return write_file
 
 
 def reports(path):
@@ -144,7 +129,7 @@ def test_keys_that_were_reshaped_inside_one_big_layer_are_named(write):
 
 def test_a_right_attention_passes_and_equals_ours(write):
     path = write(ATTENTION.replace("KEYS", RIGHT_KEYS))
-    report = compare(choose(path)[0], "CausalSelfAttention")
+    report = compare(items_to_check(path)[0], "CausalSelfAttention")
     assert report.ok, str(report)
     assert report.row("forward").max_rel_error < 1e-12
     assert any("largest relative difference" in note for note in report.notes)
@@ -173,10 +158,10 @@ def test_a_forward_that_differs_from_ours_is_named(write):
     """Its own gradient is right: only holding it against ours shows the wrong variance."""
     path = write(NORM.replace("DDOF", "1"))
     assert reports(path)["LayerNorm"].ok
-    report = compare(choose(path)[0], "LayerNorm")
+    report = compare(items_to_check(path)[0], "LayerNorm")
     assert not report.ok
     assert "unbiased variance" in report.row("forward").hint
-    assert compare(choose(write(NORM.replace("DDOF", "0")))[0], "LayerNorm").ok
+    assert compare(items_to_check(write(NORM.replace("DDOF", "0")))[0], "LayerNorm").ok
 
 
 def test_cs231n_style_is_held_against_ours_with_parameters_as_arguments(write):
@@ -192,7 +177,7 @@ def test_cs231n_style_is_held_against_ours_with_parameters_as_arguments(write):
             dx = r * (g - g.mean(-1, keepdims=True) - xhat * (g * xhat).mean(-1, keepdims=True))
             return dx, (dy * xhat).sum((0, 1)), dy.sum((0, 1))
     """
-    report = compare(choose(write(code))[0], "LayerNorm")
+    report = compare(items_to_check(write(code))[0], "LayerNorm")
     assert report.ok, str(report)
     assert [row.name for row in report.rows] == ["forward", "x", "gamma", "beta"]
 
@@ -211,7 +196,7 @@ def test_weights_as_in_torch_are_recognized(write):
                 self.bias.grad += dy.sum((0, 1))
                 return dy @ self.weight.data
     """
-    report = compare(choose(write(code))[0], "Linear")
+    report = compare(items_to_check(write(code))[0], "Linear")
     assert report.ok, str(report)
     assert "transpose" in str(report)
 

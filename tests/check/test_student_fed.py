@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpylm.check.student import check_file, check_found, choose, fit
+from numpylm.check.student import check_file, check_found, fit, items_to_check
 from numpylm.cli.main import main
-from tests.check.test_student import write  # noqa: F401  # a fixture
 
 
 def reports(path):
@@ -46,13 +45,13 @@ CONV = """
 
 
 @pytest.mark.parametrize("db", ["dout.sum((0, 2, 3))", "np.zeros_like(b) + dout.sum((0, 2, 3))"])
-def test_a_bias_is_not_longer_than_the_filters_that_use_it(write, db):  # noqa: F811
+def test_a_bias_is_not_longer_than_the_filters_that_use_it(write, db):
     report = reports(write(CONV.replace("DB", db)))["conv"]
     assert report.ok, str(report)
     assert report.row("b").shape == (4,)
 
 
-def test_a_bias_whose_gradient_has_another_length_is_wrong(write):  # noqa: F811
+def test_a_bias_whose_gradient_has_another_length_is_wrong(write):
     report = reports(write(CONV.replace("DB", "dout.sum((0, 1, 3))")))["conv"]
     assert "wrong shape: expected" in report.row("b").hint
 
@@ -73,7 +72,7 @@ def test_what_a_forward_never_reads_is_cut_off():
         ("dout.sum(0)", False),  # of the positions that were used, not of the table
     ],
 )
-def test_a_table_may_be_longer_than_the_sequence(write, dpos, ok):  # noqa: F811
+def test_a_table_may_be_longer_than_the_sequence(write, dpos, ok):
     code = f"""
         def positions_forward(x, pos):
             return x + pos[: x.shape[1]], (x.shape[1], len(pos))
@@ -87,7 +86,7 @@ def test_a_table_may_be_longer_than_the_sequence(write, dpos, ok):  # noqa: F811
     assert report.row("pos").shape == (6, 12)
 
 
-def test_an_array_whose_name_says_nothing_gets_the_shape_under_which_the_code_is_right(write):  # noqa: F811
+def test_an_array_whose_name_says_nothing_gets_the_shape_under_which_the_code_is_right(write):
     code = """
         def place_forward(x, zebra):
             return x + zebra[: x.shape[1]], (x.shape[1], zebra.shape)
@@ -104,7 +103,7 @@ def test_an_array_whose_name_says_nothing_gets_the_shape_under_which_the_code_is
     assert not reports(write(code.replace("FACTOR", "3")))["place"].ok
 
 
-def test_a_bias_may_have_axes_of_length_1_and_a_slope_may_be_a_number(write):  # noqa: F811
+def test_a_bias_may_have_axes_of_length_1_and_a_slope_may_be_a_number(write):
     code = """
         def affine(x, w, b):
             return x @ w + b, (x, w)
@@ -166,7 +165,7 @@ TWICE = """
         (UNUSUAL, 1, "0 checked. Not checked: warp, Stretch."),
     ],
 )
-def test_code_that_nobody_can_feed_is_not_checked_and_not_wrong(write, capsys, code, code_of_exit, last):  # noqa: F811
+def test_code_that_nobody_can_feed_is_not_checked_and_not_wrong(write, capsys, code, code_of_exit, last):
     assert main(["gradcheck", "--file", str(write(code))]) == code_of_exit
     text = capsys.readouterr().out
     assert text.splitlines()[-1] == last
@@ -177,7 +176,7 @@ def test_code_that_nobody_can_feed_is_not_checked_and_not_wrong(write, capsys, c
 @pytest.mark.parametrize(
     "line", ["return np.sofmax(x), x", "return self.wieght * x, x", "return weight * x, x", "import nump"]
 )
-def test_an_error_that_no_input_would_mend_is_wrong(write, line):  # noqa: F811
+def test_an_error_that_no_input_would_mend_is_wrong(write, line):
     code = f"""
         class Layer:
             def forward(self, x):
@@ -191,12 +190,12 @@ def test_an_error_that_no_input_would_mend_is_wrong(write, line):  # noqa: F811
     assert report.causes[0].kind == "error"
 
 
-def test_the_students_own_example_is_wrong_if_the_code_stops_on_it(write):  # noqa: F811
+def test_the_students_own_example_is_wrong_if_the_code_stops_on_it(write):
     code = textwrap.dedent(UNUSUAL) + "\ndef warp_example(rng):\n    return np.ones(3), np.ones((3, 2))\n"
     assert not reports(write(code))["warp"].unchecked
 
 
-def test_a_base_class_is_not_checked_for_its_heirs(write):  # noqa: F811
+def test_a_base_class_is_not_checked_for_its_heirs(write):
     code = """
         class Layer:
             def forward(self, x):
@@ -248,7 +247,7 @@ def test_modules_of_a_package_are_found(tmp_path):
     assert main(["gradcheck", "--file", str(file)]) == 0
 
 
-def test_a_folder_that_the_file_itself_puts_on_the_path_stays_there(write, tmp_path, monkeypatch):  # noqa: F811
+def test_a_folder_that_the_file_itself_puts_on_the_path_stays_there(write, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "hammer_of_mine.py").write_text("TWO = 2\n", encoding="utf-8")
@@ -270,7 +269,7 @@ def test_a_folder_that_the_file_itself_puts_on_the_path_stays_there(write, tmp_p
     assert sys.path == [*before, str(tmp_path / "tools")]
 
 
-def test_a_module_that_forward_imports_is_found_with_as_too(write, tmp_path):  # noqa: F811
+def test_a_module_that_forward_imports_is_found_with_as_too(write, tmp_path):
     (tmp_path / "roots_of_mine.py").write_text("def root(x):\n    return x**0.5\n", encoding="utf-8")
     code = """
         class LayerNorm:
@@ -297,7 +296,7 @@ def test_a_module_that_forward_imports_is_found_with_as_too(write, tmp_path):  #
 
 # ------------------------------------------------------------------------------ arrays that a layer is made with
 
-GIVEN = {item.name: item for item in choose(Path(__file__).parent / "students" / "given_arrays.py")}
+GIVEN = {item.name: item for item in items_to_check(Path(__file__).parent / "students" / "given_arrays.py")}
 WEIGHTS = {
     "Affine": {"W": 2, "b": 1},
     "MatMul": {"params.0": 2},
@@ -320,7 +319,7 @@ def test_a_layer_that_is_made_with_arrays_gets_arrays(name):
     assert weights == WEIGHTS[name]
 
 
-def test_a_wrong_layer_that_is_made_with_arrays_is_wrong(write):  # noqa: F811
+def test_a_wrong_layer_that_is_made_with_arrays_is_wrong(write):
     code = """
         class Affine:
             def __init__(self, W, b):
@@ -338,7 +337,7 @@ def test_a_wrong_layer_that_is_made_with_arrays_is_wrong(write):  # noqa: F811
     assert [row.name for row in report.rows if not row.ok] == ["W"], str(report)
 
 
-def test_a_weight_that_is_handed_over_and_gets_no_gradient_is_wrong(write):  # noqa: F811
+def test_a_weight_that_is_handed_over_and_gets_no_gradient_is_wrong(write):
     path = write("""
         class Affine:
             def __init__(self, W, b):
@@ -353,7 +352,7 @@ def test_a_weight_that_is_handed_over_and_gets_no_gradient_is_wrong(write):  # n
     assert reports(path)["Affine"].row("W").causes[0].kind == "never-written"
 
 
-def test_a_wrong_gradient_is_not_hidden_by_a_number_in_place_of_an_array(write):  # noqa: F811
+def test_a_wrong_gradient_is_not_hidden_by_a_number_in_place_of_an_array(write):
     path = write("""
         class Gain:
             def __init__(self, w):
@@ -368,7 +367,7 @@ def test_a_wrong_gradient_is_not_hidden_by_a_number_in_place_of_an_array(write):
     assert not reports(path)["Gain"].row("w").ok
 
 
-def test_a_backward_that_stops_on_a_guessed_number_is_not_checked(write, capsys):  # noqa: F811
+def test_a_backward_that_stops_on_a_guessed_number_is_not_checked(write, capsys):
     path = write("""
         class Times:
             def __init__(self, thing):

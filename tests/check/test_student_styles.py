@@ -1,24 +1,19 @@
 """Files of students in the wild: what is recognized in them, what it is fed, and how it is held against ours."""
 
 import textwrap
-from pathlib import Path
 
 import pytest
 
-from numpylm.check.student import check_file, choose, compare
+from numpylm.check.student import check_file, compare, items_to_check
 from numpylm.cli.main import main
 
-HEAD = "import numpy as np\nfrom numpylm import Parameter\n\nrows = lambda a: a.reshape(-1, a.shape[-1])\n\n"
+ROWS = "rows = lambda a: a.reshape(-1, a.shape[-1])\n\n"
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write_file(code: str) -> Path:
-        path = tmp_path / "my_layers.py"
-        path.write_text(HEAD + textwrap.dedent(code), encoding="utf-8")
-        return path
-
-    return write_file
+def write(write):
+    """As the fixture of this folder, with the function ``rows`` in each file."""
+    return lambda code: write(ROWS + textwrap.dedent(code))
 
 
 def reports(path):
@@ -351,7 +346,7 @@ CONFIG = "d_model, n_heads = config.n_embd, config.n_head"
     ],
 )
 def test_arguments_and_parameters_are_matched_by_name(write, code, like):
-    report = compare(choose(write(code))[0], like)
+    report = compare(items_to_check(write(code))[0], like)
     assert report.ok, str(report)
     assert report.row("forward").max_rel_error < 1e-12
     assert any("largest relative difference" in note for note in report.notes)
@@ -386,7 +381,7 @@ DROPOUT = """
     ],
 )
 def test_a_dropout_is_known_by_what_its_mask_does(write, arguments, start, mask, said):
-    report = compare(choose(write(DROPOUT.format(arguments=arguments, start=start, mask=mask)))[0], "Dropout")
+    report = compare(items_to_check(write(DROPOUT.format(arguments=arguments, start=start, mask=mask)))[0], "Dropout")
     assert report.ok == (not said), str(report)
     assert said in " ".join(str(report).split())
 
@@ -404,7 +399,7 @@ def test_torchs_weights_in_a_function(write):
                 x, weight = ctx.saved_tensors
                 return d @ weight, rows(d).sum(0), rows(d).T @ rows(x)
     """
-    report = compare(choose(write(code))[0], "Linear")
+    report = compare(items_to_check(write(code))[0], "Linear")
     assert report.ok, str(report)
     assert "weight is the transpose of our weight" in str(report)
 
@@ -421,7 +416,7 @@ def test_errors_beside_ours_show_the_students_line(write):
             def backward(self, d, cache):
                 return d
     """
-    text = str(compare(choose(write(code))[0], "LayerNorm"))
+    text = str(compare(items_to_check(write(code))[0], "LayerNorm"))
     assert "my_layers.py, line" in text
     assert "compare.py" not in text
 

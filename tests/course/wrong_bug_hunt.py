@@ -72,9 +72,9 @@ WRONG = {
     ],
     "hunt_serval": [
         ("dq = (dscores @ k) * scale", "dq = dscores @ k", "the root of D"),
-        ("dropped.swapaxes(-1, -2) @ dout", "(softmax_cache[0] * (dropped > 0)).swapaxes(-1, -2) @ dout", "0.7 times"),
+        ("weights.swapaxes(-1, -2) @ dout", "(softmax_cache[0] * (weights > 0)).swapaxes(-1, -2) @ dout", "0.7 times"),
         (
-            "dropped.swapaxes(-1, -2) @ dout",
+            "weights.swapaxes(-1, -2) @ dout",
             "(softmax_cache[0] * dropout_cache).swapaxes(-1, -2) @ dout",
             "Right with dropout, but not without (dropout_p=0).",
         ),

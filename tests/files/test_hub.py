@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from numpylm import GPT
-from numpylm.files.checkpoint import load_model, load_run
+from numpylm.files.checkpoint import load_run
 from numpylm.files.hub import MODEL_FILES, model_folder
+from numpylm.files.pretrained import load_language_model
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +110,7 @@ def runs(tmp_path):
 )
 def test_a_name_that_leads_nowhere_may_have_been_mistyped(given, meant, runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    for load in (load_model, GPT.from_pretrained):
+    for load in (load_language_model, GPT.from_pretrained):
         with pytest.raises(FileNotFoundError) as caught:
             load(given)
         if meant is None:
@@ -120,6 +121,6 @@ def test_a_name_that_leads_nowhere_may_have_been_mistyped(given, meant, runs, mo
 
 
 def test_a_folder_of_runs_names_them(runs):
-    for load in (load_model, load_run, GPT.from_pretrained):
+    for load in (load_language_model, load_run, GPT.from_pretrained):
         with pytest.raises(FileNotFoundError, match=r"holds some: give one of runs/letters, runs/stories$"):
             load("runs")

@@ -13,7 +13,7 @@ import pytest
 from numpylm import GPT, CharTokenizer, GPTConfig, Tokenizer
 from numpylm.cli.main import main
 from numpylm.files.gpt2_config import read_gpt2_config
-from numpylm.training.parallel import replica
+from numpylm.training.replica import replica_in_this_process
 
 CONFIG = {"model_type": "gpt2", "vocab_size": 261, "n_positions": 8, "n_layer": 2, "n_head": 2, "n_embd": 4}
 
@@ -361,7 +361,7 @@ def test_the_tokenizer_comes_along(folder, tokenizer):
     again = GPT.from_pretrained(folder)
     assert again.tokenizer.encode("lowest") == tokenizer.encode("lowest")
     assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["eos_token_id"] == tokenizer.end_id
-    assert replica(again).tokenizer is again.tokenizer
+    assert replica_in_this_process(again).tokenizer is again.tokenizer
     assert list(again.state_dict()) == list(gpt.state_dict())
     assert copy.deepcopy(again).tokenizer.encode("lowest") == tokenizer.encode("lowest")
 

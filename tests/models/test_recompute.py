@@ -7,7 +7,7 @@ import pytest
 
 from numpylm import GPT, DataParallel, GPTConfig, gradcheck
 from numpylm.check.selfcheck import GPTLoss
-from numpylm.nn.lora import add_lora
+from numpylm.models.lora import add_lora
 
 IDS = np.random.default_rng(0).integers(0, 11, (2, 7))
 

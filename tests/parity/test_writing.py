@@ -12,7 +12,7 @@ from transformers.generation import logits_process as theirs  # noqa: E402
 
 from numpylm import GPT, GPTConfig, Tokenizer  # noqa: E402
 from numpylm.cli.main import main  # noqa: E402
-from numpylm.files.checkpoint import load_model  # noqa: E402
+from numpylm.files.pretrained import load_language_model  # noqa: E402
 from numpylm.inference.generate_text import generate_text  # noqa: E402
 from numpylm.inference.sampling import next_token_probabilities  # noqa: E402
 
@@ -74,7 +74,7 @@ def test_greedy_text_with_stop_strings_ends_where_transformers_does(folder, pena
     prompt = "one two"
     inputs = their_tokenizer(prompt, return_tensors="pt")
     settings = {"max_new_tokens": 50, "do_sample": False, "repetition_penalty": penalty, "pad_token_id": 0}
-    gpt, tokenizer, own = load_model(folder)
+    gpt, tokenizer, own = load_language_model(folder)
 
     def ours(stop=()):
         options = {"temperature": 0, "repetition_penalty": penalty, "own": own, "stop": stop}
@@ -94,7 +94,7 @@ def test_greedy_text_with_stop_strings_ends_where_transformers_does(folder, pena
 
 def test_the_command_reads_transformers_files(folder, capsys):
     argv = ["generate", str(folder), "--prompt", "one two", "--temperature", "0", "--max-new-tokens", "9"]
-    gpt, tokenizer, _ = load_model(folder)
+    gpt, tokenizer, _ = load_language_model(folder)
     new = list(gpt.generate(tokenizer.encode("one two"), 9, temperature=0))
     assert main(argv) == 0
     assert capsys.readouterr().out == "one two" + tokenizer.decode(new) + "\n"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numpylm import Tokenizer
+from numpylm.text.any_tokenizer import token_dtype
 from numpylm.text.cleaning import clean
 from numpylm.text.data import (
     document_starts,
@@ -150,6 +151,12 @@ def test_tokens_have_an_end_mark_around_each_document(tok):
     end = tok.end_id
     assert tokens.tolist() == [end, *tok.encode("some"), end, *tok.encode("more words"), end]
     assert tokens.dtype == np.uint16
+
+
+def test_every_id_of_a_vocabulary_fits_the_dtype_of_its_tokens():
+    for size in (2**16, 2**16 + 1):
+        assert np.iinfo(token_dtype(size)).max >= size - 1
+    assert token_dtype(2**16) == np.uint16
 
 
 def test_many_tokens_go_to_a_mapped_file(tok, tmp_path):

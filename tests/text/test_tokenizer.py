@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpylm import CharTokenizer, Tokenizer
+from numpylm.text.any_tokenizer import load_tokenizer
 from numpylm.text.bpe import LONG_WORD, apply_merges, learn_merges, merge_by_heap, merge_by_scanning
-from numpylm.text.char_tokenizer import load_tokenizer
 from numpylm.text.pretokenize import ASCII_PATTERN, BLOCK, GPT2_PATTERN, blocks, chunk_finder
 from numpylm.text.tokenizer_files import byte_letters
 

@@ -9,7 +9,7 @@ import pytest
 from numpylm import Tokenizer
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
-from numpylm.training.choose_settings import choose, fit_to_text
+from numpylm.training.choose_settings import choose_settings, fit_to_text
 from numpylm.training.config import FINE_TUNING, TrainConfig, make_config
 from numpylm.training.first_batch import first_batch
 from numpylm.training.prepare_data import make_tokenizer
@@ -47,7 +47,7 @@ def names(tmp_path):
 
 def chosen(text, given=(), **settings):
     """The config and the names of what was chosen."""
-    config, choices = choose(make_config({"data": "a.txt"}, settings), [text], {"data", *given, *settings})
+    config, choices = choose_settings(make_config({"data": "a.txt"}, settings), [text], {"data", *given, *settings})
     assert all(choice.reason for choice in choices)
     return config, {choice.setting for choice in choices}
 
@@ -119,10 +119,10 @@ def test_names_are_documents_of_letters_in_short_windows():
 def test_windows_hold_documents_that_are_many_and_short():
     """Stories of about 250 tokens each: in windows of 128 tokens, no model would see the end of one."""
     documents = [PROSE * (4 + n % 5) for n in range(300)]
-    config, _ = choose(make_config({"data": "a.txt"}), documents, {"data"})
+    config, _ = choose_settings(make_config({"data": "a.txt"}), documents, {"data"})
     assert 128 < max(map(len, documents)) / 3 < config.block_size <= 256
-    assert choose(make_config({"data": "a.txt"}), documents[:20], {"data"})[0].block_size == 64
-    assert choose(make_config({"data": "a.txt"}), [PROSE * 40] * 300, {"data"})[0].block_size == 128
+    assert choose_settings(make_config({"data": "a.txt"}), documents[:20], {"data"})[0].block_size == 64
+    assert choose_settings(make_config({"data": "a.txt"}), [PROSE * 40] * 300, {"data"})[0].block_size == 128
 
 
 def test_lines_whose_answers_alone_count_are_not_cut():
@@ -162,7 +162,9 @@ def test_given_settings_are_taken_into_account():
 
 @pytest.mark.parametrize("size", [5_000, 1_000_000])
 def test_very_long_windows_leave_some_steps_and_reasons_that_are_true(size):
-    config, choices = choose(make_config({"data": "a.txt", "block_size": size}), [PROSE * 4000], {"data", "block_size"})
+    config, choices = choose_settings(
+        make_config({"data": "a.txt", "block_size": size}), [PROSE * 4000], {"data", "block_size"}
+    )
     assert config.max_steps >= 10
     reasons = {choice.setting: choice.reason for choice in choices}
     assert reasons["eval_interval"].startswith(f"{-(-config.max_steps // config.eval_interval)} evaluations")

@@ -215,3 +215,20 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert "Nothing unusual" in capsys.readouterr().out
     assert main(["train", "--diagnose", *small, "--learning-rate", "5"]) == 1
     assert not list(tmp_path.iterdir())  # it writes nothing
+
+
+@pytest.mark.parametrize("lr", [1e-3, 3e-3, 6e-3])
+@pytest.mark.parametrize("seed", range(3))
+def test_healthy_rates_stay_quiet(lr, seed):
+    assert diagnose(model(seed=seed), IDS, TARGETS, lr=lr).ok
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rate_that_stalls_is_compared_with_a_smaller_one(seed):
+    result = diagnose(model(seed=seed), IDS, TARGETS, lr=0.3)
+    assert "learning-rate" in [finding.kind for finding in result.findings], str(result)
+    assert "too high" in str(result)
+
+
+def test_a_norm_has_no_share_of_change():
+    assert "nan" not in str(diagnose(model(), IDS, TARGETS))

@@ -256,7 +256,7 @@ def test_a_resumed_run_takes_over_the_optimizers_arrays(base, monkeypatch):
     run = numpylm.training.run_state.resumed_run(resume_config(folder, {}), folder)
     assert all(m is read[0].optimizer[f"m.{i}"] for i, m in enumerate(run.optimizer.m))
     assert all(v is read[0].optimizer[f"v.{i}"] for i, v in enumerate(run.optimizer.v))
-    assert all(p.data is read[0].model[name] for name, p in run.gpt.named_parameters())
+    assert all(p.data is read[0].model[name] for name, p in run.model.named_parameters())
 
 
 def test_from_pretrained_takes_a_run_of_ours(base):

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, DataParallel, GPTConfig, Linear
-from numpylm.nn.lora import add_lora
+from numpylm.models.lora import add_lora
 from numpylm.system import worker
+from numpylm.system.processor import set_blas_threads
 from numpylm.training.evaluation import evaluate
-from numpylm.training.parallel import _loss_and_grad, replica, set_blas_threads
+from numpylm.training.parallel import _loss_and_grad
+from numpylm.training.replica import replica_in_this_process
 
 
 def make(seed=0, dropout=0.0):
@@ -39,7 +41,7 @@ def test_equal_to_the_plain_gradient_for_any_number_of_workers(workers, batch):
 
 def test_replicas_share_weights_and_not_gradients():
     gpt = make()
-    twin = replica(gpt)
+    twin = replica_in_this_process(gpt)
     for p, q in zip(gpt.parameters(), twin.parameters(), strict=True):
         assert p.data is q.data
         assert p.grad is not q.grad

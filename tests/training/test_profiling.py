@@ -7,7 +7,7 @@ import pytest
 
 from numpylm import GPT, GPTConfig
 from numpylm.cli.main import main
-from numpylm.nn.lora import add_lora
+from numpylm.models.lora import add_lora
 from numpylm.training.profiling import Stopwatch, count_flops, profile
 
 IDS = np.random.default_rng(0).integers(0, 50, (2, 9))

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from numpylm.corpora import source_nats
 from numpylm.files.checkpoint import load_run
 from numpylm.inference.streaming import stream_text
 from numpylm.training.config import make_config, read_config_file
-from numpylm.training.evaluation import source_nats
 from numpylm.training.train import train
 
 

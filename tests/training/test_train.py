@@ -140,7 +140,7 @@ def test_gradient_accumulation_is_one_large_batch(text):
     rng = np.random.default_rng()
     rng.bit_generator.state = checkpoint.meta["batch_rng"]
     from numpylm.nn.optim import AdamW, warmup_cosine
-    from numpylm.text.char_tokenizer import load_tokenizer
+    from numpylm.text.any_tokenizer import load_tokenizer
     from numpylm.text.train_val_split import split_train_val
     from numpylm.training.prepare_data import Data, load_documents
 
@@ -551,7 +551,7 @@ def test_no_process_is_started_unless_asked_for(text, monkeypatch):
     def refuse(*args):
         raise AssertionError("a process was asked for")
 
-    monkeypatch.setattr("numpylm.training.prepare_data.MANY", 0)
+    monkeypatch.setattr("numpylm.training.prepare_data.WORTH_PROCESSES_CHARACTERS", 0)
     monkeypatch.setattr("numpylm.system.worker.Worker.__init__", refuse)
     train(tiny(text))
     with pytest.raises(AssertionError, match="a process was asked for"):

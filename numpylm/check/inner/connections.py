@@ -10,7 +10,6 @@ import numpy as np
 from numpylm.check.confidence import (
     CACHE_OF_ANOTHER,
     CALL_COUNT,
-    FIT,
     INNER_LAYER,
     OTHER_BRANCH,
     PASSED_UNCHANGED,
@@ -20,6 +19,7 @@ from numpylm.check.confidence import (
     WRONG_ORDER,
 )
 from numpylm.check.inner.sublayers import Call, CallLog, passed_on, record, returned, suspects, which_call
+from numpylm.check.limits import FIT
 from numpylm.check.measure.evidence import Evidence, cosine, known_arrays, measure
 from numpylm.check.measure.sizes import head_counts, known_sizes, named_inputs
 from numpylm.check.measure.trial import Trial
@@ -81,9 +81,9 @@ def _wiring(log: CallLog, broken: list[Cause]) -> Cause | None:
         f"Each inner layer passes alone, and {still_right}: look at what {backward} does before it calls "
         f"{call.path}.backward."
     )
-    if e.a.shape != e.n.shape:
-        hint = shape_hint(e.n.shape, e.a.shape)
-        text = f"{e.what} has shape {e.a.shape}, should have {e.n.shape}{hint} {where}"
+    if e.given.shape != e.true.shape:
+        hint = shape_hint(e.true.shape, e.given.shape)
+        text = f"{e.what} has shape {e.given.shape}, should have {e.true.shape}{hint} {where}"
         return Cause("shape", text, SHAPE_INSIDE, call.path)
     mistaken = _should_be(e, call)
     if mistaken is not None:
@@ -96,8 +96,8 @@ def _wiring(log: CallLog, broken: list[Cause]) -> Cause | None:
 
 def _should_be(e: Evidence, call: Call) -> Cause | None:
     """An inner layer gets a known gradient and should get another known gradient."""
-    right = next((name for name, k in e.known.items() if k.shape == e.n.shape and e.equal(k, e.n)), None)
-    given = next((name for name, k in e.known.items() if k.shape == e.a.shape and np.array_equal(k, e.a)), None)
+    right = next((name for name, k in e.known.items() if k.shape == e.true.shape and e.equal(k, e.true)), None)
+    given = next((name for name, k in e.known.items() if k.shape == e.given.shape and np.array_equal(k, e.given)), None)
     if right is None or given is None:
         return None
     text = (
@@ -110,10 +110,10 @@ def _should_be(e: Evidence, call: Call) -> Cause | None:
 def _passed_unchanged(log: CallLog, e: Evidence, call: Call) -> Cause | None:
     """An inner layer gets what another one returned, but the forward does something between the two."""
     for name, value in returned(log, call).items():
-        if np.array_equal(value, e.a):
+        if np.array_equal(value, e.given):
             text = (
                 f"{e.layer}: {call.path}.backward is given {name}, unchanged, and that is wrong there (cosine "
-                f"with the truth {cosine(e.a, e.n):.3f}). If the forward does something between the two (an "
+                f"with the truth {cosine(e.given, e.true):.3f}). If the forward does something between the two (an "
                 "activation, a product), its own backward is missing."
             )
             return Cause("wiring", text, PASSED_UNCHANGED, call.path)
@@ -123,7 +123,7 @@ def _passed_unchanged(log: CallLog, e: Evidence, call: Call) -> Cause | None:
 def _somewhere(e: Evidence, call: Call, where: str) -> Cause:
     text = (
         f"{e.layer}: the gradient that reaches the output of {call.path} is wrong (cosine with the truth "
-        f"{cosine(e.a, e.n):.3f}). {where}"
+        f"{cosine(e.given, e.true):.3f}). {where}"
     )
     return Cause("wiring", text, SOMEWHERE_BEFORE, call.path)
 

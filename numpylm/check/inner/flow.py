@@ -12,8 +12,8 @@ from types import CodeType, FrameType
 
 import numpy as np
 
-from numpylm.check.confidence import DIRECTIONS, FIT, INNER_STEP, MOST_VARIABLES
 from numpylm.check.inner.lines import Line, Made, Value, lines_of, record_backward, record_forward, variables, watching
+from numpylm.check.limits import DIRECTIONS, FIT, INNER_STEP, MOST_VARIABLES
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.report import Cause
 from numpylm.check.subject.calls import CheckError

@@ -5,21 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numpylm.check.confidence import (
-    CURED_ENTRIES,
-    FIT,
-    FORMULA,
-    LINES,
-    MANY_LINES,
-    MOST_INNER,
-    MOST_WATCHED,
-    OVERWRITTEN,
-    PATTERN,
-    TERM_OF_LINE,
-)
+from numpylm.check.confidence import FORMULA, LINES, MANY_LINES, OVERWRITTEN, PATTERN, TERM_OF_LINE
 from numpylm.check.inner import lines, products
 from numpylm.check.inner.flow import Cone, Flow, merges, named_after, relaid
 from numpylm.check.inner.lines import Value
+from numpylm.check.limits import CURED_ENTRIES, FIT, MOST_INNER, MOST_WATCHED
 from numpylm.check.measure.evidence import Evidence, cosine
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.numbers.detect import detect
@@ -107,10 +97,10 @@ def _cures(flow: Flow, rounds: list[Value], owners: list[Value], e: Evidence, in
         after = np.asarray(lines.patched_gradients(flow.trial, flow.backward_code, patches)[index])
     except CheckError:  # the student's code stops at the new value
         return False
-    if after.shape != e.n.shape or not np.isfinite(after).all():
+    if after.shape != e.true.shape or not np.isfinite(after).all():
         return False
-    healed = Evidence(e.layer, e.name, after, e.n)
-    aside = Evidence(e.layer, e.name, after, e.a).wrong & healed.wrong  # neither right now nor unchanged
+    healed = Evidence(e.layer, e.name, after, e.true)
+    aside = Evidence(e.layer, e.name, after, e.given).wrong & healed.wrong  # neither right now nor unchanged
     return bool(healed.wrong.sum() <= CURED_ENTRIES * e.wrong.sum() and not aside.any())
 
 
@@ -142,7 +132,7 @@ def pinpoint(flow: Flow, target: Target, index: int, e: Evidence) -> Cause | Non
 
 def _explained(flow: Flow, e: Evidence, cone: Cone, suspect: Suspect | None) -> Cause:
     text, numbers = _place(flow, e, cone, suspect), tuple(sorted(cone.lines))
-    given, true = (suspect.given, suspect.true) if suspect else (e.a, e.n)
+    given, true = (suspect.given, suspect.true) if suspect else (e.given, e.true)
     confidence = LINES if len(numbers) < 4 else MANY_LINES
     if np.isnan(true).any():
         return Cause("lines", text, confidence, lines=numbers, source="lines")
@@ -201,7 +191,7 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
     """The formula of what is there and of what should be there, as products of known arrays."""
     known = _known(flow, cone, given)
     upstream = float(flow.trial.dout) if not np.ndim(flow.trial.dout) else None
-    wrong, right = products.find(given, known, upstream), products.find(true, known, upstream)
+    wrong, right = products.find_formula(given, known, upstream), products.find_formula(true, known, upstream)
     if right is not None:
         now = f" Here it is {wrong.text}." if wrong is not None else ""
         more = right.has_terms and not (wrong is not None and wrong.has_terms)
@@ -209,7 +199,7 @@ def _formula(flow: Flow, cone: Cone, given: Array, true: Array) -> Cause | None:
     reads = _reads(flow, cone)
     # A term that the lines use already is not missing.
     used = {flow.in_formula(v) for v in flow.unexplained if v.name in reads}
-    term = products.find(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
+    term = products.find_formula(true - given, {n: k for n, k in known.items() if n not in used}, upstream)
     if term is not None:
         text = f"There is an extra term: {term.opposite}." if term.opposite else f"A term is missing: {term.text}."
         return Cause("missing-term", text, TERM_OF_LINE)

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from numpylm.check.confidence import FIT, MOST_IN_PRODUCT, NEAR_ARRAYS
+from numpylm.check.limits import FIT, MOST_IN_PRODUCT, NEAR_ARRAYS
 from numpylm.nn.module import Array
 
 ROWS = " (over all rows)"
@@ -33,12 +33,12 @@ class Formula:
 
 
 def explain(wanted: Array, known: Known, upstream: float | None = None) -> str:
-    """The text of `find`; empty if nothing fits."""
-    found = find(wanted, known, upstream)
+    """The text of `find_formula`; empty if nothing fits."""
+    found = find_formula(wanted, known, upstream)
     return "" if found is None else found.text
 
 
-def find(wanted: Array, known: Known, upstream: float | None = None) -> Formula | None:
+def find_formula(wanted: Array, known: Known, upstream: float | None = None) -> Formula | None:
     """A formula for an array in terms of known arrays, or None if none fits. Simple formulas are tried first.
 
     ``upstream`` is the upstream gradient if it is a single (random) number. Coefficients are given as multiples of it.

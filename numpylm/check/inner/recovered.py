@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numpylm.check.confidence import ANOTHER_FACTOR, FIT, LOST_PATH, PATTERN, TINY, UNCHANGED_INSIDE
+from numpylm.check.confidence import ANOTHER_FACTOR, LOST_PATH, PATTERN, UNCHANGED_INSIDE
+from numpylm.check.limits import FIT, TINY
 from numpylm.check.measure.evidence import Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.numbers.detect import detect
@@ -66,7 +67,7 @@ def solve_upstream(rows: Array, grad: Array) -> Array | None:
 
 def recover(trial: Trial, gathered: dict[str, Evidence]) -> Iterator[Cause]:
     """Causes of wrong gradients from the gradients inside. ``place`` is the array whose gradient is wrong."""
-    true = {name: e.n for name, e in gathered.items() if e.fully_measured}
+    true = {name: e.true for name, e in gathered.items() if e.fully_measured}
     true |= {
         t.name: np.asarray(t.analytic)
         for t in trial.targets
@@ -101,8 +102,8 @@ def at_product(trial: Trial, e: Evidence, found: list[Product]) -> Iterator[Caus
         return
     x, values = product.x, next(t.values for t in trial.targets if t.name == product.x)
     rows = values.reshape(-1, values.shape[-1])
-    transposed = e.a.shape[0] != rows.shape[1]  # W is (out, in)
-    given = solve_upstream(rows, e.a.T if transposed else e.a)
+    transposed = e.given.shape[0] != rows.shape[1]  # W is (out, in)
+    given = solve_upstream(rows, e.given.T if transposed else e.given)
     if given is None:
         text = (
             f"{e.what} is not {x}ᵀ times anything, and the true one is {x}ᵀ times the gradient at {x} @ {e.name}: is "
@@ -120,13 +121,15 @@ def at_product(trial: Trial, e: Evidence, found: list[Product]) -> Iterator[Caus
 def behind_product(trial: Trial, e: Evidence) -> Iterator[Cause]:
     """The gradient of an input is wrong and comes through one matrix only: look at what was multiplied by Wᵀ."""
     for name, W in weights(trial, include_inputs=True).items():
-        if name == e.name or e.a.ndim < 2 or W.ndim != 2 or W.shape[0] != e.a.shape[-1] or W.shape[1] > W.shape[0]:
+        if name == e.name or e.given.ndim < 2 or W.ndim != 2:
+            continue
+        if W.shape[0] != e.given.shape[-1] or W.shape[1] > W.shape[0]:
             continue
         if np.linalg.matrix_rank(W) < W.shape[1] or W.shape[1] == W.shape[0]:
             continue  # every gradient is a product with a square matrix, which proves nothing
         inverse = np.linalg.pinv(W.T)
-        given, right = e.a @ inverse, e.n @ inverse
-        if not (e.equal(given @ W.T, e.a) and e.equal(right @ W.T, e.n)):
+        given, right = e.given @ inverse, e.true @ inverse
+        if not (e.equal(given @ W.T, e.given) and e.equal(right @ W.T, e.true)):
             continue
         inner = Evidence(e.layer, f"{e.name} @ {name}", given, right, known=e.known, sizes=e.sizes, heads=e.heads)
         origin = f"(Computed from the gradient of {e.name}: {_gradient(e.name)} = d {name}ᵀ, solved for d.)"
@@ -142,7 +145,7 @@ def _gradient(name: str) -> str:
 def _explained(inner: Evidence, known: dict[str, Array], place: str, origin: str) -> Iterator[Cause]:
     """The best explanation of an inner gradient."""
     for name, k in known.items():
-        if k.shape == inner.a.shape and inner.equal(inner.a, k) and not inner.equal(inner.n, k):
+        if k.shape == inner.given.shape and inner.equal(inner.given, k) and not inner.equal(inner.true, k):
             text = (
                 f"{inner.what} is {name}, unchanged: something that the forward does after {inner.name} has no "
                 f"backward here. {origin}"
@@ -156,7 +159,7 @@ def _explained(inner: Evidence, known: dict[str, Array], place: str, origin: str
 
 def lost_path(e: Evidence, products: list[Product], wrong: set[str]) -> Iterator[Cause]:
     """The part of an input's gradient that comes through one of several matrices is missing, or counts twice."""
-    rest = e.n - e.a
+    rest = e.true - e.given
     for product in products:
         W, back = product.weight, product.back
         if np.abs(back).max(initial=0) <= FIT * e.scale:
@@ -167,6 +170,6 @@ def lost_path(e: Evidence, products: list[Product], wrong: set[str]) -> Iterator
                 f"there) @ {W}ᵀ must be added. Every use of an array adds to its gradient."
             )
             yield Cause("missing-term", text, LOST_PATH, e.name)
-        elif e.equal(rest, -back) and not e.equal(e.n, back) and W not in wrong:
+        elif e.equal(rest, -back) and not e.equal(e.true, back) and W not in wrong:
             text = f"{e.what} counts the path through {W} ({e.name} @ {W}) twice."
             yield Cause("missing-term", text, LOST_PATH, e.name)

@@ -8,21 +8,19 @@ show what went wrong: a causal mask, an axis, a transpose.
 import numpy as np
 
 from numpylm.check.confidence import (
-    FIT,
     FUTURE_LEAKS,
     IGNORES_UPSTREAM,
     MASK_OFF_BY_ONE,
     MASK_ON_DIAGONAL,
     MISSING_MIXING,
     MIXED_PLACES,
-    MOST_OUTPUTS,
     NOT_LINEAR,
     OTHER_MASK,
-    TINY,
     TRANSPOSED_JACOBIAN,
     WRONG_SLOPE,
 )
 from numpylm.check.jacobian.routes import depends_along, moved, partial, routed, window
+from numpylm.check.limits import FIT, MOST_OUTPUTS, TINY
 from numpylm.check.measure.evidence import UPSTREAM, Evidence
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Cause
@@ -93,7 +91,7 @@ def dependence(e: Evidence, trial: Trial, index: int) -> list[Cause]:
     n, a = (np.abs(j) > tolerance for j in (true, given))
     seen = (_causal(e, true, given, out_shape), window(e, n, a, out_shape), _axes(e, n, a, out_shape))
     causes += [cause for cause in seen if cause]
-    if not causes and out_shape == e.a.shape:
+    if not causes and out_shape == e.given.shape:
         causes += [cause for cause in (_elementwise(e, trial, n, true, given),) if cause]
     return causes
 
@@ -114,9 +112,9 @@ def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
 def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
     """The forward looks only back along an axis, and the backward differs from it there."""
     tolerance = FIT * float(np.abs(n).max(initial=0))
-    for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
+    for axis in range(1, min(len(out_shape), e.given.ndim) - 1):
         # (out, in) positions
-        true, given = (depends_along(np.abs(j) > tolerance, out_shape, e.a.shape, axis) for j in (n, a))
+        true, given = (depends_along(np.abs(j) > tolerance, out_shape, e.given.shape, axis) for j in (n, a))
         if true.shape[0] != true.shape[1] or len(true) < 3 or (true != np.tri(len(true), dtype=bool)).any():
             continue
         later, lost = np.argwhere(np.triu(given, 1)), np.argwhere(true & ~given)
@@ -150,14 +148,14 @@ def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Caus
 
 def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
     """An axis along which only one of forward and backward mixes positions."""
-    if len(out_shape) != e.a.ndim:
+    if len(out_shape) != e.given.ndim:
         return None
-    for axis in range(e.a.ndim):
-        if out_shape[axis] != e.a.shape[axis] or out_shape[axis] < 2:
+    for axis in range(e.given.ndim):
+        if out_shape[axis] != e.given.shape[axis] or out_shape[axis] < 2:
             continue
         off = ~np.eye(out_shape[axis], dtype=bool)
-        true, given = (bool((depends_along(j, out_shape, e.a.shape, axis) & off).any()) for j in (n, a))
-        which = f"axis {axis}" + (", the batch" if axis == 0 and e.a.ndim > 2 else "")
+        true, given = (bool((depends_along(j, out_shape, e.given.shape, axis) & off).any()) for j in (n, a))
+        which = f"axis {axis}" + (", the batch" if axis == 0 and e.given.ndim > 2 else "")
         if given and not true:
             text = (
                 f"{e.what} mixes different places along {which}, which the forward keeps apart: a sum, mean or "
@@ -167,10 +165,10 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
         if true and not given:
             text = (
                 f"{e.what} treats every place along {which} on its own, but in the forward they influence each other "
-                f"({INFLUENCE[axis < e.a.ndim - 1]}): the terms off the diagonal are missing."
+                f"({INFLUENCE[axis < e.given.ndim - 1]}): the terms off the diagonal are missing."
             )
             upstream = e.known.get(UPSTREAM)
-            if upstream is not None and upstream.shape == e.a.shape and np.array_equal(upstream, e.a):
+            if upstream is not None and upstream.shape == e.given.shape and np.array_equal(upstream, e.given):
                 text += " It is the upstream gradient itself, unchanged: the backward of what forward does is missing."
             return Cause("diagonal", text, MISSING_MIXING, e.name)
     return None

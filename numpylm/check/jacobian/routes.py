@@ -2,17 +2,8 @@
 
 import numpy as np
 
-from numpylm.check.confidence import (
-    ANOTHER_ORDER,
-    COUNTED_WEIGHTS,
-    FIT,
-    MOST_ENTRIES_MOVED,
-    MOVED,
-    OTHER_WINDOW,
-    SHIFTED,
-    TINY,
-    WEIGHTED_PLACES,
-)
+from numpylm.check.confidence import ANOTHER_ORDER, COUNTED_WEIGHTS, MOVED, OTHER_WINDOW, SHIFTED, WEIGHTED_PLACES
+from numpylm.check.limits import FIT, MOST_ENTRIES_MOVED, TINY
 from numpylm.check.measure.evidence import Evidence
 from numpylm.check.measure.sizes import named_inputs
 from numpylm.check.measure.trial import Trial
@@ -54,11 +45,11 @@ def moved(e: Evidence, true: Array, given: Array) -> Cause | None:
         return None
     tolerance = FIT * max(float(np.abs(true).max(initial=0)), TINY)
     bad = np.flatnonzero(np.abs(true - given).max(axis=1) > tolerance)
-    for axis in range(e.a.ndim if len(bad) else 0):  # all errors may be smaller than a difference can tell
-        length = e.a.shape[axis]
-        if not 1 < length <= 32 or e.a.size // length < 2:
+    for axis in range(e.given.ndim if len(bad) else 0):  # all errors may be smaller than a difference can tell
+        length = e.given.shape[axis]
+        if not 1 < length <= 32 or e.given.size // length < 2:
             continue
-        n, a = (np.moveaxis(j[bad].reshape(len(bad), *e.a.shape), axis + 1, 1) for j in (true, given))
+        n, a = (np.moveaxis(j[bad].reshape(len(bad), *e.given.shape), axis + 1, 1) for j in (true, given))
         n, a = n.reshape(len(bad), length, -1), a.reshape(len(bad), length, -1)
         gap = np.abs(a[:, :, None] - n[:, None]).max(axis=-1)  # (output, given at, belongs at)
         gap -= np.eye(length) * tolerance / 2  # if several indices fit, prefer the unmoved one
@@ -93,7 +84,7 @@ def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
     u = np.asarray(trial.dout)
     for axis in range(len(shape) - (len(shape) < 3)):  # also the last axis, for (N, C, L)
         count = shape[axis]
-        if not 1 < count <= 32 or count * 2 > e.a.size:
+        if not 1 < count <= 32 or count * 2 > e.given.size:
             continue
         parts = []
         for i in range(count):
@@ -104,8 +95,8 @@ def partial(e: Evidence, trial: Trial, true: Array) -> Cause | None:
         basis = np.stack(parts, axis=-1)  # (a.size, count)
         if np.linalg.matrix_rank(basis) < count:
             continue
-        weights = np.linalg.lstsq(basis, e.a.reshape(-1), rcond=None)[0]
-        if not e.equal(e.a, (basis @ weights).reshape(e.a.shape)) or np.ptp(weights) < FIT:
+        weights = np.linalg.lstsq(basis, e.given.reshape(-1), rcond=None)[0]
+        if not e.equal(e.given, (basis @ weights).reshape(e.given.shape)) or np.ptp(weights) < FIT:
             continue
         lost, kept = np.flatnonzero(np.abs(weights) < FIT), np.flatnonzero(np.abs(weights - 1) < FIT)
         if len(lost) + len(kept) == count and len(lost) and len(kept):
@@ -157,8 +148,8 @@ def depends_along(j: Array, out_shape: tuple[int, ...], in_shape: tuple[int, ...
 
 def window(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
     """Forward and backward see two different bands of positions. ``n``, ``a``: which output depends on which input."""
-    for axis in range(1, min(len(out_shape), e.a.ndim) - 1):
-        true, given = (_band(depends_along(j, out_shape, e.a.shape, axis)) for j in (n, a))
+    for axis in range(1, min(len(out_shape), e.given.ndim) - 1):
+        true, given = (_band(depends_along(j, out_shape, e.given.shape, axis)) for j in (n, a))
         if true is None or given is None or true == given:
             continue
         (ahead, back), (given_ahead, given_back), length = true, given, out_shape[axis]

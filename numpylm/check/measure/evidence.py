@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.confidence import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
+from numpylm.check.limits import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
 from numpylm.check.measure.sizes import (
     factors_elsewhere,
     first_array,
@@ -48,11 +48,11 @@ class Evidence:
     ----------
     layer, name : str
         The layer, and the input or parameter whose gradient is wrong.
-    a : array
+    given : array
         The gradient that backward gives.
-    n : array, same shape
+    true : array, same shape
         The true one, from differences. NaN where it was not measured.
-    jacobian : array (out.size, a.size) or None
+    jacobian : array (out.size, given.size) or None
         ∂out/∂array from differences, if all of it was measured.
     known : dict
         Arrays that may explain the error, by their names in sentences.
@@ -66,8 +66,8 @@ class Evidence:
 
     layer: str
     name: str
-    a: Array
-    n: Array
+    given: Array
+    true: Array
     jacobian: Array | None = None
     known: dict[str, Array] = field(default_factory=dict)
     sizes: dict[str, float] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Evidence:
     @property
     def measured(self) -> Array:
         """Where the true gradient was measured."""
-        return ~np.isnan(self.n)
+        return ~np.isnan(self.true)
 
     @property
     def fully_measured(self) -> bool:
@@ -95,13 +95,13 @@ class Evidence:
 
     @property
     def scale(self) -> float:
-        both = max(np.nanmax(np.abs(self.n), initial=0), np.abs(self.a).max(initial=0))
+        both = max(np.nanmax(np.abs(self.true), initial=0), np.abs(self.given).max(initial=0))
         return float(both) or 1.0
 
     @property
     def wrong(self) -> Array:
         """Where the two gradients differ (False where not measured)."""
-        return np.asarray(np.nan_to_num(np.abs(self.a - self.n)) > FIT * self.scale)
+        return np.asarray(np.nan_to_num(np.abs(self.given - self.true)) > FIT * self.scale)
 
     def equal(self, x: Array, y: Array) -> bool:
         """Whether two arrays of this shape agree wherever the true gradient was measured, and are not all zero."""

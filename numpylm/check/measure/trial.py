@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.confidence import STEPS
+from numpylm.check.limits import STEPS
 from numpylm.check.subject.calls import as_gradient, difference, is_float
 from numpylm.check.subject.paths import everything
 from numpylm.check.subject.subject import Subject, name_inputs

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.confidence import FULL_CHECK, ROUGH, ROUNDING, ROUNDINGS, SAMPLED, STEPS, TINY, UNSEEN
+from numpylm.check.limits import FULL_CHECK, ROUGH, ROUNDING, ROUNDINGS, SAMPLED, STEPS, TINY, UNSEEN
 from numpylm.check.measure.conduct import Conduct
 from numpylm.check.measure.trial import Conditions, Place, Setup, Target, Trial, scale_of
 from numpylm.check.report import Row, listing

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.confidence import EPSILON, GROWS, PART, PATTERN, SHRINK, SMALL, SMALL_ERROR, UNUSABLE, WRONG_PART
+from numpylm.check.confidence import EPSILON, PART, PATTERN, SMALL_ERROR, UNUSABLE, WRONG_PART
+from numpylm.check.limits import GROWS, SHRINK, SMALL
 from numpylm.check.measure.evidence import Evidence, cosine, errors
 from numpylm.check.measure.trial import Target, Trial
 from numpylm.check.numbers.patterns import PATTERNS, Detective
@@ -29,18 +30,18 @@ def detect(e: Evidence, looks: tuple[Detective, ...] = (*PATTERNS, *TERMS)) -> l
             rest = "all else is right" if e.fully_measured else "no fault was found elsewhere, but not all was measured"
             found += [replace(c, text=f"{c.text} {rest.capitalize()}.", confidence=c.confidence - PART) for c in inner]
             if not inner:
-                text = f"{part.what} is wrong ({e.words.cosine} {cosine(part.a, part.n):.3f}), {rest}."
+                text = f"{part.what} is wrong ({e.words.cosine} {cosine(part.given, part.true):.3f}), {rest}."
                 found.append(Cause("unknown", text, WRONG_PART, e.name))
     return found
 
 
 def in_each_third(e: Evidence, looks: list[Detective]) -> list[Cause]:
     """The same fault in each third of the last axis, where queries, keys and values often lie side by side."""
-    if e.a.ndim < 2 or e.a.shape[-1] % 3:
+    if e.given.ndim < 2 or e.given.shape[-1] % 3:
         return []
-    size, best = e.a.shape[-1] // 3, []
+    size, best = e.given.shape[-1] // 3, []
     for k in range(3):
-        third = cut_down(e, e.a.ndim - 1, k * size, (k + 1) * size)
+        third = cut_down(e, e.given.ndim - 1, k * size, (k + 1) * size)
         third.part = ", in each third of its last axis,"
         found = [cause for detective in looks if (cause := detective(third))]
         if not found and third.wrong.any():
@@ -55,17 +56,17 @@ def cut_down(e: Evidence, axis: int, low: int, high: int) -> Evidence:
     """The evidence about a part of an array."""
     cut = (slice(None),) * axis + (slice(low, high),)
     part = copy.copy(e)
-    part.a, part.n, part.jacobian, part.elsewhere = e.a[cut], e.n[cut], None, None
-    part.known = {name: k[cut] for name, k in e.known.items() if k.shape == e.a.shape}
-    part.others = {name: k[cut] for name, k in e.others.items() if k.shape == e.a.shape and name != e.name}
+    part.given, part.true, part.jacobian, part.elsewhere = e.given[cut], e.true[cut], None, None
+    part.known = {name: k[cut] for name, k in e.known.items() if k.shape == e.given.shape}
+    part.others = {name: k[cut] for name, k in e.others.items() if k.shape == e.given.shape and name != e.name}
     return part
 
 
 def wrong_part(e: Evidence) -> Evidence | None:
     """The evidence about the block along one axis that holds all wrong entries."""
-    for axis in range(e.a.ndim - 1, -1, -1):
-        bad = np.flatnonzero(e.wrong.any(axis=tuple(i for i in range(e.a.ndim) if i != axis)))
-        length = e.a.shape[axis]
+    for axis in range(e.given.ndim - 1, -1, -1):
+        bad = np.flatnonzero(e.wrong.any(axis=tuple(i for i in range(e.given.ndim) if i != axis)))
+        length = e.given.shape[axis]
         if not len(bad) or len(bad) > 0.7 * length:
             continue
         low, high = int(bad[0]), int(bad[-1]) + 1
@@ -154,12 +155,12 @@ def shape_hint(expected: tuple[int, ...], got: tuple[int, ...]) -> str:
 
 def almost_right(trial: Trial, e: Evidence) -> Cause | None:
     """The cause of a small error: its size, and whether it grows with smaller inputs. None for a large error."""
-    gap = float(np.nanmax(np.abs(e.a - e.n), initial=0)) / e.scale
+    gap = float(np.nanmax(np.abs(e.given - e.true), initial=0)) / e.scale
     if gap > SMALL:
         return None
     text = (
-        f"{e.what} is almost right: wrong by {gap:.1e} of its largest entry (cosine {cosine(e.a, e.n):.6f}), too "
-        "little for a missing term or factor."
+        f"{e.what} is almost right: wrong by {gap:.1e} of its largest entry (cosine {cosine(e.given, e.true):.6f}), "
+        "too little for a missing term or factor."
     )
     grown = _on_smaller_inputs(trial, e.name)
     if grown > GROWS * max(gap, 1e-9):

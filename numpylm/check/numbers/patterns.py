@@ -10,14 +10,13 @@ from numpylm.check.confidence import (
     ANOTHER_ORDER,
     ELEMENTWISE_FACTOR,
     FACTOR,
-    FIT,
     GRADIENT_OF_ANOTHER,
     NAMED_FACTOR,
-    NO_FACTOR,
     RESHAPED,
     TRANSPOSED,
     WRONG_SIGN,
 )
+from numpylm.check.limits import FIT, NO_FACTOR
 from numpylm.check.measure.evidence import Evidence, cosine
 from numpylm.check.measure.sizes import name_factor
 from numpylm.check.report import Cause
@@ -28,15 +27,15 @@ Detective = Callable[[Evidence], Cause | None]
 
 def factor(e: Evidence) -> Cause | None:
     """a = c n: the wrong sign, or a constant factor that is missing or extra."""
-    a, n = e.a[e.measured], e.n[e.measured]
+    a, n = e.given[e.measured], e.true[e.measured]
     c = float(a @ n) / float(n @ n) if np.any(n) else 0.0
-    if not c or not e.equal(e.a, c * e.n) or abs(c - 1) < NO_FACTOR:
+    if not c or not e.equal(e.given, c * e.true) or abs(c - 1) < NO_FACTOR:
         return None
     if abs(c + 1) < FIT:
-        text = f"{e.what} has the wrong sign: it is -1 times {e.words.truth} (cosine {cosine(e.a, e.n):.3f})."
+        text = f"{e.what} has the wrong sign: it is -1 times {e.words.truth} (cosine {cosine(e.given, e.true):.3f})."
         return Cause("sign", text, WRONG_SIGN, e.name)
     names, moves = _confirmed(c, e)
-    if moves and not names and e.a.size <= 2:
+    if moves and not names and e.given.size <= 2:
         return None  # any single number is a multiple of any other
     text = f"{e.what} is {c:.6g} times {e.words.truth} everywhere"
     if names:
@@ -48,7 +47,7 @@ def factor(e: Evidence) -> Cause | None:
         text += ", a constant that is none of the sizes"
     return Cause(
         "factor",
-        f"{text} (cosine {cosine(e.a, e.n):.3f}).",
+        f"{text} (cosine {cosine(e.given, e.true):.3f}).",
         NAMED_FACTOR if names else FACTOR,
         e.name,
         detail=f"{c:.6g}",
@@ -68,9 +67,9 @@ def _confirmed(c: float, e: Evidence) -> tuple[list[str], bool]:
 def swapped(e: Evidence) -> Cause | None:
     """a is the true gradient of something else."""
     for name, other in e.others.items():
-        if name != e.name and other.shape == e.a.shape and e.equal(e.a, other) and not e.equal(e.n, other):
+        if name != e.name and other.shape == e.given.shape and e.equal(e.given, other) and not e.equal(e.true, other):
             text = (
-                f"{e.what} is the true gradient of {name} (cosine {cosine(e.a, other):.3f}): are two results "
+                f"{e.what} is the true gradient of {name} (cosine {cosine(e.given, other):.3f}): are two results "
                 "exchanged, or is the same one used twice?"
             )
             return Cause("swapped", text, GRADIENT_OF_ANOTHER, e.name, detail=name)
@@ -79,7 +78,7 @@ def swapped(e: Evidence) -> Cause | None:
 
 def never_written(e: Evidence) -> Cause | None:
     """a is zero."""
-    if np.any(e.a):
+    if np.any(e.given):
         return None
     text = f"{e.what} is zero: it received no gradient. Backward never adds to it (or adds only zeros)."
     return Cause("never-written", text, ALL_ZERO, e.name)
@@ -107,7 +106,7 @@ def missing_factor(e: Evidence) -> Cause | None:
     """n = a f(K) or a = n f(K) with an array K that is known and a simple function f."""
     for form, function in FORMS:
         for name, k in e.known.items():
-            K = _broadcast(k, e.a.shape)
+            K = _broadcast(k, e.given.shape)
             if K is None or np.ptp(K) == 0:
                 continue
             with np.errstate(all="ignore"):
@@ -115,10 +114,10 @@ def missing_factor(e: Evidence) -> Cause | None:
             if not np.isfinite(f).all() or np.ptp(f) == 0:
                 continue
             f_of_K = form.replace("{}", name)
-            if e.equal(e.a * f, e.n):
+            if e.equal(e.given * f, e.true):
                 text = f"{e.what} lacks a factor: multiplied elementwise by {f_of_K} it is the true one (cosine 1.000)."
                 return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=f_of_K)
-            if e.equal(e.a, e.n * f):
+            if e.equal(e.given, e.true * f):
                 text = f"{e.what} has an extra factor: it is the true one multiplied elementwise by {f_of_K}."
                 return Cause("missing-factor", text, ELEMENTWISE_FACTOR, e.name, detail=f"1 / {f_of_K}")
     return None
@@ -134,12 +133,12 @@ def _broadcast(k: Array, shape: tuple[int, ...]) -> Array | None:
 
 def views(e: Evidence) -> Iterator[tuple[tuple[int, ...], str]]:
     """Possible shapes of the array: its own, and with the last axis split into heads."""
-    yield e.a.shape, ""
-    if e.a.ndim >= 2:
+    yield e.given.shape, ""
+    if e.given.ndim >= 2:
         for heads in e.heads:
-            if e.a.shape[-1] % heads == 0 and 1 < heads < e.a.shape[-1] and e.a.ndim < 4:
-                size = e.a.shape[-1] // heads
-                yield (*e.a.shape[:-1], heads, size), f" with its last axis split into {heads} heads of {size}"
+            if e.given.shape[-1] % heads == 0 and 1 < heads < e.given.shape[-1] and e.given.ndim < 4:
+                size = e.given.shape[-1] // heads
+                yield (*e.given.shape[:-1], heads, size), f" with its last axis split into {heads} heads of {size}"
 
 
 def _orders(ndim: int) -> list[tuple[int, ...]]:
@@ -151,15 +150,15 @@ def _orders(ndim: int) -> list[tuple[int, ...]]:
 
 def transposed(e: Evidence) -> Cause | None:
     """The axes of a are in another order than those of n."""
-    if e.a.ndim < 2:
+    if e.given.ndim < 2:
         return None
     for shape, split in views(e):
-        a, n = e.a.reshape(shape), e.n.reshape(shape)
+        a, n = e.given.reshape(shape), e.true.reshape(shape)
         for order in _orders(len(shape)):
             moved = np.transpose(a, order)
             if order == tuple(range(len(shape))) or moved.shape != shape:
                 continue
-            if e.equal(moved.reshape(e.a.shape), e.n) and not e.equal(e.a, e.n):
+            if e.equal(moved.reshape(e.given.shape), e.true) and not e.equal(e.given, e.true):
                 axes = [i for i, axis in enumerate(order) if i != axis]
                 which = "last two axes" if axes == [len(shape) - 2, len(shape) - 1] else f"axes {axes}"
                 like = f"{e.what}{split} equals {e.words.truth} transposed over its {which}"
@@ -170,22 +169,22 @@ def transposed(e: Evidence) -> Cause | None:
 
 def reshaped(e: Evidence) -> Cause | None:
     """n was put into another order of axes and then reshaped, where it should have been transposed back."""
-    if e.a.ndim < 2 or not e.fully_measured:
+    if e.given.ndim < 2 or not e.fully_measured:
         return None
     for shape, split in views(e):
-        n = e.n.reshape(shape)
+        n = e.true.reshape(shape)
         orders = _orders(len(shape))
         for order, target in itertools.product(orders, orders):
             if order == target:
                 continue
             wrong = np.transpose(n, order).reshape([shape[i] for i in target])
-            wrong = np.transpose(wrong, np.argsort(target)).reshape(e.a.shape)
-            if e.equal(e.a, wrong) and not e.equal(wrong, e.n):
+            wrong = np.transpose(wrong, np.argsort(target)).reshape(e.given.shape)
+            if e.equal(e.given, wrong) and not e.equal(wrong, e.true):
                 was, became = (_layout(shape, axes, bool(split)) for axes in (order, target))
                 text = (
                     f"{e.what}{split} has the right numbers in the wrong places: laid out as {was} they were reshaped "
                     f"to {became}, where they must be transposed (swapaxes). reshape never moves a number in memory. "
-                    f"({e.words.cosine.capitalize()} {cosine(e.a, e.n):.3f}, {e.words.reshaped} 1.000.)"
+                    f"({e.words.cosine.capitalize()} {cosine(e.given, e.true):.3f}, {e.words.reshaped} 1.000.)"
                 )
                 return Cause("reshaped", text, RESHAPED, e.name, detail=str((shape, order, target)))
     return None
@@ -201,7 +200,7 @@ def _layout(shape: tuple[int, ...], axes: tuple[int, ...], split: bool) -> str:
 def permuted(e: Evidence) -> Cause | None:
     """Whole slices of a are those of n in another order."""
     for shape, split in views(e):
-        a, n = e.a.reshape(shape), e.n.reshape(shape)
+        a, n = e.given.reshape(shape), e.true.reshape(shape)
         for axis in range(len(shape)):
             order = _slice_order(np.moveaxis(a, axis, 0), np.moveaxis(n, axis, 0), e.scale) if shape[axis] > 1 else None
             if order is None:

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from numpylm.check.confidence import (
-    FIT,
     FORGOTTEN_PLACES,
     KNOWN_TERM,
     MASKED_TARGETS,
     ONE_OF_MANY,
     PICKED_ENTRIES,
     ROWS_OF_SOME_IDS,
-    SMALL,
     SMALL_TERM,
     TERM,
     TERM_OF_ROWS,
@@ -21,6 +19,7 @@ from numpylm.check.confidence import (
     WRONG_SUM,
     ZEROS_LET_THROUGH,
 )
+from numpylm.check.limits import FIT, SMALL
 from numpylm.check.measure.evidence import UPSTREAM, Evidence
 from numpylm.check.numbers.patterns import Detective
 from numpylm.check.report import Cause, listing, plural
@@ -29,11 +28,11 @@ from numpylm.nn.module import Array
 
 def missing_term(e: Evidence) -> Cause | None:
     """n - a is a known array, or in each row a constant, or a multiple of a known row."""
-    rest = e.n - e.a
+    rest = e.true - e.given
     if (extra_term := _extra_term(e, rest)) is not None:
         return extra_term
     term, confidence = _known_array(e, rest)
-    if not term and e.a.ndim >= 2 and e.a.shape[-1] >= 3:
+    if not term and e.given.ndim >= 2 and e.given.shape[-1] >= 3:
         term, confidence = _constant(e, rest) or _multiple_of_known(e, rest)
     if not term:
         return None
@@ -51,9 +50,9 @@ NO_TERM: Term = ("", 0.0)
 def _extra_term(e: Evidence, rest: Array) -> Cause | None:
     """a - n is a known array."""
     for name, k in e.known.items():
-        if k.shape == e.a.shape and e.equal(rest, k):
+        if k.shape == e.given.shape and e.equal(rest, k):
             return None  # something is missing, not too much
-        if k.shape == e.a.shape and e.equal(rest, -k):
+        if k.shape == e.given.shape and e.equal(rest, -k):
             text = f"{e.what} has an extra term: {e.words.minus_truth} is exactly {name}."
             return Cause("missing-term", text, KNOWN_TERM, e.name)
     return None
@@ -62,24 +61,24 @@ def _extra_term(e: Evidence, rest: Array) -> Cause | None:
 def _known_array(e: Evidence, rest: Array) -> Term:
     """n - a is a known array, or the true gradient of another one."""
     for name, k in e.known.items():
-        if k.shape == e.a.shape and e.equal(rest, k):
+        if k.shape == e.given.shape and e.equal(rest, k):
             residual = ": a residual connection whose gradient was dropped?" if name == UPSTREAM else "."
             return f"exactly {name}{residual}", KNOWN_TERM
     for name, k in e.others.items():
-        if name != e.name and k.shape == e.a.shape and e.equal(rest, k):
+        if name != e.name and k.shape == e.given.shape and e.equal(rest, k):
             return f"exactly the gradient of {name}.", TERM
     return NO_TERM
 
 
 def _constant(e: Evidence, rest: Array) -> Term | None:
     """n - a is the same number everywhere, or along an axis."""
-    if e.equal(rest, np.full(e.a.shape, rest.mean())):
+    if e.equal(rest, np.full(e.given.shape, rest.mean())):
         return f"the same number everywhere, {float(rest.mean()):.6g}.", TERM
-    mean = np.broadcast_to(e.a.mean(-1, keepdims=True), e.a.shape)
+    mean = np.broadcast_to(e.given.mean(-1, keepdims=True), e.given.shape)
     if e.equal(rest, -mean):
         return "minus its own mean over the last axis: the mean must be subtracted.", TERM
-    for axis in range(e.a.ndim - 1, -1, -1):
-        if e.a.shape[axis] > 2 and e.equal(rest, np.broadcast_to(rest.mean(axis, keepdims=True), e.a.shape)):
+    for axis in range(e.given.ndim - 1, -1, -1):
+        if e.given.shape[axis] > 2 and e.equal(rest, np.broadcast_to(rest.mean(axis, keepdims=True), e.given.shape)):
             term = f"the same number everywhere along axis {axis}: a sum or mean over that axis is missing (or wrong)."
             return term, TERM
     return None
@@ -87,21 +86,21 @@ def _constant(e: Evidence, rest: Array) -> Term | None:
 
 def _multiple_of_known(e: Evidence, rest: Array) -> Term:
     """n - a is a multiple of a known array in each row, channel and so on, or a constant plus such a multiple."""
-    known = {name: k for name, k in e.known.items() if k.shape == e.a.shape}
-    last = e.a.ndim - 1
+    known = {name: k for name, k in e.known.items() if k.shape == e.given.shape}
+    last = e.given.ndim - 1
     groups = {
         "in each row": (last,),
         "in each channel": tuple(range(last)),
         "along axis 1": (1,),
-        "everywhere": tuple(range(e.a.ndim)),
+        "everywhere": tuple(range(e.given.ndim)),
     }
     for where, axes in groups.items():
-        if np.prod([e.a.shape[axis] for axis in axes]) < 3 or max(axes) > last:
+        if np.prod([e.given.shape[axis] for axis in axes]) < 3 or max(axes) > last:
             continue
         for name, k in known.items():
             if e.equal(rest, _multiple(rest, k, axes)):
                 return f"some multiple of {name} {where}.", TERM_OF_ROWS
-    for name, k in known.items() if e.a.shape[-1] > 4 else ():
+    for name, k in known.items() if e.given.shape[-1] > 4 else ():
         if e.equal(rest, _project(rest, [k, np.ones_like(k)])):
             term = f"in each row a constant and a multiple of {name}: two sums over the row are missing or wrong."
             return term, TERM
@@ -141,14 +140,14 @@ class Rows:
 
 def rows_of_ids(e: Evidence) -> Cause | None:
     """Wrong only in the rows of a table that the ids use, or only where an id occurs more than once."""
-    if e.a.ndim != 2:
+    if e.given.ndim != 2:
         return None
-    idle = np.asarray((np.abs(np.nan_to_num(e.n)) < 1e-9 * e.scale).all(axis=1) & e.measured.all(axis=1))
+    idle = np.asarray((np.abs(np.nan_to_num(e.true)) < 1e-9 * e.scale).all(axis=1) & e.measured.all(axis=1))
     for name, ids in e.indices.items():
-        used = ids[(ids >= 0) & (ids < len(e.a))]
+        used = ids[(ids >= 0) & (ids < len(e.given))]
         if not used.size or used.size != ids.size:
             continue
-        count = np.bincount(used.reshape(-1), minlength=len(e.a))
+        count = np.bincount(used.reshape(-1), minlength=len(e.given))
         rows = Rows(name, np.asarray(e.wrong.any(axis=1)), count == 1, count > 1, count == 0, idle)
         if (found := _padding_rows(e, rows) or _repeated_ids(e, rows) or _two_uses(e, rows)) is not None:
             return found
@@ -169,7 +168,7 @@ def _padding_rows(e: Evidence, rows: Rows) -> Cause | None:
 
 def _repeated_ids(e: Evidence, rows: Rows) -> Cause | None:
     """Only rows are wrong whose id occurs more than once."""
-    lost = rows.often & (~rows.idle | e.a.any(axis=1))  # with a wrong += every repeated id loses a part
+    lost = rows.often & (~rows.idle | e.given.any(axis=1))  # with a wrong += every repeated id loses a part
     if not lost.any() or not rows.wrong[lost].all() or rows.wrong[~rows.often].any():
         return None
     text = (
@@ -182,8 +181,8 @@ def _repeated_ids(e: Evidence, rows: Rows) -> Cause | None:
 
 def _two_uses(e: Evidence, rows: Rows) -> Cause | None:
     """The table is used as a matrix, too, and one of the two uses has no gradient."""
-    unnamed = np.nan_to_num(e.n[rows.never])
-    moved = any(np.abs(e.a - row).max(axis=1).min() <= FIT * e.scale for row in unnamed if np.any(row))
+    unnamed = np.nan_to_num(e.true[rows.never])
+    moved = any(np.abs(e.given - row).max(axis=1).min() <= FIT * e.scale for row in unnamed if np.any(row))
     if np.abs(unnamed).max(initial=0) <= FIT * e.scale or moved:  # moved: an index is off, and no use is forgotten
         return None
     never, once_or_often = rows.wrong[rows.never], rows.wrong[rows.once | rows.often]
@@ -194,7 +193,7 @@ def _two_uses(e: Evidence, rows: Rows) -> Cause | None:
             "look-up's part is missing or wrong."
         )
         return Cause("shared", text, TWO_USES, e.name)
-    if not np.any(e.a[rows.never]) and never.any():
+    if not np.any(e.given[rows.never]) and never.any():
         text = (
             f"{e.what} is zero in the rows of ids that do not occur in {rows.input}, where the true one is not. It is "
             "used in two ways, as a look-up table and as a matrix (the output layer), and its gradient is the sum of "
@@ -206,11 +205,11 @@ def _two_uses(e: Evidence, rows: Rows) -> Cause | None:
 
 def masked(e: Evidence) -> Cause | None:
     """a is not zero where the true gradient is exactly zero, and right elsewhere."""
-    zero = e.measured & (np.abs(np.nan_to_num(e.n)) < 1e-9 * e.scale)
-    if not e.wrong.any() or (e.wrong & ~zero).any() or not np.any(e.n[e.measured]):
+    zero = e.measured & (np.abs(np.nan_to_num(e.true)) < 1e-9 * e.scale)
+    if not e.wrong.any() or (e.wrong & ~zero).any() or not np.any(e.true[e.measured]):
         return None
     for name, index in e.indices.items():
-        if index.shape == e.a.shape[: index.ndim] and (index < 0).any():
+        if index.shape == e.given.shape[: index.ndim] and (index < 0).any():
             rows = e.wrong.reshape(*index.shape, -1).any(axis=-1)
             if not (rows & (index >= 0)).any():
                 text = (
@@ -222,8 +221,8 @@ def masked(e: Evidence) -> Cause | None:
     where = tuple(int(i) for i in np.argwhere(e.wrong)[0])
     text = (
         f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where the output does not depend on it at "
-        f"all (first at {list(where)}: {e.a[where]:.4g}), and right everywhere else: what the forward selects (by a "
-        "mask, a maximum, an index), the backward must select, too."
+        f"all (first at {list(where)}: {e.given[where]:.4g}), and right everywhere else: what the forward selects (by "
+        "a mask, a maximum, an index), the backward must select, too."
     )
     return Cause("mask", text, ZEROS_LET_THROUGH, e.name)
 
@@ -231,11 +230,11 @@ def masked(e: Evidence) -> Cause | None:
 def indexed(e: Evidence) -> Cause | None:
     """Wrong exactly at the entries that an integer input picks from the last axis."""
     for name, index in e.indices.items():
-        if e.a.ndim != index.ndim + 1 or index.shape != e.a.shape[:-1] or not e.fully_measured:
+        if e.given.ndim != index.ndim + 1 or index.shape != e.given.shape[:-1] or not e.fully_measured:
             continue
-        picked = index[..., None] == np.arange(e.a.shape[-1])
+        picked = index[..., None] == np.arange(e.given.shape[-1])
         if e.wrong.any() and not (e.wrong & ~picked).any():
-            gaps = (e.n - e.a)[e.wrong]
+            gaps = (e.true - e.given)[e.wrong]
             same_gap = f"; true minus given is {gaps[0]:.6g} at all of them" if np.ptp(gaps) < FIT * e.scale else ""
             text = (
                 f"{e.what} is wrong only at the entries that {name} picks, one in each row{same_gap}: the term that "
@@ -247,14 +246,14 @@ def indexed(e: Evidence) -> Cause | None:
 
 def partly_zero(e: Evidence) -> Cause | None:
     """Whole slices of a are zero and should not be; the rest is right."""
-    zero = e.a == 0
+    zero = e.given == 0
     if not e.wrong.any() or (e.wrong & ~zero).any():
         return None
-    for axis in range(e.a.ndim):
-        rest = tuple(i for i in range(e.a.ndim) if i != axis)
+    for axis in range(e.given.ndim):
+        rest = tuple(i for i in range(e.given.ndim) if i != axis)
         lost = e.wrong.any(axis=rest)
         dead = zero.all(axis=rest)
-        if lost.any() and (lost <= dead).all() and e.a.shape[axis] > 1:
+        if lost.any() and (lost <= dead).all() and e.given.shape[axis] > 1:
             text = (
                 f"{e.what} is zero at {listing(np.flatnonzero(lost).tolist())} along axis {axis}, where "
                 f"{e.words.truth} is not, and right everywhere else: {e.words.maker} forgets a part."
@@ -266,10 +265,10 @@ def partly_zero(e: Evidence) -> Cause | None:
 def one_of_many(e: Evidence) -> Cause | None:
     """n is the sum of a known array over its first axis, a is one of its parts."""
     for name, k in e.known.items():
-        if k.shape[1:] != e.a.shape or not 1 < len(k) <= 64 or not e.equal(e.n, k.sum(0)):
+        if k.shape[1:] != e.given.shape or not 1 < len(k) <= 64 or not e.equal(e.true, k.sum(0)):
             continue
         for i, part in enumerate(k):
-            if e.equal(e.a, part):
+            if e.equal(e.given, part):
                 text = (
                     f"{e.what} is only entry {i} of {name} along axis 0, which has {len(k)} entries: what was "
                     "broadcast over that axis in the forward must be summed over it."
@@ -282,9 +281,9 @@ def unbalanced(e: Evidence) -> Cause | None:
     """n sums to zero along an axis, a does not."""
     if not e.fully_measured:
         return None
-    for axis in range(e.a.ndim - 1, -1, -1):
-        true, given = np.abs(e.n.sum(axis)).max(initial=0), np.abs(e.a.sum(axis)).max(initial=0)
-        if e.a.shape[axis] > 2 and true <= FIT * e.scale and given > SMALL * e.scale:
+    for axis in range(e.given.ndim - 1, -1, -1):
+        true, given = np.abs(e.true.sum(axis)).max(initial=0), np.abs(e.given.sum(axis)).max(initial=0)
+        if e.given.shape[axis] > 2 and true <= FIT * e.scale and given > SMALL * e.scale:
             text = (
                 f"{e.what} does not sum to zero along axis {axis}, but it must: the output stays the same when one "
                 "number is added to everything along that axis (as softmax does). Either the term that subtracts a "
@@ -301,10 +300,10 @@ def misplaced(e: Evidence) -> Cause | None:
     """
     if not e.fully_measured or not e.wrong.any():
         return None
-    for axis in range(e.a.ndim):
-        if e.a.shape[axis] < 2 or e.a.size == e.a.shape[axis]:
+    for axis in range(e.given.ndim):
+        if e.given.shape[axis] < 2 or e.given.size == e.given.shape[axis]:
             continue
-        if np.abs(np.sort(e.a, axis) - np.sort(e.n, axis)).max() <= FIT * e.scale:
+        if np.abs(np.sort(e.given, axis) - np.sort(e.true, axis)).max() <= FIT * e.scale:
             text = (
                 f"{e.what} has the right numbers along axis {axis}, but not at the right places: what belongs to one "
                 "index of that axis lands at another. Is an index (of a maximum, an id, a shift) lost or off?"

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.confidence import KNOWN_VARIANT, SAME_NORM, SIDE_EFFECT, UNKNOWN, UNUSABLE
+from numpylm.check.confidence import KNOWN_VARIANT, SIDE_EFFECT, UNKNOWN, UNUSABLE
+from numpylm.check.limits import SAME_NORM
 from numpylm.check.optimizer.steps import Handed, NotChecked
 from numpylm.check.report import Cause, Report, Row, listing
 from numpylm.check.subject.calls import CheckError, describe

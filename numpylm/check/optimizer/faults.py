@@ -8,7 +8,7 @@ import numpy as np
 from numpylm.check.optimizer.methods import Trajectory, Values
 from numpylm.nn.module import Array
 
-Fault = tuple["Rule", str, str]  # the rule with one change, the kind of cause, the words for it
+Slip = tuple["Rule", str, str]  # the rule with one change, the kind of cause, the words for it
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Rule:
     shared: bool = False  # one m and one v for all parameters of the same shape
 
 
-COMMON: list[Fault] = [
+COMMON: list[Slip] = [
     (Rule(sign=-1.0), "sign", "it adds the step where it must subtract it: training climbs"),
     (Rule(rate="none"), "factor", "the step is not multiplied by the learning rate"),
     (Rule(rate="squared"), "factor", "the step is multiplied by the learning rate twice"),
@@ -47,12 +47,12 @@ COMMON: list[Fault] = [
     (Rule(decay="none"), "weight-decay", "weight decay is not applied at all"),
     (Rule(shared=True), "state", "parameters of one shape share what is remembered of past gradients: each needs its own"),
 ]  # fmt: skip
-SGD_FAULTS: list[Fault] = [
+SGD_FAULTS: list[Slip] = [
     *COMMON,
     (Rule(uses_momentum=False), "moments", "momentum has no effect: nothing of the gradients before counts"),
 ]
-COUPLED: Fault = (Rule(decay="coupled"), "weight-decay", "weight decay is added to the gradient (L2, plain Adam) and so divided by √v̂; AdamW decays the weights themselves")  # fmt: skip
-ADAM_FAULTS: list[Fault] = [
+COUPLED: Slip = (Rule(decay="coupled"), "weight-decay", "weight decay is added to the gradient (L2, plain Adam) and so divided by √v̂; AdamW decays the weights themselves")  # fmt: skip
+ADAM_FAULTS: list[Slip] = [
     *COMMON,
     (Rule(correct_m=False, correct_v=False), "bias-correction", "both bias corrections are missing: m and v start at 0 and must be divided by 1 - βᵗ"),
     (Rule(correct_m=False), "bias-correction", "the bias correction of m is missing: m must be divided by 1 - β₁ᵗ"),
@@ -83,7 +83,7 @@ ADAM_FAULTS: list[Fault] = [
     (Rule(along="g"), "moments", "the step is made along g instead of m̂, so that nothing of the gradients before counts"),
 ]  # fmt: skip
 
-RMSPROP_FAULTS: list[Fault] = [
+RMSPROP_FAULTS: list[Slip] = [
     *COMMON,
     (Rule(second="abs"), "moments", "v is a mean of |g| where it must be one of g²"),
     (Rule(second="newest"), "moments", "v is the newest g² only, not a running mean"),
@@ -145,7 +145,7 @@ def _adam(rule: Rule, h: Values, g: Array, m: list[Array], v: list[Array], slot:
     return np.asarray((g if rule.along == "g" else mhat) / denominator)
 
 
-def variants(faults: list[Fault], bases: list[Rule], pairs: bool) -> Iterator[tuple[Rule, Rule, str, str]]:
+def variants(faults: list[Slip], bases: list[Rule], pairs: bool) -> Iterator[tuple[Rule, Rule, str, str]]:
     """(wrong rule, the right rule, kind, words): each fault, then each pair of faults."""
     plain = Rule()
 

@@ -14,25 +14,22 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.confidence import (
-    FEW_SETTINGS,
     KNOWN_PATH,
     KNOWN_VARIANT,
     NOT_MOVED,
-    OPTIMIZER_STEPS,
-    SAME_DIGITS,
-    SAME_ROUGHLY,
     SIDE_EFFECT,
     STOPS_BEING_NUMBERS,
     UNKNOWN,
     UNUSABLE,
 )
+from numpylm.check.limits import FEW_SETTINGS, OPTIMIZER_STEPS, SAME_DIGITS, SAME_ROUGHLY
 from numpylm.check.optimizer.faults import (
     ADAM_FAULTS,
     COUPLED,
     RMSPROP_FAULTS,
     SGD_FAULTS,
-    Fault,
     Rule,
+    Slip,
     simulate,
     variants,
 )
@@ -43,7 +40,7 @@ from numpylm.check.subject.calls import CheckError
 from numpylm.nn.module import Array
 
 UNDER_THE_NAME = {"adam": ("adam", "amsgrad"), "adamw": ("adam", "amsgrad"), "sgd": ("sgd", "nesterov")}
-BASES: dict[str, tuple[list[Fault], Rule]] = {
+BASES: dict[str, tuple[list[Slip], Rule]] = {
     "sgd": (SGD_FAULTS, Rule(momentum_only=True)),
     "adam": (ADAM_FAULTS, Rule()),
     "rmsprop": (RMSPROP_FAULTS, Rule(correct_m=False, correct_v=False)),

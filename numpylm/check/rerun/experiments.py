@@ -7,16 +7,15 @@ import numpy as np
 
 from numpylm.check.confidence import (
     AT_INITIAL_VALUES,
-    CURED_ERROR,
     MIRRORED,
     ONLY_DIRECTLY,
     ONLY_FROM_ZERO,
     OTHER_IDS,
-    RIGHT,
     WITH_ONES,
     WITHOUT_DROPOUT,
     WITHOUT_MASK,
 )
+from numpylm.check.limits import CURED_ERROR, RIGHT
 from numpylm.check.measure.evidence import errors
 from numpylm.check.measure.trial import Setup, Target, Trial
 from numpylm.check.report import Cause, Causes

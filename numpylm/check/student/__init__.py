@@ -2,7 +2,7 @@
 
 from numpylm.check.student.check import check_file, check_found
 from numpylm.check.student.compare import compare
-from numpylm.check.student.find import Found, choose, find, load_file
+from numpylm.check.student.find import Found, find, items_to_check, load_file
 from numpylm.check.student.references import REFERENCES
 
-__all__ = ["REFERENCES", "Found", "check_file", "check_found", "choose", "compare", "find", "load_file"]
+__all__ = ["REFERENCES", "Found", "check_file", "check_found", "compare", "find", "items_to_check", "load_file"]

@@ -13,7 +13,7 @@ from numpylm.check.optimizer.optimizers import check_optimizer
 from numpylm.check.report import Cause, Report
 from numpylm.check.student import handed
 from numpylm.check.student.feed import build, prepare
-from numpylm.check.student.find import Found, choose, neighbors
+from numpylm.check.student.find import Found, items_to_check, neighbors
 from numpylm.check.student.search import others, search, shapes
 from numpylm.check.student.updates import as_optimizer
 from numpylm.check.subject.calls import CheckError, UncheckedError, call, describe
@@ -21,7 +21,7 @@ from numpylm.check.subject.calls import CheckError, UncheckedError, call, descri
 
 def check_file(path: Path, seed: int = 0) -> Iterator[Report]:
     """Check everything in a file."""
-    for item in choose(path):
+    for item in items_to_check(path):
         yield check_found(item, seed)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.confidence import TINY
 from numpylm.check.gradcheck import gradcheck
+from numpylm.check.limits import TINY
 from numpylm.check.measure.trial import Setup
 from numpylm.check.mutants import World
 from numpylm.check.report import Report

@@ -177,7 +177,7 @@ def _times(dout: Any, gradient: Any) -> Any:
     return dout * gradient
 
 
-def choose(path: Path, only: str | None = None, like: str | None = None) -> list[Found]:
+def items_to_check(path: Path, only: str | None = None, like: str | None = None) -> list[Found]:
     """What to check in a file: everything, one name, or (with ``like``) the item that fits it.
 
     Raises

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpylm.check.confidence import ALL_ZERO, KNOWN_VARIANT, SAME_DIGITS, TINY, UNKNOWN, UNUSABLE, ZEROS_LET_THROUGH
+from numpylm.check.confidence import ALL_ZERO, KNOWN_VARIANT, UNKNOWN, UNUSABLE, ZEROS_LET_THROUGH
+from numpylm.check.limits import SAME_DIGITS, TINY
 from numpylm.check.measure.evidence import Evidence, Words, cosine
 from numpylm.check.numbers.detect import detect
 from numpylm.check.numbers.patterns import factor, permuted, reshaped, transposed
@@ -30,17 +31,17 @@ OUTPUT = Words(
 
 def _zero(e: Evidence) -> Cause | None:
     """All of an output is zero."""
-    return None if np.any(e.a) else Cause("forward", f"{e.what} is zero everywhere, ours is not.", ALL_ZERO)
+    return None if np.any(e.given) else Cause("forward", f"{e.what} is zero everywhere, ours is not.", ALL_ZERO)
 
 
 def _lets_through(e: Evidence) -> Cause | None:
     """An output is right but for places where ours is zero."""
-    if not e.wrong.any() or (e.wrong & (e.n != 0)).any():
+    if not e.wrong.any() or (e.wrong & (e.true != 0)).any():
         return None
     where = tuple(int(i) for i in np.argwhere(e.wrong)[0])
     text = (
         f"{e.what} is not zero at {plural(int(e.wrong.sum()), 'place')} where ours is (first at {list(where)}: "
-        f"{e.a[where]:.4g}), and the same everywhere else."
+        f"{e.given[where]:.4g}), and the same everywhere else."
     )
     return Cause("forward", text, ZEROS_LET_THROUGH)
 

@@ -119,7 +119,7 @@ def _constant(*values: Any) -> Callable[[Rng], list[Any]]:
 
 ANYTHING = _floats((B, T, C), (6, C), (B, H, T, D), (T, C), (C,), (B, T, V), (B, T), (B, C, T, D))
 LAST = _floats((C, T), ())  # samples in columns, and a number
-KINDS: list[tuple[tuple[str, ...], Callable[[Rng], list[Any]]]] = [
+GUESSES_BY_NAME: list[tuple[tuple[str, ...], Callable[[Rng], list[Any]]]] = [
     (("ids", "idx", "tokens", "token_ids", "indices", "index", "input_ids"), _ids((B, T), (6,))),
     (("targets", "target", "labels", "label", "y", "y_true"), _ids_or_floats),
     (("logits", "scores", "y_pred"), _floats((B, T, V), (6, V))),
@@ -213,7 +213,7 @@ def _required(signature: inspect.Signature, skip_first: bool) -> list[str]:
 
 
 def _maker(name: str) -> Callable[[Rng], list[Any]] | None:
-    return next((make for key in (name, name.lower()) for names, make in KINDS if key in names), None)
+    return next((make for key in (name, name.lower()) for names, make in GUESSES_BY_NAME if key in names), None)
 
 
 def _anything(rng: Rng) -> list[Any]:

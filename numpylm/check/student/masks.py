@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from numpylm.check.confidence import KNOWN_VARIANT, SAME_DIGITS, UNUSABLE
+from numpylm.check.confidence import KNOWN_VARIANT, UNUSABLE
+from numpylm.check.limits import SAME_DIGITS
 from numpylm.check.report import Cause, Row
 from numpylm.nn.module import Array
 

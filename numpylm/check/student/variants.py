@@ -11,7 +11,7 @@ _NORM = "variance = np.vecdot(centred, centred)[..., None] / C  # (..., 1)"
 _ROOT = "rstd = 1 / np.sqrt(variance + self.eps)  # (..., 1)"
 _SCALE = "scale = 1 / math.sqrt(q.shape[-1])"
 _MEAN = "loss = float(nll[counted].sum(dtype=np.float64)) / max(n, 1)"
-_ACTIVE = "active, gelu_cache = gelu(hidden, self.gelu_approximate)  # (..., 4C)"
+_ACTIVE = "active, act_cache = self.activate(hidden)  # (..., F)"
 _PRE_NORM = """normed, ln_1_cache = self.ln_1.forward(x)
 ...
 x = x + attended
@@ -62,8 +62,8 @@ CHANGES: tuple[_Change, ...] = (
     ("attention", "causal_mask", "return np.tri(T, S, S - T, dtype=bool)", "return np.tri(T, S, S - T - 1, dtype=bool)", "a causal mask off by one: no position sees itself"),
     ("attention", "merge_heads", "return x.swapaxes(1, 2).reshape(B, T, H * D)", "return x.reshape(B, T, H * D)", "heads merged by reshape without swapping them back"),
     ("attention", "split_heads", "return x.reshape(B, T, n_head, C // n_head).swapaxes(1, 2)  # (B, T, H, D) -> (B, H, T, D)", "return x.reshape(B, n_head, T, C // n_head)", "heads split by reshape alone, which mixes positions"),
-    ("blocks", "MLP", _ACTIVE, "active, gelu_cache = gelu(hidden, \"none\")", "the exact GELU; GPT-2 has the tanh form"),
-    ("blocks", "MLP", _ACTIVE, "active, gelu_cache = np.maximum(hidden, 0), None", "ReLU (the 2017 paper) instead of GELU"),
+    ("blocks", "MLP", _ACTIVE, "active, act_cache = ACTIVATIONS[\"gelu\"][0](hidden)", "the exact GELU; GPT-2 has the tanh form"),
+    ("blocks", "MLP", _ACTIVE, "active, act_cache = np.maximum(hidden, 0), None", "ReLU (the 2017 paper) instead of GELU"),
     ("blocks", "Block", "normed, ln_2_cache = self.ln_2.forward(x)", "normed, ln_2_cache = x, None", "no norm before the MLP"),
     ("blocks", "Block", _PRE_NORM, _POST_NORM, "the norms after the residual sums (post-norm, the 2017 paper), where GPT-2 has them first"),
     ("blocks", "Block", "x = x + attended", "x = attended", "no residual around the attention"),

@@ -8,24 +8,12 @@ large, too. After training, their product is added to the weights, and the model
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from numpylm.nn.blocks import Block
 from numpylm.nn.layers import Linear
-from numpylm.nn.module import Array, Cache, Parameter, normal
-
-TARGETS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # the linear layers of a block
-
-
-class Decoder(Protocol):
-    """A model that adapters can be added to, such as `numpylm.GPT`: its blocks are in the list ``h``."""
-
-    h: list[Block]
-    tokenizer: Any
-
-    def parameters(self) -> list[Parameter]: ...
+from numpylm.nn.module import Array, Cache, Module, Parameter, normal
 
 
 class LoRALinear(Linear):
@@ -107,98 +95,109 @@ class LoRALinear(Linear):
 
 
 def add_lora(
-    gpt: Decoder,
+    model: Any,
     rank: int,
     alpha: float | None = None,
     below: int = 0,
-    targets: Sequence[str] = TARGETS,
+    targets: Sequence[str] | None = None,
     rng: np.random.Generator | None = None,
 ) -> None:
     """Add adapters to the linear layers of the blocks from number ``below`` on, and freeze everything else, in place.
 
     Parameters
     ----------
-    gpt : GPT
-        Afterwards ``gpt.trainable_parameters()`` are the adapters. Give these to the optimizer.
+    model : GPT, Bert or Transformer
+        Afterwards ``model.trainable_parameters()`` are the adapters. Give these to the optimizer.
     rank, alpha
         As in `LoRALinear`.
     below : int
         Blocks with a smaller number get no adapter, and backward does not compute their gradients.
-    targets : sequence of str
-        Which layers of a block to adapt: any of `TARGETS`. The paper adapts attention only; all four learn more.
+    targets : sequence of str, optional
+        Which layers of a block to adapt, such as ``["attn.c_attn"]``. Default: all, as named by `linear_layers`. The
+        paper adapts attention only; all layers together learn more.
 
     Raises
     ------
     ValueError
         If the model has adapters already, a target is unknown, or nothing would be trained.
     """
-    if has_lora(gpt):
+    if has_lora(model):
         raise ValueError("this model has LoRA adapters already: merge them first (merge_lora)")
-    if unknown := [target for target in targets if target not in TARGETS]:
-        raise ValueError(f"unknown target {unknown[0]!r}; a block has {', '.join(TARGETS)}")
-    if not (targets and 0 <= below < len(gpt.h)):
-        raise ValueError(f"nothing would be trained: {len(gpt.h)} blocks, adapters from {below} on, {targets=}")
-    for parameter in gpt.parameters():
+    known = list(dict.fromkeys(name for block in model.blocks for name in linear_layers(block)))
+    targets = known if targets is None else targets
+    if unknown := [target for target in targets if target not in known]:
+        raise ValueError(f"unknown target {unknown[0]!r}; a block has {', '.join(known)}")
+    if not (targets and 0 <= below < len(model.blocks)):
+        raise ValueError(f"nothing would be trained: {len(model.blocks)} blocks, adapters from {below} on, {targets=}")
+    for parameter in model.parameters():
         parameter.frozen = True
-    for block in gpt.h[below:]:
-        for target in targets:
-            _replace(block, target, LoRALinear(_layer(block, target), rank, alpha, rng=rng))
+    for block in model.blocks[below:]:
+        for name, layer in linear_layers(block).items():
+            if name in targets:
+                _replace(block, name, LoRALinear(layer, rank, alpha, rng=rng))
 
 
-def has_lora(gpt: Decoder) -> bool:
-    """Whether any layer of this model has an adapter."""
-    return lora_settings(gpt) is not None
+def linear_layers(block: Module) -> dict[str, Linear]:
+    """The linear layers of a block by their names, such as ``attn.c_attn``."""
+    return {
+        f"{part}.{name}": layer
+        for part, sublayer in vars(block).items()
+        if isinstance(sublayer, Module)
+        for name, layer in vars(sublayer).items()
+        if isinstance(layer, Linear)
+    }
 
 
-def lora_settings(gpt: Decoder) -> dict[str, Any] | None:
-    """The arguments with which `add_lora` makes the same adapters (except for their values); None if there are none."""
-    found = [
-        (number, target, layer)
-        for number, block in enumerate(gpt.h)
-        for target in TARGETS
-        if isinstance(layer := _layer(block, target), LoRALinear)
+def _adapters(model: Any) -> list[tuple[int, str, LoRALinear]]:
+    """All adapters of a model: number of the block, name of the layer, layer."""
+    return [
+        (number, name, layer)
+        for number, block in enumerate(model.blocks)
+        for name, layer in linear_layers(block).items()
+        if isinstance(layer, LoRALinear)
     ]
-    if not found:
+
+
+def has_lora(model: Any) -> bool:
+    """Whether any layer of this model has an adapter."""
+    return bool(_adapters(model))
+
+
+def lora_settings(model: Any) -> dict[str, Any] | None:
+    """The arguments with which `add_lora` makes the same adapters (except for their values); None if there are none."""
+    if not has_lora(model):
         return None
+    found = _adapters(model)
     below, _, layer = found[0]
     rank = layer.lora_A.shape[1]
-    targets = [target for number, target, _ in found if number == below]
+    targets = list(dict.fromkeys(name for _, name, _ in found))
     return {"rank": rank, "alpha": layer.scale * rank, "below": below, "targets": targets}
 
 
-def merge_lora(gpt: Decoder) -> None:
+def merge_lora(model: Any) -> None:
     """Merge every adapter into its weight, in place. The model is ordinary again, with the same output up to rounding.
 
     Afterwards all parameters are trainable.
     """
-    for block in gpt.h:
-        for target in TARGETS:
-            layer = _layer(block, target)
-            if isinstance(layer, LoRALinear):
-                layer.weight.data = layer.merged_weight()
-                _replace(block, target, _plain(layer))
-    for parameter in gpt.parameters():
+    for number, name, layer in _adapters(model):
+        layer.weight.data = layer.merged_weight()
+        _replace(model.blocks[number], name, _plain(layer))
+    for parameter in model.parameters():
         parameter.frozen = False
 
 
-def merged(gpt: Decoder) -> Any:
-    """A copy of the model with merged adapters, for export. Weights without an adapter are shared with ``gpt``."""
-    shared: dict[int, Any] = {id(p): Parameter(p.data) for p in gpt.parameters()}
-    shared[id(gpt.tokenizer)] = gpt.tokenizer
-    plain = copy.deepcopy(gpt, shared)
+def merged(model: Any) -> Any:
+    """A copy of the model with merged adapters, for export. Weights without an adapter are shared with ``model``."""
+    shared: dict[int, Any] = {id(p): Parameter(p.data) for p in model.parameters()}
+    shared[id(model.tokenizer)] = model.tokenizer
+    plain = copy.deepcopy(model, shared)
     merge_lora(plain)
     return plain
 
 
-def _layer(block: Block, target: str) -> Linear:
-    """The layer of a block by its name, such as ``attn.c_attn``."""
-    part, name = target.split(".")
-    return getattr(getattr(block, part), name)
-
-
-def _replace(block: Block, target: str, layer: Linear) -> None:
-    part, name = target.split(".")
-    setattr(getattr(block, part), name, layer)
+def _replace(block: Module, name: str, layer: Linear) -> None:
+    part, attribute = name.split(".")
+    setattr(getattr(block, part), attribute, layer)
 
 
 def _plain(layer: LoRALinear) -> Linear:

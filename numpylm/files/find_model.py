@@ -4,11 +4,12 @@ import difflib
 from pathlib import Path
 
 from numpylm.system.shell import quoted, shown
+from numpylm.text.text_files import CHECKPOINTS
 
 RUNS = Path("runs")  # where numpylm train puts its folders
-CHECKPOINTS = ("best.npz", "last.npz")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-NAMES = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")  # models on huggingface.co that numpylm can read
+# models on huggingface.co that numpylm can read
+HUB_MODELS = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
 
 
 def is_run(source: str | Path) -> bool:
@@ -50,12 +51,12 @@ def did_you_mean(missing: str | Path, names: bool = False) -> str:
     missing : str or path
         It is compared with the run folders in ``runs`` and the models in its own parent folder.
     names : bool
-        Whether to compare it with `NAMES`, too.
+        Whether to compare it with `HUB_MODELS`, too.
     """
     path = Path(missing)
     found = [p.as_posix() for place in {RUNS, path.parent} for p in _models_in(place)]
-    if names and path.name not in NAMES:  # a correct name needs no suggestion
-        found += NAMES
+    if names and path.name not in HUB_MODELS:  # a correct name needs no suggestion
+        found += HUB_MODELS
     by_name: dict[str, set[str]] = {}
     for text in found:
         by_name.setdefault(Path(text).name.lower(), set()).add(text)

@@ -5,7 +5,7 @@ import pytest
 
 from numpylm import GPT, AdamW, DataParallel, GPTConfig, Linear, gradcheck
 from numpylm.check.selfcheck import GPTLoss
-from numpylm.nn.lora import LoRALinear, add_lora, has_lora, lora_settings, merge_lora, merged
+from numpylm.models.lora import LoRALinear, add_lora, has_lora, lora_settings, merge_lora, merged
 
 IDS = np.array([[3, 0, 3, 7, 1], [9, 3, 5, 0, 6]])  # (B, T)
 TARGETS = np.array([[0, 3, 7, -100, 2], [3, 5, 0, 6, 2]])
