@@ -15,18 +15,23 @@ from numpy.typing import DTypeLike
 
 from numpylm.files.find_model import did_you_mean, refuse_folder_of_runs
 from numpylm.files.npz_files import read_npz
+from numpylm.models.bert import Bert, BertConfig
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.models.lora import add_lora, lora_settings, merge_lora
+from numpylm.models.transformer import Transformer, TransformerConfig
 from numpylm.nn.module import Array, SkipInit
 from numpylm.nn.optim import AdamW
 from numpylm.system.json_fields import brief, typed, whole
 from numpylm.system.whole_files import write_atomically
-from numpylm.text.any_tokenizer import load_tokenizer
-from numpylm.text.char_tokenizer import CharTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer, load_tokenizer
 from numpylm.text.text_files import CHECKPOINTS
-from numpylm.text.tokenizer import Tokenizer
 
 FORMAT = 1
+MODELS: dict[str, tuple[Any, Any]] = {
+    "GPT": (GPT, GPTConfig),
+    "Bert": (Bert, BertConfig),
+    "Transformer": (Transformer, TransformerConfig),
+}
 LARGEST_ALPHA = 1e15  # a larger alpha of LoRA means that the file is damaged
 
 
@@ -39,8 +44,8 @@ class Checkpoint:
     optimizer: dict[str, Array]
     meta: dict[str, Any]
 
-    def build_model(self, dtype: DTypeLike | None = None) -> GPT:
-        """Build the GPT that was saved, with its LoRA adapters, in the saved dtype or another one.
+    def build_model(self, dtype: DTypeLike | None = None) -> Any:
+        """Build the model that was saved, with its LoRA adapters, in the saved dtype or another one.
 
         Arrays that already have this dtype are used without a copy.
 
@@ -50,24 +55,30 @@ class Checkpoint:
             If the arrays do not fit the model that ``meta`` describes.
         """
         try:
-            config = model_config(self.meta)
+            model_class, config = model_config(self.meta)
             check_size(config, sum(values.size for values in self.model.values()))
-            gpt = GPT(config, SkipInit(), model_dtype(self.meta) if dtype is None else dtype)
+            model = model_class(config, SkipInit(), model_dtype(self.meta) if dtype is None else dtype)
             if "lora" in self.meta:
-                add_lora(gpt, **lora_options(typed(self.meta, "lora", dict)), rng=SkipInit())
-            gpt.load_state_dict(self.model, assign=True)
+                add_lora(model, **lora_options(typed(self.meta, "lora", dict)), rng=SkipInit())
+            model.load_state_dict(self.model, assign=True)
+            if isinstance(model, Bert):
+                model.labels = tuple(typed(self.meta, "labels", list)) if "labels" in self.meta else ()
         except ValueError as error:
             raise ValueError(f"{self.path} is damaged: {error}") from None
-        return gpt
+        return model
 
 
-def model_config(meta: Mapping[str, Any]) -> GPTConfig:
-    """The GPTConfig in a checkpoint's meta. Raises ValueError if it is missing or invalid."""
+def model_config(meta: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The class of the model in a checkpoint's meta, and its config. Raises ValueError if one is missing or invalid."""
+    name = typed(meta, "model_class", str) if "model_class" in meta else "GPT"  # older versions had no other
+    if name not in MODELS:
+        raise ValueError(f"model_class should be one of {', '.join(MODELS)}, is {brief(name)}")
+    model_class, config_class = MODELS[name]
     found = typed(meta, "model_config", dict)
-    if odd := found.keys() - {setting.name for setting in fields(GPTConfig)}:
+    if odd := found.keys() - {setting.name for setting in fields(config_class)}:
         raise ValueError(f"model_config has the unknown setting {brief(min(odd))}")
     try:
-        return GPTConfig(**found)
+        return model_class, config_class(**found)
     except TypeError as error:  # a setting is missing
         raise ValueError(f"model_config: {error}") from None
 
@@ -93,12 +104,12 @@ def lora_options(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_size(config: GPTConfig, held: int) -> None:
+def check_size(config: Any, held: int) -> None:
     """Raise ValueError, before memory is allocated, if a config describes a model far larger than the file's arrays.
 
     Parameters
     ----------
-    config : GPTConfig
+    config : GPTConfig, BertConfig or TransformerConfig
     held : int
         Total number of values in the file's arrays.
 
@@ -107,7 +118,9 @@ def check_size(config: GPTConfig, held: int) -> None:
     ValueError
     """
     C = config.n_embd
-    described = (config.vocab_size + config.block_size) * C + config.n_layer * 12 * C * C
+    inner = getattr(config, "n_inner", 0) or 4 * C
+    layers = config.n_layer + getattr(config, "n_decoder_layer", 0)
+    described = (config.vocab_size + config.block_size) * C + layers * (4 * C * C + 2 * C * inner)
     if described > 10 * held + 1000:
         raise ValueError(
             f"the settings describe a model of {described:,} parameters, the arrays hold {held:,}: they do not belong "
@@ -116,13 +129,20 @@ def check_size(config: GPTConfig, held: int) -> None:
 
 
 def save_checkpoint(
-    path: Path, gpt: GPT, optimizer: AdamW | None = None, meta: Mapping[str, Any] | None = None
+    path: Path, model: Any, optimizer: AdamW | None = None, meta: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a checkpoint atomically. ``meta`` must be serializable as JSON."""
-    own = {"format": FORMAT, "model_config": asdict(gpt.config), "dtype": str(gpt.wte.weight.dtype)}
-    if lora := lora_settings(gpt):
+    """Write a checkpoint of a model of any class in `MODELS`, atomically. ``meta`` must be serializable as JSON."""
+    own = {
+        "format": FORMAT,
+        "model_class": type(model).__name__,
+        "model_config": asdict(model.config),
+        "dtype": str(model.parameters()[0].dtype),
+    }
+    if lora := lora_settings(model):
         own["lora"] = lora
-    arrays = {f"model/{name}": value for name, value in gpt.state_dict().items()}
+    if isinstance(model, Bert):
+        own["labels"] = list(model.labels)
+    arrays = {f"model/{name}": value for name, value in model.state_dict().items()}
     if optimizer is not None:
         arrays |= {f"optimizer/{name}": value for name, value in optimizer.state_dict().items()}
     text = json.dumps(own | dict(meta or {}))
@@ -177,7 +197,7 @@ def read_meta(arrays: Mapping[str, Array]) -> dict[str, Any]:
     return meta
 
 
-def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[GPT, Tokenizer | CharTokenizer, Checkpoint]:
+def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[Any, TextTokenizer, Checkpoint]:
     """Load the model and tokenizer of a run folder (its best checkpoint, else its last) or of one checkpoint in it.
 
     LoRA adapters are merged into the weights. The returned checkpoint has only its ``meta``. Its arrays now belong to
@@ -193,14 +213,14 @@ def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[GPT, Tok
             raise FileNotFoundError(f"{path} is not a run folder: it has neither best.npz nor last.npz")
         path = found[0]
     checkpoint = load_checkpoint(path, optimizer=False)
-    gpt, tokenizer = checkpoint.build_model(dtype), load_tokenizer(path.parent)
+    model, tokenizer = checkpoint.build_model(dtype), load_tokenizer(path.parent)
     checkpoint.model.clear()
-    merge_lora(gpt)
-    gpt.tokenizer = tokenizer
-    tokens = checkpoint.meta.get("tokens", gpt.config.vocab_size)
+    merge_lora(model)
+    model.tokenizer = tokenizer
+    tokens = checkpoint.meta.get("tokens", model.config.vocab_size)
     if tokens != tokenizer.vocab_size:
         raise ValueError(
             f"the model in {path} was trained on {brief(tokens)} tokens, the tokenizer beside it has "
             f"{tokenizer.vocab_size}: they are not from the same run"
         )
-    return gpt, tokenizer, checkpoint
+    return model, tokenizer, checkpoint

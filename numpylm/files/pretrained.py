@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,11 +20,10 @@ from numpylm.files.gpt2_tensors import HEAD, PREFIX, own_names, transposed
 from numpylm.files.hub import TOKENIZER_FILES, model_folder
 from numpylm.files.safetensors_files import (
     FLOATING,
-    INDEX,
     ONE_FILE,
     StoredTensor,
     need_safetensors,
-    shard_names,
+    sharded_files,
     stored_tensors,
     write_tensors,
 )
@@ -79,7 +79,7 @@ def from_pretrained(cls: type[GPT], name_or_folder: str | Path, dtype: DTypeLike
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     if is_run(name_or_folder):
-        return load_run(name_or_folder, dtype)[0]
+        return checked_gpt(load_run(name_or_folder, dtype)[0], name_or_folder)
     folder = model_folder(name_or_folder)
     refuse_folder_of_runs(folder)
     need_safetensors()
@@ -215,23 +215,6 @@ def transformers_tensors(gpt: GPT) -> dict[str, Array]:
     return tensors
 
 
-def sharded_files(folder: Path) -> list[Path]:
-    """The files of a sharded model in this folder, which the new single file replaces.
-
-    The index was written by another program, so only ``.safetensors`` files in this folder are taken from it. If the
-    index cannot be read, only the index itself is returned.
-    """
-    index = folder / INDEX
-    if not index.is_file():
-        return []
-    try:
-        names = shard_names(index)
-    except (ValueError, OSError):
-        names = []
-    parts = [folder / name for name in names if name.endswith(".safetensors") and name.lower() != ONE_FILE]
-    return [*(path for path in parts if path.is_file()), index]
-
-
 def load_language_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool]:
     """Load a model and its tokenizer from a run folder, from transformers' files, or by a name on huggingface.co.
 
@@ -248,7 +231,8 @@ def load_language_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokeni
     """
     path = Path(source)
     if is_run(source):
-        return *load_run(path)[:2], True
+        gpt, tokenizer, _ = load_run(path)
+        return checked_gpt(gpt, source), tokenizer, True
     refuse_folder_of_runs(path)
     refuse_pickles(path)
     if path.is_dir() and not (path / "config.json").exists():
@@ -260,3 +244,14 @@ def load_language_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokeni
     if gpt.tokenizer is None:
         raise FileNotFoundError(f"{source} has no tokenizer: put vocab.json and merges.txt beside the model")
     return gpt, gpt.tokenizer, False
+
+
+def checked_gpt(model: Any, source: str | Path) -> GPT:
+    """The model itself if it is a GPT. Otherwise a ValueError that says what it is, and which command runs it."""
+    if isinstance(model, GPT):
+        return model
+    kind = type(model).__name__
+    verb = {"Transformer": "translate", "Bert": "classify"}[kind]
+    raise ValueError(
+        f"{shown(source)} holds a {kind}, not a GPT: load it with numpylm.load_model, or use numpylm {verb}"
+    )

@@ -150,6 +150,23 @@ def shard_names(index: Path) -> list[str]:
     return shards
 
 
+def sharded_files(folder: Path) -> list[Path]:
+    """The files of a sharded model in this folder, which the new single file replaces.
+
+    The index was written by another program, so only ``.safetensors`` files in this folder are taken from it. If the
+    index cannot be read, only the index itself is returned.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        return []
+    try:
+        names = shard_names(index)
+    except (ValueError, OSError):
+        names = []
+    parts = [folder / name for name in names if name.endswith(".safetensors") and name.lower() != ONE_FILE]
+    return [*(path for path in parts if path.is_file()), index]
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
     """Write contiguous arrays into one file, atomically.
 

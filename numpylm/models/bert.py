@@ -5,7 +5,7 @@ classify the text.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -354,3 +354,15 @@ class Bert(Module):
     save_pretrained: ClassVar[Callable[..., None]]
     tokenizer: Any = None  # the tokenizer that was loaded with the model
     labels: tuple[str, ...] = ()  # the names of the K labels of a classification head
+
+
+def with_head(bert: Bert, head: str, rng: np.random.Generator, **options: Any) -> Bert:
+    """A model with the same trunk (its parameters are shared) and a new head. For ``options`` see `BertConfig`."""
+    keep = {"n_labels": 0} | options
+    other = Bert(replace(bert.config, head=head, **keep), rng, bert.tokens.weight.dtype)
+    for name, parameter in bert.named_parameters():
+        if not name.startswith("head."):
+            own = dict(other.named_parameters())[name]
+            own.data = parameter.data
+    other.tokenizer = bert.tokenizer
+    return other

@@ -1,0 +1,91 @@
+"""load_model: load a trained model of any family from a run folder, transformers' files, or by a name on huggingface.co"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpylm.files.bert_files import load_bert
+from numpylm.files.checkpoint import load_run
+from numpylm.files.find_model import is_run, refuse_folder_of_runs, refuse_pickles
+from numpylm.files.hub import model_folder
+from numpylm.files.marian_files import load_marian
+from numpylm.files.pretrained import from_pretrained, tokenizer_in
+from numpylm.files.transformers_folder import read_settings
+from numpylm.models.bert import Bert
+from numpylm.models.gpt import GPT
+from numpylm.models.transformer import Transformer
+from numpylm.system.shell import shown
+
+LOADERS: dict[str, Callable[..., Any]] = {
+    "gpt2": lambda folder, dtype: from_pretrained(GPT, folder, dtype),
+    "bert": load_bert,
+    "roberta": load_bert,
+    "marian": load_marian,
+}
+
+
+def load_model(source: str | Path, dtype: DTypeLike = np.float32) -> Any:
+    """Load a trained model. Its class follows from its files, and ``model.tokenizer`` is its tokenizer.
+
+    Parameters
+    ----------
+    source : str or path
+        One of these:
+
+        - a run folder of ``numpylm train`` (its best checkpoint, else its last), or one checkpoint;
+        - a folder with transformers' ``config.json`` and ``model.safetensors``;
+        - a name on huggingface.co, such as ``gpt2``.
+    dtype : dtype
+        float32 or float64. The weights are converted to it.
+
+    Returns
+    -------
+    GPT, Bert or Transformer
+        ``model_type`` in config.json decides: gpt2, bert, roberta or marian.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If files are missing, damaged, or of an architecture that numpylm does not have.
+    """
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    if is_run(source):
+        return load_run(source, dtype)[0]
+    folder = model_folder(source)
+    refuse_folder_of_runs(folder)
+    refuse_pickles(folder)
+    family = read_settings(folder).get("model_type")
+    if family not in LOADERS:
+        raise ValueError(
+            f"{shown(folder / 'config.json')} is of a {family!r} model; numpylm reads {', '.join(LOADERS)} (model_type)"
+        )
+    model = LOADERS[family](folder, dtype)
+    if model.tokenizer is None:
+        model.tokenizer = tokenizer_in(folder)
+    return model
+
+
+def load_as(cls: type, source: str | Path, dtype: DTypeLike = np.float32) -> Any:
+    """`load_model` for one class: ``Bert.from_pretrained(…)``. Raises ValueError if the model is of another class."""
+    model = load_model(source, dtype)
+    if not isinstance(model, cls):
+        raise ValueError(
+            f"{shown(source)} holds a {type(model).__name__}, not a {cls.__name__}: use numpylm.load_model"
+        )
+    return model
+
+
+def bert_from_pretrained(cls: type[Bert], source: str | Path, dtype: DTypeLike = np.float32) -> Bert:
+    """Load a `Bert`; see `load_model`."""
+    return load_as(cls, source, dtype)
+
+
+def transformer_from_pretrained(
+    cls: type[Transformer], source: str | Path, dtype: DTypeLike = np.float32
+) -> Transformer:
+    """Load a `Transformer`; see `load_model`."""
+    return load_as(cls, source, dtype)
