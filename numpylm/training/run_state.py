@@ -165,9 +165,8 @@ class Run:
         c = self.config
         return bool(c.patience) and self.evaluated - self.best_step >= c.patience * c.eval_interval
 
-    def check_data(self, data: Data) -> None:
+    def check_data(self, fingerprint: str) -> None:
         """Raise TrainingError if a resumed run would continue with a different text."""
-        fingerprint = data.fingerprint()
         if self.fingerprint and not f"{fingerprint}-".startswith(f"{self.fingerprint}-"):
             source = ", ".join(map(shown, self.config.data)) or "the bundled stories"
             raise TrainingError(
@@ -193,18 +192,12 @@ class Run:
         self.behind = False
 
 
-def new_model(config: TrainConfig, vocab_size: int) -> GPT:
-    """The model of a config with initial weights."""
-    rng = np.random.default_rng(np.random.SeedSequence(config.seed).spawn(1)[0])
-    return GPT(config.shape(vocab_size), rng, np.dtype(config.dtype))
-
-
-def new_run(config: TrainConfig, folder: Path, gpt: GPT, tokenizer: Tokenizer | CharTokenizer, data: Data) -> Run:
+def new_run(config: TrainConfig, folder: Path, model: Any, tokenizer: TextTokenizer, fingerprint: str) -> Run:
     """Create a run folder atomically with its first checkpoint, so that every run folder can be resumed."""
     with created_at_once(folder) as draft:
-        run = Run.create(config, draft, gpt)
+        run = Run.create(config, draft, model)
         run.tokens = tokenizer.vocab_size
-        run.check_data(data)
+        run.check_data(fingerprint)
         write_config(draft, config)
         tokenizer.save(draft)
         run.save("last.npz")

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,41 +12,32 @@ from pathlib import Path
 from tqdm import tqdm
 
 from numpylm.check import selfcheck
-from numpylm.models.gpt import GPT
 from numpylm.nn.optim import clip_grad_norm, warmup_cosine
 from numpylm.system.processor import default_workers, keep_memory
-from numpylm.system.shell import command, first_words
+from numpylm.system.shell import command
 from numpylm.system.signals import Interrupt, Interrupted, interruptible, stoppable
 from numpylm.system.streams import lasting_output
 from numpylm.text.any_tokenizer import load_tokenizer
-from numpylm.text.char_tokenizer import CharTokenizer
-from numpylm.text.data import random_batch
-from numpylm.text.text_files import find_texts
-from numpylm.text.tokenizer import Tokenizer
-from numpylm.training.choose_settings import fit_to_text
 from numpylm.training.config import TrainConfig
-from numpylm.training.evaluation import evaluate
 from numpylm.training.failed_writes import continue_after_error, save_at_end, save_or_note
-from numpylm.training.finetune import load_pretrained_model
+from numpylm.training.language_modeling import LanguageModeling
 from numpylm.training.parallel import DataParallel
-from numpylm.training.prepare_data import Data, as_documents, load_documents, make_tokenizer, split
-from numpylm.training.report_progress import describe, divergence, draw, report_end, sample, warn_of_overfitting
+from numpylm.training.report_progress import divergence, draw, report_end, warn_of_overfitting
 from numpylm.training.run_folder import check_out, folder_to_resume, hold, reserve
 from numpylm.training.run_state import (
     Mean,
     Run,
     TrainingError,
-    new_model,
     new_run,
     read_config,
     resumed_run,
     write_resumed,
 )
+from numpylm.training.task import Task
 
 WORTH_PROCESSES = 50  # steps; in a shorter run, starting worker processes takes longer than they save
 LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
 
-Prepared = tuple[Run, Data, Tokenizer | CharTokenizer, list[str]]  # the list holds the validation documents
 
 
 def train(
@@ -55,6 +46,7 @@ def train(
     stop_at: int | None = None,
     processes: bool = False,
     given: Collection[str] | None = None,
+    task: type[Task] = LanguageModeling,
 ) -> Path:
     """Train a model and return its run folder.
 
@@ -71,6 +63,8 @@ def train(
     given : collection of str, optional
         Names of the settings to use as they are in ``config``. The others are chosen to fit the text, see
         `numpylm.training.choose_settings`. Default: all settings.
+    task : class
+        What to train for. ``config.task`` must be its name.
 
     Raises
     ------
@@ -83,16 +77,19 @@ def train(
     """
     with lasting_output():
         keep_memory()
+        if config.task != task.name:
+            raise ValueError(f"the settings are for the task {config.task}, not for {task.name}")
         if resume is None:
-            check_paths(config)
+            check_out(config)
+            task.check_paths(config)
         if config.check_gradients:
-            check_gradients()
+            check_gradients(task.families)
         with stoppable(), ExitStack() as held:
-            return run_training(config, resume, stop_at, processes, given, held)
+            return run_training(task(config), resume, stop_at, processes, given, held)
 
 
 def run_training(
-    config: TrainConfig,
+    task: Task,
     resume: str | Path | None,
     stop_at: int | None,
     processes: bool,
@@ -101,14 +98,14 @@ def run_training(
 ) -> Path:
     """Everything that `train` does after the gradient check. The run is locked until ``held`` is closed."""
     if resume is None:
-        run, data, tokenizer, val_docs = start_run(config, held, processes, given)
+        run = start_run(task, held, processes, given)
     else:
-        run, data, tokenizer, val_docs = continue_run(config, folder_to_resume(resume), held, processes)
+        run = continue_run(task, folder_to_resume(resume), held, processes)
     with continue_after_error(run, "description of the data"):
-        describe(run, data, tokenizer)
+        task.describe(run)
     with interruptible() as interrupt:
-        training_loop(run, data, tokenizer, interrupt, stop_at, processes)
-        report_end(run, first_words(val_docs[0]))
+        training_loop(run, task, interrupt, stop_at, processes)
+        report_end(run, task)
     interrupt.stop()
     return run.folder
 
@@ -116,17 +113,10 @@ def run_training(
 # ------------------------------------------------------------------------------------------ preparation
 
 
-def check_paths(config: TrainConfig) -> None:
-    """Raise an error before any work if the run folder cannot be created, or if there is no text."""
-    check_out(config)
-    if config.data:
-        find_texts(config.data)
-
-
-def check_gradients() -> None:
-    """Check the gradients of every layer. Raise TrainingError if one is wrong."""
+def check_gradients(families: Sequence[str] = ("gpt",)) -> None:
+    """Check the gradients of every layer that the models of ``families`` use. Raise TrainingError if one is wrong."""
     start = time.perf_counter()
-    reports = list(tqdm(selfcheck.run(), "checking gradients", unit=" layers", leave=False))
+    reports = list(tqdm(selfcheck.run(families=families), "checking gradients", unit=" layers", leave=False))
     if not all(report.ok for report in reports):
         raise TrainingError(
             f"a gradient check failed, so training would not mean anything:\n{selfcheck.summary(reports)}"
@@ -140,77 +130,51 @@ def check_gradients() -> None:
 
 
 def start_run(
-    config: TrainConfig, held: ExitStack, processes: bool = False, given: Collection[str] | None = None
-) -> Prepared:
+    task: Task, held: ExitStack, processes: bool = False, given: Collection[str] | None = None
+) -> Run:
     """Start a new run, in a folder that is locked until ``held`` is closed.
 
     The name of the folder is reserved first, so that an error for a name in use comes at once. The folder is created
     last, so that no folder is left after an error.
     """
     with ExitStack() as reserved:
-        folder = reserve(config, reserved)
-        config, gpt, tokenizer, train_docs, val_docs = prepare_run(config, given)
-        data = Data.encode(train_docs, val_docs, tokenizer, config, folder.parent, processes)
-        run = new_run(config, folder, gpt, tokenizer, data)
+        folder = reserve(task.config, reserved)
+        model = task.start(given)
+        task.encode(folder.parent, processes)
+        run = new_run(task.config, folder, model, task.tokenizer, task.fingerprint())
         held.enter_context(hold(folder))
-    return run, data, tokenizer, val_docs
+    return run
 
 
-def continue_run(config: TrainConfig, folder: Path, held: ExitStack, processes: bool = False) -> Prepared:
-    """Resume the run of a folder, which is locked until ``held`` is closed. The text is checked before any write."""
+def continue_run(task: Task, folder: Path, held: ExitStack, processes: bool = False) -> Run:
+    """Resume the run of a folder, which is locked until ``held`` is closed. The data is checked before any write."""
     read_config(folder)  # raises an error before a folder that is not a run gets a lock file
     held.enter_context(hold(folder))
     tokenizer = load_tokenizer(folder)
-    run = resumed_run(config, folder)
-    train_docs, val_docs = split(config, as_documents(config, load_documents(config)))
-    data = Data.encode(train_docs, val_docs, tokenizer, config, folder, processes)
-    run.check_data(data)
+    run = resumed_run(task.config, folder)
+    task.resume(tokenizer)
+    task.encode(folder, processes)
+    run.check_data(task.fingerprint())
     write_resumed(run)
-    return run, data, tokenizer, val_docs
-
-
-def prepare_run(
-    config: TrainConfig, given: Collection[str] | None = None
-) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer, list[str], list[str]]:
-    """Prepare a run: the config with the model's shape, the model, its tokenizer, training and validation documents.
-
-    Model and tokenizer are new, or loaded from ``init_from``, which is done before the text is read. For ``given`` see
-    `train`.
-    """
-    pretrained = load_pretrained_model(config) if config.init_from else None
-    documents = load_documents(config)
-    if given is not None:
-        config = fit_to_text(config, documents, given)
-    train_docs, val_docs = split(config, as_documents(config, documents))
-    if pretrained:
-        return *pretrained, train_docs, val_docs
-    tokenizer = make_tokenizer(config, train_docs, val_docs)
-    return config, new_model(config, tokenizer.vocab_size), tokenizer, train_docs, val_docs
+    return run
 
 
 # ------------------------------------------------------------------------------------------- training
 
 
-def training_loop(
-    run: Run,
-    data: Data,
-    tokenizer: Tokenizer | CharTokenizer,
-    interrupt: Interrupt,
-    stop_at: int | None,
-    processes: bool,
-) -> None:
+def training_loop(run: Run, task: Task, interrupt: Interrupt, stop_at: int | None, processes: bool) -> None:
     """Run the optimizer steps, with evaluations and checkpoints in between."""
     c = run.config
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
     long_enough = last - run.step >= WORTH_PROCESSES
-    count = min(default_workers(), c.batch_size)  # a worker needs at least one sequence
+    count = default_workers() if c.batch_tokens else min(default_workers(), c.batch_size)  # at least a sequence each
     workers = DataParallel(run.model, count, processes=processes and long_enough, on_loss=partial(save_after_loss, run))
     if run.evaluation_due:
-        evaluate_and_save(run, data, tokenizer, workers, interrupt)
+        evaluate_and_save(run, task, workers, interrupt)
     start, tokens = time.perf_counter(), 0
     with tqdm(total=c.max_steps, initial=run.step, desc="training", unit=" steps", dynamic_ncols=True) as bar:
         while run.step < last and not interrupt.is_set() and not run.stale:
-            step = take_step(run, data, workers)
+            step = take_step(run, task, workers)
             run.since_log.add(step.loss)
             run.since_eval.add(step.loss)
             tokens += step.tokens
@@ -222,7 +186,7 @@ def training_loop(
                 with continue_after_error(run, "metrics.jsonl"):
                     run.log({"step": run.step, "train_loss": loss, "lr": step.lr, "grad_norm": step.grad_norm})
             if run.evaluation_due:
-                evaluate_and_save(run, data, tokenizer, workers, interrupt)
+                evaluate_and_save(run, task, workers, interrupt)
     save_at_end(run)
     if run.stale and run.step < c.max_steps:
         print(
@@ -248,7 +212,7 @@ class Step:
     grad_norm: float  # before clipping
 
 
-def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
+def take_step(run: Run, task: Task, workers: DataParallel) -> Step:
     """One optimizer step: accumulate the gradients of ``grad_accum`` batches, clip, and update every parameter.
 
     The run, including its random generators, does not change before the update. So it can be saved at any time.
@@ -256,13 +220,10 @@ def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
     c = run.config
     batch_rng, dropout_rng = copy.deepcopy((run.batch_rng, run.dropout_rng))
     run.model.zero_grad()
-    batches = [
-        random_batch(data.train, c.batch_size, c.block_size, batch_rng, data.starts, data.counted)
-        for _ in range(c.grad_accum)
-    ]
-    count = sum(int((targets >= 0).sum()) for _, targets in batches)
+    batches = [task.batch(batch_rng) for _ in range(c.grad_accum)]
+    count = sum(batch.count for batch in batches)
     masks_rng = dropout_rng if c.dropout else None
-    loss = sum(workers.loss_and_grad(ids, targets, masks_rng, count) for ids, targets in batches)
+    loss = sum(workers.add_gradients(batch.arrays, masks_rng, count, batch.options) for batch in batches)
     norm = clip_grad_norm(run.optimizer.parameters, c.grad_clip or math.inf)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise TrainingError(divergence(run))
@@ -273,45 +234,27 @@ def take_step(run: Run, data: Data, workers: DataParallel) -> Step:
     return Step(loss, count, lr, norm)
 
 
-def evaluate_and_save(
-    run: Run, data: Data, tokenizer: Tokenizer | CharTokenizer, workers: DataParallel, interrupt: Interrupt
-) -> None:
+def evaluate_and_save(run: Run, task: Task, workers: DataParallel, interrupt: Interrupt) -> None:
     """Compute the validation loss, print a sample, log, save checkpoints, and draw the loss curve.
 
     If it is interrupted, the resumed run begins with it.
     """
     c = run.config
     try:
-        score = evaluate(
-            run.model,
-            data.val,
-            starts=data.val_starts,
-            block_size=c.block_size,
-            counted=data.val_counted,
-            progress=True,
-            workers=workers,
-            between=interrupt.check,
-        )
+        result = task.evaluate(run.model, workers, interrupt.check)
     except Interrupted:
         return
     train_loss, run.since_eval = run.since_eval.value, Mean()
-    run.evaluated, run.val_loss = run.step, score.loss
-    bits = score.bits_per_byte(data.val_bytes)
-    above = "" if data.floor is None else f" ({score.loss - data.floor:.4f} above the source)"
+    run.evaluated, run.val_loss = run.step, result.loss
     trained = "" if math.isnan(train_loss) else f"; training loss {train_loss:.4f}"
-    tqdm.write(
-        f"step {run.step:5}  validation loss {score.loss:.4f}{above}, perplexity {score.perplexity:,.2f}, "
-        f"{bits:.3f} bits per byte{trained}"
-    )
+    tqdm.write(f"step {run.step:5}  {result.line}{trained}")
     if run.step and c.sample_tokens and run.step < c.max_steps:
         with continue_after_error(run, "sample"):
-            tqdm.write("            " + sample(run.model, tokenizer, c.sample_tokens, run.step).replace("\n", " "))
+            for line in filter(None, task.sample(run.model, run.step).split("\n\n")):
+                tqdm.write("            " + line.replace("\n", " "))
     with continue_after_error(run, "metrics.jsonl"):
-        run.log(
-            {"step": run.step, "val_loss": score.loss, "val_bits_per_byte": bits, "val_accuracy": score.accuracy}
-            | ({} if data.floor is None else {"above_source": score.loss - data.floor})
-        )
-    warn_of_overfitting(run, score, train_loss)
+        run.log({"step": run.step, "val_loss": result.loss} | result.metrics)
+    warn_of_overfitting(run, result.loss, train_loss)
     save_or_note(run)
     with continue_after_error(run, "loss.svg"):
-        draw(run, data, tokenizer.vocab_size)
+        draw(run, task)
