@@ -40,7 +40,7 @@ class Method:
     Attributes
     ----------
     family : str
-        The word for such a class in names; see `numpylm.check.optimizer.claim`.
+        The word for such a class in names; see `numpylm.check.optimizer.steps`.
     description : str
         Its name in sentences.
     roles : tuple of str
