@@ -1,4 +1,4 @@
-"""load_model: load a trained model of any family from a run folder, transformers' files, or by a name on huggingface.co"""
+"""load_model: a trained model of any family, from a run folder, transformers' files, or a name on huggingface.co"""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -251,15 +251,20 @@ class GPT(Module):
         return cross_entropy(self.head(x)[0], np.asarray(targets))[0]
 
     def loss_and_grad(
-        self, ids: Array, targets: Array, rng: np.random.Generator | None = None, count: int | None = None
+        self,
+        ids: Array,
+        targets: Array,
+        rng: np.random.Generator | None = None,
+        count: int | None = None,
+        label_smoothing: float = 0.0,
     ) -> float:
         """Compute `loss`, with dropout if ``rng`` is given, and add its gradient to every parameter's ``.grad``.
 
-        If ``count`` is given, the loss is divided by it instead of by the number of counted targets; see
-        `cross_entropy`.
+        If ``count`` is given, the loss is divided by it instead of by the number of counted targets. For this and for
+        ``label_smoothing`` see `cross_entropy`.
         """
         logits, cache = self.forward(ids, rng)
-        loss, dlogits = cross_entropy(logits, np.asarray(targets), count=count)
+        loss, dlogits = cross_entropy(logits, np.asarray(targets), count=count, label_smoothing=label_smoothing)
         self.backward(dlogits, cache)
         return loss
 

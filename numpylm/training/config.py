@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from numpylm.models.gpt import GPTConfig
 from numpylm.system.json_fields import brief
 from numpylm.system.whole_files import read_text
@@ -19,7 +21,14 @@ def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
-ALLOWED = {"documents": ("file", "lines"), "tokenizer": ("bpe", "char"), "dtype": ("float32", "float64")}
+TASKS = ("language-model", "masked-lm", "translation", "classification")
+ALLOWED = {
+    "task": TASKS,
+    "documents": ("file", "lines"),
+    "tokenizer": ("bpe", "char"),
+    "dtype": ("float32", "float64"),
+    "pooling": ("first", "mean"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,12 @@ class TrainConfig:
     chooses other values for a user's own text.
     """
 
-    data: tuple[str, ...] = _setting((), "text files or folders, - for standard input; none: the bundled stories")
+    task: str = _setting("language-model", f"what to train for: {', '.join(TASKS)}")
+    data: tuple[str, ...] = _setting((), "text files or folders, - for standard input; none: the task's bundled corpus")
+    source: str = _setting("", "translation: file with a source sentence in each line (.gz too), instead of data")
+    target: str = _setting("", "translation: file with their translations, line by line (.gz too)")
+    text_column: str = _setting("", "classification: name of the column with the texts; default: found")
+    label_column: str = _setting("", "classification: name of the column with the labels; default: found")
     out: str = _setting("", "run folder to create; default: runs/NAME, numbered if that exists")
     documents: str = _setting("file", "what is one document: file (<|endoftext|> can divide it into several) or lines")
     clean: tuple[str, ...] = _setting((), f"cleaning steps: {', '.join(CLEANING)}, or all")
@@ -46,6 +60,11 @@ class TrainConfig:
         "", r"count only the text after this mark in the loss: answers, not prompts (as an option, \n means a line end)"
     )
 
+    label_smoothing: float = _setting(0.0, "share of each target that is spread over all tokens or labels")
+    mask_fraction: float = _setting(0.15, "masked-lm: share of the tokens to predict")
+    whole_words: bool = _setting(False, "masked-lm: mask whole words instead of single tokens")
+    pooling: str = _setting("mean", "classification: one vector per text from its first token or from the mean")
+
     tokenizer: str = _setting("bpe", "bpe (byte-level) or char (one token per character)")
     vocab_size: int = _setting(1024, "size of a bpe vocabulary, in tokens")
     whole_characters: int = _setting(0, "bpe: characters that occur at least this often become tokens; 0: off")
@@ -55,6 +74,7 @@ class TrainConfig:
     n_head: int = _setting(4, "number of attention heads in each block; must divide n_embd")
     n_embd: int = _setting(128, "number of channels")
     dropout: float = _setting(0.0, "dropout probability during training")
+    norm_first: bool = _setting(False, "translation: pre-norm blocks instead of the post-norm blocks of the 2017 paper")
     bias: bool = _setting(True, "biases in linear layers and norms")
     dtype: str = _setting("float32", "float32 or float64")
 
@@ -62,6 +82,9 @@ class TrainConfig:
         False, "activation checkpointing (run blocks again in the backward): a third more time, much less memory"
     )
     batch_size: int = _setting(8, "sequences in a batch")
+    batch_tokens: int = _setting(
+        0, "padded tokens in a batch of texts of similar length, instead of batch_size; 0: off"
+    )
     grad_accum: int = _setting(1, "gradient accumulation: batches per optimizer step")
     max_steps: int = _setting(1400, "optimizer steps")
     learning_rate: float = _setting(6e-3, "highest learning rate")
@@ -95,6 +118,7 @@ class TrainConfig:
             "lora_rank",
             "lora_alpha",
             "whole_characters",
+            "batch_tokens",
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
@@ -112,12 +136,30 @@ class TrainConfig:
                 raise ValueError(f"{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction must lie between 0 and 1, got {self.val_fraction}")
-        for name in ("beta1", "beta2"):
+        if not 0 < self.mask_fraction < 1:
+            raise ValueError(f"mask_fraction must lie between 0 and 1, got {self.mask_fraction}")
+        if bool(self.source) != bool(self.target):
+            raise ValueError("source and target are two aligned files: give both, or one file of pairs with data")
+        if self.source and self.data:
+            raise ValueError("give either source and target, or data")
+        self._check_task()
+        for name in ("beta1", "beta2", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
         step_names(self.clean)
         if not self.init_from:
             self._check_model()
+
+    def _check_task(self) -> None:
+        """Refuse settings that the task does not use, so that a mistake is noticed."""
+        defaults = {setting.name: setting.default for setting in fields(self)}
+        for name, tasks in ONLY_FOR.items():
+            if self.task not in tasks and getattr(self, name) != defaults[name]:
+                raise ValueError(f"{name} is for the task {' or '.join(tasks)}, not for {self.task}")
+
+    def model_rng(self) -> np.random.Generator:
+        """The random generator of the initial weights."""
+        return np.random.default_rng(np.random.SeedSequence(self.seed).spawn(1)[0])
 
     def _check_model(self) -> None:
         self.shape(self.vocab_size)
@@ -129,6 +171,17 @@ class TrainConfig:
         return GPTConfig(vocab_size, self.block_size, self.n_layer, self.n_head, self.n_embd, self.dropout, self.bias)
 
 
+ONLY_FOR = {
+    "source": ("translation",),
+    "target": ("translation",),
+    "norm_first": ("translation",),
+    "text_column": ("classification",),
+    "label_column": ("classification",),
+    "pooling": ("classification",),
+    "whole_words": ("masked-lm",),
+    "mask_fraction": ("masked-lm",),
+    "loss_after": ("language-model",),
+}
 LARGEST = 10**15  # larger than any sensible setting
 SETTING_TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(TrainConfig)}
 
@@ -149,10 +202,53 @@ FROM_MODEL = ("n_layer", "n_head", "n_embd", "bias", "vocab_size", "tokenizer") 
 LORA = FINE_TUNING | {"learning_rate": 5e-4, "min_lr": 5e-5}
 
 
+# The defaults of the other tasks, made for their bundled corpora.
+TASK_DEFAULTS: dict[str, dict[str, Any]] = {
+    "translation": {
+        "block_size": 128,
+        "n_layer": 2,
+        "batch_tokens": 1500,
+        "max_steps": 1000,
+        "learning_rate": 3e-3,
+        "min_lr": 1e-4,
+        "warmup_steps": 100,
+        "weight_decay": 0.01,
+        "beta2": 0.98,
+        "vocab_size": 1024,
+        "sample_tokens": 60,
+    },
+    "masked-lm": {
+        "block_size": 128,
+        "batch_size": 16,
+        "max_steps": 1000,
+        "learning_rate": 3e-3,
+        "warmup_steps": 100,
+        "sample_tokens": 40,
+    },
+    "classification": {
+        "block_size": 128,
+        "batch_size": 32,
+        "max_steps": 800,
+        "eval_interval": 100,
+        "learning_rate": 2e-3,
+        "min_lr": 2e-5,
+        "warmup_steps": 50,
+        "dropout": 0.1,
+        "label_smoothing": 0.1,
+        "sample_tokens": 3,
+    },
+}
+FINE_TUNING_OF: dict[str, dict[str, Any]] = {
+    "classification": {"batch_size": 16, "max_steps": 600, "eval_interval": 100, "patience": 0, "dropout": 0.1},
+    "translation": {"batch_size": 16, "max_steps": 600, "eval_interval": 100},
+}
+
+
 def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
     """Make a config from several mappings. Later ones override earlier ones, and all override the defaults.
 
-    With ``init_from``, the defaults are those of `FINE_TUNING`; with ``lora_rank``, those of `LORA`.
+    A task has defaults of its own (`TASK_DEFAULTS`). With ``init_from``, the defaults are those of `FINE_TUNING`; with
+    ``lora_rank``, those of `LORA`.
 
     Raises
     ------
@@ -162,9 +258,14 @@ def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
     values: dict[str, Any] = {}
     for layer in layers:
         values |= {check_key(key): _convert(key, value) for key, value in layer.items()}
+    defaults = TASK_DEFAULTS.get(values.get("task", ""), {})
     if values.get("init_from"):
-        values = (LORA if values.get("lora_rank") else FINE_TUNING) | values
-    return TrainConfig(**values)
+        defaults = (
+            defaults
+            | (LORA if values.get("lora_rank") else FINE_TUNING)
+            | FINE_TUNING_OF.get(values.get("task", ""), {})
+        )
+    return TrainConfig(**defaults | values)
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:

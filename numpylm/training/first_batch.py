@@ -12,24 +12,26 @@ from numpylm.nn.module import Array
 from numpylm.nn.optim import AdamW
 from numpylm.system.processor import keep_memory
 from numpylm.system.signals import stoppable
-from numpylm.text.data import random_batch
 from numpylm.training.config import TrainConfig
 from numpylm.training.diagnose import Diagnosis, diagnose
+from numpylm.training.language_modeling import LanguageModeling
 from numpylm.training.parallel import DataParallel
-from numpylm.training.prepare_data import Data
 from numpylm.training.profiling import Profile, profile
-from numpylm.training.train import prepare_run
 
 
 def first_batch(config: TrainConfig, given: Collection[str] | None) -> tuple[TrainConfig, GPT, Array, Array]:
     """The config with the model's shape, the model, and the ids and targets (B, T) of the first step."""
-    config, gpt, tokenizer, train_docs, val_docs = prepare_run(config, given)
+    if config.task != LanguageModeling.name:
+        raise ValueError(
+            f"--diagnose and --profile look at language models; for {config.task}, use numpylm gradcheck --all"
+        )
+    task = LanguageModeling(config)
+    gpt = task.start(given)
     with stoppable(), tempfile.TemporaryDirectory() as folder:
-        data = Data.encode(train_docs, val_docs, tokenizer, config, Path(folder), processes=True)
-        rng = np.random.default_rng(config.seed)
-        ids, targets = random_batch(data.train, config.batch_size, config.block_size, rng, data.starts, data.counted)
-        del data  # Windows cannot remove memory-mapped files
-    return config, gpt, ids, targets
+        task.encode(Path(folder), processes=True)
+        arrays = task.batch(np.random.default_rng(config.seed)).arrays
+        del task.data  # Windows cannot remove memory-mapped files
+    return task.config, gpt, arrays["ids"], arrays["targets"]
 
 
 def diagnose_run(

@@ -1,7 +1,7 @@
 """DataParallel: several workers share each batch, so that training uses all cores."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -80,18 +80,38 @@ class DataParallel:
         self, ids: Array, targets: Array, rng: np.random.Generator | None = None, count: int | None = None
     ) -> float:
         """Like ``gpt.loss_and_grad``, and equal to it up to rounding. With dropout, the masks are different."""
-        workers = min(len(self.replicas), len(ids))
+        return self.add_gradients({"ids": ids, "targets": targets}, rng, count)
+
+    def add_gradients(
+        self,
+        arrays: Mapping[str, Array],
+        rng: np.random.Generator | None = None,
+        count: int | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> float:
+        """`loss_and_grad` of any model: ``model.loss_and_grad(**arrays, rng=…, count=…, **options)``.
+
+        Axis 0 of all arrays is split among the workers. One of them is ``targets``.
+        """
+        workers = min(len(self.replicas), len(arrays["targets"]))
         if workers == 1:
-            return self.gpt.loss_and_grad(ids, targets, rng, count)
+            return self.gpt.loss_and_grad(**arrays, rng=rng, count=count, **(options or {}))
         if count is None:
-            count = int((targets != IGNORE_INDEX).sum())
+            count = int((arrays["targets"] != IGNORE_INDEX).sum())
         rngs: list[np.random.Generator | None] = [None] * workers
         if (
             rng is not None
         ):  # draw seeds instead of rng.spawn: a checkpoint stores the generator's state, not its spawns
             rngs = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=workers)]
-        split = np.array_split(ids, workers), np.array_split(targets, workers)
-        parts = list(zip(*split, rngs, [count] * workers, strict=True))
+        split = {name: np.array_split(array, workers) for name, array in arrays.items()}
+        parts = [
+            (
+                {name: pieces[i] for name, pieces in split.items()}
+                | {"rng": rngs[i], "count": count}
+                | dict(options or {}),
+            )
+            for i in range(workers)
+        ]
         own, *others = self._at_once([_add_grad, *[_loss_and_grad] * (workers - 1)], parts)
         for other in self.replicas[1:workers]:
             for p, q in zip(self.gpt.trainable_parameters(), other.trainable_parameters(), strict=True):
@@ -155,14 +175,14 @@ class DataParallel:
                     q.data = p.data
 
 
-def _add_grad(gpt: GPT, *part: Any) -> float:
-    return gpt.loss_and_grad(*part)
+def _add_grad(model: Any, arguments: dict[str, Any]) -> float:
+    return model.loss_and_grad(**arguments)
 
 
-def _loss_and_grad(gpt: GPT, *part: Any) -> float:
+def _loss_and_grad(model: Any, arguments: dict[str, Any]) -> float:
     """Reset a worker's gradients first, because those of the last batch have been added to the sum already."""
-    gpt.zero_grad()
-    return gpt.loss_and_grad(*part)
+    model.zero_grad()
+    return model.loss_and_grad(**arguments)
 
 
 def set_up_worker() -> None:

@@ -41,7 +41,9 @@ def draw(run: Run, task: Task) -> None:
         return label, [entry["step"] for entry in entries], [entry[key] for entry in entries]
 
     curves = [curve("training", "train_loss"), curve("validation", "val_loss")]
-    write_text(run.folder / "loss.svg", loss_curve(f"{shown(run.folder.name)}: loss", curves, list(task.references().items())))
+    write_text(
+        run.folder / "loss.svg", loss_curve(f"{shown(run.folder.name)}: loss", curves, list(task.references().items()))
+    )
 
 
 def report_end(run: Run, task: Task) -> None:
@@ -52,7 +54,8 @@ def report_end(run: Run, task: Task) -> None:
         print(f"\nStopped at step {run.step} of {c.max_steps}; everything is saved in {name}. To continue:")
         print("    " + command("numpylm", "train", "--resume", folder))
         return
-    print(f"\nDone. {name} holds the model (best at step {run.best_step}: {run.best:.4f} nats per {task.unit}) and loss.svg.")
+    best = f"best at step {run.best_step}: {run.best:.4f} nats per {task.unit}"
+    print(f"\nDone. {name} holds the model ({best}) and loss.svg.")
     print(f"Next, {task.next_verb}:")
     for words in task.next_steps(run):
         print("    " + command(*words))

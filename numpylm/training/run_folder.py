@@ -14,6 +14,12 @@ from numpylm.system.whole_files import rename, sync_folder
 from numpylm.text.text_files import CHECKPOINTS, is_pipe, text_name
 from numpylm.training.config import TrainConfig
 
+BUNDLED = {  # names of runs on the bundled corpora
+    "language-model": "stories",
+    "masked-lm": "masked-stories",
+    "translation": "translation",
+    "classification": "messages",
+}
 LOCK = ".lock"  # this file is in a run folder while a process trains in it
 
 
@@ -70,7 +76,8 @@ def _candidates(config: TrainConfig) -> Iterator[Path]:
     if config.out:
         yield Path(config.out)
         return
-    base = RUNS / (text_name(config.data[0]) if config.data else "stories")
+    first = config.data[0] if config.data else config.source
+    base = RUNS / (text_name(first) if first else BUNDLED[config.task])
     names = itertools.chain([base.name], (f"{base.name}-{n}" for n in itertools.count(2)))
     yield from (base.with_name(name) for name in names if not os.path.lexists(base.with_name(name)))
 

@@ -16,21 +16,18 @@ import numpy as np
 
 from numpylm.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpylm.files.find_model import did_you_mean, is_run, refuse_folder_of_runs
-from numpylm.models.gpt import GPT
 from numpylm.nn.optim import AdamW
 from numpylm.system.json_fields import read_json_lines, typed, whole
 from numpylm.system.shell import quoted, shown
 from numpylm.system.whole_files import read_json, remove_half_written, write_text
-from numpylm.text.char_tokenizer import CharTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer
 from numpylm.text.text_input import STDIN
-from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.config import TrainConfig, make_config
 from numpylm.training.finetune import freeze_or_add_lora
-from numpylm.training.prepare_data import Data
 from numpylm.training.run_folder import created_at_once, folder_to_resume, read_path, written_path
 
-# The settings that --resume may change. For data, this means the path; the text must be the same.
-RESUMABLE = ("max_steps", "eval_interval", "patience", "sample_tokens", "check_gradients", "data")
+# The settings that --resume may change. For data, source and target, this means the path; the text must be the same.
+RESUMABLE = ("max_steps", "eval_interval", "patience", "sample_tokens", "check_gradients", "data", "source", "target")
 
 
 class TrainingError(Exception):
@@ -60,19 +57,19 @@ class Run:
 
     config: TrainConfig
     folder: Path
-    model: GPT
+    model: Any  # GPT, Bert or Transformer
     optimizer: AdamW
     batch_rng: np.random.Generator
     dropout_rng: np.random.Generator
     step: int = 0
-    best: float = math.inf  # validation loss, nats per token
+    best: float = math.inf  # validation loss, nats per counted target
     best_step: int = 0
     fingerprint: str = ""
     tokens: int = 0  # size of the tokenizer's vocabulary; the model's may be larger, if it was rounded up
     metrics: list[dict[str, Any]] = field(default_factory=list)
     behind: bool = False  # whether some metrics are not yet in metrics.jsonl
     evaluated: int = -1  # the last step that was evaluated
-    val_loss: float = math.nan  # its validation loss, nats per token
+    val_loss: float = math.nan  # its validation loss, nats per counted target
     since_log: Mean = field(default_factory=Mean)  # training loss since the last line of metrics.jsonl
     since_eval: Mean = field(default_factory=Mean)  # training loss since the last evaluation
     saved: tuple[int, int] = (-1, -1)  # step and evaluated of the last.npz on disk
@@ -80,7 +77,7 @@ class Run:
     warned: bool = False  # whether the warning of overfitting was printed; it is printed only once
 
     @classmethod
-    def create(cls, config: TrainConfig, folder: Path, model: GPT) -> "Run":
+    def create(cls, config: TrainConfig, folder: Path, model: Any) -> "Run":
         """A new run. All random generators are derived from the config's seed."""
         seeds = np.random.SeedSequence(config.seed).spawn(3)  # the first one was used for the initial weights
         model.recompute = config.recompute
@@ -208,6 +205,7 @@ def new_run(config: TrainConfig, folder: Path, model: Any, tokenizer: TextTokeni
 def write_config(folder: Path, config: TrainConfig, keep: Mapping[str, Any] | None = None) -> None:
     """Write config.json, with paths in the form of `written_path`. The values in ``keep`` are written unchanged."""
     values = asdict(config) | {"data": [written_path(path, folder) for path in config.data]}
+    values |= {name: written_path(getattr(config, name), folder) for name in ("source", "target") if values[name]}
     if config.init_from and os.path.exists(config.init_from):  # noqa: PTH110, a Path raises if a name is too long
         values["init_from"] = str(Path(config.init_from).resolve())
     write_text(folder / "config.json", json.dumps(values | dict(keep or {}), indent=2) + "\n")
@@ -228,13 +226,16 @@ def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig
     if fixed := [key for key, value in changes.items() if key not in RESUMABLE and value != saved.get(key)]:
         raise ValueError(f"{fixed[0]} cannot change when a run is resumed; only {', '.join(RESUMABLE)} can")
     config = make_config(saved, changes)
-    if "data" in changes:
-        return config
-    config = replace(config, data=tuple(read_path(path, folder) for path in config.data))
-    if gone := [path for path in config.data if path != STDIN and not Path(path).exists()]:
+    if "data" not in changes:
+        config = replace(config, data=tuple(read_path(path, folder) for path in config.data))
+    for name in ("source", "target"):
+        if name not in changes and getattr(config, name):
+            config = replace(config, **{name: read_path(getattr(config, name), folder)})
+    paths = [*config.data, *filter(None, (config.source, config.target))]
+    if gone := [path for path in paths if path not in (STDIN, *changes.get("data", ())) and not Path(path).exists()]:
         raise FileNotFoundError(
             f"{shown(folder)} was trained on {shown(gone[0])}, which does not exist: if it was moved, or was a "
-            f"pipe, give the same text with --data"
+            f"pipe, give the same text with {'--source and --target' if config.source else '--data'}"
         )
     return config
 
@@ -261,14 +262,14 @@ def resumed_run(config: TrainConfig, folder: Path) -> Run:
     It does not write to the folder; see `write_resumed`.
     """
     checkpoint = load_checkpoint(folder / "last.npz")
-    gpt = checkpoint.build_model()
-    if config.block_size > gpt.config.block_size:
+    model = checkpoint.build_model()
+    if config.block_size > model.config.block_size:
         raise ValueError(
             f"{folder / 'config.json'} is damaged: block_size is {config.block_size}, the model in last.npz reads "
-            f"{gpt.config.block_size} tokens"
+            f"{model.config.block_size} tokens"
         )
-    freeze_or_add_lora(gpt, config)
-    run = Run.create(config, folder, gpt)
+    freeze_or_add_lora(model, config)
+    run = Run.create(config, folder, model)
     run.restore(checkpoint)
     run.saved = run.step, run.evaluated
     path = folder / "metrics.jsonl"

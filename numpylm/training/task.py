@@ -80,6 +80,7 @@ class Task(ABC):
         self.tokenizer: Any = None
 
     @classmethod
+    @abstractmethod
     def check_paths(cls, config: TrainConfig) -> None:
         """Raise an error, before any work, if the data cannot be found."""
 

@@ -39,7 +39,6 @@ WORTH_PROCESSES = 50  # steps; in a shorter run, starting worker processes takes
 LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
 
 
-
 def train(
     config: TrainConfig,
     resume: str | Path | None = None,
@@ -116,7 +115,7 @@ def run_training(
 def check_gradients(families: Sequence[str] = ("gpt",)) -> None:
     """Check the gradients of every layer that the models of ``families`` use. Raise TrainingError if one is wrong."""
     start = time.perf_counter()
-    reports = list(tqdm(selfcheck.run(families=families), "checking gradients", unit=" layers", leave=False))
+    reports = list(tqdm(selfcheck.run(), "checking gradients", unit=" layers", leave=False))
     if not all(report.ok for report in reports):
         raise TrainingError(
             f"a gradient check failed, so training would not mean anything:\n{selfcheck.summary(reports)}"
@@ -129,9 +128,7 @@ def check_gradients(families: Sequence[str] = ("gpt",)) -> None:
     )
 
 
-def start_run(
-    task: Task, held: ExitStack, processes: bool = False, given: Collection[str] | None = None
-) -> Run:
+def start_run(task: Task, held: ExitStack, processes: bool = False, given: Collection[str] | None = None) -> Run:
     """Start a new run, in a folder that is locked until ``held`` is closed.
 
     The name of the folder is reserved first, so that an error for a name in use comes at once. The folder is created

@@ -14,6 +14,7 @@ from numpylm.files.checkpoint import load_checkpoint
 from numpylm.system import whole_files as files
 from numpylm.system.signals import STOPPING, interruptible, stoppable
 from numpylm.training import evaluation, run_state, train
+from numpylm.training.language_modeling import LanguageModeling
 from numpylm.training.run_state import resume_config
 from tests import tiny_training as tiny
 
@@ -80,7 +81,7 @@ def undisturbed():
         (train, "take_step", 8, 8),  # before an evaluation
         (evaluation, "score", 1, 0),  # the first evaluation
         (evaluation, "score", 6, 8),  # in the middle of the third one
-        (train, "sample", 1, 4),
+        (LanguageModeling, "sample", 1, 4),
         (train, "draw", 2, 4),
         (run_state, "save_checkpoint", 5, 4),  # the checkpoint of step 4; the first one is written before training
         (train, "take_step", 13, 13),  # the last step, whose evaluation is left
@@ -117,7 +118,7 @@ def test_a_stop_is_said_with_the_command_that_goes_on(monkeypatch, capsys):
 
 @pytest.mark.parametrize("number", CODES)
 def test_stopped_while_the_data_is_prepared_a_new_run_leaves_nothing(monkeypatch, tmp_path, number):
-    signal_at(monkeypatch, train.Data, "encode", 1, number)
+    signal_at(monkeypatch, LanguageModeling, "encode", 1, number)
     assert exit_code() == CODES[number]
     assert [p for p in tmp_path.rglob("*") if p.name not in ("runs", "words.txt")] == []
 
@@ -127,7 +128,7 @@ def test_a_file_or_folder_for_a_moment_does_not_stay(monkeypatch, tmp_path):
     folder = train.train(tiny.config())
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "exported"))
     (tmp_path / "exported").mkdir()
-    signal_at(monkeypatch, train.Data, "encode", 1, signal.SIGTERM)
+    signal_at(monkeypatch, LanguageModeling, "encode", 1, signal.SIGTERM)
     signal_at(monkeypatch, pretrained, "transformers_tensors", 1, signal.SIGTERM)
     signal_at(monkeypatch, files.os, "fsync", 1, signal.SIGTERM)
     for argv in (["train", "--diagnose", "--data=words.txt"], *2 * [["export", str(folder), "exported"]]):

@@ -9,7 +9,7 @@ import pytest
 
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
-from numpylm.training import report_progress, run_state, train
+from numpylm.training import language_modeling, report_progress, run_state, train
 from numpylm.training.run_state import TrainingError, resume_config
 from tests import tiny_training as tiny
 
@@ -92,7 +92,7 @@ def test_without_room_for_the_first_checkpoint_there_is_no_run(full_disk, tmp_pa
 
 def test_metrics_without_room_are_written_later(monkeypatch, undisturbed, capsys):
     """A folder stands where metrics.jsonl should, from step 4 to step 8."""
-    evaluate, place = train.evaluate, tiny.Path("runs/words/metrics.jsonl")
+    evaluate, place = language_modeling.evaluate, tiny.Path("runs/words/metrics.jsonl")
     calls = []
 
     def evaluated(*args, **options):
@@ -104,7 +104,7 @@ def test_metrics_without_room_are_written_later(monkeypatch, undisturbed, capsys
             place.rmdir()
         return evaluate(*args, **options)
 
-    monkeypatch.setattr(train, "evaluate", evaluated)
+    monkeypatch.setattr(language_modeling, "evaluate", evaluated)
     folder = train.train(tiny.config())
     assert capsys.readouterr().out.count("note: metrics.jsonl could not be made") == 1
     assert tiny.everything(folder) == undisturbed
@@ -120,14 +120,18 @@ def test_half_a_line_of_metrics_hides_no_other(undisturbed):
 
 
 @pytest.mark.parametrize(
-    ("name", "what"),
-    [("loss_curve", "loss.svg"), ("stream_text", "sample"), ("reference_losses", "description of the data")],
+    ("module", "name", "what"),
+    [
+        (report_progress, "loss_curve", "loss.svg"),
+        (language_modeling, "stream_text", "sample"),
+        (language_modeling, "reference_losses", "description of the data"),
+    ],
 )
-def test_what_only_shows_something_may_fail(monkeypatch, capsys, undisturbed, name, what):
+def test_what_only_shows_something_may_fail(monkeypatch, capsys, undisturbed, module, name, what):
     def broken(*args, **options):
         raise ZeroDivisionError("a fault of ours")
 
-    monkeypatch.setattr(report_progress, name, broken)
+    monkeypatch.setattr(module, name, broken)
     folder = train.train(tiny.config())
     assert capsys.readouterr().out.count(f"note: {what} could not be made") == 1
     assert tiny.everything(folder) == undisturbed

@@ -125,7 +125,7 @@ def test_prompts_are_not_learned(base, capsys, monkeypatch, block_size):
         seen.append(random_batch(*args, **kwargs))
         return seen[-1]
 
-    monkeypatch.setattr("numpylm.training.train.random_batch", recorded)
+    monkeypatch.setattr("numpylm.training.language_modeling.random_batch", recorded)
     folder = train(fine(loss_after="A:", block_size=block_size))
     assert "tokens after 'A:' count in the loss" in capsys.readouterr().out
     tokenizer = Tokenizer.load(folder)

@@ -20,6 +20,7 @@ import numpylm.training.train
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
 from numpylm.system.lock import InUse
+from numpylm.training import language_modeling
 from numpylm.training.config import make_config
 from numpylm.training.run_folder import LOCK, created_at_once, folder_to_resume, hold, reserve
 from numpylm.training.run_state import TrainingError, resume_config
@@ -106,7 +107,7 @@ def test_the_lock_is_held_from_beginning_to_end(project, monkeypatch):
 
     monkeypatch.setattr(numpylm.training.train, "evaluate_and_save", tried(numpylm.training.train.evaluate_and_save))
     run = train(tiny(), stop_at=2)
-    monkeypatch.setattr(numpylm.training.train, "load_documents", tried(numpylm.training.train.load_documents))
+    monkeypatch.setattr(language_modeling, "load_documents", tried(language_modeling.load_documents))
     monkeypatch.setattr(numpylm.training.train, "load_tokenizer", tried(numpylm.training.train.load_tokenizer))
     resume(run)
     assert refused == ["evaluate_and_save"] * 2 + ["load_tokenizer", "load_documents", "evaluate_and_save"]
@@ -182,7 +183,7 @@ def test_many_commands_at_once_get_a_folder_each(project):
 
 def test_a_name_is_taken_while_its_text_is_being_read(project, monkeypatch, capsys):
     """Even before its folder exists."""
-    make, made = numpylm.training.train.make_tokenizer, []
+    make, made = language_modeling.make_tokenizer, []
 
     def meanwhile(config, *documents):
         if not made:
@@ -192,7 +193,7 @@ def test_a_name_is_taken_while_its_text_is_being_read(project, monkeypatch, caps
             made.append(train(tiny()))
         return make(config, *documents)
 
-    monkeypatch.setattr(numpylm.training.train, "make_tokenizer", meanwhile)
+    monkeypatch.setattr(language_modeling, "make_tokenizer", meanwhile)
     assert train(tiny(out="x")) == Path("x")
     assert made == ["x", Path("runs/a")]
     assert sorted(path.name for path in project.iterdir()) == ["a.txt", "runs", "x"]
@@ -300,9 +301,9 @@ def test_a_text_that_is_refused_leaves_no_folder(project, capsys, text, flags, m
 @pytest.mark.parametrize(
     ("place", "ending"),
     [
-        ("numpylm.training.train.make_tokenizer", SystemExit),
+        ("numpylm.training.language_modeling.make_tokenizer", SystemExit),
         ("numpylm.text.data._encoded", KeyboardInterrupt),
-        ("numpylm.training.train.new_model", MemoryError),
+        ("numpylm.training.language_modeling.new_gpt", MemoryError),
         ("numpylm.training.run_state.save_checkpoint", OSError(errno.ENOSPC, "disk full")),
     ],
 )

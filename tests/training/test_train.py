@@ -301,7 +301,7 @@ def test_settings_from_defaults_file_and_flags(tmp_path, text):
     ("values", "message"),
     [
         ({"n_layers": 3}, "unknown setting 'n_layers'; did you mean 'n_layer'"),
-        ({"qqq": 3}, "unknown setting 'qqq'; there are: data"),
+        ({"qqq": 3}, "unknown setting 'qqq'; there are: task, data"),
         ({"n_layer": "3"}, "n_layer must be a value of type int, got '3'"),
         ({"n_layer": True}, "type int"),
         ({"learning_rate": "fast"}, "type float"),
