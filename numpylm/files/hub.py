@@ -7,12 +7,24 @@ from pathlib import Path
 from numpylm.files.find_model import did_you_mean
 from numpylm.system.optional_packages import needed
 
-TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "added_tokens.json", "pattern.txt", "characters.json")
+TOKENIZER_FILES = (
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "added_tokens.json",
+    "pattern.txt",
+    "characters.json",
+    "vocab.txt",  # WordPiece
+    "source.spm",  # Marian
+    "target.spm",
+    "target_vocab.json",
+)
 MODEL_FILES = (
     "config.json",
     "model.safetensors",
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
+    "tokenizer_config.json",
     *TOKENIZER_FILES,
 )  # never *.bin: these are pickled, and unpickling can run any code
 

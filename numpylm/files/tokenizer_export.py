@@ -12,6 +12,12 @@ from numpylm.text.tokenizer import Tokenizer
 from numpylm.text.tokenizer_files import letters, written_vocab
 
 OTHERS = ("tokenizer_config.json", "special_tokens_map.json")
+OWN_FILES = {
+    "Tokenizer": {"vocab.json", "merges.txt", "pattern.txt", "tokenizer.json", "tokenizer_config.json"},
+    "CharTokenizer": {"characters.json"},
+    "WordPiece": {"vocab.txt", "tokenizer_config.json"},
+    "MarianTokenizer": {"vocab.json", "target_vocab.json", "source.spm", "target.spm", "tokenizer_config.json"},
+}
 
 
 def export_tokenizer(tokenizer: TextTokenizer, folder: Path, max_length: int) -> None:
@@ -22,21 +28,18 @@ def export_tokenizer(tokenizer: TextTokenizer, folder: Path, max_length: int) ->
 
     Parameters
     ----------
-    tokenizer : Tokenizer or CharTokenizer
+    tokenizer : Tokenizer, CharTokenizer, WordPiece or MarianTokenizer
     folder : Path
     max_length : int
         Context length of the model, in tokens.
     """
     tokenizer.save(folder)
     if isinstance(tokenizer, Tokenizer):
-        written = {"vocab.json", "merges.txt", "pattern.txt", "tokenizer.json", "tokenizer_config.json"}
         write_text(folder / "tokenizer.json", json.dumps(_tokenizer_json(tokenizer), ensure_ascii=False))
         write_text(
             folder / "tokenizer_config.json", json.dumps(_tokenizer_config(tokenizer, max_length), indent=2) + "\n"
         )
-    else:
-        written = {"characters.json"}
-    for name in {*TOKENIZER_FILES, *OTHERS} - written:
+    for name in {*TOKENIZER_FILES, *OTHERS} - OWN_FILES[type(tokenizer).__name__]:
         (folder / name).unlink(missing_ok=True)
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from numpylm.system.whole_files import read_json
 from numpylm.text.char_tokenizer import CharTokenizer
+from numpylm.text.marian_tokenizer import MarianTokenizer
 from numpylm.text.tokenizer import Tokenizer
+from numpylm.text.wordpiece import WordPiece
 
 
 class TextTokenizer(Protocol):
@@ -26,11 +29,23 @@ class TextTokenizer(Protocol):
     def save(self, directory: str | Path) -> None: ...
 
 
-def load_tokenizer(directory: str | Path) -> Tokenizer | CharTokenizer:
-    """Load the tokenizer in a folder, of any kind."""
-    if (Path(directory) / "characters.json").exists():
-        return CharTokenizer.load(directory)
-    return Tokenizer.load(directory)
+def load_tokenizer(directory: str | Path) -> Any:
+    """Load the tokenizer in a folder, of any kind. Its files say which kind it is."""
+    folder = Path(directory)
+    if (folder / "characters.json").exists():
+        return CharTokenizer.load(folder)
+    if (folder / "source.spm").exists():  # beside a vocab.json
+        return MarianTokenizer.load(folder)
+    if (folder / "vocab.txt").exists() or _is_wordpiece(folder / "tokenizer.json"):
+        return WordPiece.load(folder)
+    return Tokenizer.load(folder)
+
+
+def _is_wordpiece(path: Path) -> bool:
+    """Whether a ``tokenizer.json`` is there and holds a WordPiece vocabulary."""
+    content = read_json(path) if path.is_file() else None
+    model = content.get("model") if isinstance(content, dict) else None
+    return isinstance(model, dict) and model.get("type") == "WordPiece"
 
 
 def token_dtype(vocab_size: int) -> DTypeLike:

@@ -1,0 +1,225 @@
+"""Classification: learn the label of a text, with Bert from scratch or from a pretrained model."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpylm.corpora import MESSAGES
+from numpylm.files.load_model import load_as
+from numpylm.inference.beam_search import log_softmax
+from numpylm.metrics import ClassificationReport
+from numpylm.models.bert import Bert, BertConfig, with_head
+from numpylm.nn.module import Array
+from numpylm.tasks.held_out import fingerprint_of, hold_out
+from numpylm.tasks.labelled import Labelled, labels_of, read_labelled
+from numpylm.tasks.naive_bayes import NaiveBayes
+from numpylm.tasks.pairs import check_files
+from numpylm.text.any_tokenizer import TextTokenizer
+from numpylm.text.encoder_input import SPECIAL, EncoderTokens, encoder_input
+from numpylm.text.padding import SimilarLengths, in_batches, padded
+from numpylm.text.tokenizer import Tokenizer
+from numpylm.training.config import TrainConfig
+from numpylm.training.finetune import freeze_or_add_lora
+from numpylm.training.parallel import DataParallel
+from numpylm.training.task import Batch, Evaluation, Task
+
+BUNDLED_MESSAGES = 8000
+HELD_OUT = 2000  # at most this many texts are held out
+EVALUATED_TOKENS = 4000  # of a batch during an evaluation
+
+
+class Classification(Task):
+    """A Bert with a classification head reads a text and gives the probability of each label."""
+
+    name = "classification"
+    families = ("bert",)
+    unit = "text"
+    next_verb = "classify texts"
+
+    @classmethod
+    def check_paths(cls, config: TrainConfig) -> None:
+        check_files(list(config.data))
+
+    # ---------------------------------------------------------------------------------------------- data
+
+    def start(self, given: Collection[str] | None) -> Bert:
+        """Read the texts. The trunk is new, or that of ``init_from``; the head is always new."""
+        c = self.config
+        trunk = load_as(Bert, c.init_from, c.dtype) if c.init_from else None
+        self._read()
+        self.labels = labels_of(self.train)
+        self._check_labels()
+        if trunk is None:
+            texts = [text for text, _ in self.train]
+            self.tokenizer = Tokenizer.train(texts, c.vocab_size, SPECIAL, progress=True)
+            trunk = Bert(encoder_config(c, self.tokenizer.vocab_size, head="none"), c.model_rng(), np.dtype(c.dtype))
+        else:
+            self.tokenizer, k = trunk.tokenizer, trunk.config
+            sizes = {"n_layer": k.n_layer, "n_head": k.n_head, "n_embd": k.n_embd, "vocab_size": k.vocab_size}
+            self.config = c = replace(c, **sizes, block_size=min(c.block_size, k.block_size))
+            trunk.set_dropout(c.dropout)
+        rng = np.random.default_rng(np.random.SeedSequence(c.seed).spawn(4)[3])
+        model = with_head(trunk, "classification", rng, n_labels=len(self.labels), pooling=c.pooling)
+        model.labels = self.labels
+        freeze_or_add_lora(model, c)
+        if c.freeze_below or c.lora_rank:
+            for parameter in model.head.parameters():
+                parameter.frozen = False  # the head is new, so it is always trained
+        return model
+
+    def resume(self, tokenizer: TextTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._read()
+        self.labels = labels_of(self.train)
+
+    def _read(self) -> None:
+        c = self.config
+        if c.data:
+            examples = read_labelled(c.data, c.text_column, c.label_column)
+        else:
+            examples = MESSAGES.messages(BUNDLED_MESSAGES)
+            print(f"text        bundled customer messages: {len(examples):,} texts")
+        rng = np.random.default_rng(c.seed)
+        self.train, self.val = hold_out(examples, c.val_fraction, rng, lambda example: example[0], HELD_OUT)
+
+    def _check_labels(self) -> None:
+        """Labels that occur only in the held-out texts cannot be learned: leave these texts out, and say so."""
+        unseen = sorted({label for _, label in self.val} - set(self.labels))
+        if unseen:
+            print(f"left out    held-out texts of {len(unseen)} labels that occur in no training text: {unseen[0]!r} …")
+        self.val = [(text, label) for text, label in self.val if label in self.labels]
+        if not self.val:
+            raise ValueError("no held-out text has a label that occurs in the training texts: more texts are needed")
+
+    def encode(self, folder: Path, processes: bool = False) -> None:
+        self.val = [(text, label) for text, label in self.val if label in self.labels]
+        size, numbers = self.config.block_size, {label: n for n, label in enumerate(self.labels)}
+        self.train_ids, cut = encoder_input(self.tokenizer, [text for text, _ in self.train], size)
+        self.val_ids, _ = encoder_input(self.tokenizer, [text for text, _ in self.val], size)
+        if cut:
+            print(f"cut         {cut:,} texts to {size} tokens (--block-size)")
+        self.train_labels = np.array([numbers[label] for _, label in self.train])
+        self.val_labels = np.array([numbers[label] for _, label in self.val])
+        lengths = np.array([len(ids) for ids in self.train_ids])
+        tokens = self.config.batch_tokens or int(self.config.batch_size * np.quantile(lengths, 0.9))
+        self.batches = SimilarLengths(lengths, tokens)
+
+    def fingerprint(self) -> str:
+        return fingerprint_of(*zip(*self.train, strict=True), *zip(*self.val, strict=True))
+
+    # ------------------------------------------------------------------------------------------- training
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        numbers = self.batches.draw(rng)
+        ids, mask = padded([self.train_ids[n] for n in numbers], EncoderTokens.of(self.tokenizer).pad)
+        arrays = {"ids": ids, "targets": self.train_labels[numbers], "mask": mask}
+        return Batch(arrays, {"label_smoothing": self.config.label_smoothing})
+
+    def evaluate(self, model: Any, workers: DataParallel, between: Callable[[], object] | None = None) -> Evaluation:
+        log_probs = np.empty((len(self.val_ids), len(self.labels)))
+        lengths = np.array([len(ids) for ids in self.val_ids])
+        numbers = list(in_batches(lengths, EVALUATED_TOKENS))
+        pad = EncoderTokens.of(self.tokenizer).pad
+        parts = (padded([self.val_ids[n] for n in some], pad) for some in numbers)
+        for some, found in zip(numbers, workers.map(label_log_probs, parts), strict=True):
+            log_probs[some] = found
+            if between:
+                between()
+        loss = float(-log_probs[np.arange(len(log_probs)), self.val_labels].mean())
+        predicted = [self.labels[n] for n in log_probs.argmax(axis=1)]
+        report = ClassificationReport.of([label for _, label in self.val], predicted, list(self.labels))
+        metrics = {"val_accuracy": report.accuracy, "val_macro_f1": report.macro.f1}
+        line = f"validation loss {loss:.4f}, accuracy {report.accuracy:.1%}, macro F1 {report.macro.f1:.3f}"
+        return Evaluation(loss, line, metrics)
+
+    # -------------------------------------------------------------------------------------------- reports
+
+    def sample(self, model: Any, step: int) -> str:
+        text, label = self.val[step % len(self.val)]
+        best = classify(model, [text], self.tokenizer)[0][0]
+        return f"{text!r}  ->  {best[0]} {best[1]:.0%} ({label})"
+
+    def references(self) -> dict[str, float]:
+        counts = np.bincount(self.train_labels, minlength=len(self.labels)) + 1.0
+        prior = float(-np.log(counts / counts.sum())[self.val_labels].mean())
+        return {"label frequencies": prior}
+
+    def next_steps(self, run: Any) -> list[list[str]]:
+        return [["numpylm", "classify", str(run.folder), min((text for text, _ in self.val), key=len)]]
+
+    def describe(self, run: Any) -> None:
+        c = run.model.config
+        tokens = sum(map(len, self.train_ids))
+        print(
+            f"texts       {len(self.train):,} to train on ({tokens:,} tokens), {len(self.val):,} held out; "
+            f"{len(self.labels)} labels"
+        )
+        print(
+            f"model       {run.model.num_parameters():,} parameters: {c.n_layer} blocks, {c.n_head} heads, "
+            f"{c.n_embd} channels, {c.pooling} pooling"
+        )
+        print("baselines   accuracy on the held-out texts:")
+        for name, accuracy in self.baselines().items():
+            print(f"  {accuracy:7.1%}   {name}")
+
+    def baselines(self) -> dict[str, float]:
+        """Accuracy of the baselines on the held-out texts, and the best possible one if it is known."""
+        majority = Counter(label for _, label in self.train).most_common(1)[0][0]
+        bayes = NaiveBayes(self.train)
+        found = {
+            f"the most frequent label ({majority})": accuracy([majority] * len(self.val), self.val),
+            "naive Bayes on words": accuracy([bayes.predict(text) for text, _ in self.val], self.val),
+        }
+        if not self.config.data:
+            best = np.mean([max(MESSAGES.posterior(text).values()) for text, _ in self.val])
+            found["the best possible, by design of the messages"] = float(best)
+        return found
+
+
+def accuracy(predicted: Sequence[str], examples: Sequence[Labelled]) -> float:
+    """The share of examples whose label was predicted."""
+    return sum(p == label for p, (_, label) in zip(predicted, examples, strict=True)) / len(examples)
+
+
+def encoder_config(config: TrainConfig, vocab_size: int, head: str) -> BertConfig:
+    """The shape of a new encoder."""
+    return BertConfig(
+        vocab_size,
+        config.block_size,
+        config.n_layer,
+        config.n_head,
+        config.n_embd,
+        dropout=config.dropout,
+        head=head,
+        token_types=1,
+    )
+
+
+def label_log_probs(model: Bert, ids: Array, mask: Array) -> Array:
+    """log P(label | text) (B, K), in float64."""
+    return log_softmax(model.forward(ids, mask)[0])
+
+
+def classify(model: Any, texts: Sequence[str], tokenizer: Any = None) -> list[list[tuple[str, float]]]:
+    """For each text, all labels with their probabilities, the most probable first. A method of `numpylm.Bert`.
+
+    Texts longer than the model's block_size are cut.
+    """
+    if isinstance(texts, str):
+        raise ValueError("classify expects several texts: put one text into a list")
+    if model.config.head != "classification":
+        raise ValueError("this model has no classification head: train one with numpylm train --task classification")
+    tokenizer = model.tokenizer if tokenizer is None else tokenizer
+    rows, _ = encoder_input(tokenizer, texts, model.config.block_size)
+    labels = model.labels or tuple(f"LABEL_{n}" for n in range(model.config.n_labels))
+    found: list[list[tuple[str, float]]] = [[] for _ in texts]
+    for numbers in in_batches(np.array([len(row) for row in rows]), EVALUATED_TOKENS):
+        ids, mask = padded([rows[n] for n in numbers], EncoderTokens.of(tokenizer).pad)
+        for n, probabilities in zip(numbers, np.exp(label_log_probs(model, ids, mask)), strict=True):
+            order = np.argsort(-probabilities, kind="stable")
+            found[n] = [(labels[i], float(probabilities[i])) for i in order]
+    return found

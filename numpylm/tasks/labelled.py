@@ -1,0 +1,124 @@
+"""Reading texts with labels from CSV, TSV and JSON lines, with the columns named or found."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpylm.system.shell import shown
+from numpylm.text.text_input import read_document
+
+Labelled = tuple[str, str]  # text, label
+TEXT_NAMES = ("text", "sentence", "message", "question", "utterance", "query", "content", "review", "instruction")
+LABEL_NAMES = ("label", "category", "intent", "class", "sentiment", "target", "tag")
+
+
+def read_labelled(paths: Sequence[str], text_column: str = "", label_column: str = "") -> list[Labelled]:
+    """The texts and labels of all files. Rows with an empty text or label are left out, and counted in a message.
+
+    Raises
+    ------
+    ValueError
+        If a file has no such columns, a row is broken, or nothing is left.
+    """
+    found = [row for path in paths for row in _read(Path(path), text_column, label_column)]
+    kept = [(text, label) for text, label in found if text and label]
+    name = shown(", ".join(paths))
+    print(f"text        {name}: {len(kept):,} texts")
+    if len(kept) < len(found):
+        print(f"left out    {len(found) - len(kept):,} rows with an empty text or label")
+    if not kept:
+        raise ValueError(f"{name} has no text with a label")
+    return kept
+
+
+def labels_of(examples: Sequence[Labelled]) -> tuple[str, ...]:
+    """The labels that occur, in order. Raises ValueError if there is only one."""
+    labels = tuple(sorted({label for _, label in examples}))
+    if len(labels) < 2:
+        raise ValueError(f"all texts have the label {labels[0]!r}: a classifier needs at least two labels")
+    return labels
+
+
+def _read(path: Path, text_column: str, label_column: str) -> list[Labelled]:
+    text = read_document(path)
+    if path.suffix in (".jsonl", ".json", ".ndjson"):
+        rows, names = _json_rows(path, text)
+    else:
+        rows, names = _table_rows(path, text, (text_column, label_column))
+    text_at = _column(path, names, text_column, TEXT_NAMES, "text")
+    label_at = _column(path, names, label_column, LABEL_NAMES, "label")
+    if text_at is None or label_at is None:
+        text_at, label_at = _by_content(path, rows, names, text_at, label_at)
+    return [(str(row[text_at]).strip(), str(row[label_at]).strip()) for row in rows]
+
+
+def _json_rows(path: Path, text: str) -> tuple[list[list[Any]], list[str]]:
+    objects = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict):
+            raise ValueError(f"line {number} of {shown(path)} is not a JSON object such as {{\"text\": …, \"label\": …}}")
+        objects.append(entry)
+    names = list(dict.fromkeys(name for entry in objects for name in entry))
+    return [[entry.get(name, "") for name in names] for entry in objects], names
+
+
+def _table_rows(path: Path, text: str, wanted: Sequence[str]) -> tuple[list[list[Any]], list[str]]:
+    """The rows of a CSV or TSV file, and the names of its columns.
+
+    The first row holds them if one is a ``wanted`` or a usual name. Otherwise it is data, and columns are numbered.
+    """
+    first = text.split("\n", 1)[0]
+    tabs = path.suffix == ".tsv" or ("\t" in first and path.suffix != ".csv")
+    quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), "excel-tab" if tabs else "excel", quoting=quoting) if row]
+    except csv.Error as error:
+        raise ValueError(f"{shown(path)} is not a table with {'tabs' if tabs else 'commas'} ({error})") from None
+    if not rows:
+        raise ValueError(f"{shown(path)} is empty")
+    names = [name.strip() for name in rows[0]]
+    width = len(names)
+    for number, row in enumerate(rows, 1):
+        if len(row) != width:
+            raise ValueError(f"row {number} of {shown(path)} has {len(row)} columns, the first row has {width}")
+    named = any(name.lower() in (*TEXT_NAMES, *LABEL_NAMES) or name in wanted for name in names)
+    return (rows[1:], names) if named else (rows, [f"column {n}" for n in range(1, width + 1)])
+
+
+def _column(path: Path, names: Sequence[str], wanted: str, known: Sequence[str], what: str) -> int | None:
+    if wanted:
+        if wanted not in names:
+            raise ValueError(f"{shown(path)} has no column {wanted!r} for --{what}-column; it has {', '.join(names)}")
+        return list(names).index(wanted)
+    return next((i for name in known for i, own in enumerate(names) if own.lower() == name), None)
+
+
+def _by_content(
+    path: Path, rows: Sequence[Sequence[Any]], names: Sequence[str], text_at: int | None, label_at: int | None
+) -> tuple[int, int]:
+    """Find the columns by what is in them: labels occur often, texts are long."""
+    columns = list(range(len(names)))
+    if len(columns) < 2:
+        raise ValueError(f"{shown(path)} has only one column; a text and a label are needed")
+    different = {i: len(Counter(str(row[i]) for row in rows)) for i in columns}
+    length = {i: sum(len(str(row[i])) for row in rows) for i in columns}
+    if text_at is None:
+        text_at = max((i for i in columns if i != label_at), key=lambda i: length[i])
+    if label_at is None:
+        label_at = min((i for i in columns if i != text_at), key=lambda i: different[i])
+    if different[label_at] > max(0.5 * len(rows), 2):
+        raise ValueError(
+            f"cannot find the labels in {shown(path)} (columns {', '.join(names)}): name them with --text-column and "
+            f"--label-column"
+        )
+    return text_at, label_at
