@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from numpylm.cli import course, evaluate, export, generate, gradcheck, rank, tokenize, train
+from numpylm.cli import classify, course, evaluate, export, generate, gradcheck, rank, tokenize, train, translate
 from numpylm.cli.parser import Parser
 from numpylm.system.shell import shown
 from numpylm.system.streams import ReaderLeft, standard_streams
@@ -20,6 +20,9 @@ EXAMPLES = """examples:
   numpylm rank runs/stories --prompt "Once upon" --answers " a time" " the sea"
   numpylm generate gpt2 --prompt "The sea"        GPT-2 itself (see docs/gpt2.md)
   numpylm train --init-from gpt2 --data my.txt --freeze-below 10
+  numpylm train --task translation                a translator (also: masked-lm, classification)
+  numpylm translate runs/translation "a red fox"  translate a text, a file, or standard input
+  numpylm classify runs/messages "where is it?"   the label of a text, or of each text in a file
   numpylm gradcheck                               check every gradient
   numpylm gradcheck --file my_layers.py           find what is wrong in your own layers
   numpylm gradcheck --zoo                         a game: find the bug
@@ -36,6 +39,8 @@ COMMANDS = {
     "course": (course, "list the lessons and exercises in notebooks/, and what has passed on this machine"),
     "evaluate": (evaluate, "evaluate a trained model on text"),
     "export": (export, "export a model to transformers' format"),
+    "translate": (translate, "translate text with a trained model"),
+    "classify": (classify, "find the label of texts with a trained model"),
     "rank": (rank, "compare answers to a prompt by their probability"),
 }
 

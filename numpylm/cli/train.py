@@ -55,6 +55,7 @@ def other_defaults(name: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """numpylm train"""
+    from numpylm.tasks import TASKS
     from numpylm.text.text_input import typed_text, unescaped
     from numpylm.training.config import TrainConfig, make_config, read_config_file, refuse_shape
     from numpylm.training.first_batch import diagnose_run, profile_run
@@ -86,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     if args.resume:
-        train(resume_config(args.resume, file | flags), resume=args.resume, processes=True)
+        config = resume_config(args.resume, file | flags)
+        train(config, resume=args.resume, processes=True, task=TASKS[config.task])
     else:
-        train(make_config(file, flags), processes=True, given=wanted)
+        config = make_config(file, flags)
+        train(config, processes=True, given=wanted, task=TASKS[config.task])
     return 0

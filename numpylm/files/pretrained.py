@@ -143,7 +143,10 @@ def check_tensors(gpt: GPT, stored: Mapping[str, StoredTensor], turned: Collecti
 
 def tokenizer_in(folder: Path) -> Tokenizer | CharTokenizer | None:
     """The tokenizer in a model's folder, or None if there is none."""
-    if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json", "characters.json", "vocab.txt", "source.spm")):
+    if not any(
+        (folder / name).is_file()
+        for name in ("vocab.json", "tokenizer.json", "characters.json", "vocab.txt", "source.spm")
+    ):
         return None
     try:
         return load_tokenizer(folder)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.models.config_checks import check_dropout, check_sizes
-from numpylm.models.stack import first_trained, freeze_below, full_cache, run_block
+from numpylm.models.stack import first_trained, freeze_below, full_cache, run_block, set_dropout
 from numpylm.nn.encoder_decoder import EncoderBlock
 from numpylm.nn.functional import ACTIVATIONS, IGNORE_INDEX, cross_entropy
 from numpylm.nn.heads import ClassificationHead, MaskedLMHead, pool_mean
@@ -330,6 +330,10 @@ class Bert(Module):
         """Freeze the embeddings and the lowest ``below`` blocks; see `freeze_below`."""
         freeze_below(self, self._embeddings(), self.layer, below)
 
+    def set_dropout(self, p: float) -> None:
+        """Set the dropout probability of the whole model."""
+        set_dropout(self, p)
+
     def _embeddings(self) -> list[Module]:
         return [self.tokens, self.positions, self.segments, self.embed_norm]
 
@@ -350,6 +354,7 @@ class Bert(Module):
                 raise ValueError(f"{name} must have the shape of ids, {ids.shape}, got {np.shape(array)}")
 
     # Code that uses a trained model is in other files. numpylm/__init__.py attaches it as these methods.
+    classify: ClassVar[Callable[..., list]]
     from_pretrained: ClassVar[Any]  # a classmethod
     save_pretrained: ClassVar[Callable[..., None]]
     tokenizer: Any = None  # the tokenizer that was loaded with the model
@@ -360,9 +365,9 @@ def with_head(bert: Bert, head: str, rng: np.random.Generator, **options: Any) -
     """A model with the same trunk (its parameters are shared) and a new head. For ``options`` see `BertConfig`."""
     keep = {"n_labels": 0} | options
     other = Bert(replace(bert.config, head=head, **keep), rng, bert.tokens.weight.dtype)
+    own = dict(other.named_parameters())
     for name, parameter in bert.named_parameters():
         if not name.startswith("head."):
-            own = dict(other.named_parameters())[name]
-            own.data = parameter.data
+            own[name].data = parameter.data
     other.tokenizer = bert.tokenizer
     return other

@@ -1,9 +1,11 @@
-"""What all models do with their stack of blocks: freeze the lowest ones, and keep only each block's input."""
+"""What all models do with their stack of blocks: freeze the lowest ones, keep only each block's input, set dropout."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from numpylm.nn.layers import Dropout
 from numpylm.nn.module import Cache, Module
 
 
@@ -49,3 +51,26 @@ def first_trained(embeddings: Sequence[Module], blocks: Sequence[Module]) -> int
     if any(layer.trainable_parameters() for layer in embeddings):
         return 0
     return next((i for i, block in enumerate(blocks) if block.trainable_parameters()), len(blocks))
+
+
+def set_dropout(model: Any, p: float) -> None:
+    """Set the probability of all `Dropout` layers, and of the attention weights unless they have a rate of their own.
+
+    (The 2017 Transformer has one: its config's attention_dropout.)
+    """
+    model.config = replace(model.config, dropout=p)
+    own_rate = hasattr(model.config, "attention_dropout")
+    for layer in submodules(model):
+        if isinstance(layer, Dropout):
+            layer.p = p
+        elif hasattr(layer, "dropout") and not own_rate:
+            layer.dropout = p
+
+
+def submodules(module: Module) -> Iterator[Any]:
+    """A module and all modules inside it, also those in lists."""
+    yield module
+    for value in vars(module).values():
+        for item in value if isinstance(value, list) else (value,):
+            if isinstance(item, Module):
+                yield from submodules(item)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.models.config_checks import check_dropout, check_epsilon, check_sizes
-from numpylm.models.stack import first_trained, freeze_below, full_cache, run_block
+from numpylm.models.stack import first_trained, freeze_below, full_cache, run_block, set_dropout
 from numpylm.nn.attention import causal_mask
 from numpylm.nn.encoder_decoder import DecoderBlock, EncoderBlock
 from numpylm.nn.functional import ACTIVATIONS, cross_entropy
@@ -362,6 +362,10 @@ class Transformer(Module):
     def freeze(self, below: int) -> None:
         """Freeze the embeddings and the lowest ``below`` of all blocks; see `freeze_below`."""
         freeze_below(self, [self.shared, self.source_tokens], self.blocks, below)
+
+    def set_dropout(self, p: float) -> None:
+        """Set the dropout probability of embeddings and sublayers."""
+        set_dropout(self, p)
 
     def first_trained_block(self) -> int:
         """The lowest of all blocks that needs a backward; see `first_trained`."""

@@ -12,7 +12,7 @@ from numpylm.nn.module import Array, Cache, Module
 from numpylm.nn.self_and_cross_attention import CrossAttention, SelfAttention
 
 
-class Residual:
+class Residual(Module):
     """A residual connection around a sublayer (attention or MLP), with dropout, and with the norm at one of two places.
 
         post-norm   x = norm(x + dropout(sublayer(x)))      (Vaswani et al. 2017, sections 3.1 and 5.4)

@@ -66,7 +66,7 @@ def _json_rows(path: Path, text: str) -> tuple[list[list[Any]], list[str]]:
         except (ValueError, RecursionError):
             entry = None
         if not isinstance(entry, dict):
-            raise ValueError(f"line {number} of {shown(path)} is not a JSON object such as {{\"text\": …, \"label\": …}}")
+            raise ValueError(f'line {number} of {shown(path)} is not a JSON object such as {{"text": …, "label": …}}')
         objects.append(entry)
     names = list(dict.fromkeys(name for entry in objects for name in entry))
     return [[entry.get(name, "") for name in names] for entry in objects], names

@@ -98,7 +98,9 @@ class MaskedLM(Task):
 
     def _masked(self, row: list[int], rng: np.random.Generator) -> tuple[Array, Array]:
         c = self.config
-        return mask_tokens(np.array(row), EncoderTokens.of(self.tokenizer), self._vocab(), c.mask_fraction, rng, self.word_starts)
+        return mask_tokens(
+            np.array(row), EncoderTokens.of(self.tokenizer), self._vocab(), c.mask_fraction, rng, self.word_starts
+        )
 
     def _vocab(self) -> Array:
         """The ids of ordinary tokens, from which random replacements are drawn."""
@@ -121,8 +123,10 @@ class MaskedLM(Task):
             if between:
                 between()
         loss = nats / max(count, 1)
-        line = f"validation loss {loss:.4f}, perplexity {math.exp(min(loss, 700)):,.2f}, {hits / max(count, 1):.1%} of masked tokens right"
-        return Evaluation(loss, line, {"val_accuracy": hits / max(count, 1)})
+        right = hits / max(count, 1)
+        perplexity = math.exp(min(loss, 700))
+        line = f"validation loss {loss:.4f}, perplexity {perplexity:,.2f}, {right:.1%} of masked tokens right"
+        return Evaluation(loss, line, {"val_accuracy": right})
 
     def sample(self, model: Any, step: int) -> str:
         """The beginning of a held-out window: what was hidden and what the model fills in, in brackets."""
@@ -142,7 +146,9 @@ class MaskedLM(Task):
         return {"ln V": math.log(V), "unigram": float(-np.log(counts / counts.sum())[hidden].mean())}
 
     def next_steps(self, run: Any) -> list[list[str]]:
-        return [["numpylm", "train", "--task", "classification", "--data", "labelled.csv", "--init-from", str(run.folder)]]
+        return [
+            ["numpylm", "train", "--task", "classification", "--data", "labelled.csv", "--init-from", str(run.folder)]
+        ]
 
     def describe(self, run: Any) -> None:
         c = run.model.config

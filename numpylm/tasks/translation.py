@@ -169,7 +169,9 @@ class Translation(Task):
         metrics["val_bleu"] = score
         line = f", BLEU {score:.1f} of {len(pairs)} translations"
         if not self._own_data():
-            right = sum(math.isfinite(PARALLEL.nats(source, text)) for (source, _), text in zip(pairs, made, strict=True))
+            right = sum(
+                math.isfinite(PARALLEL.nats(source, text)) for (source, _), text in zip(pairs, made, strict=True)
+            )
             metrics["val_possible"] = right / len(pairs)
             line += f", {right / len(pairs):.0%} possible"
         return line

@@ -33,7 +33,7 @@ class Dictionary:
                 together[word].update(found)
         alone = Counter(word for source, _ in pairs for word in set(words_of(source)))
         self.best = {
-            word: max(found, key=lambda f: (2 * found[f] / (alone[word] + targets[f]), f))  # noqa: B023, used at once
+            word: max(found, key=lambda f: (2 * found[f] / (alone[word] + targets[f]), f))
             for word, found in together.items()
         }
 

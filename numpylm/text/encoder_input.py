@@ -28,7 +28,7 @@ class EncoderTokens(NamedTuple):
 
 
 def encoder_input(tokenizer: Any, texts: Sequence[str], block_size: int) -> tuple[list[list[int]], int]:
-    """The ids of each text with the special tokens around them, and how many texts were cut to ``block_size`` tokens."""
+    """The ids of each text between its special tokens, and how many texts were cut to ``block_size`` tokens."""
     special = EncoderTokens.of(tokenizer)
     bodies = [tokenizer.encode(text) for text in texts]
     rows = [[special.first, *body[: block_size - 2], special.last] for body in bodies]

@@ -1,4 +1,4 @@
-"""Batches of texts of different lengths: padding, masks, and choosing texts of similar length so that little is padded."""
+"""Batches of texts of different lengths: padding, masks, and drawing texts of similar length to pad little"""
 
 from collections.abc import Iterator, Sequence
 

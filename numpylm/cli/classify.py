@@ -1,0 +1,75 @@
+"""``numpylm classify``: the label of a text, or of each text in a file, with a report if the file has labels."""
+
+import argparse
+from pathlib import Path
+
+from numpylm.cli.parser import not_empty
+
+SHOWN = 5  # labels shown for one text
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the options: the model, the text, and the columns of a file."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        type=not_empty,
+        help="run folder of numpylm train --task classification, or folder or name of a BERT classifier",
+    )
+    parser.add_argument(
+        "text",
+        nargs="*",
+        help="text to classify; or a file: .csv, .tsv or .jsonl with labels, else a text in each line; default: "
+        "standard input",
+    )
+    parser.add_argument("--text-column", default="", help="name of the column with the texts (default: found)")
+    parser.add_argument("--label-column", default="", help="name of the column with the labels (default: found)")
+    parser.add_argument("--svg", type=Path, help="write the confusion matrix of a file with labels as a picture")
+
+
+def run(args: argparse.Namespace) -> int:
+    """numpylm classify"""
+    from numpylm.files.load_model import load_as
+    from numpylm.models.bert import Bert
+    from numpylm.tasks.classification import classify
+    from numpylm.text.text_input import STDIN, read_document, read_stdin, typed_text
+
+    words = [typed_text(word, "the text") for word in args.text]
+    file = Path(words[0]) if len(words) == 1 and words[0] != STDIN and Path(words[0]).is_file() else None
+    model = load_as(Bert, args.source)
+    if file is not None and file.suffix in (".csv", ".tsv", ".jsonl", ".json", ".ndjson"):
+        return report(model, file, args)
+    if file is not None:
+        texts = read_document(file).splitlines()
+    elif words and words != [STDIN]:
+        texts = [" ".join(words)]
+    else:
+        texts = read_stdin().splitlines()
+    found = classify(model, texts)
+    if len(texts) == 1:
+        for label, probability in found[0][:SHOWN]:
+            print(f"{probability:7.2%}  {label}")
+        return 0
+    for text, labels in zip(texts, found, strict=True):
+        label, probability = labels[0]
+        print(f"{label}\t{probability:.4f}\t{text}")
+    return 0
+
+
+def report(model: object, file: Path, args: argparse.Namespace) -> int:
+    """Classify the texts of a file with labels, and print how good the labels are."""
+    from numpylm.metrics import ClassificationReport, confusion_svg
+    from numpylm.system.whole_files import write_text
+    from numpylm.tasks.classification import classify
+    from numpylm.tasks.labelled import read_labelled
+
+    examples = read_labelled([str(file)], args.text_column, args.label_column)
+    predicted = [labels[0][0] for labels in classify(model, [text for text, _ in examples])]
+    found = ClassificationReport.of([label for _, label in examples], predicted)
+    print(found)
+    for true, guess, count in found.most_confused(5):
+        print(f"{count:6,} times {true} was called {guess}")
+    if args.svg:
+        write_text(args.svg, confusion_svg(f"{file.name}: labels", found))
+        print(f"the confusion matrix is in {args.svg}")
+    return 0
