@@ -18,7 +18,7 @@ reach a lower loss on texts that it has not seen. This holds for every tokenizer
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -104,6 +104,16 @@ class ForeignText(Exception):
     """The generator cannot have made this text. ``args[0]`` is the first position that does not fit."""
 
 
+def _read(tell: Callable[[Teller], Thing], text: str) -> tuple[float, Thing | None]:
+    """-log P(text), and what the generator returns; (infinity, None) for a text that it never makes."""
+    reader = Reader(text)
+    try:
+        result = tell(reader)
+    except ForeignText:
+        return math.inf, None
+    return (reader.nats, result) if reader.position == len(text) else (math.inf, None)
+
+
 class Corpus:
     """An endless, reproducible sequence of texts from one generator.
 
@@ -138,9 +148,91 @@ class Corpus:
 
     def nats(self, text: str) -> float:
         """-log P(text) in nats, including its end. Infinite for a text that the generator never makes."""
-        reader = Reader(text)
-        try:
-            self.tell(reader)
-        except ForeignText:
-            return math.inf
-        return reader.nats if reader.position == len(text) else math.inf
+        return _read(self.tell, text)[0]
+
+
+class ParallelCorpus:
+    """An endless, reproducible sequence of sentence pairs: English, and one of its Chinese translations.
+
+    Parameters
+    ----------
+    tell : function of a Teller
+        Writes an English sentence and returns all its translations. They are equally likely.
+    seed : int
+        The n-th pair depends only on (seed, n).
+    """
+
+    def __init__(self, tell: Callable[[Teller], Sequence[str]], seed: int) -> None:
+        self.tell = tell
+        self.seed = seed
+
+    def pair(self, n: int) -> tuple[str, str]:
+        """The n-th pair: (English, Chinese)."""
+        rng = np.random.default_rng([self.seed, n])
+        writer = Writer(rng)
+        translations = self.tell(writer)
+        return writer.text, translations[int(rng.integers(len(translations)))]
+
+    def pairs(self, count: int) -> list[tuple[str, str]]:
+        """The first pairs."""
+        return [self.pair(n) for n in range(count)]
+
+    def translations(self, en: str) -> tuple[str, ...]:
+        """All translations of a sentence; empty if the generator never makes this sentence."""
+        _, translations = _read(self.tell, en)
+        return tuple(translations or ())
+
+    def nats(self, en: str, zh: str) -> float:
+        """-log P(zh | en) in nats; infinite if zh is no translation of en, or the generator never makes en."""
+        translations = self.translations(en)
+        return math.log(len(translations)) if zh in translations else math.inf
+
+
+class LabelledCorpus:
+    """An endless, reproducible sequence of (text, label), for classification with a known best accuracy.
+
+    All labels are equally likely. Each label has a mixture of generators, each of which is a prefix code. So, exactly,
+
+        P(text | label) = Σ_k w_k P_k(text)      and, by Bayes' rule,
+        P(label | text) = P(text | label) / Σ_l P(text | l)
+
+    No classifier can be expected to be right more often than the mean of max P(label | text).
+
+    Parameters
+    ----------
+    sources : mapping from label to a sequence of (weight, function of a Teller)
+        The weights of a label sum to 1. Each function ends its text with `END`, which is not part of the message.
+    seed : int
+        The n-th message depends only on (seed, n).
+    """
+
+    END = "\n"  # so that "thanks" is not the beginning of "thanks a lot"
+
+    def __init__(self, sources: Mapping[str, Sequence[tuple[float, Callable[[Teller], None]]]], seed: int) -> None:
+        self.sources = sources
+        self.seed = seed
+        self.labels = tuple(sources)
+
+    def message(self, n: int) -> tuple[str, str]:
+        """The n-th message: (text, label)."""
+        rng = np.random.default_rng([self.seed, n])
+        label = self.labels[int(rng.integers(len(self.labels)))]
+        weights, tellers = zip(*self.sources[label], strict=True)
+        writer = Writer(rng)
+        tellers[rng.choice(len(tellers), p=weights)](writer)
+        return writer.text.removesuffix(self.END), label
+
+    def messages(self, count: int) -> list[tuple[str, str]]:
+        """The first messages."""
+        return [self.message(n) for n in range(count)]
+
+    def probability(self, text: str, label: str) -> float:
+        """P(text | label)."""
+        text += self.END
+        return sum(weight * math.exp(-_read(tell, text)[0]) for weight, tell in self.sources[label])
+
+    def posterior(self, text: str) -> dict[str, float]:
+        """P(label | text) of every label that can have this text; empty if none can."""
+        joint = {label: self.probability(text, label) for label in self.labels}
+        total = sum(joint.values())
+        return {label: p / total for label, p in joint.items() if p > 0}
