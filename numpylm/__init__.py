@@ -21,16 +21,23 @@ from numpylm._version import __version__
 from numpylm.check.gradcheck import gradcheck
 from numpylm.check.optimizer.clipping import check_clipping
 from numpylm.check.optimizer.optimizers import check_optimizer
+from numpylm.files.bert_files import save_bert
+from numpylm.files.load_model import bert_from_pretrained, load_model, transformer_from_pretrained
+from numpylm.files.marian_files import save_marian
 from numpylm.files.pretrained import from_pretrained, save_pretrained, tokenizer_from_pretrained
 from numpylm.inference.generation import generate, generate_batch
 from numpylm.inference.scoring import log_prob, rank
+from numpylm.inference.translate import translate
+from numpylm.models.bert import Bert, BertConfig
 from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.models.transformer import Transformer, TransformerConfig
 from numpylm.nn.attention import (
     CausalSelfAttention,
     scaled_dot_product_attention,
     scaled_dot_product_attention_backward,
 )
 from numpylm.nn.blocks import MLP, Block
+from numpylm.nn.encoder_decoder import DecoderBlock, EncoderBlock
 from numpylm.nn.functional import (
     cross_entropy,
     cross_entropy_backward,
@@ -38,16 +45,22 @@ from numpylm.nn.functional import (
     gelu_backward,
     relu,
     relu_backward,
+    silu,
+    silu_backward,
     softmax,
     softmax_backward,
 )
 from numpylm.nn.layers import Dropout, Embedding, LayerNorm, Linear
 from numpylm.nn.module import Module, Parameter
 from numpylm.nn.optim import AdamW, clip_grad_norm, warmup_cosine
+from numpylm.nn.positions import sinusoidal
+from numpylm.nn.self_and_cross_attention import CrossAttention, SelfAttention
 from numpylm.system.processor import keep_memory
+from numpylm.tasks.classification import classify
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.token_view import show_tokens
 from numpylm.text.tokenizer import Tokenizer
+from numpylm.text.wordpiece import WordPiece
 from numpylm.training.diagnose import diagnose
 from numpylm.training.parallel import DataParallel
 
@@ -59,24 +72,39 @@ GPT.log_prob = log_prob
 GPT.rank = rank
 GPT.from_pretrained = classmethod(from_pretrained)
 GPT.save_pretrained = save_pretrained
+Bert.classify = classify
+Bert.from_pretrained = classmethod(bert_from_pretrained)
+Bert.save_pretrained = save_bert
+Transformer.translate = translate
+Transformer.from_pretrained = classmethod(transformer_from_pretrained)
+Transformer.save_pretrained = save_marian
 Tokenizer.from_pretrained = classmethod(tokenizer_from_pretrained)
 
 __all__ = [
     "GPT",
     "MLP",
     "AdamW",
+    "Bert",
+    "BertConfig",
     "Block",
     "CausalSelfAttention",
     "CharTokenizer",
+    "CrossAttention",
     "DataParallel",
+    "DecoderBlock",
     "Dropout",
     "Embedding",
+    "EncoderBlock",
     "GPTConfig",
     "LayerNorm",
     "Linear",
     "Module",
     "Parameter",
+    "SelfAttention",
     "Tokenizer",
+    "Transformer",
+    "TransformerConfig",
+    "WordPiece",
     "__version__",
     "check_clipping",
     "check_optimizer",
@@ -88,11 +116,15 @@ __all__ = [
     "gelu_backward",
     "gradcheck",
     "keep_memory",
+    "load_model",
     "relu",
     "relu_backward",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
     "show_tokens",
+    "silu",
+    "silu_backward",
+    "sinusoidal",
     "softmax",
     "softmax_backward",
     "warmup_cosine",

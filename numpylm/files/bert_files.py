@@ -174,6 +174,7 @@ def _config(settings: Mapping[str, Any], folder: Path, head: str, n_labels: int)
             token_types=settings.get("type_vocab_size", 2),
             position_offset=offset,
             activation=ACTIVATION_NAMES[settings.get("hidden_act", "gelu")],
+            head_activation="gelu" if settings["model_type"] == "roberta" else "",
             layer_norm_eps=settings.get("layer_norm_eps", 1e-12),
         )
     except ValueError as error:

@@ -50,6 +50,8 @@ class BertConfig:
         Number of the first position: 0 in BERT, 2 in RoBERTa's files.
     activation : str
         As in `MLP`.
+    head_activation : str
+        The same for the masked-LM head; empty: as ``activation``. In RoBERTa it is always "gelu".
     layer_norm_eps : float
     """
 
@@ -66,6 +68,7 @@ class BertConfig:
     token_types: int = 2
     position_offset: int = 0
     activation: str = "gelu"
+    head_activation: str = ""
     layer_norm_eps: float = 1e-12
 
     def __post_init__(self) -> None:
@@ -80,8 +83,9 @@ class BertConfig:
             )
         if self.pooling not in ("first", "mean"):
             raise ValueError(f'pooling must be "first" or "mean", got {self.pooling!r}')
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+        for activation in (self.activation, self.head_activation or self.activation):
+            if activation not in ACTIVATIONS:
+                raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
 
 
 class HiddenCache(NamedTuple):
@@ -147,8 +151,8 @@ class Bert(Module):
         ]
         self.head: Any = None
         if c.head == "masked-lm":
-            eps = c.layer_norm_eps
-            self.head = MaskedLMHead(C, c.vocab_size, c.activation, layer_norm_eps=eps, rng=rng, dtype=dtype)
+            activation, eps = c.head_activation or c.activation, c.layer_norm_eps
+            self.head = MaskedLMHead(C, c.vocab_size, activation, layer_norm_eps=eps, rng=rng, dtype=dtype)
         elif c.head == "classification":
             self.head = ClassificationHead(C, c.n_labels, c.pooling, c.dropout, rng=rng, dtype=dtype)
 

@@ -260,13 +260,13 @@ def tied_head(x: Array, embedding: Embedding) -> tuple[Array, Cache]:
     """
     x_rows = x.reshape(-1, x.shape[-1])  # (N, C): one large matrix product is faster than a batch of small ones
     logits = x_rows @ embedding.weight.data.T  # (N, V)
-    return logits.reshape(*x.shape[:-1], -1), x_rows
+    return logits.reshape(*x.shape[:-1], logits.shape[-1]), x_rows
 
 
 def tied_head_backward(dlogits: Array, cache: Cache, embedding: Embedding) -> Array:
     """Gradient of `tied_head`: dlogits (..., V) -> dx (..., C); adds to embedding.weight.grad."""
     x_rows, weight = cache, embedding.weight
-    dlogits_rows = dlogits.reshape(len(x_rows), -1)  # (N, V)
+    dlogits_rows = dlogits.reshape(-1, dlogits.shape[-1])  # (N, V)
     if not weight.frozen:
         weight.grad += dlogits_rows.T @ x_rows  # (V, N) @ (N, C)
-    return (dlogits_rows @ weight.data).reshape(*dlogits.shape[:-1], -1)
+    return (dlogits_rows @ weight.data).reshape(*dlogits.shape[:-1], weight.shape[1])
