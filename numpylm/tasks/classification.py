@@ -193,6 +193,7 @@ def encoder_config(config: TrainConfig, vocab_size: int, head: str) -> BertConfi
         config.n_layer,
         config.n_head,
         config.n_embd,
+        config.n_inner,
         dropout=config.dropout,
         head=head,
         token_types=1,

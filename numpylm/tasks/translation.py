@@ -105,6 +105,8 @@ class Translation(Task):
             n_layer=c.n_layer,
             n_head=c.n_head,
             n_embd=c.n_embd,
+            n_inner=c.n_inner,
+            n_decoder_layer=c.n_decoder_layer,
             dropout=c.dropout,
             norm_first=c.norm_first,
             start_id=self.tokenizer.end_id,

@@ -73,6 +73,8 @@ class TrainConfig:
     n_layer: int = _setting(2, "number of Transformer blocks")
     n_head: int = _setting(4, "number of attention heads in each block; must divide n_embd")
     n_embd: int = _setting(128, "number of channels")
+    n_inner: int = _setting(0, "hidden channels of each MLP, except in language models; 0: 4 times n_embd")
+    n_decoder_layer: int = _setting(0, "translation: number of decoder blocks; 0: as many as n_layer")
     dropout: float = _setting(0.0, "dropout probability during training")
     norm_first: bool = _setting(False, "translation: pre-norm blocks instead of the post-norm blocks of the 2017 paper")
     bias: bool = _setting(True, "biases in linear layers and norms")
@@ -119,6 +121,8 @@ class TrainConfig:
             "lora_alpha",
             "whole_characters",
             "batch_tokens",
+            "n_inner",
+            "n_decoder_layer",
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
@@ -175,6 +179,8 @@ ONLY_FOR = {
     "source": ("translation",),
     "target": ("translation",),
     "norm_first": ("translation",),
+    "n_decoder_layer": ("translation",),
+    "n_inner": ("translation", "classification", "masked-lm"),
     "text_column": ("classification",),
     "label_column": ("classification",),
     "pooling": ("classification",),
