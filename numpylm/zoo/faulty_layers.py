@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.mutants import Fault, World
+from numpylm.check.mutants import World
+from numpylm.zoo.fault import Fault
 
 B, T, C, H, D, V = 2, 5, 12, 3, 4, 11  # all different, so that no wrong axis fits by chance
 Case = tuple[Any, tuple, dict]
