@@ -96,7 +96,7 @@ class Data:
     val_starts: Array | None
     counted: Array | None  # loss mask: which tokens count (bool); None: all
     val_counted: Array | None
-    floor: float | None  # entropy of the source on the validation text, in nats per token, if the source is known
+    source_entropy: float | None  # of the validation text, in nats per token, if the source is known
 
     @classmethod
     def encode(
@@ -165,6 +165,6 @@ def reference_losses(data: Data, vocab_size: int) -> dict[str, float]:
         "unigram model": baselines.unigram_loss(data.train, data.val, vocab_size),
         "bigram model": baselines.bigram_loss(data.train, data.val, vocab_size),
     }
-    if data.floor is not None:
-        losses["entropy of the source: the lowest possible loss"] = data.floor
+    if data.source_entropy is not None:
+        losses["entropy of the source: the lowest possible loss"] = data.source_entropy
     return losses

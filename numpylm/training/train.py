@@ -14,6 +14,7 @@ from tqdm import tqdm
 from numpylm.check import selfcheck
 from numpylm.nn.optim import clip_grad_norm, warmup_cosine
 from numpylm.system.processor import default_workers, keep_memory
+from numpylm.system.run_files import METRICS
 from numpylm.system.shell import command
 from numpylm.system.signals import Interrupt, Interrupted, interruptible, stoppable
 from numpylm.system.streams import lasting_output
@@ -180,7 +181,7 @@ def training_loop(run: Run, task: Task, interrupt: Interrupt, stop_at: int | Non
             bar.set_postfix_str(f"loss {run.since_log.value:.4f}, {rate:,.0f} tokens/s", refresh=False)
             if run.step % LOG_INTERVAL == 0:
                 loss, run.since_log = run.since_log.value, Mean()
-                with continue_after_error(run, "metrics.jsonl"):
+                with continue_after_error(run, METRICS):
                     run.log({"step": run.step, "train_loss": loss, "lr": step.lr, "grad_norm": step.grad_norm})
             if run.evaluation_due:
                 evaluate_and_save(run, task, workers, interrupt)
@@ -249,7 +250,7 @@ def evaluate_and_save(run: Run, task: Task, workers: DataParallel, interrupt: In
         with continue_after_error(run, "sample"):
             for line in filter(None, task.sample(run.model, run.step).split("\n\n")):
                 tqdm.write("            " + line.replace("\n", " "))
-    with continue_after_error(run, "metrics.jsonl"):
+    with continue_after_error(run, METRICS):
         run.log({"step": run.step, "val_loss": result.loss} | result.metrics)
     warn_of_overfitting(run, result.loss, train_loss)
     save_or_note(run)
