@@ -10,7 +10,7 @@ from numpylm.check.report import Cause
 from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array, Parameter
 from numpylm.training.activations import activations
-from numpylm.training.diagnosis_report import Diagnosis, trained
+from numpylm.training.diagnosis_report import Diagnosis, times_too_much, trained
 
 
 def look_at_batch(ids: Array, targets: Array) -> Iterator[Cause]:
@@ -155,16 +155,3 @@ def look_at_start(result: Diagnosis, fresh: bool, mean: float, targets: Array) -
             "trained, pass fresh=False.)"
         )
         yield Cause("counting", text, 80, "loss")
-
-
-def times_too_much(ratio: float, targets: Array) -> str:
-    """Describe a factor between two losses if it is T, B, B·T or the number of counted tokens; otherwise return ""."""
-    B, T = targets.shape[0], targets.shape[-1]
-    count = int((targets != IGNORE_INDEX).sum())
-    sizes = {f"the number of counted tokens, {count}": count, f"T = {T}": T, f"B = {B}": B, f"B·T = {B * T}": B * T}
-    for name, size in sizes.items():
-        if size > 1 and abs(ratio / size - 1) < 1e-3:
-            return f"{name} times too much"
-        if size > 1 and abs(ratio * size - 1) < 1e-3:
-            return f"{name} times too little"
-    return ""

@@ -10,8 +10,7 @@ import numpy as np
 from numpylm.check.report import Cause
 from numpylm.nn.module import Array, Parameter
 from numpylm.training.activations import DEAD
-from numpylm.training.checks_before_training import times_too_much
-from numpylm.training.diagnosis_report import Diagnosis, Part, part_of, total_norm, trained
+from numpylm.training.diagnosis_report import Diagnosis, Part, part_of, times_too_much, total_norm, trained
 
 NOISE = 1e-9  # a smaller gradient is rounding
 FEW = 20  # in a run of at most this many steps, the loss need not have fallen yet

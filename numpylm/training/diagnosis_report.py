@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from numpylm.check.report import Cause, paragraph
-from numpylm.nn.module import Parameter
+from numpylm.nn.functional import IGNORE_INDEX
+from numpylm.nn.module import Array, Parameter
 
 
 @dataclass
@@ -70,3 +71,16 @@ def part_of(name: str) -> str:
 
 def total_norm(values: dict[str, float], names: list[str]) -> float:
     return math.sqrt(sum(values[name] ** 2 for name in names))
+
+
+def times_too_much(ratio: float, targets: Array) -> str:
+    """Describe a factor between two losses if it is T, B, B·T or the number of counted tokens; otherwise return ""."""
+    B, T = targets.shape[0], targets.shape[-1]
+    count = int((targets != IGNORE_INDEX).sum())
+    sizes = {f"the number of counted tokens, {count}": count, f"T = {T}": T, f"B = {B}": B, f"B·T = {B * T}": B * T}
+    for name, size in sizes.items():
+        if size > 1 and abs(ratio / size - 1) < 1e-3:
+            return f"{name} times too much"
+        if size > 1 and abs(ratio * size - 1) < 1e-3:
+            return f"{name} times too little"
+    return ""
