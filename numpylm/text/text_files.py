@@ -52,10 +52,10 @@ class TextFiles:
         groups: dict[str, list[Path]] = {}
         for path, reason in self.left_out:
             groups.setdefault(reason, []).append(path)
-        return [f"{reason} ({len(paths):,}): {shortened(paths)}" for reason, paths in groups.items()]
+        return [f"{reason} ({len(paths):,}): {first_paths(paths)}" for reason, paths in groups.items()]
 
 
-def shortened(paths: Iterable[str | Path]) -> str:
+def first_paths(paths: Iterable[str | Path]) -> str:
     """The first few paths as text. Only the end of a long path is shown."""
     paths = list(paths)
     names = [shown(path if isinstance(path, str) else path.as_posix()) for path in paths[:EXAMPLES]]

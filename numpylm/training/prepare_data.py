@@ -21,7 +21,7 @@ from numpylm.text.data import (
 from numpylm.text.line_documents import cut_lines
 from numpylm.text.loss_mask import answer_bytes, encode_answers, note_repeated_marks, text_bytes
 from numpylm.text.pretokenize import END_OF_TEXT
-from numpylm.text.text_files import find_texts, is_pipe, shortened
+from numpylm.text.text_files import find_texts, first_paths, is_pipe
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.text.train_val_split import split_train_val
 from numpylm.training import baselines
@@ -35,10 +35,10 @@ def load_documents(config: TrainConfig) -> list[str]:
     if config.data:
         found = find_texts(config.data)
         for pipe in filter(is_pipe, found.files):
-            name = shortened([pipe])
+            name = first_paths([pipe])
             print(f"note        a pipe ({name}) is read once: to resume this run, give the same text again with --data")
         documents = read_documents(found.files)
-        source, left_out = f"{shortened(config.data)}: ", found.reasons()
+        source, left_out = f"{first_paths(config.data)}: ", found.reasons()
         if len(found.files) > 1:
             source += f"{found.kinds()}, "
     else:

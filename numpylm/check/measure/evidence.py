@@ -14,7 +14,7 @@ from numpylm.check.measure.sizes import (
     head_counts,
     known_sizes,
     named_inputs,
-    shortened,
+    with_axis_cut,
 )
 from numpylm.check.measure.trial import Setup, Target, Trial
 from numpylm.check.subject.calls import CheckError, cache_names, is_float
@@ -279,4 +279,4 @@ def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
 
 
 def _cut(setup: Setup, axis: int, length: int) -> Setup:
-    return shortened(setup, axis, length) if first_array(setup).shape[axis] > length else setup
+    return with_axis_cut(setup, axis, length) if first_array(setup).shape[axis] > length else setup

@@ -68,7 +68,7 @@ def systematic(a: Array, n: Array, eps: float) -> bool:
     return bool(abs(factor - 1) > 8 * eps + (5 + 50 / len(n)) * noise)
 
 
-def lifted(trial: Trial, before: Precision) -> tuple[Trial, Precision] | None:
+def trial_in_float64(trial: Trial, before: Precision) -> tuple[Trial, Precision] | None:
     """The same trial in float64 even where the code says float32, and its precision. None if that does not help."""
     try:
         other = trial.again(trial.setup.replace(lift=True))
@@ -136,7 +136,7 @@ class Verdicts:
 
     def _lift(self) -> None:
         """Switch a float32 layer to float64 if possible, because rounding hides small faults."""
-        found = lifted(self.trial, self.precision)
+        found = trial_in_float64(self.trial, self.precision)
         if found is None:
             return
         low = self.precision.dtype.__name__

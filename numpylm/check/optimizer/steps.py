@@ -15,6 +15,7 @@ from numpylm.check.optimizer.methods import Method, Trajectory, Values
 from numpylm.check.report import listing
 from numpylm.check.subject.calls import CheckError, describe
 from numpylm.check.subject.paths import walk
+from numpylm.check.subject.subject import LEARNING_RATES
 from numpylm.nn.module import Array, Parameter
 
 # ---------------------------------------------------------------------------------------------- what its name claims
@@ -87,7 +88,7 @@ def claim_in(name: str) -> Claim:
 
 VALUES: Values = {"lr": 0.02, "momentum": 0.7, "b1": 0.8, "b2": 0.95, "rho": 0.85, "eps": 1e-3, "decay": 0.3}
 NAMES = {
-    "lr": ("lr", "learning_rate", "learningrate", "step_size", "stepsize", "eta", "lr0", "base_lr"),
+    "lr": LEARNING_RATES,
     "momentum": ("momentum", "mu"),
     "b1": ("beta1", "beta_1", "b1"),
     "b2": ("beta2", "beta_2", "b2"),
