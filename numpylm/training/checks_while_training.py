@@ -13,8 +13,8 @@ from numpylm.training.activations import DEAD
 from numpylm.training.diagnosis_report import Diagnosis, Part, part_of, times_too_much, total_norm, trained
 
 NOISE = 1e-9  # a smaller gradient is rounding
-FEW = 20  # in a run of at most this many steps, the loss need not have fallen yet
-MOST = 20  # number of parameters for which `influences` is computed
+SHORT_RUN = 20  # steps; in a run of at most this many, the loss need not have fallen yet
+MOST_INFLUENCES = 20  # number of parameters for which `influences` is computed
 HEALTHY_UPDATE = (1e-5, 0.1)  # |change| / |weight| of a matrix in one step; about 1e-3 is usual
 
 
@@ -38,7 +38,7 @@ def look_at_gradients(
         yield Cause("not-finite", f"The gradient of {broken[0]} contains NaN or infinity.", 100, broken[0])
         return
     silent = [name for name, norm in norms.items() if norm == 0]
-    missed = [name for name in silent[:MOST] if matters(name)]
+    missed = [name for name in silent[:MOST_INFLUENCES] if matters(name)]
     if missed:
         more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
         text = f"No gradient reaches {missed[0]}{more}: backward does not write it, so it will never be trained."
@@ -131,7 +131,7 @@ def look_at_run(result: Diagnosis, lr: float) -> Iterator[Cause]:
             f"{lr:g} is too high; try a third of it, and a warm-up."
         )
         yield Cause("learning-rate", text, 85, "loss")
-    elif first - last < 0.1 * first and first > 0.05 and len(losses) > FEW:
+    elif first - last < 0.1 * first and first > 0.05 and len(losses) > SHORT_RUN:
         text = (
             f"The model does not overfit this batch: {len(losses) - 1} steps on it took the loss only from {first:.3f} "
             f"to {last:.3f}. Either the learning rate {lr:g} is too low, or gradients do not reach the weights that "
@@ -150,7 +150,7 @@ def look_at_smaller_rates(result: Diagnosis, lr: float, with_rate: Callable[[flo
     losses = np.array(result.losses)
     half = losses[len(losses) // 2 :]
     stalls = (np.diff(half) > 0).sum() > 2 or half[0] - half[-1] < 0.05 * (losses[0] - losses[-1])
-    if len(losses) <= FEW or not stalls or losses[-1] < 0.3 * losses[0]:
+    if len(losses) <= SHORT_RUN or not stalls or losses[-1] < 0.3 * losses[0]:
         return
     for share, said in ((0.1, "a tenth"), (0.01, "a hundredth")):
         other = with_rate(share * lr)[-1]

@@ -21,7 +21,7 @@ from numpylm.training.diagnosis_report import Diagnosis, Part, part_of, total_no
 
 STEPS = 40
 WARMUP = 10  # steps of learning-rate warmup
-LAST = 10  # changes of weights are measured over this many last steps, because the first steps are larger
+MEASURED_STEPS = 10  # at the end, in which changes of weights are measured, because the first steps are larger
 
 
 def diagnose(
@@ -156,7 +156,7 @@ def short_run(
         if step == steps or not math.isfinite(loss):
             break
         clip_grad_norm([p for _, p in named], 1.0)
-        before = {name: p.data.copy() for name, p in named if name in ratios} if step >= steps - LAST else {}
+        before = {name: p.data.copy() for name, p in named if name in ratios} if step >= steps - MEASURED_STEPS else {}
         stepper.lr = lr * min(1.0, (step + 1) / WARMUP)
         stepper.step()
         for name, p in named:

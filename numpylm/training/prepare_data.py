@@ -27,7 +27,7 @@ from numpylm.text.train_val_split import split_train_val
 from numpylm.training import baselines
 from numpylm.training.config import TrainConfig
 
-WORTH_PROCESSES_CHARACTERS = 30_000_000  # characters; a longer text is tokenized by several processes
+FEWEST_CHARACTERS_FOR_PROCESSES = 30_000_000  # characters; a longer text is tokenized by several processes
 
 
 def load_documents(config: TrainConfig) -> list[str]:
@@ -119,7 +119,7 @@ class Data:
             train, counted = encode_answers(train_docs, tokenizer, mark)
             val, val_counted = encode_answers(val_docs, tokenizer, mark)
         else:
-            many = available_cores() if processes and sum(map(len, train_docs)) > WORTH_PROCESSES_CHARACTERS else 1
+            many = available_cores() if processes and sum(map(len, train_docs)) > FEWEST_CHARACTERS_FOR_PROCESSES else 1
             train = encode_documents(train_docs, tokenizer, folder, progress=True, processes=many)
             val = encode_documents(val_docs, tokenizer, folder, progress=True)
         for name, tokens in (("training", train), ("validation", val)):

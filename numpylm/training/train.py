@@ -36,7 +36,7 @@ from numpylm.training.run_state import (
 )
 from numpylm.training.task import Task
 
-WORTH_PROCESSES = 50  # steps; in a shorter run, starting worker processes takes longer than they save
+FEWEST_STEPS_FOR_PROCESSES = 50  # steps; in a shorter run, starting worker processes takes longer than they save
 LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
 
 
@@ -164,7 +164,7 @@ def training_loop(run: Run, task: Task, interrupt: Interrupt, stop_at: int | Non
     """Run the optimizer steps, with evaluations and checkpoints in between."""
     c = run.config
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
-    long_enough = last - run.step >= WORTH_PROCESSES
+    long_enough = last - run.step >= FEWEST_STEPS_FOR_PROCESSES
     count = default_workers() if c.batch_tokens else min(default_workers(), c.batch_size)  # at least a sequence each
     workers = DataParallel(run.model, count, processes=processes and long_enough, on_loss=partial(save_after_loss, run))
     if run.evaluation_due:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.limits import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
+from numpylm.check.limits import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT_ERROR
 from numpylm.check.measure.sizes import (
     factors_elsewhere,
     first_array,
@@ -267,7 +267,7 @@ def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
         still = errors(small, wrong)
     except CheckError:
         return trial, ""
-    if any(still.get(name, 0) < RIGHT for name in wrong) or not np.isfinite(np.asarray(small.out)).all():
+    if any(still.get(name, 0) < RIGHT_ERROR for name in wrong) or not np.isfinite(np.asarray(small.out)).all():
         return trial, ""
     left = first_array(setup).shape
     if left == first.shape:

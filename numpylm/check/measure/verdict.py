@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.limits import FULL_CHECK, ROUGH, ROUNDING, ROUNDINGS, SAMPLED, STEPS, TINY, UNSEEN
+from numpylm.check.limits import FULL_CHECK, ROUGH_ERROR, ROUNDING, ROUNDINGS, SAMPLED, STEPS, TINY, UNSEEN
 from numpylm.check.measure.conduct import Conduct
 from numpylm.check.measure.trial import Conditions, Place, Setup, Target, Trial, scale_of
 from numpylm.check.report import Row, listing
@@ -51,7 +51,7 @@ class Precision:
         if not where and np.array_equal(analytic, analytic.astype(np.float32)):
             where, eps = "backward", float(np.finfo(np.float32).eps)
         scale = float(np.abs(n).max(initial=0))
-        limit = max(ROUNDINGS * eps * scale, ROUGH * scale + noise if where == "forward" else 0.0)
+        limit = max(ROUNDINGS * eps * scale, ROUGH_ERROR * scale + noise if where == "forward" else 0.0)
         return where if where and np.abs(a - n).max(initial=0) <= limit and not systematic(a, n, eps) else ""
 
 

@@ -208,8 +208,8 @@ class Handed(list):
 
 
 @dataclass
-class Walk:
-    """The steps that an optimizer took."""
+class OptimizerRun:
+    """An optimizer's path over a few steps, and what else was seen of it."""
 
     path: Trajectory
     claim: Claim
@@ -219,8 +219,10 @@ class Walk:
     likely: bool  # its name or its first argument is that of an optimizer
 
 
-def walk_with(factory: Callable[..., Any], title: str, starts: list[Array], gradients: list[list[Array]]) -> Walk:
-    """The path of an optimizer.
+def run_optimizer(
+    factory: Callable[..., Any], title: str, starts: list[Array], gradients: list[list[Array]]
+) -> OptimizerRun:
+    """Run an optimizer for a few steps, from ``starts`` with the ``gradients`` of each step.
 
     Raises
     ------
@@ -250,7 +252,7 @@ def walk_with(factory: Callable[..., Any], title: str, starts: list[Array], grad
         raise _stopped(factory, title, error) from error
     rough = any(isinstance(v, np.ndarray) and v.dtype in (np.float32, np.float16) for _, v in walk(optimizer))
     rough |= any(parameter.data.dtype != np.float64 for parameter in parameters)
-    return Walk(path, claim, settings, rough, writes, bool(claim.family) or _takes_parameters(factory))
+    return OptimizerRun(path, claim, settings, rough, writes, bool(claim.family) or _takes_parameters(factory))
 
 
 def _refuse_schedules(factory: Callable[..., Any], title: str) -> None:
