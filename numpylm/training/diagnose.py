@@ -79,9 +79,8 @@ def diagnose(
     named = trained(gpt)
     gradients = {name: float(np.linalg.norm(p.grad)) for name, p in named}
     result.findings += checks_before_training.look_at_zero_grad(gpt)
-    bad_weights = list(
-        checks_before_training.look_at_weights(named)
-    )  # if there are any, they explain all other findings
+    # Bad weights explain all other findings.
+    bad_weights = list(checks_before_training.look_at_weights(named))
     result.findings += bad_weights or [
         *checks_before_training.look_at_start(
             result, fresh, checks_before_training.mean_loss(logits, targets), targets

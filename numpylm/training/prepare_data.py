@@ -89,9 +89,8 @@ class Data:
 
     train: Array
     val: Array
-    val_bytes: (
-        int  # UTF-8 bytes of the validation text without end-of-text marks, or of its answers if only these count
-    )
+    # UTF-8 bytes of the validation text without end-of-text marks, or of its answers if only these count
+    val_bytes: int
     starts: Array | None  # where windows begin, if they begin with documents
     val_starts: Array | None
     counted: Array | None  # loss mask: which tokens count (bool); None: all

@@ -1,4 +1,4 @@
-"""Values and edge cases of the functions; their gradients are in test_gradients.py."""
+"""Values and edge cases of the functions; their gradients are checked in tests/check/test_gradcheck.py."""
 
 import math
 

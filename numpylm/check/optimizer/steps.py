@@ -115,7 +115,7 @@ class Settings:
         The named settings, by their role.
     numbers : tuple of float
         All other numbers that may be settings: defaults, attributes, constants in the code.
-    unknown : list of str
+    unknown : tuple of str
         Unknown arguments whose default switches something on.
     """
 
