@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from numpylm import CharTokenizer, GPTConfig, warmup_cosine
+from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.text.data import random_batch, sequential_batches
 from numpylm.training.config import make_config, read_config_file
 from numpylm.training.prepare_data import load_documents, split
@@ -45,7 +46,7 @@ def torch_recipe(text: str) -> None:
         nats = count = 0
         with torch.no_grad():
             for ids, targets in sequential_batches(val, 1024 // config.block_size, config.block_size):
-                n = int((targets >= 0).sum())
+                n = int((targets != IGNORE_INDEX).sum())
                 nats += n * float(step.model(torch.from_numpy(ids), torch.from_numpy(targets)))
                 count += n
         return nats / count

@@ -43,7 +43,7 @@ from numpylm import (
     softmax_backward,
 )
 from numpylm.models.gpt import BlockInput, HiddenCache
-from numpylm.nn.attention import AttentionCache, SelfAttentionCache, causal_mask, merge_heads, split_heads
+from numpylm.nn.attention import AttentionCache, Past, SelfAttentionCache, causal_mask, merge_heads, split_heads
 from numpylm.nn.blocks import BlockCache
 from numpylm.nn.functional import IGNORE_INDEX, cross_entropy_backward, dropout, dropout_backward
 from numpylm.nn.kv_cache import KVCache
@@ -230,7 +230,7 @@ for name, part in parts.items():
 # | name | what it is |
 # | --- | --- |
 # | `Array`, `Cache` | type names, for the reader only |
-# | `past`, `KVCache` | keys and values of earlier calls, for generation (lesson 10); during training, `past` is None |
+# | `past`, `Past`, `KVCache` | keys and values of earlier calls, for generation (lesson 10); during training, `past` is None |
 # | `attend`, `attend_backward` | in the attention layer: `scaled_dot_product_attention` and its backward |
 # | `…Cache` | a tuple with named fields: what a forward keeps for its backward |
 # | `dropout`, `dropout_backward` | the functions that the layer `Dropout` uses; the cache is the mask |

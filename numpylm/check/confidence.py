@@ -1,4 +1,4 @@
-"""How convincing each finding is: one table, each entry with its reason.
+"""How convincing each finding of a gradient check is: one table, each entry with its reason.
 
 A report says the cause with the largest confidence first. It says how seldom such a finding is wrong: 100 is a fact,
 90 a formula that fits every entry, 80 a pattern that fits but leaves the line open, and below 78 a finding is a hint.

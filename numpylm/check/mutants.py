@@ -1,4 +1,4 @@
-"""A fault in our own code: which lines change, what the fault is called, and how the changed modules are run."""
+"""A change of our own code: which lines are replaced, and how the changed modules are run."""
 
 import ast
 import builtins
@@ -9,11 +9,8 @@ import linecache
 import re
 import textwrap
 import types
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 # in reading order
 MODULES = (
@@ -34,69 +31,51 @@ MODULES = (
 
 
 @dataclass(frozen=True)
-class Fault:
-    """A small change that makes a right layer wrong.
+class Change:
+    """A change of a few lines of our code.
 
     Attributes
     ----------
-    animal : str
-        Its name in the game, where `name` would give the bug away.
     name : str
     module : str
-        Which of our modules is changed.
+        Which of our modules is changed: the last part of its name, such as "layers".
     owner : str
         The class or function that holds the change.
     old, new : str
-        The right lines and the wrong ones, without indentation. A line of three dots separates two changes.
-    wrong : str
-        What is wrong, in one line.
-    hides : str
-        Why the fault is hard to notice.
-    kind : str
-        What the checker must say first: a key of `numpylm.check.report.KINDS` (or of the optimizer's).
-    place : str
-        The parameter, input or inner layer that the checker must name.
-    build : callable
-        ``build(world, rng) -> (subject, inputs, options)``: what is put through the checker.
+        Our lines and the lines in their place, without indentation. A line of three dots separates two changes.
     """
 
-    animal: str
     name: str
     module: str
     owner: str
     old: str
     new: str
-    wrong: str
-    hides: str
-    kind: str
-    place: str
-    build: Callable[["World", np.random.Generator], tuple[Any, tuple, dict]]
 
 
 class World:
-    """A copy of our modules with some faults in them. A module that imports a faulty one gets the faulty one.
+    """A copy of our modules with some changes in them. A module that imports a changed one gets the changed one.
 
-    Attribute access finds a name in any of the modules: ``World(fault).Block``.
+    Attribute access finds a name in any of the modules: ``World(change).Block``.
     """
 
-    def __init__(self, *faults: Fault) -> None:
+    def __init__(self, *changes: Change) -> None:
         self.modules: dict[str, types.ModuleType] = {}
         self.sources: dict[str, str] = {}
-        label = "-".join(fault.name for fault in faults)
+        label = "-".join(change.name for change in changes)
         changed = False
         for path in MODULES:
             name = path.rpartition(".")[2]
             real = importlib.import_module(f"numpylm.{path}")
             self.sources[name] = inspect.getsource(real)
-            for fault in faults:
-                if fault.module == name:
-                    self.sources[name] = change(self.sources[name], fault)
+            for change in changes:
+                if change.module == name:
+                    self.sources[name] = changed_source(self.sources[name], change)
                     changed = True
             self.modules[path] = self._run(path, self.sources[name], label) if changed else real
 
     def _run(self, path: str, source: str, label: str) -> types.ModuleType:
         """Execute a module's source; its imports of our modules find those of this world."""
-        filename = f"<zoo: {label}: {path.rpartition('.')[2]}.py>"
+        filename = f"<changed: {label}: {path.rpartition('.')[2]}.py>"
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
         module = types.ModuleType(f"numpylm.{path}")
         module.__dict__["__builtins__"] = vars(builtins) | {"__import__": self._import}
@@ -121,22 +100,22 @@ class World:
         raise KeyError(owner)
 
 
-def change(source: str, fault: Fault) -> str:
-    """A module's source with a fault in it."""
-    for old, new in zip(fault.old.split("\n...\n"), fault.new.split("\n...\n"), strict=True):
-        source = _change(source, fault, old, new)
+def changed_source(source: str, change: Change) -> str:
+    """A module's source with a change in it."""
+    for old, new in zip(change.old.split("\n...\n"), change.new.split("\n...\n"), strict=True):
+        source = _replaced(source, change, old, new)
     return source
 
 
-def _change(source: str, fault: Fault, old: str, new: str) -> str:
-    start, end = span(source, fault.owner)
+def _replaced(source: str, change: Change, old: str, new: str) -> str:
+    start, end = span(source, change.owner)
     inside = source[start:end]
     pattern = r"\n".join(r"[ ]*" + re.escape(line) for line in old.splitlines())
     places = list(re.finditer(rf"^{pattern}$", inside, re.MULTILINE)) or list(re.finditer(re.escape(old), inside))
     if len(places) != 1:
         raise ValueError(
-            f"zoo: {fault.name} expects its line exactly once in {fault.owner} of {fault.module}.py, found it "
-            f"{len(places)} times: {old!r}"
+            f"the change {change.name!r} expects its old lines exactly once in {change.owner} of {change.module}.py, "
+            f"found them {len(places)} times: {old!r}"
         )
     place = places[0]
     there = place.group()

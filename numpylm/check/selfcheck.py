@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpylm.check.gradcheck import Report, gradcheck
+from numpylm.check.gradcheck import gradcheck
+from numpylm.check.report import Report
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.models.lora import LoRALinear
 from numpylm.nn import functional as F

@@ -51,9 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Another stopping signal raises SystemExit with code 128 + its number.
     """
     argv = sys.argv[1:] if argv is None else argv
-    warnings.simplefilter(
-        "ignore", RuntimeWarning
-    )  # NumPy's warnings about infinity and NaN: we report these ourselves
+    # NumPy's warnings about infinity and NaN: we report these ourselves.
+    warnings.simplefilter("ignore", RuntimeWarning)
     with standard_streams():
         args = build_parser().parse_args(argv)
         from numpylm.training.run_state import TrainingError

@@ -5,6 +5,7 @@ from pathlib import Path
 from numpylm.corpora import CORPORA
 from numpylm.files.checkpoint import load_run
 from numpylm.models.gpt import GPT
+from numpylm.system.run_files import BEST
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
 
@@ -22,7 +23,7 @@ def storyteller() -> tuple[GPT, Tokenizer | CharTokenizer]:
     places = [Path(__file__).parents[2], Path.cwd(), *Path.cwd().parents]
     for place in places:
         folder = place / "data" / "storyteller"
-        if (folder / "best.npz").is_file():
+        if (folder / BEST).is_file():
             gpt, tokenizer, _ = load_run(folder)
             return gpt, tokenizer
     raise FileNotFoundError(

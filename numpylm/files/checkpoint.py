@@ -22,9 +22,9 @@ from numpylm.models.transformer import Transformer, TransformerConfig
 from numpylm.nn.module import Array, SkipInit
 from numpylm.nn.optim import AdamW
 from numpylm.system.json_fields import brief, typed, whole
+from numpylm.system.run_files import CHECKPOINTS
 from numpylm.system.whole_files import write_atomically
 from numpylm.text.any_tokenizer import TextTokenizer, load_tokenizer
-from numpylm.text.text_files import CHECKPOINTS
 
 FORMAT = 1
 MODELS: dict[str, tuple[Any, Any]] = {
@@ -210,7 +210,7 @@ def load_run(path: str | Path, dtype: DTypeLike | None = None) -> tuple[Any, Tex
         refuse_folder_of_runs(path)
         found = [path / name for name in CHECKPOINTS if (path / name).exists()]
         if not found:
-            raise FileNotFoundError(f"{path} is not a run folder: it has neither best.npz nor last.npz")
+            raise FileNotFoundError(f"{path} is not a run folder: it has neither {' nor '.join(CHECKPOINTS)}")
         path = found[0]
     checkpoint = load_checkpoint(path, optimizer=False)
     model, tokenizer = checkpoint.build_model(dtype), load_tokenizer(path.parent)

@@ -3,8 +3,8 @@
 import difflib
 from pathlib import Path
 
+from numpylm.system.run_files import CHECKPOINTS
 from numpylm.system.shell import quoted, shown
-from numpylm.text.text_files import CHECKPOINTS
 
 RUNS = Path("runs")  # where numpylm train puts its folders
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from numpylm.models.config_checks import is_number
 from numpylm.models.gpt import GPTConfig
 from numpylm.system.whole_files import read_json, write_text
 
@@ -107,15 +108,11 @@ def _unsupported(settings: dict[str, Any]) -> list[str]:
         if bool(settings[name]) != DEFAULTS[name]:
             problems.append(f"{name} is {settings[name]!r}, it has {DEFAULTS[name]!r}")
     epsilon, dropout = settings["layer_norm_epsilon"], settings["resid_pdrop"]
-    if not (_is_number(epsilon) and 0 < epsilon < 1):
+    if not (is_number(epsilon) and 0 < epsilon < 1):
         problems.append(f"layer_norm_epsilon is {epsilon!r}, it must be a number between 0 and 1")
-    if not (_is_number(dropout) and 0 <= dropout < 1):
+    if not (is_number(dropout) and 0 <= dropout < 1):
         problems.append(f"resid_pdrop (dropout) is {dropout!r}, it must be a number in [0, 1)")
     return problems
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def write_gpt2_config(path: Path, config: GPTConfig, dtype: str, end_id: int | None) -> None:

@@ -11,8 +11,8 @@ from numpylm.nn.module import Array
 from numpylm.text.any_tokenizer import TextTokenizer
 from numpylm.text.data import sequential_batches
 
-LOGITS = 1 << 24  # number of logits in memory at a time: 64 MB in float32
-READ = 512  # tokens read at a time, or one window if it is longer: attention stores H T numbers for each token
+LOGITS_AT_ONCE = 1 << 24  # number of logits in memory at a time: 64 MB in float32
+TOKENS_AT_ONCE = 512  # or one window if it is longer: attention stores H T numbers for each token
 
 
 # ---------------------------------------------------------------------------------------- each token's
@@ -60,7 +60,7 @@ def log_prob(gpt: GPT, text: str | Sequence[int] | Array, tokenizer: TextTokeniz
 
 def windows_at_once(block_size: int) -> int:
     """The number of windows in a batch: reading several short windows together is faster, long ones need memory."""
-    return max(1, READ // block_size)
+    return max(1, TOKENS_AT_ONCE // block_size)
 
 
 def score(gpt: GPT, ids: Array, targets: Array) -> tuple[Array, Array]:
@@ -89,7 +89,7 @@ def score_rows(gpt: GPT, x: Array, targets: Array) -> tuple[Array, Array]:
     are freed before the next. GPT-2's logits for 1,024 tokens would take 206 MB, and exp as much again.
     """
     log_p, hit = np.empty(len(x)), np.empty(len(x), bool)
-    step = max(1, LOGITS // gpt.config.vocab_size)
+    step = max(1, LOGITS_AT_ONCE // gpt.config.vocab_size)
     for i in range(0, len(x), step):
         piece = slice(i, i + step)
         log_p[piece], hit[piece] = log_softmax_of(gpt.head(x[piece])[0], targets[piece])

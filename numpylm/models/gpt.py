@@ -5,7 +5,7 @@ The architecture and the names of all parameters are GPT-2's (Radford et al. 201
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -223,6 +223,14 @@ class GPT(Module):
     def freeze(self, below: int) -> None:
         """Freeze the embeddings (and so the tied output layer) and the lowest ``below`` blocks; see `freeze_below`."""
         freeze_below(self, [self.wte, self.wpe], self.h, below)
+
+    def set_dropout(self, p: float) -> None:
+        """Set the dropout probability of the whole model to ``p``."""
+        self.config = replace(self.config, dropout=p)
+        self.drop = Dropout(p)
+        for block in self.h:
+            block.drop = Dropout(p)
+            block.attn.dropout = p
 
     def new_past(self, batch_size: int = 1, padding: Array | None = None) -> list[KVCache]:
         """Empty key/value caches, one for each block, for ``batch_size`` texts. For ``padding`` see `KVCache`."""

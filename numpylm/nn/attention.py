@@ -5,7 +5,7 @@ Shapes: B batch, T queries, S keys, H heads, C channels, D = C/H channels of one
 """
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -122,6 +122,16 @@ def merge_heads(x: Array) -> Array:
     return x.swapaxes(1, 2).reshape(B, T, H * D)
 
 
+class Past(Protocol):
+    """The keys and values of earlier positions, for generation: a `KVCache`."""
+
+    def append(self, k: Array, v: Array) -> tuple[Array, Array]:
+        """Add k, v (B, H, T, D) of T new positions; return those of all S positions, (B, H, S, D)."""
+
+    def mask(self, T: int) -> Array | None:
+        """The mask of the last T positions: bool (..., T, S), or None if they may attend to all S."""
+
+
 def multi_head(
     q: Array,
     k: Array,
@@ -130,7 +140,7 @@ def multi_head(
     mask: Array | None = None,
     dropout_p: float = 0.0,
     rng: np.random.Generator | None = None,
-    past: Any = None,
+    past: Past | None = None,
     attend: Any = scaled_dot_product_attention,
 ) -> tuple[Array, Cache]:
     """Attention in several heads at once: merge(Attention(Q_h, K_h, V_h) of each head h).
@@ -143,7 +153,7 @@ def multi_head(
         H. Head h gets channels hD … (h+1)D - 1 of q, k and v.
     mask, dropout_p, rng
         As in `scaled_dot_product_attention`.
-    past : KVCache, optional
+    past : Past, optional
         Used for generation: k and v are appended to the keys and values in it, and its own mask is used.
     attend : callable
         The formula, or another function that computes the same numbers.
@@ -240,7 +250,7 @@ class CausalSelfAttention(Module):
         self.c_proj = Linear(n_embd, n_embd, bias, std=proj_std, rng=rng, dtype=dtype)
 
     def forward(
-        self, x: Array, rng: np.random.Generator | None = None, past: Any = None
+        self, x: Array, rng: np.random.Generator | None = None, past: Past | None = None
     ) -> tuple[Array, SelfAttentionCache]:
         """x (B, T, C) -> (B, T, C). Dropout is applied if ``rng`` is given.
 

@@ -10,7 +10,7 @@ backward runs, it can be checked alone, and its caches can be thrown away for in
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -125,6 +125,13 @@ class Module:
         """Set every gradient to zero. Call it once a step, before the first backward."""
         for parameter in self.parameters():
             parameter.zero_grad()
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Convert all parameters to ``dtype`` in place, and return the module. Gradients begin at zero again."""
+        for parameter in self.parameters():
+            parameter.data = np.asarray(parameter.data, dtype)
+            parameter._grad = None  # in the old dtype
+        return self
 
     def state_dict(self) -> dict[str, Array]:
         """Name -> values. As in torch, these are the parameters' own arrays: copy them if training continues."""

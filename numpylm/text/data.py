@@ -20,7 +20,7 @@ from numpylm.nn.module import Array
 from numpylm.text.any_tokenizer import TextTokenizer, token_dtype
 from numpylm.text.encode_in_processes import encode_in_processes
 from numpylm.text.pretokenize import END_OF_TEXT
-from numpylm.text.text_files import find_texts, shortened
+from numpylm.text.text_files import find_texts, first_paths
 from numpylm.text.text_input import read_document
 from numpylm.text.tokenizer import Tokenizer
 
@@ -45,7 +45,7 @@ def read_documents(paths: Iterable[str | Path]) -> list[str]:
     files = find_texts(paths).files
     documents = [document for file in files for document in split_documents(read_document(file))]
     if not documents:
-        raise ValueError(f"there is no text in {shortened(files)}")
+        raise ValueError(f"there is no text in {first_paths(files)}")
     return documents
 
 

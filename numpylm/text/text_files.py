@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from numpylm.system.run_files import CHECKPOINTS, LOCK
 from numpylm.system.shell import shown
 from numpylm.system.whole_files import UTF_16_MARKS
 from numpylm.text.text_input import STDIN
@@ -21,8 +22,7 @@ INSTALLED = ("__pycache__", "node_modules", "site-packages", "dist-packages")
 INSTALLED_SUFFIXES = (".egg-info", ".dist-info")
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # each virtual environment contains one of these
 ENDLESS = ("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-LOCK_FILE = re.compile(r"\..*\.lock|\.lock")
-CHECKPOINTS = ("best.npz", "last.npz")  # each run folder contains one of these
+LOCK_FILE = re.compile(rf"(\..*)?{re.escape(LOCK)}")  # of a run folder, or of a name that is reserved for one
 VOCABULARY = ("vocab.json", "merges.txt")  # each folder of a model with a BPE tokenizer contains these
 
 
@@ -52,10 +52,10 @@ class TextFiles:
         groups: dict[str, list[Path]] = {}
         for path, reason in self.left_out:
             groups.setdefault(reason, []).append(path)
-        return [f"{reason} ({len(paths):,}): {shortened(paths)}" for reason, paths in groups.items()]
+        return [f"{reason} ({len(paths):,}): {first_paths(paths)}" for reason, paths in groups.items()]
 
 
-def shortened(paths: Iterable[str | Path]) -> str:
+def first_paths(paths: Iterable[str | Path]) -> str:
     """The first few paths as text. Only the end of a long path is shown."""
     paths = list(paths)
     names = [shown(path if isinstance(path, str) else path.as_posix()) for path in paths[:EXAMPLES]]

@@ -22,6 +22,7 @@ from numpylm.text.pretokenize import END_OF_TEXT, GPT2_PATTERN, blocks, chunk_fi
 from numpylm.text.tokenizer_files import LETTER_OF_BYTE, letters, read_parts, written_vocab
 
 CACHED_CHUNKS = 1 << 18  # number of distinct chunks that the encoder remembers: about 50 MB at most
+LONGEST_CACHED_CHUNK = 64  # characters; longer chunks hardly ever occur again
 
 
 def count_merges(vocab_size: int, specials: int = 1) -> int:
@@ -259,6 +260,6 @@ class _ChunkCache(dict):
         ids = apply_merges(map(self.id_of_byte.__getitem__, chunk.encode("utf-8")), self.ranks, self.made)
         if len(self) >= CACHED_CHUNKS:
             self.clear()
-        if len(chunk) <= 64:  # longer chunks hardly ever occur again
+        if len(chunk) <= LONGEST_CACHED_CHUNK:
             self[chunk] = ids
         return ids

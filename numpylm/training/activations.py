@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.inner.sublayers import children
+from numpylm.check.subject.paths import children
 from numpylm.nn.module import Array
 
 DEAD = ": dead"  # suffix of the names of fractions of dead units

@@ -10,7 +10,21 @@ from numpylm.check.report import Cause
 from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array, Parameter
 from numpylm.training.activations import activations
-from numpylm.training.diagnosis_report import Diagnosis, trained
+from numpylm.training.diagnosis_report import (
+    EQUAL_WEIGHTS,
+    FIRST_LOSS,
+    LOSS_TIMES_SIZE,
+    NO_TARGETS,
+    NOT_FINITE,
+    NOT_RESET,
+    ONE_TARGET,
+    SEES_OTHER_SEQUENCES,
+    SEES_THE_FUTURE,
+    WRONG_TARGETS,
+    Diagnosis,
+    times_too_much,
+    trained,
+)
 
 
 def look_at_batch(ids: Array, targets: Array) -> Iterator[Cause]:
@@ -18,7 +32,7 @@ def look_at_batch(ids: Array, targets: Array) -> Iterator[Cause]:
     counted = targets != IGNORE_INDEX
     if not counted.any():
         text = "No target is counted: all are -100, so there is nothing to learn. Were prompt and answer masked alike?"
-        yield Cause("no-targets", text, 100, "targets")
+        yield Cause("no-targets", text, NO_TARGETS, "targets")
         return
     if ids.shape == targets.shape and ids.shape[1] > 2:
         same = (ids == targets)[counted].mean()
@@ -29,10 +43,10 @@ def look_at_batch(ids: Array, targets: Array) -> Iterator[Cause]:
                 "Each target is the very token that the model reads there: ids and targets are not shifted against "
                 "each other. The model learns to copy. Take window[:, :-1] as ids and window[:, 1:] as targets."
             )
-            yield Cause("targets", text, 98, "targets")
+            yield Cause("targets", text, WRONG_TARGETS, "targets")
         elif before > 0.95 and after < 0.9:
             text = "The targets are shifted the wrong way: each is the token *before*, not the token after."
-            yield Cause("targets", text, 98, "targets")
+            yield Cause("targets", text, WRONG_TARGETS, "targets")
         elif after < 0.9:
             yield from _shifted_too_far(ids, targets, counted)
     if len(np.unique(targets[counted])) == 1 and counted.sum() > 4:
@@ -40,7 +54,7 @@ def look_at_batch(ids: Array, targets: Array) -> Iterator[Cause]:
             f"Every target is the same token, {int(targets[counted][0])}: the model will learn that one and nothing "
             "else."
         )
-        yield Cause("targets", text, 90, "targets")
+        yield Cause("targets", text, ONE_TARGET, "targets")
 
 
 def _shifted_too_far(ids: Array, targets: Array, counted: Array) -> Iterator[Cause]:
@@ -52,7 +66,7 @@ def _shifted_too_far(ids: Array, targets: Array, counted: Array) -> Iterator[Cau
                 f"Each target is the token {shift} positions after the one that the model reads there, not the next "
                 "one: ids and targets are shifted more than once (in the data and again in the loss?)."
             )
-            yield Cause("targets", text, 98, "targets")
+            yield Cause("targets", text, WRONG_TARGETS, "targets")
 
 
 def look_at_forward(gpt: Any, ids: Array, logits: Array) -> Iterator[Cause]:
@@ -60,7 +74,7 @@ def look_at_forward(gpt: Any, ids: Array, logits: Array) -> Iterator[Cause]:
     if not np.isfinite(logits).all():
         first = next((name for name, std in activations(gpt, ids).items() if not math.isfinite(std)), "the logits")
         text = f"The forward gives NaN or infinity. The first part whose output contains it is {first}."
-        yield Cause("not-finite", text, 100, first)
+        yield Cause("not-finite", text, NOT_FINITE, first)
         return
     V = logits.shape[-1]
     scale = float(np.abs(logits).max()) + 1e-9
@@ -73,14 +87,14 @@ def look_at_forward(gpt: Any, ids: Array, logits: Array) -> Iterator[Cause]:
                 f"The model sees the future: changing the last token changes the predictions before it (by {gap:.2g}). "
                 "It will reach a loss near zero and generate nonsense. The causal mask is missing or off by one."
             )
-            yield Cause("causal", text, 99, "forward")
+            yield Cause("causal", text, SEES_THE_FUTURE, "forward")
     if len(ids) > 1:
         changed = ids.copy()
         changed[-1] = (changed[-1] + 1) % V
         gap = np.abs(gpt.forward(changed)[0] - logits)[:-1].max()
         if gap > 1e-4 * scale:
             text = f"The sequences of a batch affect each other: changing the last changes the others (by {gap:.2g})."
-            yield Cause("mixing", text, 99, "forward")
+            yield Cause("mixing", text, SEES_OTHER_SEQUENCES, "forward")
 
 
 def mean_loss(logits: Array, targets: Array) -> float:
@@ -101,7 +115,7 @@ def look_at_zero_grad(gpt: Any) -> Iterator[Cause]:
             f"zero_grad does not reset the gradient of {left}. Every backward adds to it, so each step would follow "
             "the sum of all gradients since the start."
         )
-        yield Cause("state", text, 96, left)
+        yield Cause("state", text, NOT_RESET, left)
         for _, p in trained(gpt):
             p.grad[...] = 0
 
@@ -116,7 +130,7 @@ def look_at_weights(named: list[tuple[str, Parameter]]) -> Iterator[Cause]:
             f"({zero[0]} first). Then no signal flows forward and no gradient flows back, and this does not change: "
             "draw them at random, as GPT-2 does with a standard deviation of 0.02."
         )
-        yield Cause("initial-values", text, 98, zero[0])
+        yield Cause("initial-values", text, EQUAL_WEIGHTS, zero[0])
         return
     alike = [name for name, data in matrices if np.any(data) and np.ptp(data) == 0]
     if alike:
@@ -126,7 +140,7 @@ def look_at_weights(named: list[tuple[str, Parameter]]) -> Iterator[Cause]:
             + ": then all its units compute the same, get the same gradient and stay equal forever. Draw them at "
             "random."
         )
-        yield Cause("initial-values", text, 98, alike[0])
+        yield Cause("initial-values", text, EQUAL_WEIGHTS, alike[0])
 
 
 def look_at_start(result: Diagnosis, fresh: bool, mean: float, targets: Array) -> Iterator[Cause]:
@@ -138,7 +152,7 @@ def look_at_start(result: Diagnosis, fresh: bool, mean: float, targets: Array) -
             f"The loss at the start, {loss:.3f}, is {loss / mean:.4g} times the mean cross-entropy of its logits "
             f"({mean:.3f}): {times}. Divide the sum by exactly the number of counted tokens."
         )
-        yield Cause("counting", text, 90, "loss")
+        yield Cause("counting", text, LOSS_TIMES_SIZE, "loss")
         return
     if not fresh:
         return
@@ -147,24 +161,11 @@ def look_at_start(result: Diagnosis, fresh: bool, mean: float, targets: Array) -
             f"The loss at the start, {loss:.3f}, is far above guessing (ln V = {guess:.3f}): the model is sure of "
             "wrong answers. The initial weights are too large; GPT-2 draws them with a standard deviation of 0.02."
         )
-        yield Cause("initial-values", text, 80, "loss")
+        yield Cause("initial-values", text, FIRST_LOSS, "loss")
     elif loss < 0.85 * guess:
         text = (
             f"The loss at the start, {loss:.3f}, is far below guessing (ln V = {guess:.3f}): an untrained model "
             "cannot be that good. Does it see its targets, or is the loss divided by too many tokens? (If the model is "
             "trained, pass fresh=False.)"
         )
-        yield Cause("counting", text, 80, "loss")
-
-
-def times_too_much(ratio: float, targets: Array) -> str:
-    """Describe a factor between two losses if it is T, B, B·T or the number of counted tokens; otherwise return ""."""
-    B, T = targets.shape[0], targets.shape[-1]
-    count = int((targets != IGNORE_INDEX).sum())
-    sizes = {f"the number of counted tokens, {count}": count, f"T = {T}": T, f"B = {B}": B, f"B·T = {B * T}": B * T}
-    for name, size in sizes.items():
-        if size > 1 and abs(ratio / size - 1) < 1e-3:
-            return f"{name} times too much"
-        if size > 1 and abs(ratio * size - 1) < 1e-3:
-            return f"{name} times too little"
-    return ""
+        yield Cause("counting", text, FIRST_LOSS, "loss")

@@ -56,9 +56,8 @@ TOKENS_A_STEP = 2048  # as in the defaults: 8 windows of 256
 STEPS_PER_ROOT = 3.5  # steps = this number times the square root of the number of tokens
 FEWEST_STEPS = 200
 SHORTEST_RUN = 10  # steps, if the user's windows are so long that even a few steps take long
-LONGEST_RUN = (
-    2200  # steps with windows of 128 and a vocabulary of 2,048; 1.4 times as long as the default's 1,400 steps
-)
+# Steps with windows of 128 and a vocabulary of 2,048; 1.4 times as long as the default's 1,400 steps.
+LONGEST_RUN = 2200
 EVALUATED_MB = 0.3  # a longer validation text takes more time and is hardly more accurate
 
 

@@ -21,7 +21,7 @@ from numpylm.training.diagnosis_report import Diagnosis, Part, part_of, total_no
 
 STEPS = 40
 WARMUP = 10  # steps of learning-rate warmup
-LAST = 10  # changes of weights are measured over this many last steps, because the first steps are larger
+MEASURED_STEPS = 10  # at the end, in which changes of weights are measured, because the first steps are larger
 
 
 def diagnose(
@@ -79,9 +79,8 @@ def diagnose(
     named = trained(gpt)
     gradients = {name: float(np.linalg.norm(p.grad)) for name, p in named}
     result.findings += checks_before_training.look_at_zero_grad(gpt)
-    bad_weights = list(
-        checks_before_training.look_at_weights(named)
-    )  # if there are any, they explain all other findings
+    # Bad weights explain all other findings.
+    bad_weights = list(checks_before_training.look_at_weights(named))
     result.findings += bad_weights or [
         *checks_before_training.look_at_start(
             result, fresh, checks_before_training.mean_loss(logits, targets), targets
@@ -156,7 +155,7 @@ def short_run(
         if step == steps or not math.isfinite(loss):
             break
         clip_grad_norm([p for _, p in named], 1.0)
-        before = {name: p.data.copy() for name, p in named if name in ratios} if step >= steps - LAST else {}
+        before = {name: p.data.copy() for name, p in named if name in ratios} if step >= steps - MEASURED_STEPS else {}
         stepper.lr = lr * min(1.0, (step + 1) / WARMUP)
         stepper.step()
         for name, p in named:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from numpylm.system.run_files import METRICS
 from numpylm.system.shell import command, shown
 from numpylm.training.run_state import Run, TrainingError
 
@@ -37,7 +38,7 @@ def save_at_end(run: Run) -> None:
         resume = command("numpylm", "train", "--resume", run.folder)
         raise TrainingError(f"{_not_saved(run, error)} Make room on the disk, then resume: {resume}") from None
     if run.behind:
-        with continue_after_error(run, "metrics.jsonl"):
+        with continue_after_error(run, METRICS):
             run.write_metrics()
 
 

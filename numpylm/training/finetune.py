@@ -8,7 +8,6 @@ import numpy as np
 from numpylm.files.pretrained import load_language_model
 from numpylm.models.gpt import GPT
 from numpylm.models.lora import add_lora, has_lora
-from numpylm.nn.layers import Dropout
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.config import FROM_MODEL, TrainConfig
@@ -23,8 +22,7 @@ def load_pretrained_model(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokeni
         If a setting is of another shape, or block_size is longer than the model's context.
     """
     gpt, tokenizer, _ = load_language_model(config.init_from)
-    gpt = as_dtype(gpt, config.dtype)
-    set_dropout(gpt, config.dropout)
+    gpt.astype(config.dtype).set_dropout(config.dropout)
     kind = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
     own: dict[str, Any] = {name: kind if name == "tokenizer" else getattr(gpt.config, name) for name in FROM_MODEL}
     defaults = {field.name: field.default for field in fields(TrainConfig)}
@@ -47,19 +45,3 @@ def freeze_or_add_lora(gpt: GPT, config: TrainConfig) -> None:
     elif not has_lora(gpt):
         rng = np.random.default_rng(config.seed)
         add_lora(gpt, config.lora_rank, config.lora_alpha or None, config.freeze_below, rng=rng)
-
-
-def set_dropout(gpt: GPT, p: float) -> None:
-    """Set the dropout probability of the whole model to ``p``."""
-    gpt.config = replace(gpt.config, dropout=p)
-    gpt.drop = Dropout(p)
-    for block in gpt.h:
-        block.drop = Dropout(p)
-        block.attn.dropout = p
-
-
-def as_dtype(gpt: GPT, dtype: str) -> GPT:
-    """Convert the parameters of a model to ``dtype`` in place, and return the model."""
-    for parameter in gpt.parameters():
-        parameter.data = np.asarray(parameter.data, dtype)
-    return gpt

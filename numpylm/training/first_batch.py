@@ -13,7 +13,8 @@ from numpylm.nn.optim import AdamW
 from numpylm.system.processor import keep_memory
 from numpylm.system.signals import stoppable
 from numpylm.training.config import TrainConfig
-from numpylm.training.diagnose import Diagnosis, diagnose
+from numpylm.training.diagnose import diagnose
+from numpylm.training.diagnosis_report import Diagnosis
 from numpylm.training.language_modeling import LanguageModeling
 from numpylm.training.parallel import DataParallel
 from numpylm.training.profiling import Profile, profile

@@ -85,9 +85,9 @@ class LanguageModeling(Task):
         bits = score.bits_per_byte(data.val_bytes)
         metrics = {"val_bits_per_byte": bits, "val_accuracy": score.accuracy}
         above = ""
-        if data.floor is not None:
-            above = f" ({score.loss - data.floor:.4f} above the source)"
-            metrics["above_source"] = score.loss - data.floor
+        if data.source_entropy is not None:
+            above = f" ({score.loss - data.source_entropy:.4f} above the source)"
+            metrics["above_source"] = score.loss - data.source_entropy
         line = f"validation loss {score.loss:.4f}{above}, perplexity {score.perplexity:,.2f}, {bits:.3f} bits per byte"
         return Evaluation(score.loss, line, metrics)
 
@@ -102,7 +102,7 @@ class LanguageModeling(Task):
     def references(self) -> dict[str, float]:
         losses = reference_losses(self.data, self.tokenizer.vocab_size)
         lines = {short: losses[name] for name, short in SHORT_NAMES.items() if name in losses}
-        return lines | ({} if self.data.floor is None else {"source entropy": self.data.floor})
+        return lines | ({} if self.data.source_entropy is None else {"source entropy": self.data.source_entropy})
 
     def next_steps(self, run: Any) -> list[list[str]]:
         generate = ["numpylm", "generate", str(run.folder)]

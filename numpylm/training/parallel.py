@@ -99,9 +99,8 @@ class DataParallel:
         if count is None:
             count = int((arrays["targets"] != IGNORE_INDEX).sum())
         rngs: list[np.random.Generator | None] = [None] * workers
-        if (
-            rng is not None
-        ):  # draw seeds instead of rng.spawn: a checkpoint stores the generator's state, not its spawns
+        # Draw seeds instead of rng.spawn: a checkpoint stores the generator's state, not its spawns.
+        if rng is not None:
             rngs = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=workers)]
         split = {name: np.array_split(array, workers) for name, array in arrays.items()}
         parts = [

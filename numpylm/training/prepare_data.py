@@ -21,13 +21,13 @@ from numpylm.text.data import (
 from numpylm.text.line_documents import cut_lines
 from numpylm.text.loss_mask import answer_bytes, encode_answers, note_repeated_marks, text_bytes
 from numpylm.text.pretokenize import END_OF_TEXT
-from numpylm.text.text_files import find_texts, is_pipe, shortened
+from numpylm.text.text_files import find_texts, first_paths, is_pipe
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.text.train_val_split import split_train_val
 from numpylm.training import baselines
 from numpylm.training.config import TrainConfig
 
-WORTH_PROCESSES_CHARACTERS = 30_000_000  # characters; a longer text is tokenized by several processes
+FEWEST_CHARACTERS_FOR_PROCESSES = 30_000_000  # characters; a longer text is tokenized by several processes
 
 
 def load_documents(config: TrainConfig) -> list[str]:
@@ -35,10 +35,10 @@ def load_documents(config: TrainConfig) -> list[str]:
     if config.data:
         found = find_texts(config.data)
         for pipe in filter(is_pipe, found.files):
-            name = shortened([pipe])
+            name = first_paths([pipe])
             print(f"note        a pipe ({name}) is read once: to resume this run, give the same text again with --data")
         documents = read_documents(found.files)
-        source, left_out = f"{shortened(config.data)}: ", found.reasons()
+        source, left_out = f"{first_paths(config.data)}: ", found.reasons()
         if len(found.files) > 1:
             source += f"{found.kinds()}, "
     else:
@@ -89,14 +89,13 @@ class Data:
 
     train: Array
     val: Array
-    val_bytes: (
-        int  # UTF-8 bytes of the validation text without end-of-text marks, or of its answers if only these count
-    )
+    # UTF-8 bytes of the validation text without end-of-text marks, or of its answers if only these count
+    val_bytes: int
     starts: Array | None  # where windows begin, if they begin with documents
     val_starts: Array | None
     counted: Array | None  # loss mask: which tokens count (bool); None: all
     val_counted: Array | None
-    floor: float | None  # entropy of the source on the validation text, in nats per token, if the source is known
+    source_entropy: float | None  # of the validation text, in nats per token, if the source is known
 
     @classmethod
     def encode(
@@ -119,7 +118,7 @@ class Data:
             train, counted = encode_answers(train_docs, tokenizer, mark)
             val, val_counted = encode_answers(val_docs, tokenizer, mark)
         else:
-            many = available_cores() if processes and sum(map(len, train_docs)) > WORTH_PROCESSES_CHARACTERS else 1
+            many = available_cores() if processes and sum(map(len, train_docs)) > FEWEST_CHARACTERS_FOR_PROCESSES else 1
             train = encode_documents(train_docs, tokenizer, folder, progress=True, processes=many)
             val = encode_documents(val_docs, tokenizer, folder, progress=True)
         for name, tokens in (("training", train), ("validation", val)):
@@ -165,6 +164,6 @@ def reference_losses(data: Data, vocab_size: int) -> dict[str, float]:
         "unigram model": baselines.unigram_loss(data.train, data.val, vocab_size),
         "bigram model": baselines.bigram_loss(data.train, data.val, vocab_size),
     }
-    if data.floor is not None:
-        losses["entropy of the source: the lowest possible loss"] = data.floor
+    if data.source_entropy is not None:
+        losses["entropy of the source: the lowest possible loss"] = data.source_entropy
     return losses

@@ -12,11 +12,11 @@ from numpylm.training.task import Task
 
 def warn_of_overfitting(run: Run, val_loss: float, train_loss: float) -> None:
     """Print a warning, once per run, if the validation loss rises while the training loss is far below it."""
-    rising = val_loss > run.best + 0.02
+    rising = val_loss > run.best_loss + 0.02
     if rising and train_loss < val_loss - 0.05 and not run.warned:
         run.warned = True
         tqdm.write(
-            f"  overfitting: validation loss was lowest at step {run.best_step} ({run.best:.4f}); the model now "
+            f"  overfitting: validation loss was lowest at step {run.best_step} ({run.best_loss:.4f}); the model now "
             f"memorizes its text. best.npz keeps that step; more text, --dropout 0.2 or a smaller model help"
         )
 
@@ -54,7 +54,7 @@ def report_end(run: Run, task: Task) -> None:
         print(f"\nStopped at step {run.step} of {c.max_steps}; everything is saved in {name}. To continue:")
         print("    " + command("numpylm", "train", "--resume", folder))
         return
-    best = f"best at step {run.best_step}: {run.best:.4f} nats per {task.unit}"
+    best = f"best at step {run.best_step}: {run.best_loss:.4f} nats per {task.unit}"
     print(f"\nDone. {name} holds the model ({best}) and loss.svg.")
     print(f"Next, {task.next_verb}:")
     for words in task.next_steps(run):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from numpylm.files.find_model import RUNS
 from numpylm.system.lock import InUse, locked
+from numpylm.system.run_files import LAST, LOCK
 from numpylm.system.shell import quoted, shown
 from numpylm.system.whole_files import rename, sync_folder
-from numpylm.text.text_files import CHECKPOINTS, is_pipe, text_name
+from numpylm.text.text_files import is_pipe, text_name
 from numpylm.training.config import TrainConfig
 
 BUNDLED = {  # names of runs on the bundled corpora
@@ -20,7 +21,6 @@ BUNDLED = {  # names of runs on the bundled corpora
     "translation": "translation",
     "classification": "messages",
 }
-LOCK = ".lock"  # this file is in a run folder while a process trains in it
 
 
 # ---------------------------------------------------------------------------------------- a new folder
@@ -145,7 +145,7 @@ def folder_to_resume(path: str | Path) -> Path:
     folder = path.parent
     if not (path.is_file() and (folder / "config.json").is_file()):
         return path
-    if path.suffix == ".npz" and path.name != CHECKPOINTS[-1]:
+    if path.suffix == ".npz" and path.name != LAST:
         raise ValueError(
             f"a run is resumed from its last checkpoint, not from {shown(path)}: use --resume {quoted(folder)}; to "
             f"begin a new run with that model, use --init-from {quoted(path)}"

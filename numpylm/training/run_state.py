@@ -18,6 +18,7 @@ from numpylm.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from numpylm.files.find_model import did_you_mean, is_run, refuse_folder_of_runs
 from numpylm.nn.optim import AdamW
 from numpylm.system.json_fields import read_json_lines, typed, whole
+from numpylm.system.run_files import BEST, LAST, METRICS
 from numpylm.system.shell import quoted, shown
 from numpylm.system.whole_files import read_json, remove_half_written, write_text
 from numpylm.text.any_tokenizer import TextTokenizer
@@ -62,10 +63,10 @@ class Run:
     batch_rng: np.random.Generator
     dropout_rng: np.random.Generator
     step: int = 0
-    best: float = math.inf  # validation loss, nats per counted target
+    best_loss: float = math.inf  # the lowest validation loss, nats per counted target
     best_step: int = 0
     fingerprint: str = ""
-    tokens: int = 0  # size of the tokenizer's vocabulary; the model's may be larger, if it was rounded up
+    vocab_size: int = 0  # of the tokenizer; the model's may be larger, if it was rounded up
     metrics: list[dict[str, Any]] = field(default_factory=list)
     behind: bool = False  # whether some metrics are not yet in metrics.jsonl
     evaluated: int = -1  # the last step that was evaluated
@@ -94,10 +95,11 @@ class Run:
         """Write a checkpoint into the run folder."""
         meta = {
             "step": self.step,
-            "best": self.best if math.isfinite(self.best) else None,
+            # "best" and "tokens" are the names of the first version: old and new checkpoints have the same entries
+            "best": self.best_loss if math.isfinite(self.best_loss) else None,
             "best_step": self.best_step,
             "fingerprint": self.fingerprint,
-            "tokens": self.tokens,
+            "tokens": self.vocab_size,
             "batch_rng": self.batch_rng.bit_generator.state,
             "dropout_rng": self.dropout_rng.bit_generator.state,
             "evaluated": self.evaluated,
@@ -105,24 +107,24 @@ class Run:
             "since_eval": asdict(self.since_eval),
         }
         save_checkpoint(self.folder / name, self.model, self.optimizer, meta)
-        if name == "last.npz":
+        if name == LAST:
             self.saved = self.step, self.evaluated
 
     def save_checkpoints(self) -> None:
         """Write best.npz if this step has the best evaluation so far, and last.npz.
 
-        ``best`` is always the loss of the best.npz on disk. If best.npz cannot be written, last.npz is not written
-        either, so that a resumed run repeats this evaluation.
+        ``best_loss`` is always the loss of the best.npz on disk. If best.npz cannot be written, last.npz is not
+        written either, so that a resumed run repeats this evaluation.
         """
-        before = self.best, self.best_step
-        if self.evaluated == self.step and self.val_loss < self.best:
-            self.best, self.best_step = self.val_loss, self.step
+        before = self.best_loss, self.best_step
+        if self.evaluated == self.step and self.val_loss < self.best_loss:
+            self.best_loss, self.best_step = self.val_loss, self.step
             try:
-                self.save("best.npz")
+                self.save(BEST)
             except OSError:
-                self.best, self.best_step = before
+                self.best_loss, self.best_step = before
                 raise
-        self.save("last.npz")
+        self.save(LAST)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Restore everything that `save` wrote, without a copy of the arrays. Raises ValueError if it is damaged."""
@@ -136,9 +138,9 @@ class Run:
     def _restore_meta(self, meta: Mapping[str, Any]) -> None:
         self.step, self.best_step = whole(meta, "step"), whole(meta, "best_step")
         self.fingerprint = typed(meta, "fingerprint", str)
-        self.tokens = whole(meta, "tokens") if "tokens" in meta else self.model.config.vocab_size
+        self.vocab_size = whole(meta, "tokens") if "tokens" in meta else self.model.config.vocab_size
         best = typed(meta, "best", float, type(None))
-        self.best = math.inf if best is None else best
+        self.best_loss = math.inf if best is None else best
         set_state(self.batch_rng, meta, "batch_rng")
         set_state(self.dropout_rng, meta, "dropout_rng")
         # older versions saved only after evaluations
@@ -179,13 +181,13 @@ class Run:
             self.write_metrics()
             return
         self.behind = True  # stays True if an error occurs, possibly after half a line was written
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         self.behind = False
 
     def write_metrics(self) -> None:
         """Write the whole file metrics.jsonl."""
-        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.metrics))
+        write_text(self.folder / METRICS, "".join(json.dumps(entry) + "\n" for entry in self.metrics))
         self.behind = False
 
 
@@ -193,11 +195,11 @@ def new_run(config: TrainConfig, folder: Path, model: Any, tokenizer: TextTokeni
     """Create a run folder atomically with its first checkpoint, so that every run folder can be resumed."""
     with created_at_once(folder) as draft:
         run = Run.create(config, draft, model)
-        run.tokens = tokenizer.vocab_size
+        run.vocab_size = tokenizer.vocab_size
         run.check_data(fingerprint)
         write_config(draft, config)
         tokenizer.save(draft)
-        run.save("last.npz")
+        run.save(LAST)
     run.folder = folder
     return run
 
@@ -261,18 +263,18 @@ def resumed_run(config: TrainConfig, folder: Path) -> Run:
 
     It does not write to the folder; see `write_resumed`.
     """
-    checkpoint = load_checkpoint(folder / "last.npz")
+    checkpoint = load_checkpoint(folder / LAST)
     model = checkpoint.build_model()
     if config.block_size > model.config.block_size:
         raise ValueError(
-            f"{folder / 'config.json'} is damaged: block_size is {config.block_size}, the model in last.npz reads "
+            f"{folder / 'config.json'} is damaged: block_size is {config.block_size}, the model in {LAST} reads "
             f"{model.config.block_size} tokens"
         )
     freeze_or_add_lora(model, config)
     run = Run.create(config, folder, model)
     run.restore(checkpoint)
     run.saved = run.step, run.evaluated
-    path = folder / "metrics.jsonl"
+    path = folder / METRICS
     for entry in read_json_lines(path) if path.exists() else ():
         numbers = all(isinstance(value, (int, float)) for value in entry.values())
         if numbers and entry.get("step", math.inf) <= (run.evaluated if "val_loss" in entry else run.step):

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from numpylm.check import selfcheck
 from numpylm.nn.optim import clip_grad_norm, warmup_cosine
 from numpylm.system.processor import default_workers, keep_memory
+from numpylm.system.run_files import METRICS
 from numpylm.system.shell import command
 from numpylm.system.signals import Interrupt, Interrupted, interruptible, stoppable
 from numpylm.system.streams import lasting_output
@@ -35,7 +36,7 @@ from numpylm.training.run_state import (
 )
 from numpylm.training.task import Task
 
-WORTH_PROCESSES = 50  # steps; in a shorter run, starting worker processes takes longer than they save
+FEWEST_STEPS_FOR_PROCESSES = 50  # steps; in a shorter run, starting worker processes takes longer than they save
 LOG_INTERVAL = 10  # steps between lines of metrics.jsonl with the training loss
 
 
@@ -163,7 +164,7 @@ def training_loop(run: Run, task: Task, interrupt: Interrupt, stop_at: int | Non
     """Run the optimizer steps, with evaluations and checkpoints in between."""
     c = run.config
     last = c.max_steps if stop_at is None else min(stop_at, c.max_steps)
-    long_enough = last - run.step >= WORTH_PROCESSES
+    long_enough = last - run.step >= FEWEST_STEPS_FOR_PROCESSES
     count = default_workers() if c.batch_tokens else min(default_workers(), c.batch_size)  # at least a sequence each
     workers = DataParallel(run.model, count, processes=processes and long_enough, on_loss=partial(save_after_loss, run))
     if run.evaluation_due:
@@ -180,7 +181,7 @@ def training_loop(run: Run, task: Task, interrupt: Interrupt, stop_at: int | Non
             bar.set_postfix_str(f"loss {run.since_log.value:.4f}, {rate:,.0f} tokens/s", refresh=False)
             if run.step % LOG_INTERVAL == 0:
                 loss, run.since_log = run.since_log.value, Mean()
-                with continue_after_error(run, "metrics.jsonl"):
+                with continue_after_error(run, METRICS):
                     run.log({"step": run.step, "train_loss": loss, "lr": step.lr, "grad_norm": step.grad_norm})
             if run.evaluation_due:
                 evaluate_and_save(run, task, workers, interrupt)
@@ -249,7 +250,7 @@ def evaluate_and_save(run: Run, task: Task, workers: DataParallel, interrupt: In
         with continue_after_error(run, "sample"):
             for line in filter(None, task.sample(run.model, run.step).split("\n\n")):
                 tqdm.write("            " + line.replace("\n", " "))
-    with continue_after_error(run, "metrics.jsonl"):
+    with continue_after_error(run, METRICS):
         run.log({"step": run.step, "val_loss": result.loss} | result.metrics)
     warn_of_overfitting(run, result.loss, train_loss)
     save_or_note(run)

@@ -5,7 +5,8 @@ request: the source of the module is read, one line is replaced, and the result 
 animals always match the current code of the layers.
 """
 
-from numpylm.check.mutants import Fault, World
+from numpylm.check.mutants import World
 from numpylm.zoo.catalog import animals, check, get
+from numpylm.zoo.fault import Fault
 
 __all__ = ["Fault", "World", "animals", "check", "get"]

@@ -5,8 +5,9 @@ import difflib
 import numpy as np
 
 from numpylm.check.gradcheck import gradcheck
-from numpylm.check.mutants import Fault, World, difference, without_docstrings
+from numpylm.check.mutants import World, difference, without_docstrings
 from numpylm.check.report import KINDS, Report
+from numpylm.zoo.fault import Fault
 from numpylm.zoo.faulty_layers import FUNCTION_FAULTS, LAYER_FAULTS
 from numpylm.zoo.faulty_models import MODEL_FAULTS
 from numpylm.zoo.faulty_optimizers import OPTIMIZER_FAULTS

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.mutants import Fault, World
+from numpylm.check.mutants import World
+from numpylm.nn.functional import IGNORE_INDEX
+from numpylm.zoo.fault import Fault
 
 B, T, C, H, D, V = 2, 5, 12, 3, 4, 11  # all different, so that no wrong axis fits by chance
 Case = tuple[Any, tuple, dict]
@@ -21,7 +23,7 @@ def _pair(name: str, *shape: int, times: float = 2.0, **options: Any) -> Any:
 
 def _cross_entropy(world: World, rng: Rng) -> Case:
     targets = rng.integers(0, V, (B, T))
-    targets[0, :2] = -100
+    targets[0, :2] = IGNORE_INDEX
     return (world.cross_entropy, world.cross_entropy_backward), (rng.standard_normal((B, T, V)), targets), {}
 
 

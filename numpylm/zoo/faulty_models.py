@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from numpylm.check.mutants import Fault, World
+from numpylm.check.mutants import World
+from numpylm.zoo.fault import Fault
 from numpylm.zoo.faulty_layers import B, C, Case, H, Rng, T, V
 
 

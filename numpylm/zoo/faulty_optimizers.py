@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from numpylm.check.mutants import Fault, World
+from numpylm.check.mutants import World
 from numpylm.check.optimizer.clipping import check_clipping
 from numpylm.check.optimizer.optimizers import check_optimizer
+from numpylm.zoo.fault import Fault
 from numpylm.zoo.faulty_layers import Case, Rng
 
 

@@ -1,11 +1,18 @@
-"""The fixture ``write``: a student's file with some code."""
+"""The fixture ``write``, a student's file with some code; and ``reports``, what the checker says about a file."""
 
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from numpylm.check.student import check_file
+
 HEAD = "import numpy as np\nfrom numpylm import Parameter\n\n"
+
+
+def reports(path):
+    """The reports on a file, by their titles."""
+    return {report.title: report for report in check_file(path)}
 
 
 @pytest.fixture

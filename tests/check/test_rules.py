@@ -1,4 +1,4 @@
-"""Rules of the code of checker and course: decisions read fields, never sentences; two tables hold all numbers."""
+"""Rules of the code of checker, course and diagnosis: decisions read fields, not sentences; tables hold the numbers."""
 
 import ast
 import re
@@ -21,6 +21,7 @@ def files(folder):
 
 FILES = files(CHECK)
 COURSE_FILES = files(COURSE)
+TRAINING_FILES = files(CHECK.parent / "training")
 READS = {"startswith", "endswith", "find", "index", "count", "partition", "split", "removeprefix", "lower"}
 TABLES = ("confidence.py", "limits.py")
 PRINTS = {"report.py"}  # it prints equal sentences once
@@ -110,6 +111,11 @@ def test_every_confidence_has_a_name(file):
     assert not list(numbers_as_confidence(FILES[file]))
 
 
+@pytest.mark.parametrize("file", [file for file in TRAINING_FILES if file.startswith(("checks_", "diagnos"))])
+def test_every_confidence_of_a_diagnosis_has_a_name(file):
+    assert not list(numbers_as_confidence(TRAINING_FILES[file]))
+
+
 @pytest.mark.parametrize(
     "planted",
     [
@@ -161,7 +167,7 @@ def written_kinds(source):
 
 
 def test_every_kind_of_cause_is_one_of_the_kinds_also_in_diagnose():
-    sources = [*FILES.values(), *files(CHECK.parent / "training").values()]
+    sources = [*FILES.values(), *TRAINING_FILES.values()]
     found = {kind for source in sources for kind in written_kinds(source)}
     assert {"sign", "learning-rate"} <= found <= set(KINDS)
 

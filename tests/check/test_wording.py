@@ -1,4 +1,4 @@
-"""What a reviewer with fresh eyes found misleading: sentences that must be true, of the right row, and said once."""
+"""The sentences of a report are true as they are printed, stand at the right row, and are said once."""
 
 import re
 import textwrap

@@ -20,8 +20,8 @@ import numpylm.training.first_batch
 import numpylm.training.train
 import numpylm.zoo.catalog
 from numpylm.cli.main import main
+from numpylm.system.run_files import LOCK
 from numpylm.training.config import TrainConfig
-from numpylm.training.run_folder import LOCK
 from tests.fuzz.cases import Case
 from tests.fuzz.sandbox import Sandbox
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from numpylm import GPT, GPTConfig, Tokenizer
+from numpylm.system.run_files import LOCK
 from numpylm.training.config import TrainConfig
-from numpylm.training.run_folder import LOCK
 from numpylm.training.train import train
 
 STORY = (

@@ -80,7 +80,7 @@ def test_a_long_text_counts_each_token_once_with_at_least_half_a_window_before_i
 def test_logits_are_held_in_pieces(monkeypatch):
     gpt, ids = strong(), RNG.integers(0, 7, 60)
     whole, sizes, head = gpt.log_prob(ids), [], gpt.head
-    monkeypatch.setattr(scoring, "LOGITS", 3 * 7 + 1)
+    monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", 3 * 7 + 1)
     monkeypatch.setattr(gpt, "head", lambda x: sizes.append(len(x)) or head(x))
     np.testing.assert_allclose(gpt.log_prob(ids), whole, atol=1e-12)
     assert max(sizes) == 3

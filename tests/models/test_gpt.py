@@ -33,6 +33,17 @@ def test_a_whole_gpt_stays_in_float32(bias):
     assert all(p.data.dtype == p.grad.dtype == np.float32 for p in gpt.parameters())
 
 
+def test_set_dropout_makes_the_model_one_that_was_built_with_this_dropout():
+    """With one place forgotten (embeddings, attention weights, either branch), the two outputs differ."""
+    ids, shape = rng().integers(0, 11, (2, 6)), (11, 6, 2, 2, 8)
+    gpt, built = GPT(GPTConfig(*shape), rng()), GPT(GPTConfig(*shape, dropout=0.4), rng())
+    gpt.set_dropout(0.4)
+    assert gpt.config == built.config
+    np.testing.assert_array_equal(gpt.forward(ids, rng(1))[0], built.forward(ids, rng(1))[0])
+    with pytest.raises(ValueError, match="dropout must lie in"):
+        gpt.set_dropout(1.0)
+
+
 def test_gpt2s_initialization():
     gpt = GPT(GPTConfig(500, 300, 8, 4, 64), rng())
     assert gpt.wte.weight.data.std() == pytest.approx(0.02, rel=0.03)

@@ -1,4 +1,4 @@
-"""Values and edge cases of the functions; their gradients are in test_gradients.py."""
+"""Values and edge cases of the functions; their gradients are checked in tests/check/test_gradcheck.py."""
 
 import math
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm import cross_entropy, cross_entropy_backward, gelu, relu, softmax
+from numpylm.nn.functional import IGNORE_INDEX
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
@@ -72,7 +73,7 @@ def test_parts_of_a_batch_add_up_with_count():
     logits, targets = rng.standard_normal((4, 6, 5)), rng.integers(0, 5, (4, 6))
     targets[0, :5] = -100  # the parts have unequal counts
     whole, cache = cross_entropy(logits, targets)
-    n = int((targets >= 0).sum())
+    n = int((targets != IGNORE_INDEX).sum())
     parts = [cross_entropy(logits[i : i + 2], targets[i : i + 2], count=n) for i in (0, 2)]
     assert parts[0][0] + parts[1][0] == pytest.approx(whole, rel=1e-14)
     np.testing.assert_allclose(np.concatenate([part[1] for part in parts]), cache, rtol=1e-14)

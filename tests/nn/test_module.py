@@ -48,6 +48,18 @@ def test_parameters_of_an_object_without_base_class_are_found():
     assert [name for name, _ in named_parameters(Mine())] == ["w"]
 
 
+def test_astype_converts_values_and_gradients_and_keeps_shared_parameters_shared():
+    tied = Tied()
+    weight = tied.first.weight
+    values = weight.data.copy()
+    weight.grad += 1
+    assert tied.astype(np.float64) is tied
+    assert tied.again.weight is weight
+    np.testing.assert_array_equal(weight.data, values)
+    assert {p.data.dtype for p in tied.parameters()} == {p.grad.dtype for p in tied.parameters()} == {np.dtype(float)}
+    assert not weight.grad.any()
+
+
 def test_state_dict_round_trip_copies_values():
     source, target = small_gpt(0), small_gpt(1)
     target.load_state_dict(source.state_dict())

@@ -80,7 +80,7 @@ def endless(documents, pattern):
     print("begun", flush=True)
     yield from itertools.repeat((block, False))
 
-prepare_data.WORTH_PROCESSES_CHARACTERS, processes._with_ends = 0, endless
+prepare_data.FEWEST_CHARACTERS_FOR_PROCESSES, processes._with_ends = 0, endless
 sys.exit(cli.main(["train", "--data", sys.argv[1], "--vocab-size", "300", "--no-check-gradients"]))
 """
 

@@ -11,6 +11,7 @@ import pytest
 from numpylm import GPT
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint, load_run, save_checkpoint
+from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.text.data import random_batch, sequential_batches
 from numpylm.text.loss_mask import encode_answers
 from numpylm.text.tokenizer import Tokenizer
@@ -129,10 +130,10 @@ def test_prompts_are_not_learned(base, capsys, monkeypatch, block_size):
     folder = train(fine(loss_after="A:", block_size=block_size))
     assert "tokens after 'A:' count in the loss" in capsys.readouterr().out
     tokenizer = Tokenizer.load(folder)
-    assert all((targets >= 0).any(axis=1).all() for _, targets in seen)
-    learned = [tokenizer.token_bytes(i) for _, targets in seen for i in targets[targets >= 0]]
+    assert all((targets != IGNORE_INDEX).any(axis=1).all() for _, targets in seen)
+    learned = [tokenizer.token_bytes(i) for _, targets in seen for i in targets[targets != IGNORE_INDEX]]
     assert not any(b":" in token or b"Q" in token for token in learned)
-    assert any((targets < 0).any() for _, targets in seen)
+    assert any((targets == IGNORE_INDEX).any() for _, targets in seen)
 
 
 def test_a_mark_that_occurs_again_is_said(base, tmp_path, capsys):
@@ -187,9 +188,9 @@ def test_batches_hide_targets_that_do_not_count():
     batches = [random_batch(tokens, 5, 8, np.random.default_rng(0), counted=counted)]
     batches += list(sequential_batches(tokens, 2, 8, counted=counted))
     for ids, targets in batches:
-        expected = np.where(counted[ids + 1], ids + 1, -100)
+        expected = np.where(counted[ids + 1], ids + 1, IGNORE_INDEX)
         np.testing.assert_array_equal(targets, expected)
-    assert sum((targets >= 0).sum() for _, targets in batches[1:]) == counted[1:].sum()
+    assert sum((targets != IGNORE_INDEX).sum() for _, targets in batches[1:]) == counted[1:].sum()
 
 
 @pytest.mark.parametrize(

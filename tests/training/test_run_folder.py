@@ -20,9 +20,10 @@ import numpylm.training.train
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import load_checkpoint
 from numpylm.system.lock import InUse
+from numpylm.system.run_files import LOCK
 from numpylm.training import language_modeling
 from numpylm.training.config import make_config
-from numpylm.training.run_folder import LOCK, created_at_once, folder_to_resume, hold, reserve
+from numpylm.training.run_folder import created_at_once, folder_to_resume, hold, reserve
 from numpylm.training.run_state import TrainingError, resume_config
 from numpylm.training.train import train
 

@@ -497,7 +497,7 @@ def test_importing_is_light():
 
 
 def test_processes_train_the_same_model_and_a_run_may_change_from_them_to_threads(text, monkeypatch):
-    monkeypatch.setattr("numpylm.training.train.WORTH_PROCESSES", 4)
+    monkeypatch.setattr("numpylm.training.train.FEWEST_STEPS_FOR_PROCESSES", 4)
     monkeypatch.setattr("numpylm.training.train.default_workers", lambda: 2)
     expected = arrays(train(tiny(text, dropout=0.2)))
     whole = train(tiny(text, dropout=0.2), processes=True)
@@ -524,7 +524,7 @@ calls: list[int] = []
 
 def test_a_worker_that_dies_is_survived_and_what_was_trained_is_saved_at_once(text, monkeypatch, capsys):
     """A run that continues, and one resumed from the saved state, end with the bits of an undisturbed run."""
-    monkeypatch.setattr("numpylm.training.train.WORTH_PROCESSES", 4)
+    monkeypatch.setattr("numpylm.training.train.FEWEST_STEPS_FOR_PROCESSES", 4)
     monkeypatch.setattr("numpylm.training.train.default_workers", lambda: 2)
     expected = arrays(train(tiny(text, dropout=0.2, eval_interval=3)))
     kept = Path("runs/kept")
@@ -551,7 +551,7 @@ def test_no_process_is_started_unless_asked_for(text, monkeypatch):
     def refuse(*args):
         raise AssertionError("a process was asked for")
 
-    monkeypatch.setattr("numpylm.training.prepare_data.WORTH_PROCESSES_CHARACTERS", 0)
+    monkeypatch.setattr("numpylm.training.prepare_data.FEWEST_CHARACTERS_FOR_PROCESSES", 0)
     monkeypatch.setattr("numpylm.system.worker.Worker.__init__", refuse)
     train(tiny(text))
     with pytest.raises(AssertionError, match="a process was asked for"):

@@ -11,7 +11,7 @@ The record holds the inputs and outputs of each inner forward and backward. Thre
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpylm.check.measure.trial import Trial
 from numpylm.check.report import Report
 from numpylm.check.subject.calls import is_float
+from numpylm.check.subject.paths import children
 from numpylm.nn.module import Array, Cache
 
 
@@ -87,26 +88,6 @@ class CallLog:
                 call.dout, call.dx = kept, grad
                 self.returned.append(call)
         return grad
-
-
-def children(layer: Any) -> Iterator[tuple[str, Any]]:
-    """The layers that a layer holds directly or in lists and dicts, each once."""
-    seen: set[int] = set()
-
-    def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-        if callable(getattr(value, "forward", None)) and callable(getattr(value, "backward", None)):
-            if id(value) not in seen and not isinstance(value, type):
-                seen.add(id(value))
-                yield path, value
-        elif isinstance(value, (list, tuple)):
-            for i, item in enumerate(value):
-                yield from walk(item, f"{path}.{i}")
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                yield from walk(item, f"{path}.{key}")
-
-    for name, value in getattr(layer, "__dict__", {}).items():
-        yield from walk(value, name)
 
 
 def record(trial: Trial) -> CallLog | None:

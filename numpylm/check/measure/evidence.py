@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.limits import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT
+from numpylm.check.limits import FIT, MOST_MEASURED, MOST_ROWS, PLACES, RIGHT_ERROR
 from numpylm.check.measure.sizes import (
     factors_elsewhere,
     first_array,
     head_counts,
     known_sizes,
     named_inputs,
-    shortened,
+    with_axis_cut,
 )
 from numpylm.check.measure.trial import Setup, Target, Trial
 from numpylm.check.subject.calls import CheckError, cache_names, is_float
@@ -267,7 +267,7 @@ def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
         still = errors(small, wrong)
     except CheckError:
         return trial, ""
-    if any(still.get(name, 0) < RIGHT for name in wrong) or not np.isfinite(np.asarray(small.out)).all():
+    if any(still.get(name, 0) < RIGHT_ERROR for name in wrong) or not np.isfinite(np.asarray(small.out)).all():
         return trial, ""
     left = first_array(setup).shape
     if left == first.shape:
@@ -279,4 +279,4 @@ def fewer_rows(trial: Trial, wrong: list[str]) -> tuple[Trial, str]:
 
 
 def _cut(setup: Setup, axis: int, length: int) -> Setup:
-    return shortened(setup, axis, length) if first_array(setup).shape[axis] > length else setup
+    return with_axis_cut(setup, axis, length) if first_array(setup).shape[axis] > length else setup

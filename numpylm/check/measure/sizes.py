@@ -133,7 +133,7 @@ def shrunk(setup: Setup) -> Iterator[Setup]:
     first = first_array(setup)
     for axis in range(first.ndim) if first is not None else ():
         if first.shape[axis] > 1:
-            yield shortened(setup, axis, first.shape[axis] - 1)
+            yield with_axis_cut(setup, axis, first.shape[axis] - 1)
 
 
 def first_array(setup: Setup) -> Any:
@@ -142,7 +142,7 @@ def first_array(setup: Setup) -> Any:
     return next(arrays, None)
 
 
-def shortened(setup: Setup, axis: int, length: int) -> Setup:
+def with_axis_cut(setup: Setup, axis: int, length: int) -> Setup:
     """The setup with one axis cut in all arrays that have the same length there as the first one."""
     full = first_array(setup).shape[axis]
 

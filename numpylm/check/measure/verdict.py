@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.limits import FULL_CHECK, ROUGH, ROUNDING, ROUNDINGS, SAMPLED, STEPS, TINY, UNSEEN
+from numpylm.check.limits import FULL_CHECK, ROUGH_ERROR, ROUNDING, ROUNDINGS, SAMPLED, STEPS, TINY, UNSEEN
 from numpylm.check.measure.conduct import Conduct
 from numpylm.check.measure.trial import Conditions, Place, Setup, Target, Trial, scale_of
 from numpylm.check.report import Row, listing
@@ -51,7 +51,7 @@ class Precision:
         if not where and np.array_equal(analytic, analytic.astype(np.float32)):
             where, eps = "backward", float(np.finfo(np.float32).eps)
         scale = float(np.abs(n).max(initial=0))
-        limit = max(ROUNDINGS * eps * scale, ROUGH * scale + noise if where == "forward" else 0.0)
+        limit = max(ROUNDINGS * eps * scale, ROUGH_ERROR * scale + noise if where == "forward" else 0.0)
         return where if where and np.abs(a - n).max(initial=0) <= limit and not systematic(a, n, eps) else ""
 
 
@@ -68,7 +68,7 @@ def systematic(a: Array, n: Array, eps: float) -> bool:
     return bool(abs(factor - 1) > 8 * eps + (5 + 50 / len(n)) * noise)
 
 
-def lifted(trial: Trial, before: Precision) -> tuple[Trial, Precision] | None:
+def trial_in_float64(trial: Trial, before: Precision) -> tuple[Trial, Precision] | None:
     """The same trial in float64 even where the code says float32, and its precision. None if that does not help."""
     try:
         other = trial.again(trial.setup.replace(lift=True))
@@ -136,7 +136,7 @@ class Verdicts:
 
     def _lift(self) -> None:
         """Switch a float32 layer to float64 if possible, because rounding hides small faults."""
-        found = lifted(self.trial, self.precision)
+        found = trial_in_float64(self.trial, self.precision)
         if found is None:
             return
         low = self.precision.dtype.__name__

@@ -34,7 +34,7 @@ from numpylm.check.optimizer.faults import (
     variants,
 )
 from numpylm.check.optimizer.methods import METHODS, Method, Trajectory, Values, Way, distance
-from numpylm.check.optimizer.steps import HOW, NotChecked, Walk, walk_with
+from numpylm.check.optimizer.steps import HOW, NotChecked, OptimizerRun, run_optimizer
 from numpylm.check.report import Cause, Report, Row, listing
 from numpylm.check.subject.calls import CheckError
 from numpylm.nn.module import Array
@@ -60,17 +60,17 @@ class WrongRule:
 class Search:
     """Compares one optimizer's path with all known ways to step."""
 
-    walk: Walk
+    run: OptimizerRun
     starts: list[Array]
     gradients: list[list[Array]]
 
     @property
     def limit(self) -> float:
-        return SAME_ROUGHLY if self.walk.rough else SAME_DIGITS
+        return SAME_ROUGHLY if self.run.rough else SAME_DIGITS
 
     def same(self, path: Trajectory) -> bool:
         """Whether the optimizer's path is this one."""
-        return bool(distance(self.walk.path, path).max() <= self.limit)
+        return bool(distance(self.run.path, path).max() <= self.limit)
 
     def path(self, way: Way) -> Trajectory:
         return way.path(self.starts, self.gradients)
@@ -88,19 +88,19 @@ class Search:
 
     def nearest(self) -> Way | None:
         """The nearest way that is right for its name, measured by the parameters that move."""
-        meant = self.walk.claim.family.removesuffix("w")
+        meant = self.run.claim.family.removesuffix("w")
         methods = [method for method in METHODS if method.family == meant] or METHODS
         ways = [way for method in methods for way in self._ways(method) if self._fits(way)]
         moving = [i for i in range(len(self.starts)) if i not in self.idle()] or [0]
-        return min(ways, key=lambda way: distance(self.walk.path, self.path(way))[moving].max(), default=None)
+        return min(ways, key=lambda way: distance(self.run.path, self.path(way))[moving].max(), default=None)
 
     def idle(self) -> list[int]:
         """Parameters that never move."""
-        return [i for i, start in enumerate(self.starts) if all(np.array_equal(x[i], start) for x in self.walk.path)]
+        return [i for i, start in enumerate(self.starts) if all(np.array_equal(x[i], start) for x in self.run.path)]
 
     def _fits(self, way: Way) -> bool:
         """Whether a way is right for the optimizer's name. If the name says nothing, almost every way is."""
-        family = self.walk.claim.family
+        family = self.run.claim.family
         if not family:
             return way.method.family != "bertadam"  # without such a name it is a faulty Adam
         return way.method.family in UNDER_THE_NAME.get(family, (family,)) and (family, way.decay) != (
@@ -112,11 +112,11 @@ class Search:
         """Every method with the named settings; then with a weight decay that is a number in the code."""
         for method in METHODS:
             yield from self._ways(method)
-        for method in METHODS if "decay" not in self.walk.settings.values else ():
-            yield from self._ways(method, [x for x in self.walk.settings.numbers if 0 < x < 1])
+        for method in METHODS if "decay" not in self.run.settings.values else ():
+            yield from self._ways(method, [x for x in self.run.settings.numbers if 0 < x < 1])
 
     def _ways(self, method: Method, shares: list[float] | None = None) -> Iterator[Way]:
-        for values in self.walk.settings.choices(method):
+        for values in self.run.settings.choices(method):
             decays = [values["decay"]] if "decay" in values else shares
             if decays is None:
                 yield Way(method, values)
@@ -126,13 +126,13 @@ class Search:
     def _follows(self, way: Way) -> bool:
         """Whether the path is that of a way. The first step of one vector is compared first, which is quick."""
         one = way.path(self.starts[1:2], [self.gradients[0][1:2]])
-        return bool(distance([self.walk.path[0][1:2]], one).max() <= self.limit) and self.same(self.path(way))
+        return bool(distance([self.run.path[0][1:2]], one).max() <= self.limit) and self.same(self.path(way))
 
     # ----------------------------------------------------------------------------------------------------- wrong ways
 
     def fault(self) -> WrongRule | None:
         """The wrong rule that the optimizer follows: a usual one, or a right way with the wrong sign."""
-        family = self.walk.claim.family
+        family = self.run.claim.family
         if family == "other":
             return None
         for base in BASES if not family else [key for key in BASES if key == family.removesuffix("w")]:
@@ -148,7 +148,7 @@ class Search:
 
     def _fault_of(self, family: str) -> WrongRule | None:
         faults, plain = BASES[family]
-        claims = self.walk.claim.family
+        claims = self.run.claim.family
         if claims == "adamw":
             faults = [*faults, COUPLED]
         for number, values in enumerate(itertools.islice(self._values(family), FEW_SETTINGS)):
@@ -169,7 +169,7 @@ class Search:
         for method in METHODS:
             if method.family != family or not method.plain:
                 continue
-            for values in self.walk.settings.choices(method):
+            for values in self.run.settings.choices(method):
                 yield values | ({"b1": 0.0, "b2": values["rho"]} if family == "rmsprop" else {})
 
 
@@ -211,7 +211,7 @@ def check_optimizer(factory: Callable[..., Any], seed: int = 0) -> Report:
         [rng.standard_normal(shape) * 0.1 ** rng.random(shape) for shape in shapes] for _ in range(OPTIMIZER_STEPS)
     ]
     try:
-        fill_in(report, Search(walk_with(factory, title, starts, gradients), starts, gradients))
+        fill_in(report, Search(run_optimizer(factory, title, starts, gradients), starts, gradients))
     except CheckError as error:
         report.findings.append(Cause("error", str(error), UNUSABLE, title, detail=error.raised))
     except NotChecked as why:
@@ -228,9 +228,9 @@ def fill_in(report: Report, search: Search) -> None:
     NotChecked
         If the path shows neither a right nor a known wrong optimizer.
     """
-    walk, title = search.walk, report.title
-    claim = walk.claim
-    if walk.writes:
+    run, title = search.run, report.title
+    claim = run.claim
+    if run.writes:
         text = (
             f"{title}.step changes the gradients: "
             "code that uses them later (a norm, another optimizer) gets wrong numbers."
@@ -242,7 +242,7 @@ def fill_in(report: Report, search: Search) -> None:
         add_rows(report, search, search.path(way))
         report.notes += notes_on(search, way, title)
     elif unmoved := [name for name, places in INDICES.items() if set(places) & set(search.idle())]:
-        if not walk.likely and len(search.idle()) == len(search.starts):
+        if not run.likely and len(search.idle()) == len(search.starts):
             raise NotChecked(f"{title} has a step, but moves no parameter: it does not seem to be an optimizer. {HOW}")
         what = f"the {unmoved[0]} does" if len(unmoved) == 1 else f"the {unmoved[0]} and the {unmoved[1]} do"
         blame(report, search, Cause("step", f"{title}: {what} not move at all.", NOT_MOVED))
@@ -254,7 +254,7 @@ def fill_in(report: Report, search: Search) -> None:
         if not claim.plain or claim.family == "other":
             raise NotChecked(f"{text}. Its name does not say for certain whether it should be. {KNOWN}")
         blame(report, search, Cause("moments", f"{text}, which is another optimizer.", KNOWN_VARIANT))
-    elif claim.plain and claim.family in CERTAIN and not walk.settings.unknown and (near := search.nearest()):
+    elif claim.plain and claim.family in CERTAIN and not run.settings.unknown and (near := search.nearest()):
         add_rows(report, search, search.path(near), near=near)
     else:
         raise NotChecked(unknown_path(search, title))
@@ -273,12 +273,12 @@ def notes_on(search: Search, way: Way, title: str) -> list[str]:
     """Notes on a right optimizer."""
     notes = [f"over {OPTIMIZER_STEPS} steps its path is exactly that of {way.description}."]
     notes = notes if way.description.lower() != title.lower() else []
-    return notes + (["it computes in float32, so it was checked only roughly."] if search.walk.rough else [])
+    return notes + (["it computes in float32, so it was checked only roughly."] if search.run.rough else [])
 
 
 def unknown_path(search: Search, title: str) -> str:
     """Why there is no verdict, and how to get one."""
-    unknown = search.walk.settings.unknown
+    unknown = search.run.settings.unknown
     note = f"over {OPTIMIZER_STEPS} steps {title} follows no known path, so it may be right or wrong."
     if unknown:
         note += f" It takes {listing(unknown)}, which should be off by default (None, 0 or False) for this check."
@@ -290,7 +290,7 @@ def add_rows(
 ) -> None:
     """Add a row for the matrix and one for the vectors: distance from a right path, and cause or first difference."""
     for name, places in INDICES.items():
-        gap = float(distance(search.walk.path, right)[places].max())
+        gap = float(distance(search.run.path, right)[places].max())
         row = Row(name, SHAPES[name], gap, gap <= search.limit)
         report.rows.append(row)
         if not row.ok and cause is not None:
@@ -301,7 +301,7 @@ def add_rows(
 
 def first_difference(title: str, search: Search, near: Way, name: str) -> Cause:
     """A cause that names the first number that differs from the nearest right path."""
-    path, right = search.walk.path, search.path(near)
+    path, right = search.run.path, search.path(near)
     i = max(INDICES[name], key=lambda i: distance(path, right)[i])
     far = [np.abs(x[i] - y[i]).max() > search.limit * np.abs(y[i]).max() for x, y in zip(path, right, strict=True)]
     step = far.index(True)
@@ -317,7 +317,7 @@ def first_difference(title: str, search: Search, near: Way, name: str) -> Cause:
 
 def not_finite(search: Search, known: bool) -> str:
     """In which step parameters become NaN or infinite, for an Adam (``known``) with the usual reasons. "" if never."""
-    for step, (values, grads) in enumerate(zip(search.walk.path, search.gradients, strict=True), 1):
+    for step, (values, grads) in enumerate(zip(search.run.path, search.gradients, strict=True), 1):
         bad = [~np.isfinite(x) for x in values]
         if not any(b.any() for b in bad):
             continue

@@ -15,6 +15,7 @@ from numpylm.check.optimizer.methods import Method, Trajectory, Values
 from numpylm.check.report import listing
 from numpylm.check.subject.calls import CheckError, describe
 from numpylm.check.subject.paths import walk
+from numpylm.check.subject.subject import LEARNING_RATES
 from numpylm.nn.module import Array, Parameter
 
 # ---------------------------------------------------------------------------------------------- what its name claims
@@ -87,7 +88,7 @@ def claim_in(name: str) -> Claim:
 
 VALUES: Values = {"lr": 0.02, "momentum": 0.7, "b1": 0.8, "b2": 0.95, "rho": 0.85, "eps": 1e-3, "decay": 0.3}
 NAMES = {
-    "lr": ("lr", "learning_rate", "learningrate", "step_size", "stepsize", "eta", "lr0", "base_lr"),
+    "lr": LEARNING_RATES,
     "momentum": ("momentum", "mu"),
     "b1": ("beta1", "beta_1", "b1"),
     "b2": ("beta2", "beta_2", "b2"),
@@ -114,7 +115,7 @@ class Settings:
         The named settings, by their role.
     numbers : tuple of float
         All other numbers that may be settings: defaults, attributes, constants in the code.
-    unknown : list of str
+    unknown : tuple of str
         Unknown arguments whose default switches something on.
     """
 
@@ -207,8 +208,8 @@ class Handed(list):
 
 
 @dataclass
-class Walk:
-    """The steps that an optimizer took."""
+class OptimizerRun:
+    """An optimizer's path over a few steps, and what else was seen of it."""
 
     path: Trajectory
     claim: Claim
@@ -218,8 +219,10 @@ class Walk:
     likely: bool  # its name or its first argument is that of an optimizer
 
 
-def walk_with(factory: Callable[..., Any], title: str, starts: list[Array], gradients: list[list[Array]]) -> Walk:
-    """The path of an optimizer.
+def run_optimizer(
+    factory: Callable[..., Any], title: str, starts: list[Array], gradients: list[list[Array]]
+) -> OptimizerRun:
+    """Run an optimizer for a few steps, from ``starts`` with the ``gradients`` of each step.
 
     Raises
     ------
@@ -249,7 +252,7 @@ def walk_with(factory: Callable[..., Any], title: str, starts: list[Array], grad
         raise _stopped(factory, title, error) from error
     rough = any(isinstance(v, np.ndarray) and v.dtype in (np.float32, np.float16) for _, v in walk(optimizer))
     rough |= any(parameter.data.dtype != np.float64 for parameter in parameters)
-    return Walk(path, claim, settings, rough, writes, bool(claim.family) or _takes_parameters(factory))
+    return OptimizerRun(path, claim, settings, rough, writes, bool(claim.family) or _takes_parameters(factory))
 
 
 def _refuse_schedules(factory: Callable[..., Any], title: str) -> None:

@@ -15,7 +15,7 @@ from numpylm.check.confidence import (
     WITHOUT_DROPOUT,
     WITHOUT_MASK,
 )
-from numpylm.check.limits import CURED_ERROR, RIGHT
+from numpylm.check.limits import CURED_ERROR, RIGHT_ERROR
 from numpylm.check.measure.evidence import errors
 from numpylm.check.measure.trial import Setup, Target, Trial
 from numpylm.check.report import Cause, Causes
@@ -37,7 +37,7 @@ class Laboratory:
             found = errors(self.trial.again(setup, **conditions), self.wrong)
         except CheckError:
             return {}
-        return {name: error for name, error in found.items() if error < RIGHT}
+        return {name: error for name, error in found.items() if error < RIGHT_ERROR}
 
     def cured(self, setup: Setup | None = None, **conditions: Any) -> list[str]:
         """Which of the wrong arrays become right under other conditions."""
@@ -221,7 +221,7 @@ def behavior(trial: Trial, strict: Trial, names: list[str], causes: Causes) -> N
     cured = [
         name
         for name in names
-        if plain_errors[name] < RIGHT and not plain_errors[name] > CURED_ERROR * strict_errors[name]
+        if plain_errors[name] < RIGHT_ERROR and not plain_errors[name] > CURED_ERROR * strict_errors[name]
     ]
     laboratory = Laboratory(trial, cured)
     for condition, cause in (("dirty", _assigned), ("disturb", _state)):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.check.measure.sizes import shortened
+from numpylm.check.measure.sizes import with_axis_cut
 from numpylm.check.measure.trial import Setup
 from numpylm.check.subject.calls import CheckError, is_float
 from numpylm.check.subject.subject import Subject
@@ -81,6 +81,6 @@ def _other_data(inputs: tuple, data: int) -> Iterator[tuple]:
     first = inputs[data]
     for axis, length in enumerate(first.shape):
         if length > 1:
-            yield shortened(setup, axis, length - 1).inputs
+            yield with_axis_cut(setup, axis, length - 1).inputs
     if any(isinstance(value, np.ndarray) and value.dtype.kind in "iu" for value in inputs):
         yield tuple(0 * v if isinstance(v, np.ndarray) and v.dtype.kind in "iu" else v for v in inputs)

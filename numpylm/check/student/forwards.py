@@ -12,7 +12,8 @@ from numpylm.check.numbers.detect import detect
 from numpylm.check.numbers.patterns import factor, permuted, reshaped, transposed
 from numpylm.check.numbers.terms import misplaced, missing_term, partly_zero
 from numpylm.check.report import Cause, Row, plural
-from numpylm.check.student.references import Builder, H
+from numpylm.check.student.guess import H
+from numpylm.check.student.references import Builder
 from numpylm.check.student.variants import worlds
 from numpylm.check.subject.calls import CheckError
 from numpylm.check.subject.subject import Subject

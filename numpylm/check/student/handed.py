@@ -21,12 +21,8 @@ OF_ARRAYS = ("T", "shape", "ndim", "dot", "copy", "reshape", "astype", "transpos
 WITH_ARRAYS = ("dot", "matmul", "zeros_like", "ones_like", "empty_like", "einsum")  # functions that take arrays
 MATRICES = ("w", "wq", "wk", "wv", "wo", "w1", "w2", "wx", "w_x", "wxh", "w_xh", "wh", "w_h", "whh", "w_hh")
 BESIDE = ("b", "b1", "b2", "bias")  # arrays where a matrix stands beside them
-TOGETHER = (
-    ("weight", *BESIDE),
-    ("weights", *BESIDE),
-    ("kernel", *BESIDE),
-    ("gamma", "beta"),
-)  # one alone may be a number
+# One of these alone may be a number.
+TOGETHER = (("weight", *BESIDE), ("weights", *BESIDE), ("kernel", *BESIDE), ("gamma", "beta"))
 Rng = np.random.Generator
 
 

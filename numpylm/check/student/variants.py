@@ -3,9 +3,9 @@
 With them a report can name the difference: "the forward is that of LayerNorm with the unbiased variance".
 """
 
-from numpylm.check.mutants import Fault, World
+from numpylm.check.mutants import Change, World
 
-_Change = tuple[str, str, str, str, str]  # module, owner, old line, new line, what it is
+Variant = tuple[str, str, str, str, str]  # module, owner, old line, new line, what it is
 
 _NORM = "variance = np.vecdot(centred, centred)[..., None] / C  # (..., 1)"
 _ROOT = "rstd = 1 / np.sqrt(variance + self.eps)  # (..., 1)"
@@ -28,7 +28,7 @@ mlp_out, mlp_cache = self.mlp.forward(x)
 ...
 x, ln_2_cache = self.ln_2.forward(x + mlp_out)"""
 
-CHANGES: tuple[_Change, ...] = (
+VARIANTS: tuple[Variant, ...] = (
     ("layers", "LayerNorm", _NORM, _NORM.replace("/ C", "/ (C - 1)"), "the unbiased variance, divided by C - 1; LayerNorm divides by C"),
     ("layers", "LayerNorm", _ROOT, "rstd = 1 / (np.sqrt(variance) + self.eps)", "ε outside the root: √σ² + ε instead of √(σ² + ε)"),
     ("layers", "LayerNorm", _ROOT, "rstd = 1 / (np.sqrt(variance * C / (C - 1)) + self.eps)", "the unbiased standard deviation with ε outside the root"),
@@ -73,8 +73,4 @@ CHANGES: tuple[_Change, ...] = (
 
 def worlds() -> list[tuple[str, World]]:
     """(words for the change, the changed modules) for each change."""
-    made = []
-    for module, owner, old, new, said in CHANGES:
-        fault = Fault("", "variant", module, owner, old, new, said, "", "", "", lambda world, rng: (None, (), {}))
-        made.append((said, World(fault)))
-    return made
+    return [(said, World(Change("variant", module, owner, old, new))) for module, owner, old, new, said in VARIANTS]

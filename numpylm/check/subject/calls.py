@@ -65,7 +65,7 @@ LOW = (np.float16, np.float32)  # the roughest first
 
 
 @contextlib.contextmanager
-def lifted(spaces: list[dict[str, Any]]) -> Iterator[None]:
+def in_float64(spaces: list[dict[str, Any]]) -> Iterator[None]:
     """Replace float32 and float16 by float64 in some namespaces, such as NumPy's, until the block ends."""
     low = [
         (space, name, value)

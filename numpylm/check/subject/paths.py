@@ -87,6 +87,26 @@ def everything(root: Any) -> Iterator[Any]:
     yield from visit(root)
 
 
+def children(layer: Any) -> Iterator[tuple[str, Any]]:
+    """The layers that a layer holds directly or in lists and dicts, each once."""
+    seen: set[int] = set()
+
+    def visit(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+        if callable(getattr(value, "forward", None)) and callable(getattr(value, "backward", None)):
+            if id(value) not in seen and not isinstance(value, type):
+                seen.add(id(value))
+                yield path, value
+        elif isinstance(value, (list, tuple)):
+            for i, item in enumerate(value):
+                yield from visit(item, f"{path}.{i}")
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                yield from visit(item, f"{path}.{key}")
+
+    for name, value in getattr(layer, "__dict__", {}).items():
+        yield from visit(value, name)
+
+
 def copied(layer: Any) -> Any:
     """A deep copy of a layer. Modules, files and locks, as in ``self.xp = np``, are shared with the original.
 

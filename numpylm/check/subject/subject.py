@@ -22,9 +22,9 @@ from numpylm.check.subject.calls import (
     Muted,
     as_gradient,
     call,
+    in_float64,
     is_float,
     kind_of,
-    lifted,
     positional,
     state_of,
 )
@@ -33,7 +33,8 @@ from numpylm.check.subject.survey import PlainParameter, Surveyed, bind, constan
 from numpylm.nn.module import Array, Cache, Parameter
 
 TARGETS = ("y", "t", "truth", "expected", "desired", "gt")  # of a loss
-RATES = ("lr", "learning_rate", "rate", "eta", "step_size", "learningrate")
+# What a learning rate may be called, by an optimizer or by a backward that changes the weights itself.
+LEARNING_RATES = ("lr", "learning_rate", "learningrate", "rate", "step_size", "stepsize", "eta", "lr0", "base_lr")
 
 
 class Subject:
@@ -61,7 +62,7 @@ class Subject:
         self._backward: Callable
         self.parameters: list[tuple[str, Parameter]] = []
         self.muted = Muted()
-        self.lifted: list[dict[str, Any]] = []  # namespaces in which float32 means float64 while the subject runs
+        self.float64_spaces: list[dict[str, Any]] = []  # in them float32 means float64 while the subject runs
         if isinstance(target, (tuple, list)):
             self._use_pair(target)
         elif isinstance(target, type):
@@ -70,7 +71,7 @@ class Subject:
             self._use_layer(target)
         self.signature = inspect.signature(self.forward_function)
         takes = positional(self._backward)
-        self.rate = next((name for name in takes if name.lower() in RATES), "")
+        self.rate = next((name for name in takes if name.lower() in LEARNING_RATES), "")
         self.takes = [name for name in takes if name != self.rate]
         self.keeps_cache = self.layer is not None and len(self.takes) < 2
         if self.layer is None and len(self.takes) < 2:
@@ -86,7 +87,7 @@ class Subject:
     def lift(self) -> None:
         """From now on compute in float64 where the code says float32, if possible."""
         own = [getattr(function, "__globals__", {}) for function in self._functions]
-        self.lifted = [vars(np), *own, getattr(self.layer, "__dict__", {})]
+        self.float64_spaces = [vars(np), *own, getattr(self.layer, "__dict__", {})]
         for array, paths in list(float_arrays(self.layer).values()):
             for path in paths if array.dtype.type in LOW else ():
                 set_at(self.layer, path, array.astype(np.float64))
@@ -232,7 +233,7 @@ class Subject:
                 generator.set_state(state)
 
     def _call(self, what: str, function: Callable, *args: Any, **options: Any) -> Any:
-        with lifted(self.lifted) if self.lifted else contextlib.nullcontext():
+        with in_float64(self.float64_spaces) if self.float64_spaces else contextlib.nullcontext():
             return call(f"{self.name}.{what}", function, *args, muted=self.muted, **options)
 
     @property

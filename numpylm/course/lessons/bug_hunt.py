@@ -10,11 +10,12 @@ import numpy as np
 import numpylm
 from numpylm.check.gradcheck import gradcheck
 from numpylm.check.measure.trial import Conditions, Setup, Trial
-from numpylm.check.mutants import Fault, World, without_docstrings
+from numpylm.check.mutants import World, without_docstrings
 from numpylm.check.subject.calls import CheckError
 from numpylm.course.exercise import Exercise, Lesson, Result, Test
 from numpylm.course.judge import Rng, differ, equal, from_report, gradients
 from numpylm.zoo.catalog import get
+from numpylm.zoo.fault import Fault
 
 HUNTED = (
     ("otter", "softmax"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpylm.course.exercise import Exercise, Lesson, Result
 from numpylm.course.judge import Rng, outputs
 from numpylm.models.gpt import GPT, GPTConfig
-from numpylm.nn.functional import cross_entropy, cross_entropy_backward
+from numpylm.nn.functional import IGNORE_INDEX, cross_entropy, cross_entropy_backward
 from numpylm.nn.module import Array, Parameter
 from numpylm.nn.optim import clip_grad_norm
 from numpylm.text.data import random_batch
@@ -36,11 +36,11 @@ def training_step(gpt: Any, optimizer: Any, x: Array, y: Array, lr: float) -> fl
 
 
 def validation_loss(gpt: Any, batches: Iterable[tuple[Array, Array]]) -> float:
-    """Mean nats per counted token over all batches; targets below 0 are not counted."""
+    """Mean nats per counted token over all batches; targets of -100 are not counted."""
     nats, count = 0.0, 0
     for x, y in batches:
         logits, _ = gpt.forward(x)
-        n = int((y >= 0).sum())
+        n = int((y != IGNORE_INDEX).sum())
         nats += cross_entropy(logits, y)[0] * n
         count += n
     return nats / count
@@ -313,14 +313,14 @@ def _validates(function: Callable[..., Any]) -> Result:
     rng = np.random.default_rng(0)
     gpt = _tiny(rng)
     batches = [(rng.integers(0, 11, (rows, T)), rng.integers(0, 11, (rows, T))) for rows, T in ((4, 5), (1, 3), (2, 4))]
-    batches[2][1][0, 2:] = -100
-    batches[2][1][1, :3] = -100
+    batches[2][1][0, 2:] = IGNORE_INDEX
+    batches[2][1][1, :3] = IGNORE_INDEX
     for p in gpt.parameters():
         p.grad[...] = 1.5
     values = [p.data.copy() for p in gpt.parameters()]
     got = function(gpt, batches)
     losses = np.array([gpt.loss(x, y) for x, y in batches])
-    counts = np.array([(y >= 0).sum() for _, y in batches])
+    counts = np.array([(y != IGNORE_INDEX).sum() for _, y in batches])
     sizes = np.array([y.size for _, y in batches])
     right = float((losses * counts).sum() / counts.sum())
     if got is None:

@@ -1,14 +1,10 @@
-"""A student's file: what is found in it, what it is fed, how it is held against ours, how its errors are shown."""
+"""Checking a student's file: everything in it is found and judged, and errors are shown as the student's own."""
 
 import pytest
 
-from numpylm.check.student import check_file, compare, items_to_check
+from numpylm.check.student import compare, items_to_check
 from numpylm.cli.main import main
-
-
-def reports(path):
-    return {report.title: report for report in check_file(path)}
-
+from tests.check.conftest import reports
 
 PAIRS = """
     def affine_forward(x, w, b):
@@ -78,6 +74,81 @@ def test_everything_in_a_file_is_found_and_judged(write):
     assert "each number is cut off" in str(found["clip_gradients"])
 
 
+def test_the_command_says_what_is_wrong_and_counts(write, capsys):
+    assert main(["gradcheck", "--file", str(write(PAIRS))]) == 1
+    assert "6 checked, wrong: sigmoid, Square, Old, SGD." in capsys.readouterr().out
+    assert main(["gradcheck", "--file", str(write(PAIRS)), "--only", "affine"]) == 0
+
+
+def test_two_names_for_one_thing_are_checked_once_and_texts_are_no_gradients(write):
+    code = """
+        class MyLinear:
+            def __init__(self, n_in, n_out):
+                self.W = Parameter(np.zeros((n_in, n_out)))
+
+            def forward(self, x):
+                return x @ self.W.data, x
+
+            def backward(self, d, x):
+                self.W.grad += np.einsum("bti,btj->ij", x, d)
+                return d @ self.W.data.T
+
+        Linear = MyLinear
+
+        def clip_text(text, n):
+            return text[:n]
+    """
+    assert list(reports(write(code))) == ["MyLinear"]
+
+
+def test_whatever_one_does_the_next_ones_turn_comes(write, capsys):
+    code = """
+        class Leaves:
+            def forward(self, x):
+                return x, x
+
+            def backward(self, d, x):
+                exit()
+
+        def linear(x, w):
+            return x @ w, (x, w)
+
+        def linear_backward(d, cache):
+            x, w = cache
+            return d @ w.T, np.einsum("bti,btj->ij", d, x)
+
+        class Loud:
+            def forward(self, x):
+                print("x is", x)
+                raise RuntimeError("boom")
+
+            def backward(self, d, x):
+                return d
+
+        class Silent:
+            def forward(self, x):
+                y = 2 * x
+
+            def backward(self, d, x):
+                return 2 * d
+
+        def double(x):
+            return 2 * x, None
+
+        def double_backward(d, cache):
+            return 2 * d
+    """
+    assert main(["gradcheck", "--file", str(write(code))]) == 1
+    out = capsys.readouterr().out
+    assert "5 checked, wrong: Leaves, linear, Loud, Silent." in out
+    assert "It calls exit()" in out
+    assert "expected (12, 9), got (9, 12): transposed?" in out
+    assert "x is" not in out
+    assert "\n  Loud.forward stopped. RuntimeError: boom\n" in out  # the cause first
+    assert "\n  Silent: forward must return the pair (out, cache), got nothing (None): is a return missing?" in out
+    assert "Silent_example" not in out  # no other inputs would help
+
+
 ATTENTION = """
     class MyAttention:
         def __init__(self, d_model, n_heads):
@@ -113,6 +184,8 @@ ATTENTION = """
                 dx = dx + merge(d) @ w.data.T
             return dx
 """
+
+
 RIGHT_KEYS, WRONG_KEYS = "ds.transpose(0, 1, 3, 2) @ q", "(q.transpose(0, 1, 3, 2) @ ds).reshape(k.shape)"
 
 
@@ -135,70 +208,70 @@ def test_a_right_attention_passes_and_equals_ours(write):
     assert any("largest relative difference" in note for note in report.notes)
 
 
-NORM = """
-    class LayerNorm:
-        def __init__(self, dim, eps=1e-5):
-            self.gain, self.shift, self.eps = Parameter(np.ones(dim)), Parameter(np.zeros(dim)), eps
+def test_numbers_are_the_same_every_time(write):
+    path = write(ATTENTION.replace("KEYS", WRONG_KEYS))
+    first, second = (reports(path)["MyAttention"] for _ in range(2))
+    assert [row.max_rel_error for row in first.rows] == [row.max_rel_error for row in second.rows]
+    assert first.causes == second.causes
 
-        def forward(self, x):
-            r = 1 / np.sqrt(x.var(-1, keepdims=True, ddof=DDOF) + self.eps)
-            xhat = (x - x.mean(-1, keepdims=True)) * r
-            return xhat * self.gain.data + self.shift.data, (xhat, r)
 
-        def backward(self, dy, cache):
-            xhat, r = cache
-            self.gain.grad += (dy * xhat).sum((0, 1))
-            self.shift.grad += dy.sum((0, 1))
-            g, C = dy * self.gain.data, xhat.shape[-1]
-            return r * (g - g.mean(-1, keepdims=True) - xhat * (g * xhat).sum(-1, keepdims=True) / (C - DDOF))
+PATHS = """
+    class CrossAttention:
+        def __init__(self, d_model):
+            self.Wq, self.Wk, self.Wv = (Parameter(np.zeros((d_model, d_model))) for _ in range(3))
+
+        def forward(self, x, context):
+            q, k, v = x @ self.Wq.data, context @ self.Wk.data, context @ self.Wv.data
+            e = np.exp(q @ k.transpose(0, 2, 1) / 3)
+            p = e / e.sum(-1, keepdims=True)
+            return p @ v, (x, context, q, k, v, p)
+
+        def backward(self, dout, cache):
+            x, context, q, k, v, p = cache
+            dv = p.transpose(0, 2, 1) @ dout
+            dp = dout @ v.transpose(0, 2, 1)
+            ds = p * (dp - (dp * p).sum(-1, keepdims=True)) / 3
+            dq, dk = ds @ k, ds.transpose(0, 2, 1) @ q
+            for W, a, d in ((self.Wq, x, dq), (self.Wk, context, dk), (self.Wv, context, DV)):
+                W.grad += np.einsum("bti,btj->ij", a, d)
+            return dq @ self.Wq.data.T, CONTEXT
 """
 
 
-def test_a_forward_that_differs_from_ours_is_named(write):
-    """Its own gradient is right: only holding it against ours shows the wrong variance."""
-    path = write(NORM.replace("DDOF", "1"))
-    assert reports(path)["LayerNorm"].ok
-    report = compare(items_to_check(path)[0], "LayerNorm")
-    assert not report.ok
-    assert "unbiased variance" in report.row("forward").hint
-    assert compare(items_to_check(write(NORM.replace("DDOF", "0")))[0], "LayerNorm").ok
+BOTH = "dk @ self.Wk.data.T + dv @ self.Wv.data.T"
 
 
-def test_cs231n_style_is_held_against_ours_with_parameters_as_arguments(write):
+def test_a_lost_path_through_one_of_two_weights_is_named(write):
+    right = PATHS.replace("DV", "dv").replace("CONTEXT", BOTH)
+    assert reports(write(right))["CrossAttention"].ok
+    lost = PATHS.replace("DV", "dv").replace("CONTEXT", "dv @ self.Wv.data.T")
+    assert "lacks the path through Wk" in reports(write(lost))["CrossAttention"].row("context").hint
+    twice = PATHS.replace("DV", "dv").replace("CONTEXT", f"{BOTH} + dk @ self.Wk.data.T")
+    assert "counts the path through Wk" in reports(write(twice))["CrossAttention"].row("context").hint
+
+
+def test_what_stands_in_the_place_of_an_inner_gradient_is_named(write):
     code = """
-        def layernorm_forward(x, gamma, beta, eps=1e-5):
-            r = 1 / np.sqrt(x.var(-1, keepdims=True) + eps)
-            xhat = (x - x.mean(-1, keepdims=True)) * r
-            return xhat * gamma + beta, (xhat, r, gamma)
-
-        def layernorm_backward(dy, cache):
-            xhat, r, gamma = cache
-            g = dy * gamma
-            dx = r * (g - g.mean(-1, keepdims=True) - xhat * (g * xhat).mean(-1, keepdims=True))
-            return dx, (dy * xhat).sum((0, 1)), dy.sum((0, 1))
-    """
-    report = compare(items_to_check(write(code))[0], "LayerNorm")
-    assert report.ok, str(report)
-    assert [row.name for row in report.rows] == ["forward", "x", "gamma", "beta"]
-
-
-def test_weights_as_in_torch_are_recognized(write):
-    code = """
-        class Linear:
-            def __init__(self, n_in, n_out):
-                self.weight, self.bias = Parameter(np.zeros((n_out, n_in))), Parameter(np.zeros(n_out))
+        class Gated:
+            def __init__(self, dim, hidden):
+                self.W1, self.W2 = (Parameter(np.zeros((dim, hidden))) for _ in range(2))
 
             def forward(self, x):
-                return x @ self.weight.data.T + self.bias.data, x
+                a, b = x @ self.W1.data, x @ self.W2.data
+                h = np.tanh(a)
+                return h * b, (x, h, b)
 
-            def backward(self, dy, x):
-                self.weight.grad += dy.reshape(-1, dy.shape[-1]).T @ x.reshape(-1, x.shape[-1])
-                self.bias.grad += dy.sum((0, 1))
-                return dy @ self.weight.data
+            def backward(self, dout, cache):
+                x, h, b = cache
+                da, db = dout * b * (1 - h), dout
+                self.W1.grad += np.einsum("bti,btj->ij", x, da)
+                self.W2.grad += np.einsum("bti,btj->ij", x, db)
+                return da @ self.W1.data.T + db @ self.W2.data.T
     """
-    report = compare(items_to_check(write(code))[0], "Linear")
-    assert report.ok, str(report)
-    assert "transpose" in str(report)
+    report = reports(write(code))["Gated"]
+    assert "multiplied elementwise by (1 + h)" in report.row("W1").hint
+    assert "multiplied elementwise by h" in report.row("W2").hint
+    assert "fix" in report.row("x").hint
 
 
 @pytest.mark.parametrize(
@@ -264,83 +337,3 @@ def test_unusable_files_get_one_message(write, tmp_path, argv, said, capsys):
     }
     assert main(["gradcheck", *(word.format(**names) for word in argv)]) == 1
     assert said in capsys.readouterr().err
-
-
-def test_the_command_says_what_is_wrong_and_counts(write, capsys):
-    assert main(["gradcheck", "--file", str(write(PAIRS))]) == 1
-    assert "6 checked, wrong: sigmoid, Square, Old, SGD." in capsys.readouterr().out
-    assert main(["gradcheck", "--file", str(write(PAIRS)), "--only", "affine"]) == 0
-
-
-def test_a_file_may_import_its_neighbor_and_print(write, tmp_path, capsys):
-    (tmp_path / "helper_of_mine.py").write_text("TWO = 2\n", encoding="utf-8")
-    path = write(
-        "from helper_of_mine import TWO\nprint('noise')\n"
-        "def f(x):\n    return TWO * x, x\n\ndef f_backward(d, x):\n    return TWO * d\n"
-    )
-    assert main(["gradcheck", "--file", str(path)]) == 0
-    assert "noise" not in capsys.readouterr().out
-
-
-def test_numbers_are_the_same_every_time(write):
-    path = write(ATTENTION.replace("KEYS", WRONG_KEYS))
-    first, second = (reports(path)["MyAttention"] for _ in range(2))
-    assert [row.max_rel_error for row in first.rows] == [row.max_rel_error for row in second.rows]
-    assert first.causes == second.causes
-
-
-PATHS = """
-    class CrossAttention:
-        def __init__(self, d_model):
-            self.Wq, self.Wk, self.Wv = (Parameter(np.zeros((d_model, d_model))) for _ in range(3))
-
-        def forward(self, x, context):
-            q, k, v = x @ self.Wq.data, context @ self.Wk.data, context @ self.Wv.data
-            e = np.exp(q @ k.transpose(0, 2, 1) / 3)
-            p = e / e.sum(-1, keepdims=True)
-            return p @ v, (x, context, q, k, v, p)
-
-        def backward(self, dout, cache):
-            x, context, q, k, v, p = cache
-            dv = p.transpose(0, 2, 1) @ dout
-            dp = dout @ v.transpose(0, 2, 1)
-            ds = p * (dp - (dp * p).sum(-1, keepdims=True)) / 3
-            dq, dk = ds @ k, ds.transpose(0, 2, 1) @ q
-            for W, a, d in ((self.Wq, x, dq), (self.Wk, context, dk), (self.Wv, context, DV)):
-                W.grad += np.einsum("bti,btj->ij", a, d)
-            return dq @ self.Wq.data.T, CONTEXT
-"""
-BOTH = "dk @ self.Wk.data.T + dv @ self.Wv.data.T"
-
-
-def test_a_lost_path_through_one_of_two_weights_is_named(write):
-    right = PATHS.replace("DV", "dv").replace("CONTEXT", BOTH)
-    assert reports(write(right))["CrossAttention"].ok
-    lost = PATHS.replace("DV", "dv").replace("CONTEXT", "dv @ self.Wv.data.T")
-    assert "lacks the path through Wk" in reports(write(lost))["CrossAttention"].row("context").hint
-    twice = PATHS.replace("DV", "dv").replace("CONTEXT", f"{BOTH} + dk @ self.Wk.data.T")
-    assert "counts the path through Wk" in reports(write(twice))["CrossAttention"].row("context").hint
-
-
-def test_what_stands_in_the_place_of_an_inner_gradient_is_named(write):
-    code = """
-        class Gated:
-            def __init__(self, dim, hidden):
-                self.W1, self.W2 = (Parameter(np.zeros((dim, hidden))) for _ in range(2))
-
-            def forward(self, x):
-                a, b = x @ self.W1.data, x @ self.W2.data
-                h = np.tanh(a)
-                return h * b, (x, h, b)
-
-            def backward(self, dout, cache):
-                x, h, b = cache
-                da, db = dout * b * (1 - h), dout
-                self.W1.grad += np.einsum("bti,btj->ij", x, da)
-                self.W2.grad += np.einsum("bti,btj->ij", x, db)
-                return da @ self.W1.data.T + db @ self.W2.data.T
-    """
-    report = reports(write(code))["Gated"]
-    assert "multiplied elementwise by (1 + h)" in report.row("W1").hint
-    assert "multiplied elementwise by h" in report.row("W2").hint
-    assert "fix" in report.row("x").hint
