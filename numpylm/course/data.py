@@ -6,11 +6,9 @@ from numpylm.corpora import CORPORA
 from numpylm.files.checkpoint import load_run
 from numpylm.models.gpt import GPT
 from numpylm.system.run_files import BEST
-from numpylm.text.char_tokenizer import CharTokenizer
-from numpylm.text.tokenizer import Tokenizer
 
 
-def storyteller() -> tuple[GPT, Tokenizer | CharTokenizer]:
+def storyteller() -> tuple[GPT, Any]:
     """The model that comes with the course, and its tokenizer: a GPT with half a million parameters.
 
     ``numpylm train`` makes such a model in two minutes; see ``data/README.md``.

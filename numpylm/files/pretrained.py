@@ -218,7 +218,7 @@ def transformers_tensors(gpt: GPT) -> dict[str, Array]:
     return tensors
 
 
-def load_language_model(source: str | Path) -> tuple[GPT, Tokenizer | CharTokenizer, bool]:
+def load_language_model(source: str | Path) -> tuple[GPT, Any, bool]:
     """Load a model and its tokenizer from a run folder, from transformers' files, or by a name on huggingface.co.
 
     Parameters

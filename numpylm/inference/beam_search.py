@@ -37,7 +37,7 @@ def beam_search(
     Parameters
     ----------
     model : Transformer, or any model with ``logits = model.read(ids, past)``
-    past : Past
+    past : DecoderPast
         What ``model.new_past(sources, …)`` returned. It can be used only once.
     start_id, end_id : int
         The first token of every text, which is not returned, and the token that ends it.
@@ -125,7 +125,9 @@ def _extend(
 ) -> tuple[Array, Array]:
     """One step of one source: log_probs (width, V) -> (parents, tokens) of its next candidates."""
     total = source.log_probs[:, None] + log_probs  # (width, V): log P of every continuation
-    parents, tokens, kept = [], [], []
+    parents: list[int] = []
+    tokens: list[int] = []
+    kept: list[float] = []
     for rank, (parent, token) in enumerate(best_places(total, 2 * beam)):
         log_prob = float(total[parent, token])
         if token == end_id or last:

@@ -5,14 +5,14 @@ The architecture and the names of all parameters are GPT-2's (Radford et al. 201
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from numpylm.models.config_checks import check_dropout, check_epsilon, check_sizes
-from numpylm.models.stack import first_trained, freeze_below, full_cache, run_block
+from numpylm.models.stack import first_trained, freeze_below, full_cache, run_block, set_dropout
 from numpylm.nn.blocks import Block
 from numpylm.nn.functional import cross_entropy
 from numpylm.nn.kv_cache import KVCache
@@ -225,12 +225,8 @@ class GPT(Module):
         freeze_below(self, [self.wte, self.wpe], self.h, below)
 
     def set_dropout(self, p: float) -> None:
-        """Set the dropout probability of the whole model to ``p``."""
-        self.config = replace(self.config, dropout=p)
-        self.drop = Dropout(p)
-        for block in self.h:
-            block.drop = Dropout(p)
-            block.attn.dropout = p
+        """Set the dropout probability of the whole model."""
+        set_dropout(self, p)
 
     def new_past(self, batch_size: int = 1, padding: Array | None = None) -> list[KVCache]:
         """Empty key/value caches, one for each block, for ``batch_size`` texts. For ``padding`` see `KVCache`."""

@@ -100,7 +100,7 @@ class StackCache(NamedTuple):
     norm: Cache
 
 
-class Past(NamedTuple):
+class DecoderPast(NamedTuple):
     """What generation keeps between two tokens: of each text so far, and of its source.
 
     A row is a text. Several rows may continue one source, as in beam search: R rows, B sources, R / B rows for each.
@@ -110,13 +110,13 @@ class Past(NamedTuple):
     sources: list[tuple[Array, Array]]  # for each decoder block, those of the memory: (B, S, C)
     source_mask: Array | None  # (B, 1, 1, S)
 
-    def select(self, rows: Array, sources: Array) -> "Past":
+    def select(self, rows: Array, sources: Array) -> "DecoderPast":
         """Keep these rows and these sources, in this order; both may repeat."""
         written = [cache.select(rows) for cache in self.written]
         if len(sources) == len(self.sources[0][0]) and np.array_equal(sources, np.arange(len(sources))):
-            return Past(written, self.sources, self.source_mask)
+            return DecoderPast(written, self.sources, self.source_mask)
         kept = [(k[sources], v[sources]) for k, v in self.sources]
-        return Past(written, kept, None if self.source_mask is None else self.source_mask[sources])
+        return DecoderPast(written, kept, None if self.source_mask is None else self.source_mask[sources])
 
 
 class Transformer(Module):
@@ -309,16 +309,16 @@ class Transformer(Module):
 
     # ------------------------------------------------------------------------------------------ generation
 
-    def new_past(self, source: Array, source_mask: Array | None = None, longest: int | None = None) -> Past:
+    def new_past(self, source: Array, source_mask: Array | None = None, longest: int | None = None) -> DecoderPast:
         """Read the sources (B, S), and return what `read` needs to write up to ``longest`` tokens for each."""
         c = self.config
         memory, _ = self.encode(source, source_mask)  # (B, S, C)
         shape = (len(memory), c.n_head, min(longest or c.block_size, c.block_size), c.n_embd // c.n_head)
         written = [KVCache(shape, memory.dtype) for _ in self.decoder]
         sources = [block.encoder_attn.keys_values(memory) for block in self.decoder]
-        return Past(written, sources, padding_mask(source_mask))
+        return DecoderPast(written, sources, padding_mask(source_mask))
 
-    def read(self, ids: Array, past: Past) -> Array:
+    def read(self, ids: Array, past: DecoderPast) -> Array:
         """Logits (R, V) for the token that follows ids (R, T), which follow the tokens in ``past``."""
         ids = np.asarray(ids)
         x, _ = self._embed(ids, self.shared, None, past.written[0].length)

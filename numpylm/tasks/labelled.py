@@ -79,9 +79,10 @@ def _table_rows(path: Path, text: str, wanted: Sequence[str]) -> tuple[list[list
     """
     first = text.split("\n", 1)[0]
     tabs = path.suffix == ".tsv" or ("\t" in first and path.suffix != ".csv")
-    quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
+    lines = io.StringIO(text)
+    reader = csv.reader(lines, "excel-tab", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text), "excel-tab" if tabs else "excel", quoting=quoting) if row]
+        rows = [row for row in reader if row]
     except csv.Error as error:
         raise ValueError(f"{shown(path)} is not a table with {'tabs' if tabs else 'commas'} ({error})") from None
     if not rows:

@@ -78,7 +78,7 @@ def evaluate(
         If block_size is longer than the model's context, there is nothing to predict, or the workers are another
         model's.
     """
-    if workers and workers.gpt is not gpt:
+    if workers and workers.model is not gpt:
         raise ValueError("these workers are another model's: make a DataParallel of the model to evaluate")
     longest = gpt.config.block_size
     T = longest if block_size is None else block_size

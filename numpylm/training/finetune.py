@@ -38,10 +38,10 @@ def load_pretrained_model(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokeni
     return config, gpt, tokenizer
 
 
-def freeze_or_add_lora(gpt: GPT, config: TrainConfig) -> None:
+def freeze_or_add_lora(model: Any, config: TrainConfig) -> None:
     """Freeze the blocks that the config says, or add LoRA adapters if the config asks for them and there are none."""
     if not config.lora_rank:
-        gpt.freeze(config.freeze_below)
-    elif not has_lora(gpt):
+        model.freeze(config.freeze_below)
+    elif not has_lora(model):
         rng = np.random.default_rng(config.seed)
-        add_lora(gpt, config.lora_rank, config.lora_alpha or None, config.freeze_below, rng=rng)
+        add_lora(model, config.lora_rank, config.lora_alpha or None, config.freeze_below, rng=rng)

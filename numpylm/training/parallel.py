@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.models.gpt import GPT
 from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array
 from numpylm.system.processor import default_workers, keep_memory, set_blas_threads
@@ -26,7 +25,7 @@ class DataParallel:
 
     Parameters
     ----------
-    gpt : GPT
+    model : GPT, Bert or Transformer
         Its ``.grad`` receive the sums. Workers always use its current weights. After any other change (of its layers,
         of what is frozen, of an ε), make a new DataParallel.
     workers : int, optional
@@ -54,7 +53,7 @@ class DataParallel:
 
     def __init__(
         self,
-        gpt: GPT,
+        model: Any,
         workers: int | None = None,
         processes: bool = False,
         on_loss: Callable[[str], object] = print_note,
@@ -62,24 +61,24 @@ class DataParallel:
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
         workers = workers or default_workers()
-        self.gpt = gpt
+        self.model = model
         self.on_loss = on_loss
-        self.parameters = [(p, p.frozen) for p in gpt.parameters()]
+        self.parameters = [(p, p.frozen) for p in model.parameters()]
         self.weights: SharedWeights | None = None
-        self.replicas: list[Any] = [gpt]
+        self.replicas: list[Any] = [model]
         if processes and workers > 1:
             try:
-                self.weights = SharedWeights(gpt)
-                self.replicas += [RemoteReplica(gpt, self.weights, set_up_worker) for _ in range(workers - 1)]
+                self.weights = SharedWeights(model)
+                self.replicas += [RemoteReplica(model, self.weights, set_up_worker) for _ in range(workers - 1)]
             except (WorkerError, OSError) as error:
                 print_note(f"threads share each batch, not processes: {error}")
-        self.replicas += [replica_in_this_process(gpt) for _ in range(workers - len(self.replicas))]
+        self.replicas += [replica_in_this_process(model) for _ in range(workers - len(self.replicas))]
         self.pool = ThreadPoolExecutor(workers)
 
     def loss_and_grad(
         self, ids: Array, targets: Array, rng: np.random.Generator | None = None, count: int | None = None
     ) -> float:
-        """Like ``gpt.loss_and_grad``, and equal to it up to rounding. With dropout, the masks are different."""
+        """Like ``model.loss_and_grad`` of a GPT, and equal to it up to rounding. With dropout, the masks are different."""
         return self.add_gradients({"ids": ids, "targets": targets}, rng, count)
 
     def add_gradients(
@@ -95,7 +94,7 @@ class DataParallel:
         """
         workers = min(len(self.replicas), len(arrays["targets"]))
         if workers == 1:
-            return self.gpt.loss_and_grad(**arrays, rng=rng, count=count, **(options or {}))
+            return self.model.loss_and_grad(**arrays, rng=rng, count=count, **(options or {}))
         if count is None:
             count = int((arrays["targets"] != IGNORE_INDEX).sum())
         rngs: list[np.random.Generator | None] = [None] * workers
@@ -113,12 +112,12 @@ class DataParallel:
         ]
         own, *others = self._at_once([_add_grad, *[_loss_and_grad] * (workers - 1)], parts)
         for other in self.replicas[1:workers]:
-            for p, q in zip(self.gpt.trainable_parameters(), other.trainable_parameters(), strict=True):
+            for p, q in zip(self.model.trainable_parameters(), other.trainable_parameters(), strict=True):
                 p.grad += q.grad
         return own + sum(others)
 
     def map(self, function: Callable[..., Any], parts: Iterable[tuple]) -> Iterator[Any]:
-        """Yield ``function(gpt, *part)`` for each part, in order. The workers share the parts.
+        """Yield ``function(model, *part)`` for each part, in order. The workers share the parts.
 
         With processes, it must be a function of a module, and must not need the model's tokenizer.
         """
@@ -155,12 +154,12 @@ class DataParallel:
         if lost:
             self.on_loss(f"{done[lost[0]].exception()}; a thread continues in its place, with the same result")
         for i in lost:
-            self.replicas[i] = replica_in_this_process(self.gpt)
+            self.replicas[i] = replica_in_this_process(self.model)
         return lost
 
     def _follow(self) -> None:
         """Make all workers use the model's current weights, even if their arrays were replaced."""
-        parameters = self.gpt.parameters()
+        parameters = self.model.parameters()
         if [(p, p.frozen) for p in parameters] != self.parameters:
             raise ValueError(
                 "the model has other parameters, or other frozen ones, than when its workers were made: make a new "

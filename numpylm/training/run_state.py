@@ -230,9 +230,10 @@ def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig
     config = make_config(saved, changes)
     if "data" not in changes:
         config = replace(config, data=tuple(read_path(path, folder) for path in config.data))
-    for name in ("source", "target"):
-        if name not in changes and getattr(config, name):
-            config = replace(config, **{name: read_path(getattr(config, name), folder)})
+    if "source" not in changes and config.source:
+        config = replace(config, source=read_path(config.source, folder))
+    if "target" not in changes and config.target:
+        config = replace(config, target=read_path(config.target, folder))
     paths = [*config.data, *filter(None, (config.source, config.target))]
     if gone := [path for path in paths if path not in (STDIN, *changes.get("data", ())) and not Path(path).exists()]:
         raise FileNotFoundError(
