@@ -76,13 +76,14 @@ class Fault:
 class World:
     """A copy of our modules with some faults in them. A module that imports a faulty one gets the faulty one.
 
-    Attribute access finds a name in any of the modules: ``World(fault).Block``.
+    Attribute access finds a name in any of the modules: ``World(fault).Block``. Functions and classes that are given by
+    name take the place of ours: ``World(softmax=my_softmax)``.
     """
 
-    def __init__(self, *faults: Fault) -> None:
+    def __init__(self, *faults: Fault, **theirs: Any) -> None:
         self.modules: dict[str, types.ModuleType] = {}
         self.sources: dict[str, str] = {}
-        label = "-".join(fault.name for fault in faults)
+        label = "-".join([*(fault.name for fault in faults), *theirs])
         changed = False
         for path in MODULES:
             name = path.rpartition(".")[2]
@@ -92,7 +93,10 @@ class World:
                 if fault.module == name:
                     self.sources[name] = change(self.sources[name], fault)
                     changed = True
+            placed = {key: thing for key, thing in theirs.items() if definition(self.sources[name], key)}
+            changed = changed or bool(placed)
             self.modules[path] = self._run(path, self.sources[name], label) if changed else real
+            vars(self.modules[path]).update(placed)
 
     def _run(self, path: str, source: str, label: str) -> types.ModuleType:
         """Execute a module's source; its imports of our modules find those of this world."""
