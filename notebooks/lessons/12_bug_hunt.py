@@ -617,7 +617,7 @@ print(f"validation loss of the right model after 150 steps: {runs['right'][1]:.3
 # %% [markdown]
 # ## 14 The other animals
 #
-# The zoo has 93 animals, including faulty optimizers and faulty gradient clipping. You can visit it from the terminal:
+# The zoo has 132 animals, including faulty optimizers and faulty gradient clipping. You can visit it from the terminal:
 #
 # ```
 # numpylm gradcheck --zoo                  the list of all animals
