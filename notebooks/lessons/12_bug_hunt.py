@@ -240,6 +240,7 @@ for name, part in parts.items():
 # | `frozen` | True for a parameter that is not trained; here no parameter is frozen |
 # | `IGNORE_INDEX` | -100, the target of positions that are not counted |
 # | `count=` | the number of targets in the mean, if it is not the number of counted targets here (for a batch in parts) |
+# | `label_smoothing=` | a share of the target's probability that is given to all tokens; switched off here |
 # | `np.vecdot(a, b)` | the sum of `a * b` over the last axis |
 # | `np.einsum("nc,nc->c", a, b)` | the sum of `a * b` over the first axis |
 # | `np.r_[True, a]` | `a` with `True` in front |

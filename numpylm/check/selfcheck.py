@@ -129,19 +129,25 @@ class TrainingLoss(Module):
             p.grad = start + dloss * p.grad
 
 
-class TiedHead(Module):
-    """A `MaskedLMHead` and the embedding that it shares, as one layer."""
+class HoldsEmbedding:
+    """Before `MaskedLMHead` among the bases of a class: the layer holds the embedding that it shares."""
 
-    def __init__(self, head: MaskedLMHead, embedding: Embedding) -> None:
-        self.head, self.embedding = head, embedding
+    embedding: Embedding
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
         """x (..., C) -> logits (..., V)."""
-        return self.head.forward(x, self.embedding)
+        return super().forward(x, self.embedding)  # type: ignore[misc]
 
     def backward(self, dlogits: Array, cache: Cache) -> Array:
         """dlogits (..., V) -> dx (..., C)."""
-        return self.head.backward(dlogits, cache, self.embedding)
+        return super().backward(dlogits, cache, self.embedding)  # type: ignore[misc]
+
+
+def tied(head: type, C: int, V: int, embedding: Embedding) -> Any:
+    """A `MaskedLMHead` (or a faulty one) that holds its embedding, so that it can be checked alone."""
+    layer = type(head.__name__, (HoldsEmbedding, head), {})(C, V)
+    layer.embedding = embedding
+    return layer
 
 
 # ------------------------------------------------------------------------------------------------- cases
@@ -216,7 +222,7 @@ def bert_cases(i: Inputs) -> Iterator[Case]:
     yield _self_attention(i)
     block = EncoderBlock(C, H, dropout=0.2, activation="gelu", attention_dropout=0.2)
     yield "EncoderBlock, gelu", block, (x(B, T, C),), {"mask": padding_mask(padding["mask"])}
-    yield "MaskedLMHead", TiedHead(MaskedLMHead(C, V), Embedding(V, C)), (x(B, T, C),), {}
+    yield "MaskedLMHead", tied(MaskedLMHead, C, V, Embedding(V, C)), (x(B, T, C),), {}
     for pooling in ("first", "mean"):
         yield f"ClassificationHead, {pooling}", ClassificationHead(C, 3, pooling, 0.2), (x(B, T, C),), padding
     types = {"token_types": i.rng.integers(0, 2, (B, T))}

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.mutants import Fault, World
-from numpylm.check.selfcheck import TiedHead
+from numpylm.check.selfcheck import tied
 from numpylm.zoo.faulty_layers import B, C, Case, H, Rng, T, V
 
 S, K, F = 7, 4, 20  # length of the source, labels, hidden channels of an MLP
@@ -68,7 +68,7 @@ def _decoder_block(length: int = S, **options: Any) -> Any:
 
 
 def _masked_lm_head(world: World, rng: Rng) -> Case:
-    return TiedHead(world.MaskedLMHead(C, V), world.Embedding(V, C)), (rng.standard_normal((B, T, C)),), {}
+    return tied(world.MaskedLMHead, C, V, world.Embedding(V, C)), (rng.standard_normal((B, T, C)),), {}
 
 
 def _classification_head(pooling: str = "first", dropout: float = 0.0) -> Any:
@@ -580,7 +580,7 @@ ENCODER_DECODER_FAULTS = (
         "dmemory = block_dmemory",
         "Each decoder block overwrites the memory's gradient of the others.",
         "With one decoder block nothing is wrong.",
-        "wiring",
+        "missing-term",
         "encoder.0",
         _transformer(n_decoder_layer=2),
     ),

@@ -168,21 +168,26 @@ def passed_on(log: CallLog, without: Call | None = None) -> dict[str, Array]:
             continue
         if call.dout is not None:
             found.setdefault(f"the gradient at the output of {call.path}", np.asarray(call.dout))
-        if isinstance(call.dx, np.ndarray):
-            found.setdefault(_returned_by(call), call.dx)
+        for name, grad in _returned_by(call):
+            found.setdefault(name, grad)
     return found
 
 
-def _returned_by(call: Call) -> str:
-    return f"what {call.path}.backward returned"
+def _returned_by(call: Call) -> Iterator[tuple[str, Array]]:
+    """What a backward returned, by its name in sentences: one gradient or several."""
+    name = f"what {call.path}.backward returned"
+    if isinstance(call.dx, tuple):
+        yield from ((f"{name} ({k + 1})", grad) for k, grad in enumerate(call.dx) if isinstance(grad, np.ndarray))
+    elif isinstance(call.dx, np.ndarray):
+        yield name, call.dx
 
 
 def returned(log: CallLog, without: Call | None = None) -> dict[str, Array]:
     """All gradients that inner layers returned, by their names in sentences."""
     found: dict[str, Array] = {}
     for call in log.calls:
-        if call is not without and isinstance(call.dx, np.ndarray):
-            found.setdefault(_returned_by(call), call.dx)
+        for name, grad in _returned_by(call) if call is not without else ():
+            found.setdefault(name, grad)
     return found
 
 
