@@ -94,7 +94,7 @@ def test_an_import_that_runs_up_the_map_is_found(planted):
 def test_no_file_above_the_public_names_calls_a_method_that_they_attach():
     """Such a call is a hidden import: it works only after ``numpylm/__init__.py`` has run."""
     order, paths = the_map(), modules()
-    names = attached_methods(paths["__init__"].read_text(encoding="utf-8"))
+    names = attached_methods(paths["__init__"].read_text(encoding="utf-8")) - set(dir(str))  # strings have translate
     assert {"generate", "from_pretrained"} <= names
     above = order[: order.index("__init__")]
     found = [

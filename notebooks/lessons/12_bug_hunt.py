@@ -10,6 +10,7 @@
 # %%
 import copy
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,6 @@ _ = set_blas_threads(1)  # the models here are so small that one thread is faste
 from numpylm import (
     GPT,
     Block,
-    CausalSelfAttention,
     Dropout,
     Embedding,
     LayerNorm,
@@ -42,8 +42,9 @@ from numpylm import (
     softmax,
     softmax_backward,
 )
-from numpylm.models.gpt import BlockInput, HiddenCache
-from numpylm.nn.attention import AttentionCache, Past, SelfAttentionCache, causal_mask, merge_heads, split_heads
+from numpylm.models.gpt import HiddenCache
+from numpylm.models.stack import full_cache, run_block
+from numpylm.nn.attention import AttentionCache, Past, merge_heads, split_heads
 from numpylm.nn.blocks import BlockCache
 from numpylm.nn.functional import IGNORE_INDEX, cross_entropy_backward, dropout, dropout_backward
 from numpylm.nn.kv_cache import KVCache
@@ -231,14 +232,15 @@ for name, part in parts.items():
 # | --- | --- |
 # | `Array`, `Cache` | type names, for the reader only |
 # | `past`, `Past`, `KVCache` | keys and values of earlier calls, for generation (lesson 10); during training, `past` is None |
-# | `attend`, `attend_backward` | in the attention layer: `scaled_dot_product_attention` and its backward |
+# | `attend`, `attend_backward` | the formula in each head: `scaled_dot_product_attention` and its backward |
 # | `…Cache` | a tuple with named fields: what a forward keeps for its backward |
 # | `dropout`, `dropout_backward` | the functions that the layer `Dropout` uses; the cache is the mask |
 # | `self.embed(…)`, `self.head(…)` | in the GPT: the embeddings before the blocks, and the output layer; inherited, and right |
-# | `recompute`, `BlockInput` | a way to save memory by computing blocks again in the backward; switched off here |
+# | `run_block`, `full_cache` | a block's forward, and its cache (with `recompute`, blocks run again to save memory; off here) |
 # | `frozen` | True for a parameter that is not trained; here no parameter is frozen |
 # | `IGNORE_INDEX` | -100, the target of positions that are not counted |
 # | `count=` | the number of targets in the mean, if it is not the number of counted targets here (for a batch in parts) |
+# | `label_smoothing=` | a share of the target's probability that is given to all tokens; switched off here |
 # | `np.vecdot(a, b)` | the sum of `a * b` over the last axis |
 # | `np.einsum("nc,nc->c", a, b)` | the sum of `a * b` over the first axis |
 # | `np.r_[True, a]` | `a` with `True` in front |
@@ -266,7 +268,8 @@ k, v = rng.standard_normal((2, 2, 3, 7, 4))  # (B, H, S, D) each
 # print(numpylm.gradcheck(MyLayerNorm(12), x))
 # print(numpylm.gradcheck(MyDropout(0.3), x))
 # print(numpylm.gradcheck((my_scaled_dot_product_attention, my_scaled_dot_product_attention_backward), q, k, v, dropout_p=0.3))
-# print(numpylm.gradcheck(MyCausalSelfAttention(12, 3), x))
+# heads = partial(my_multi_head, n_head=3), partial(my_multi_head_backward, n_head=3)
+# print(numpylm.gradcheck(heads, x, x, x))
 # print(numpylm.gradcheck(MyBlock(12, 3, 0.3), x))
 # print(numpylm.gradcheck(MyGPT(numpylm.GPTConfig(11, 5, n_layer=2, n_head=3, n_embd=12)), ids))
 # ```
@@ -495,10 +498,11 @@ scaled_dot_product_attention, scaled_dot_product_attention_backward = check(
 # @end
 
 # %% [markdown]
-# ## 10 The tamarin: self-attention
+# ## 10 The tamarin: attention in several heads
 #
-# With one head, the layer passes every check. With three heads, the shapes are right, all matrices have the right size,
-# and the loss falls. The scaled dot-product attention was checked alone, and it is right. So are both linear layers.
+# Self-attention calls these two functions between its two linear layers, `c_attn` and `c_proj`. With one head, it passes
+# every check. With three heads, the shapes are right, all matrices have the right size, and the loss falls. The scaled
+# dot-product attention was checked alone, and it is right. So are both linear layers.
 #
 # @hint Where to look
 # All parts pass, so the bug is in the code that connects them. In the forward, `split_heads` makes the heads and
@@ -508,17 +512,18 @@ scaled_dot_product_attention, scaled_dot_product_attention_backward = check(
 # right numbers in the wrong places: laid out as (B, H, T, D) they were reshaped to (B, T, H, D), where they must be
 # transposed (swapaxes). reshape never moves a number in memory."
 # @hint The line
-# `dqkv = …`: `part` has the shape (B, H, T, D), and `dy.shape` is (B, T, C).
+# `return …`: `part` has the shape (B, H, T, D), and `reshape` makes (B, T, C) of it.
 # @end
 
 # %% zoo="tamarin" exercise="hunt_tamarin"
 
 # %%
-CausalSelfAttention = check("hunt_tamarin", MyCausalSelfAttention)
+multi_head, multi_head_backward = check("hunt_tamarin", my_multi_head, my_multi_head_backward)
 
 # %% [markdown]
 # @answer What is wrong, and how does it hide?
-# (B, H, T, D) is reshaped to (B, T, C) without swapping heads and time back. The right code is `merge_heads(part)`.
+# (B, H, T, D) is reshaped to (B, T, C) without swapping heads and time back. The right code is `return
+# merge_heads(dq), merge_heads(dk), merge_heads(dv)`.
 #
 # All shapes are right. B · H · T · D numbers fit into (B, T, C) in any order, and NumPy does not complain. With H = 1,
 # or with T = 1, the two orders are the same. (In the forward, the same mistake is worse. The backward can be consistent
@@ -613,7 +618,7 @@ print(f"validation loss of the right model after 150 steps: {runs['right'][1]:.3
 # %% [markdown]
 # ## 14 The other animals
 #
-# The zoo has 93 animals, including faulty optimizers and faulty gradient clipping. You can visit it from the terminal:
+# The zoo has 132 animals, including faulty optimizers and faulty gradient clipping. You can visit it from the terminal:
 #
 # ```
 # numpylm gradcheck --zoo                  the list of all animals

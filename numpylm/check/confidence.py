@@ -71,6 +71,7 @@ OTHER_IDS = 92  # right if no id occurs twice, or if no target is ignored
 MIRRORED = 91  # equal to the gradient of a forward with an array transposed or reversed
 WITHOUT_MASK = 90  # right without a mask
 WITHOUT_DROPOUT = 88  # right without dropout
+WITHOUT_OPTION = 79  # right if an option has its default value; a formula for what is wrong says more
 AT_INITIAL_VALUES = 86  # right at the initial values of the parameters
 WITH_ONES = 78  # right for an upstream gradient of ones; that has many reasons
 

@@ -55,13 +55,14 @@ class Change:
 class World:
     """A copy of our modules with some changes in them. A module that imports a changed one gets the changed one.
 
-    Attribute access finds a name in any of the modules: ``World(change).Block``.
+    Attribute access finds a name in any of the modules: ``World(change).Block``. Functions and classes that are given
+    by name take the place of ours: ``World(softmax=my_softmax)``.
     """
 
-    def __init__(self, *changes: Change) -> None:
+    def __init__(self, *changes: Change, **theirs: Any) -> None:
         self.modules: dict[str, types.ModuleType] = {}
         self.sources: dict[str, str] = {}
-        label = "-".join(change.name for change in changes)
+        label = "-".join([*(change.name for change in changes), *theirs])
         changed = False
         for path in MODULES:
             name = path.rpartition(".")[2]
@@ -71,7 +72,10 @@ class World:
                 if change.module == name:
                     self.sources[name] = changed_source(self.sources[name], change)
                     changed = True
+            placed = {key: thing for key, thing in theirs.items() if definition(self.sources[name], key)}
+            changed = changed or bool(placed)
             self.modules[path] = self._run(path, self.sources[name], label) if changed else real
+            vars(self.modules[path]).update(placed)
 
     def _run(self, path: str, source: str, label: str) -> types.ModuleType:
         """Execute a module's source; its imports of our modules find those of this world."""

@@ -85,6 +85,7 @@ KINDS = {
     "mask": "masked or ignored places get a gradient",
     "counting": "divided by the wrong count of tokens",
     "dropout": "wrong only with dropout",
+    "option": "right only at an option's default value",
     "initial-values": "right only at the initial values",
     "slope": "the derivative of an elementwise function is wrong",
     "call-count": "an inner layer's backward runs too seldom or too often",

@@ -7,6 +7,7 @@ from pathlib import Path
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the options: what to check, and how."""
     parser.add_argument("--seed", type=int, default=0, help="seed of parameters and inputs (default: 0)")
+    parser.add_argument("--all", action="store_true", help="check the layers of all models; without it, those of GPT")
     parser.add_argument("--verbose", "-v", action="store_true", help="show every input and parameter")
     parser.add_argument(
         "--file", type=Path, help="check your own: every layer, function pair and optimizer in a Python file"
@@ -42,13 +43,16 @@ def run(args: argparse.Namespace) -> int:
     if args.file:
         return run_file(args)
     reports = []
-    for report in selfcheck.run(np.random.default_rng(args.seed)):
+    families = tuple(selfcheck.FAMILIES) if args.all else ("gpt",)
+    for report in selfcheck.run(np.random.default_rng(args.seed), families=families):
         reports.append(report)
         if args.verbose:
             print(report, end="\n\n")
     print(selfcheck.summary(reports))
     ok = all(report.ok for report in reports)
     print("\nEvery gradient agrees with differences of the forward pass." if ok else "\nSome gradients are wrong.")
+    if not args.all:
+        print("These are the layers of GPT. To check those of all models: numpylm gradcheck --all")
     return 0 if ok else 1
 
 
@@ -62,6 +66,8 @@ def check_flags(args: argparse.Namespace) -> None:
         raise ValueError("--check and --solve need an animal: --zoo NAME (numpylm gradcheck --zoo lists them)")
     if args.table and args.zoo != "":
         raise ValueError("--table belongs to --zoo without a name")
+    if args.all and (args.zoo is not None or args.file):
+        raise ValueError("--all checks numpylm's own layers: leave it out with --file and --zoo")
     if args.zoo is not None and args.file:
         raise ValueError("--zoo and --file are two different things: choose one")
 

@@ -1,6 +1,7 @@
 """The bundled model and the stories that the lessons use."""
 
 from pathlib import Path
+from typing import Any
 
 from numpylm.corpora import CORPORA
 from numpylm.files.checkpoint import load_run

@@ -78,7 +78,7 @@ class DataParallel:
     def loss_and_grad(
         self, ids: Array, targets: Array, rng: np.random.Generator | None = None, count: int | None = None
     ) -> float:
-        """Like ``model.loss_and_grad`` of a GPT, and equal to it up to rounding. With dropout, the masks are different."""
+        """Like ``gpt.loss_and_grad``, and equal to it up to rounding. With dropout, the masks are different."""
         return self.add_gradients({"ids": ids, "targets": targets}, rng, count)
 
     def add_gradients(

@@ -116,7 +116,7 @@ def run_training(
 def check_gradients(families: Sequence[str] = ("gpt",)) -> None:
     """Check the gradients of every layer that the models of ``families`` use. Raise TrainingError if one is wrong."""
     start = time.perf_counter()
-    reports = list(tqdm(selfcheck.run(), "checking gradients", unit=" layers", leave=False))
+    reports = list(tqdm(selfcheck.run(families=families), "checking gradients", unit=" layers", leave=False))
     if not all(report.ok for report in reports):
         raise TrainingError(
             f"a gradient check failed, so training would not mean anything:\n{selfcheck.summary(reports)}"

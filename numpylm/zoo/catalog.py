@@ -8,6 +8,7 @@ from numpylm.check.gradcheck import gradcheck
 from numpylm.check.mutants import World, difference, without_docstrings
 from numpylm.check.report import KINDS, Report
 from numpylm.zoo.fault import Fault
+from numpylm.zoo.faulty_encoder_decoder import ENCODER_DECODER_FAULTS
 from numpylm.zoo.faulty_layers import FUNCTION_FAULTS, LAYER_FAULTS
 from numpylm.zoo.faulty_models import MODEL_FAULTS
 from numpylm.zoo.faulty_optimizers import OPTIMIZER_FAULTS
@@ -15,7 +16,7 @@ from numpylm.zoo.faulty_optimizers import OPTIMIZER_FAULTS
 
 def animals() -> list[Fault]:
     """All faults, from the operations to the optimizer."""
-    return [*FUNCTION_FAULTS, *LAYER_FAULTS, *MODEL_FAULTS, *OPTIMIZER_FAULTS]
+    return [*FUNCTION_FAULTS, *LAYER_FAULTS, *MODEL_FAULTS, *ENCODER_DECODER_FAULTS, *OPTIMIZER_FAULTS]
 
 
 def get(name: str) -> Fault:

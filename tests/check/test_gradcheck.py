@@ -23,6 +23,51 @@ def test_every_layer_block_and_the_whole_gpt_pass(seed):
         assert max(r.max_rel_error for r in report.rows) < 1e-6
 
 
+@pytest.mark.parametrize("family", ["encoder-decoder", "bert"])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+def test_every_layer_of_the_other_models_passes(family, seed):
+    shared = {title for title, *_ in selfcheck.cases(np.random.default_rng(seed), families=())}
+    rng = np.random.default_rng(seed)
+    for title, layer, inputs, options in selfcheck.cases(rng, families=(family,)):
+        if title not in shared:
+            report = gradcheck(layer, *inputs, rng=rng, **options)
+            assert report.ok, f"{title}\n{report}"
+            assert max(r.max_rel_error for r in report.rows) < 1e-6
+
+
+def test_families_keep_what_was_checked_before_and_add_to_it():
+    def titles(*families):
+        return [title for title, *_ in selfcheck.cases(np.random.default_rng(0), families=families)]
+
+    shared, everything = titles(), titles("gpt", "encoder-decoder", "bert")
+    assert titles("gpt") == [title for title, *_ in selfcheck.cases(np.random.default_rng(0))]
+    assert titles("gpt")[len(shared) :] == ["CausalSelfAttention", "MLP", "Block", "GPT", "GPT with its loss"]
+    assert len(everything) == len(set(everything))  # what two families share is checked once
+    assert set(everything) == {*titles("gpt"), *titles("encoder-decoder"), *titles("bert")}
+    with pytest.raises(ValueError, match="t5 is no family of models: choose from gpt, encoder-decoder, bert"):
+        titles("t5")
+
+
+def test_the_loss_of_a_model_adds_to_its_gradients_and_scales_with_the_upstream_gradient():
+    class Model(Module):
+        def __init__(self):
+            self.p = Parameter(np.array([2.0, 3.0]))
+
+        def loss(self, x):
+            return float(self.p.data @ x)
+
+        def loss_and_grad(self, x):
+            self.p.grad += x
+            return self.loss(x)
+
+    layer, x = selfcheck.TrainingLoss(Model()), np.array([5.0, 7.0])
+    layer.model.p.grad += 1
+    loss, cache = layer.forward(x)
+    layer.backward(2.0, cache)
+    assert loss == 31.0
+    np.testing.assert_array_equal(layer.model.p.grad, [11.0, 15.0])
+
+
 @pytest.mark.slow
 def test_every_parameter_of_a_whole_gpt_element_by_element(monkeypatch):
     """Not sampled: each of some thousand coordinates on its own, with repeated ids and ignored targets."""
@@ -31,7 +76,7 @@ def test_every_parameter_of_a_whole_gpt_element_by_element(monkeypatch):
     ids, targets = rng.integers(0, 7, (2, 5)), rng.integers(0, 7, (2, 5))
     ids[0, 1:4] = ids[1, 0]
     targets[1, 2:] = -100
-    report = gradcheck(selfcheck.GPTLoss(GPT(GPTConfig(7, 6, 2, 2, 6))), ids, targets)
+    report = gradcheck(selfcheck.ModelLoss(GPT(GPTConfig(7, 6, 2, 2, 6))), ids, targets)
     assert report.ok, str(report)
     assert len(report.rows) == 28
     assert max(r.max_rel_error for r in report.rows) < 1e-6

@@ -85,11 +85,15 @@ WRONG = {
         ),
     ],
     "hunt_tamarin": [
-        ("for part in (dq, dk, dv)", "for part in (dk, dq, dv)", "in the wrong order"),
-        ("merge_heads(part)", "part.swapaxes(1, 2).reshape(dy.shape)[..., ::-1]", "in the wrong order"),
+        ("return merge_heads(dq), merge_heads(dk)", "return merge_heads(dk), merge_heads(dq)", "in the wrong order"),
         (
-            "dq, dk, dv = self.attend_backward(dout, attention_cache)",
-            "dq, dk, dv = (g[:, ::-1] for g in self.attend_backward(dout, attention_cache))",
+            "return merge_heads(dq), merge_heads(dk), merge_heads(dv)",
+            "return tuple(part.swapaxes(1, 2).reshape(dout.shape)[..., ::-1] for part in (dq, dk, dv))",
+            "in the wrong order",
+        ),
+        (
+            "return merge_heads(dq), merge_heads(dk), merge_heads(dv)",
+            "return tuple(merge_heads(part[:, ::-1]) for part in (dq, dk, dv))",
             "in the wrong order",
         ),
     ],
@@ -111,8 +115,8 @@ WRONG = {
     "hunt_takin": [
         ("reversed(block_caches)", "block_caches", "each backward needs the cache of its own forward"),
         (
-            "block.backward(dx, block_cache)",
-            "block.backward(dx, block_caches[-1])",
+            "full_cache(block, block_cache)",
+            "full_cache(block, block_caches[-1])",
             "each backward needs the cache of its own",
         ),
         ("dx = self.ln_f.backward(dx, ln_f_cache)", "pass", "ln_f.forward runs once, ln_f.backward never"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, AdamW, DataParallel, GPTConfig, Linear, gradcheck
-from numpylm.check.selfcheck import GPTLoss
+from numpylm.check.selfcheck import ModelLoss
 from numpylm.models.lora import LoRALinear, add_lora, has_lora, lora_settings, merge_lora, merged
 
 IDS = np.array([[3, 0, 3, 7, 1], [9, 3, 5, 0, 6]])  # (B, T)
@@ -48,7 +48,7 @@ def test_the_layer_is_the_frozen_one_plus_a_low_rank_change():
 @pytest.mark.parametrize("below", [0, *(pytest.param(below, marks=pytest.mark.slow) for below in (1, 2))])
 def test_every_adapter_of_a_whole_gpt_has_the_right_gradient(gpt, below):
     add_lora(gpt, 2, below=below, rng=np.random.default_rng(1))
-    report = gradcheck(GPTLoss(gpt), IDS, TARGETS)
+    report = gradcheck(ModelLoss(gpt), IDS, TARGETS)
     assert report.ok, str(report)
     names = {row.name for row in report.rows}
     assert len(names) == 8 * (3 - below)  # A and B of four layers in each block
@@ -88,7 +88,7 @@ def test_adapters_leave_no_gradient_on_the_large_matrices(gpt):
 def test_frozen_matrices_without_adapters_get_no_gradient_either(gpt):
     add_lora(gpt, 1, targets=("attn.c_attn",))
     gpt.loss_and_grad(IDS, TARGETS)
-    assert gradcheck(GPTLoss(gpt), IDS, TARGETS).ok
+    assert gradcheck(ModelLoss(gpt), IDS, TARGETS).ok
     assert all(p._grad is None for p in gpt.parameters() if p.frozen and p.data.ndim == 2)
 
 
@@ -114,7 +114,7 @@ def test_merging_keeps_the_function_and_makes_an_ordinary_model(gpt):
     merge_lora(gpt)
     np.testing.assert_allclose(gpt.forward(IDS)[0], logits, atol=1e-11)
     assert [name for name, _ in gpt.named_parameters()] == names
-    assert gradcheck(GPTLoss(gpt), IDS, TARGETS).ok
+    assert gradcheck(ModelLoss(gpt), IDS, TARGETS).ok
 
 
 def test_settings_are_enough_to_build_the_same_adapters(gpt):

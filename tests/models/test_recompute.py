@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, DataParallel, GPTConfig, gradcheck
-from numpylm.check.selfcheck import GPTLoss
+from numpylm.check.selfcheck import ModelLoss
 from numpylm.models.lora import add_lora
 
 IDS = np.random.default_rng(0).integers(0, 11, (2, 7))
@@ -42,7 +42,7 @@ def test_the_same_gradients_to_the_bit_with_dropout(change, train):
 def test_every_gradient_is_right():
     gpt = model(dropout=0.0)  # with dropout the checker objects to a backward that draws random numbers
     gpt.recompute = True
-    assert gradcheck(GPTLoss(gpt), IDS[:, :-1], IDS[:, 1:]).ok
+    assert gradcheck(ModelLoss(gpt), IDS[:, :-1], IDS[:, 1:]).ok
 
 
 def test_it_takes_the_memory_of_one_block():

@@ -91,18 +91,40 @@ def _wiring(log: CallLog, broken: list[Cause]) -> Cause | None:
     best = max(detect(e), key=lambda cause: cause.confidence, default=None)
     if best is not None and best.confidence > PATTERN:
         return replace(best, text=f"{best.text} {where}", place=f"the output of {call.path}")
-    return out_of_order(log, call) or _passed_unchanged(log, e, call) or _somewhere(e, call, where)
+    return (
+        out_of_order(log, call)
+        or _exchanged(e, call, where)
+        or _passed_unchanged(log, e, call)
+        or _somewhere(e, call, where)
+    )
 
 
 def _should_be(e: Evidence, call: Call) -> Cause | None:
     """An inner layer gets a known gradient and should get another known gradient."""
-    right = next((name for name, k in e.known.items() if k.shape == e.true.shape and e.equal(k, e.true)), None)
+    right = _right_one(e)
     given = next((name for name, k in e.known.items() if k.shape == e.given.shape and np.array_equal(k, e.given)), None)
     if right is None or given is None:
         return None
     text = (
         f"{e.layer}: {call.path}.backward is given {given}, and should be given {right} (cosine with it 1.000): each "
         "branch gets the gradient of what it added to, not that of another branch."
+    )
+    return Cause("wiring", text, OTHER_BRANCH, call.path)
+
+
+def _right_one(e: Evidence) -> str | None:
+    """The name of a known gradient that would be right."""
+    return next((name for name, k in e.known.items() if k.shape == e.true.shape and e.equal(k, e.true)), None)
+
+
+def _exchanged(e: Evidence, call: Call, where: str) -> Cause | None:
+    """An inner layer should get a gradient that another one got."""
+    right = _right_one(e)
+    if right is None:
+        return None
+    text = (
+        f"{e.layer}: {call.path}.backward should be given {right} (cosine with it 1.000), and is given something else: "
+        f"are two gradients exchanged? {where}"
     )
     return Cause("wiring", text, OTHER_BRANCH, call.path)
 
@@ -160,7 +182,7 @@ def out_of_order(log: CallLog, place: Call) -> Cause | None:
     for first, second in pairwise(log.calls):
         if place not in (first, second) or id(first) not in went or id(second) not in went:
             continue
-        if went[id(first)] < went[id(second)]:
+        if went[id(first)] < went[id(second)] and _uses(log, second, first):
             name = log.trial.subject.name
             text = (
                 f"{name}: forward runs {first.path} and then {second.path}, and so does backward. It must take them "
@@ -168,6 +190,17 @@ def out_of_order(log: CallLog, place: Call) -> Cause | None:
             )
             return Cause("order", text, WRONG_ORDER, second.path)
     return None
+
+
+def _uses(log: CallLog, second: Call, first: Call) -> bool:
+    """Whether a call depends on the output of another one. Queries and keys do not: their order does not matter."""
+    outs = []
+    for size in (0.0, 1e-3):
+        first.nudge[...] = size
+        log.trial.value()
+        outs.append(second.again)
+    first.nudge[...] = 0
+    return not np.array_equal(*outs)
 
 
 def first_wrong(log: CallLog) -> tuple[Call, Call | None, Array] | None:

@@ -11,7 +11,7 @@ The record holds the inputs and outputs of each inner forward and backward. Thre
 
 import copy
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class Call:
     out: Array
     cache: Cache
     nudge: Array  # added to the output; zeros unless it is being differenced
+    again: Any = None  # the output of a repeated forward
     dout: Array | None = None
     dx: Any = None
     backwards: int = 0
@@ -64,12 +65,13 @@ class CallLog:
             return result
         number, self.replay = self.replay, self.replay + 1
         if number < len(self.calls) and np.shape(out) == self.calls[number].nudge.shape:
+            self.calls[number].again = np.array(out)
             return out + self.calls[number].nudge, cache
         return result
 
-    def backward(self, path: str, layer: Any, original: Callable, dout: Any, cache: Cache) -> Any:
+    def backward(self, path: str, layer: Any, original: Callable, dout: Any, cache: Cache, *others: Any) -> Any:
         if self.replay >= 0:
-            return original(dout, cache)
+            return original(dout, cache, *others)
         self.backward_counts[path] += 1
         own = [call for call in self.calls if call.layer is layer]
         same = [call for call in own if call.cache is cache and cache is not None]
@@ -80,7 +82,7 @@ class CallLog:
         if same and not fresh and len(own) > 1:
             self.mixups.append((path, f"another call of {path}.forward, whose backward had run already"))
         kept = np.array(dout)
-        grad = original(dout, cache)
+        grad = original(dout, cache, *others)
         call = (fresh or same or own or [None])[-1]  # type: ignore[list-item]
         if call is not None:
             call.backwards += 1
@@ -116,7 +118,7 @@ def record(trial: Trial) -> CallLog | None:
 def _wrap(log: CallLog, path: str, layer: Any) -> None:
     forward, backward = layer.forward, layer.backward
     layer.forward = lambda *inputs, **options: log.forward(path, layer, forward, inputs, options)
-    layer.backward = lambda dout, cache=None: log.backward(path, layer, backward, dout, cache)
+    layer.backward = lambda dout, cache=None, *others: log.backward(path, layer, backward, dout, cache, *others)
 
 
 def suspects(log: CallLog, check: Callable[..., Report]) -> list[tuple[str, Report]]:
@@ -128,6 +130,8 @@ def suspects(log: CallLog, check: Callable[..., Report]) -> list[tuple[str, Repo
         if key in seen:
             continue
         seen.add(key)
+        if any(hasattr(value, "backward") for value in call.inputs):
+            continue  # it is given another layer, so it cannot be checked alone
         layer = copy.copy(call.layer)
         vars(layer).pop("forward", None)
         vars(layer).pop("backward", None)
@@ -145,21 +149,26 @@ def passed_on(log: CallLog, without: Call | None = None) -> dict[str, Array]:
             continue
         if call.dout is not None:
             found.setdefault(f"the gradient at the output of {call.path}", np.asarray(call.dout))
-        if isinstance(call.dx, np.ndarray):
-            found.setdefault(_returned_by(call), call.dx)
+        for name, grad in _returned_by(call):
+            found.setdefault(name, grad)
     return found
 
 
-def _returned_by(call: Call) -> str:
-    return f"what {call.path}.backward returned"
+def _returned_by(call: Call) -> Iterator[tuple[str, Array]]:
+    """What a backward returned, by its name in sentences: one gradient or several."""
+    name = f"what {call.path}.backward returned"
+    if isinstance(call.dx, tuple):
+        yield from ((f"{name} ({k + 1})", grad) for k, grad in enumerate(call.dx) if isinstance(grad, np.ndarray))
+    elif isinstance(call.dx, np.ndarray):
+        yield name, call.dx
 
 
 def returned(log: CallLog, without: Call | None = None) -> dict[str, Array]:
     """All gradients that inner layers returned, by their names in sentences."""
     found: dict[str, Array] = {}
     for call in log.calls:
-        if call is not without and isinstance(call.dx, np.ndarray):
-            found.setdefault(_returned_by(call), call.dx)
+        for name, grad in _returned_by(call) if call is not without else ():
+            found.setdefault(name, grad)
     return found
 
 

@@ -14,6 +14,7 @@ from numpylm.check.confidence import (
     WITH_ONES,
     WITHOUT_DROPOUT,
     WITHOUT_MASK,
+    WITHOUT_OPTION,
 )
 from numpylm.check.limits import CURED_ERROR, RIGHT_ERROR
 from numpylm.check.measure.evidence import errors
@@ -53,6 +54,7 @@ class Laboratory:
             self._ids,
             self._ignored,
             self._mask,
+            self._options,
             self._mirrored,
         ):
             yield from experiment()
@@ -160,6 +162,18 @@ class Laboratory:
                     "forward hides, and count (in a sum, a mean) what the forward counts."
                 )
                 yield cured, Cause("mask", text, WITHOUT_MASK)
+
+    def _options(self) -> Iterator[tuple[list[str], Cause]]:
+        setup, takes = self.trial.setup, self.trial.subject.signature.parameters
+        for name, value in setup.options.items():
+            usual = takes[name].default if name in takes else None
+            if isinstance(value, float) and isinstance(usual, (int, float)) and value != usual and "drop" not in name:
+                cured = self.cured(setup.replace(options=setup.options | {name: usual}))
+                text = (
+                    f"{{what}} is right if {name} is {usual:g}, its default, and wrong if it is {value:g}: what the "
+                    "forward does with it has no backward, or a wrong one."
+                )
+                yield cured, Cause("option", text, WITHOUT_OPTION)
 
     def _mirrored(self) -> Iterator[tuple[list[str], Cause]]:
         """Backward uses an array reversed or not transposed: its gradient is that of a forward with such an array."""

@@ -108,7 +108,8 @@ class Subject:
                 f"forward(ctx, …) and backward(ctx, …); got a {type(target).__name__} of {len(target)}"
             )
         self.forward_function, self._backward = self._functions = target
-        name = getattr(self.forward_function, "__name__", "function")
+        function = getattr(self.forward_function, "func", self.forward_function)  # of a functools.partial
+        name = getattr(function, "__name__", "function")
         self.name = name.replace("_forward", "").removesuffix("_fwd") or name
 
     def _use_layer(self, target: Any) -> None:
