@@ -43,7 +43,8 @@ class SimilarLengths:
         """The numbers of the texts of one batch."""
         N = len(self.order)
         place = int(np.searchsorted(self.until, rng.random() * self.until[-1], side="right"))
-        width = min(N, max(int(NEIGHBORS * N), 2 * self.batch_tokens // max(int(self.lengths[self.order[place]]), 1)))
+        enough = 2 * self.batch_tokens // max(int(self.lengths[self.order[place]]), 1)
+        width = min(N, max(int(NEIGHBORS * N), enough, 1))
         start = min(max(place - width // 2, 0), N - width)
         near = rng.permutation(self.order[start : start + width])
         longest = np.maximum.accumulate(self.lengths[near])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpylm.text.bert_words import BertWords
 from numpylm.text.any_tokenizer import TextTokenizer
+from numpylm.text.bert_words import BertWords
 from numpylm.text.wordpiece import WordPiece, longest_pieces
 from numpylm.text.wordpiece_files import SPECIAL
 
