@@ -25,6 +25,7 @@ from numpylm.files.bert_files import save_bert
 from numpylm.files.load_model import bert_from_pretrained, load_model, transformer_from_pretrained
 from numpylm.files.marian_files import save_marian
 from numpylm.files.pretrained import from_pretrained, save_pretrained, tokenizer_from_pretrained
+from numpylm.inference.classify import classify
 from numpylm.inference.generation import generate, generate_batch
 from numpylm.inference.scoring import log_prob, rank
 from numpylm.inference.translate import translate
@@ -56,7 +57,6 @@ from numpylm.nn.optim import AdamW, clip_grad_norm, warmup_cosine
 from numpylm.nn.positions import sinusoidal
 from numpylm.nn.self_and_cross_attention import CrossAttention, SelfAttention
 from numpylm.system.processor import keep_memory
-from numpylm.tasks.classification import classify
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.token_view import show_tokens
 from numpylm.text.tokenizer import Tokenizer

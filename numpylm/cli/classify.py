@@ -30,8 +30,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """numpylm classify"""
     from numpylm.files.load_model import load_as
+    from numpylm.inference.classify import classify
     from numpylm.models.bert import Bert
-    from numpylm.tasks.classification import classify
     from numpylm.text.text_input import STDIN, read_document, read_stdin, typed_text
 
     words = [typed_text(word, "the text") for word in args.text]
@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
 
 def report(model: object, file: Path, args: argparse.Namespace) -> int:
     """Classify the texts of a file with labels, and print how good the labels are."""
+    from numpylm.inference.classify import classify
     from numpylm.metrics import ClassificationReport, confusion_svg
     from numpylm.system.whole_files import write_text
-    from numpylm.tasks.classification import classify
     from numpylm.tasks.labelled import read_labelled
 
     examples = read_labelled([str(file)], args.text_column, args.label_column)

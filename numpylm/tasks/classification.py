@@ -10,10 +10,9 @@ import numpy as np
 
 from numpylm.corpora import MESSAGES
 from numpylm.files.load_model import load_as
-from numpylm.inference.beam_search import log_softmax
+from numpylm.inference.classify import EVALUATED_TOKENS, classify, label_log_probs
 from numpylm.metrics import ClassificationReport
 from numpylm.models.bert import Bert, BertConfig, with_head
-from numpylm.nn.module import Array
 from numpylm.tasks.held_out import fingerprint_of, hold_out
 from numpylm.tasks.labelled import Labelled, labels_of, read_labelled
 from numpylm.tasks.naive_bayes import NaiveBayes
@@ -29,7 +28,6 @@ from numpylm.training.task import Batch, Evaluation, Task
 
 BUNDLED_MESSAGES = 8000
 HELD_OUT = 2000  # at most this many texts are held out
-EVALUATED_TOKENS = 4000  # of a batch during an evaluation
 
 
 class Classification(Task):
@@ -198,29 +196,3 @@ def encoder_config(config: TrainConfig, vocab_size: int, head: str) -> BertConfi
         head=head,
         token_types=1,
     )
-
-
-def label_log_probs(model: Bert, ids: Array, mask: Array) -> Array:
-    """log P(label | text) (B, K), in float64."""
-    return log_softmax(model.forward(ids, mask)[0])
-
-
-def classify(model: Any, texts: Sequence[str], tokenizer: Any = None) -> list[list[tuple[str, float]]]:
-    """For each text, all labels with their probabilities, the most probable first. A method of `numpylm.Bert`.
-
-    Texts longer than the model's block_size are cut.
-    """
-    if isinstance(texts, str):
-        raise ValueError("classify expects several texts: put one text into a list")
-    if model.config.head != "classification":
-        raise ValueError("this model has no classification head: train one with numpylm train --task classification")
-    tokenizer = model.tokenizer if tokenizer is None else tokenizer
-    rows, _ = encoder_input(tokenizer, texts, model.config.block_size)
-    labels = model.labels or tuple(f"LABEL_{n}" for n in range(model.config.n_labels))
-    found: list[list[tuple[str, float]]] = [[] for _ in texts]
-    for numbers in in_batches(np.array([len(row) for row in rows]), EVALUATED_TOKENS):
-        ids, mask = padded([rows[n] for n in numbers], EncoderTokens.of(tokenizer).pad)
-        for n, probabilities in zip(numbers, np.exp(label_log_probs(model, ids, mask)), strict=True):
-            order = np.argsort(-probabilities, kind="stable")
-            found[n] = [(labels[i], float(probabilities[i])) for i in order]
-    return found

@@ -16,6 +16,11 @@ def words_of(text: str) -> list[str]:
     return WORDS.findall(text.lower())
 
 
+def cased_words_of(text: str) -> list[str]:
+    """The words and punctuation marks of a text as they are written."""
+    return WORDS.findall(text)
+
+
 class Dictionary:
     """Translates word for word: each source word by the target word that goes with it best in the training pairs.
 
@@ -27,7 +32,7 @@ class Dictionary:
         together: dict[str, Counter[str]] = defaultdict(Counter)
         targets: Counter[str] = Counter()
         for source, target in pairs:
-            found = set(words_of(target))
+            found = set(cased_words_of(target))
             targets.update(found)
             for word in set(words_of(source)):
                 together[word].update(found)
