@@ -5,6 +5,13 @@ from pathlib import Path
 
 from numpylm.cli.parser import not_empty
 
+AUTO_CLASSES = {
+    "GPT": "AutoModelForCausalLM",
+    "Transformer": "AutoModelForSeq2SeqLM",
+    "Bert masked-lm": "AutoModelForMaskedLM",
+    "Bert classification": "AutoModelForSequenceClassification",
+}
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the options: the model, and the folder to write."""
@@ -16,19 +23,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """numpylm export"""
-    from numpylm.files.pretrained import load_language_model
+    from numpylm.files.load_model import load_model
+    from numpylm.models.bert import Bert
     from numpylm.system.shell import shown
     from numpylm.system.signals import stoppable
-    from numpylm.text.tokenizer import Tokenizer
+    from numpylm.text.char_tokenizer import CharTokenizer
 
-    gpt, tokenizer, _ = load_language_model(args.source)
+    model = load_model(args.source)
+    tokenizer = model.tokenizer
+    if tokenizer is None:
+        raise FileNotFoundError(f"{args.source} has no tokenizer: put its files beside the model")
     with stoppable():
-        gpt.save_pretrained(args.folder, tokenizer)
+        model.save_pretrained(args.folder)
     name = repr(args.folder.as_posix())
     print(f"{shown(args.folder)} holds the model in transformers' format. To load it there:")
-    print(f"    AutoModelForCausalLM.from_pretrained({name})")
-    if isinstance(tokenizer, Tokenizer):
-        print(f"    AutoTokenizer.from_pretrained({name})")
-    else:
+    kind = type(model).__name__ + (f" {model.config.head}" if isinstance(model, Bert) else "")
+    print(f"    {AUTO_CLASSES.get(kind, 'AutoModel')}.from_pretrained({name})")
+    if isinstance(tokenizer, CharTokenizer):
         print("Its tokenizer has one token per character, which transformers cannot read; it is in characters.json.")
+    else:
+        print(f"    AutoTokenizer.from_pretrained({name})")
     return 0

@@ -64,9 +64,6 @@ class Classification(Task):
         model = with_head(trunk, "classification", rng, n_labels=len(self.labels), pooling=c.pooling)
         model.labels = self.labels
         freeze_or_add_lora(model, c)
-        if c.freeze_below or c.lora_rank:
-            for parameter in model.head.parameters():
-                parameter.frozen = False  # the head is new, so it is always trained
         return model
 
     def resume(self, tokenizer: TextTokenizer) -> None:

@@ -39,9 +39,15 @@ def load_pretrained_model(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokeni
 
 
 def freeze_or_add_lora(model: Any, config: TrainConfig) -> None:
-    """Freeze the blocks that the config says, or add LoRA adapters if the config asks for them and there are none."""
+    """Freeze the blocks that the config says, or add LoRA adapters if the config asks for them and there are none.
+
+    The head of a classifier is new, so it is always trained.
+    """
     if not config.lora_rank:
         model.freeze(config.freeze_below)
     elif not has_lora(model):
         rng = np.random.default_rng(config.seed)
         add_lora(model, config.lora_rank, config.lora_alpha or None, config.freeze_below, rng=rng)
+    if config.task == "classification":
+        for parameter in model.head.parameters():
+            parameter.frozen = False

@@ -46,6 +46,23 @@ def data(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_exporting_each_kind(data, capsys):
+    pytest.importorskip("safetensors")
+    for task, more in {
+        "translation": {"norm_first": False},
+        "classification": {"pooling": "first"},
+        "masked-lm": {},
+    }.items():
+        folder = train(config(task, data, out=f"run-{task}", max_steps=2, **more), task=TASKS[task])
+        capsys.readouterr()
+        assert main(["export", str(folder), f"out-{task}"]) == 0
+        assert "AutoModelFor" in capsys.readouterr().out
+        again = load_model(data / f"out-{task}")
+        for name, p in load_model(folder).named_parameters():
+            np.testing.assert_array_equal(dict(again.named_parameters())[name].data, p.data)
+        assert again.tokenizer.vocab_size == again.config.vocab_size
+
+
 def config(task, data, **options):
     batch = {"translation": {"batch_tokens": 120}, "classification": {"batch_size": 8}, "masked-lm": {"batch_size": 8}}
     return make_config(TINY | {"task": task, "data": [str(data / f"{task}.tsv")]} | batch[task] | options)
@@ -76,6 +93,22 @@ def test_every_task_has_a_class():
 def test_a_run_that_was_stopped_resumes_to_the_bit(task, stop, data):
     whole = train(config(task, data, out="whole"), task=TASKS[task])
     part = train(config(task, data, out="part"), task=TASKS[task], stop_at=stop)
+    train(resume_config(part, {}), resume=part, task=TASKS[task])
+    same(everything(whole), everything(part))
+
+
+@pytest.mark.parametrize(
+    "options", [{"lora_rank": 2}, {"freeze_below": 1}, {"recompute": True, "grad_accum": 2}], ids=str
+)
+@pytest.mark.parametrize("task", ["translation", "classification", "masked-lm"])
+def test_a_fine_tuned_run_resumes_to_the_bit(task, options, data):
+    first = train(
+        config("masked-lm" if task == "classification" else task, data, out="first"),
+        task=TASKS["masked-lm" if task == "classification" else task],
+    )
+    options = options | {"init_from": str(first)}
+    whole = train(config(task, data, out="whole", **options), task=TASKS[task])
+    part = train(config(task, data, out="part", **options), task=TASKS[task], stop_at=5)
     train(resume_config(part, {}), resume=part, task=TASKS[task])
     same(everything(whole), everything(part))
 
