@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def load_marian(folder: Path, dtype: DTypeLike = np.float32) -> Transformer:
         check_size(config, sum(math.prod(tensor.shape) for tensor in stored.values()))
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
+    config = replace(config, logits_bias=BIAS in stored)
     model = Transformer(config, SkipInit(), dtype)
     _check_positions(model, stored, folder)
     copies = ["lm_head.weight"]
@@ -144,7 +146,6 @@ def _config(settings: Mapping[str, Any], folder: Path) -> TransformerConfig:
             position_layout="halves",
             scale_embedding=bool(settings.get("scale_embedding", False)),
             share_embeddings=bool(settings.get("share_encoder_decoder_embeddings", True)),
-            logits_bias=True,
         )
     except ValueError as error:
         raise ValueError(f"{folder / 'config.json'}: {error}") from None

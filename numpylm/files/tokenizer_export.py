@@ -7,6 +7,7 @@ from typing import Any
 from numpylm.files.hub import TOKENIZER_FILES
 from numpylm.system.whole_files import write_text
 from numpylm.text.any_tokenizer import TextTokenizer
+from numpylm.text.encoder_input import SPECIAL
 from numpylm.text.pretokenize import END_OF_TEXT, GPT2_PATTERN
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.text.tokenizer_files import letters, written_vocab
@@ -66,7 +67,7 @@ def _tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
         "added_tokens": _added_tokens(tokenizer),
         "normalizer": None,
         "pre_tokenizer": chunks,
-        "post_processor": None,
+        "post_processor": _encoder_template(tokenizer),
         "decoder": byte_level | {"use_regex": True},
         "model": {
             "type": "BPE",
@@ -83,11 +84,29 @@ def _tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
+def _encoder_template(tokenizer: Tokenizer) -> dict[str, Any] | None:
+    """For an encoder's tokenizer: [CLS] text [SEP], as `encoder_input` makes it. None for others."""
+    if not set(SPECIAL) <= tokenizer.special_tokens.keys():
+        return None
+    first, last, *_ = ({"SpecialToken": {"id": name, "type_id": 0}} for name in SPECIAL)
+    texts = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+    return {
+        "type": "TemplateProcessing",
+        "single": [first, texts[0], last],
+        "pair": [first, texts[0], last, texts[1], last],
+        "special_tokens": {
+            name: {"id": name, "ids": [tokenizer.special_tokens[name]], "tokens": [name]} for name in SPECIAL[:2]
+        },
+    }
+
+
 def _tokenizer_config(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
     # GPT2Tokenizer has GPT-2's pattern built in; the general class reads the pattern from tokenizer.json.
     general = tokenizer.pattern != GPT2_PATTERN or tokenizer.end_id is None
     end = None if tokenizer.end_id is None else END_OF_TEXT
-    return {
+    names = dict(zip(("cls_token", "sep_token", "pad_token", "mask_token"), SPECIAL, strict=True))
+    encoder = names if set(SPECIAL) <= tokenizer.special_tokens.keys() else {}
+    return encoder | {
         "tokenizer_class": "PreTrainedTokenizerFast" if general else "GPT2Tokenizer",
         "model_max_length": max_length,
         "bos_token": end,

@@ -343,3 +343,23 @@ def test_a_folder_that_is_cut_off(minilm, tmp_path):
     weights.write_bytes(weights.read_bytes()[:10_000_000])
     with pytest.raises(ValueError, match="is cut off or not a safetensors file"):
         load_model(tmp_path)
+
+
+def test_a_model_trained_here_runs_in_transformers(tmp_path):
+    """The head, the labels and the tokenizer with [CLS] and [SEP]: the same probabilities for texts."""
+    from numpylm import BertConfig, Tokenizer
+    from numpylm.text.encoder_input import SPECIAL
+
+    tok = Tokenizer.train(TEXTS, 300, SPECIAL)
+    config = BertConfig(tok.vocab_size, 64, 2, 3, 12, head="classification", n_labels=3, token_types=1)
+    ours = Bert(config, np.random.default_rng(0), np.float64)
+    ours.tokenizer, ours.labels = tok, ("a", "b", "c")
+    ours.save_pretrained(tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.float64).eval()
+    short = [text[:30] for text in TEXTS]
+    logits = theirs(**tokenizer(short, padding=True, return_tensors="pt", return_token_type_ids=False)).logits
+    expected = torch.softmax(logits, dim=-1).detach().numpy()
+    for row, found in zip(expected, ours.classify(short), strict=True):
+        assert theirs.config.id2label[int(row.argmax())] == found[0][0]
+        assert dict(found)["a"] == pytest.approx(row[0], rel=1e-9)
