@@ -28,6 +28,8 @@ from numpylm.training.task import Batch, Evaluation, Task
 
 BUNDLED_MESSAGES = 8000
 HELD_OUT = 2000  # at most this many texts are held out
+EPOCHS, FINE_TUNING_EPOCHS = 12, 4  # of a user's own texts, if max_steps is not given
+FEWEST_STEPS, MOST_STEPS = 200, 3000
 
 
 class Classification(Task):
@@ -51,6 +53,8 @@ class Classification(Task):
         self._read()
         self.labels = labels_of(self.train)
         self._check_labels()
+        if given is not None and c.data:
+            self.config = c = self._fitted(given)
         if trunk is None:
             texts = [text for text, _ in self.train]
             self.tokenizer = Tokenizer.train(texts, c.vocab_size, SPECIAL, progress=True)
@@ -80,6 +84,17 @@ class Classification(Task):
             print(f"text        bundled customer messages: {len(examples):,} texts")
         rng = np.random.default_rng(c.seed)
         self.train, self.val = hold_out(examples, c.val_fraction, rng, lambda example: example[0], HELD_OUT)
+
+    def _fitted(self, given: Collection[str]) -> TrainConfig:
+        """The config with a number of steps that suits the user's texts. It prints what it chose."""
+        c = self.config
+        if "max_steps" in given:
+            return c
+        epochs = FINE_TUNING_EPOCHS if c.init_from else EPOCHS
+        steps = round(min(max(epochs * len(self.train) / c.batch_size, FEWEST_STEPS), MOST_STEPS))
+        print(f"chosen      max_steps {steps}: {steps * c.batch_size / len(self.train):.1f} times through the texts")
+        interval = c.eval_interval if "eval_interval" in given else max(steps // 6, 1)
+        return replace(c, max_steps=steps, eval_interval=interval, warmup_steps=min(c.warmup_steps, steps // 5))
 
     def _check_labels(self) -> None:
         """Labels that occur only in the held-out texts cannot be learned: leave these texts out, and say so."""

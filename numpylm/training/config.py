@@ -246,7 +246,14 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 FINE_TUNING_OF: dict[str, dict[str, Any]] = {
-    "classification": {"batch_size": 16, "max_steps": 600, "eval_interval": 100, "patience": 0, "dropout": 0.1},
+    "classification": {
+        "batch_size": 32,
+        "max_steps": 600,
+        "eval_interval": 100,
+        "patience": 0,
+        "dropout": 0.1,
+        "learning_rate": 2e-4,
+    },
     "translation": {"batch_size": 16, "max_steps": 600, "eval_interval": 100},
 }
 
