@@ -1,7 +1,10 @@
 """``numpylm classify``: the label of a text, or of each text in a file, with a report if the file has labels."""
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from numpylm.cli.parser import not_empty
 
@@ -32,31 +35,49 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.files.load_model import load_as
     from numpylm.inference.classify import classify
     from numpylm.models.bert import Bert
-    from numpylm.text.text_input import STDIN, read_document, read_stdin, typed_text
+    from numpylm.tasks.labelled import TABLES, suffix_of
+    from numpylm.tasks.pairs import lines_of, split_lines
+    from numpylm.text.text_input import STDIN, is_file, read_stdin, typed_text
 
     words = [typed_text(word, "the text") for word in args.text]
-    file = Path(words[0]) if len(words) == 1 and words[0] != STDIN and Path(words[0]).is_file() else None
+    file = Path(words[0]) if len(words) == 1 and words[0] != STDIN and is_file(words[0]) else None
     model = load_as(Bert, args.source)
-    if file is not None and file.suffix in (".csv", ".tsv", ".jsonl", ".json", ".ndjson"):
+    if file is not None and suffix_of(file) in TABLES:
         return report(model, file, args)
+    if args.svg or args.text_column or args.label_column:
+        raise ValueError(f"--svg and the columns are for a file with labels ({', '.join(TABLES)})")
     if file is not None:
-        texts = read_document(file).splitlines()
+        texts = lines_of(file)
     elif words and words != [STDIN]:
         texts = [" ".join(words)]
     else:
-        texts = read_stdin().splitlines()
+        texts = split_lines(read_stdin())
+    note_cut(model, texts)
     found = classify(model, texts)
-    if len(texts) == 1:
+    if file is None and len(texts) == 1:
         for label, probability in found[0][:SHOWN]:
             print(f"{probability:7.2%}  {label}")
         return 0
     for text, labels in zip(texts, found, strict=True):
         label, probability = labels[0]
-        print(f"{label}\t{probability:.4f}\t{text}")
+        print(f"{label}\t{probability:.4f}\t{text}" if text.strip() else "")
     return 0
 
 
-def report(model: object, file: Path, args: argparse.Namespace) -> int:
+def note_cut(model: Any, texts: Sequence[str]) -> None:
+    """Say on standard error if texts are longer than the model can read."""
+    from numpylm.inference.translate import own_tokenizer
+    from numpylm.text.encoder_input import encoder_input
+
+    size = model.config.block_size
+    _, cut = encoder_input(own_tokenizer(model), texts, size)
+    if cut:
+        print(
+            f"note: {cut:,} of {len(texts):,} texts were cut to the {size} tokens that the model reads", file=sys.stderr
+        )
+
+
+def report(model: Any, file: Path, args: argparse.Namespace) -> int:
     """Classify the texts of a file with labels, and print how good the labels are."""
     from numpylm.inference.classify import classify
     from numpylm.metrics import ClassificationReport, confusion_svg
@@ -64,7 +85,16 @@ def report(model: object, file: Path, args: argparse.Namespace) -> int:
     from numpylm.tasks.labelled import read_labelled
 
     examples = read_labelled([str(file)], args.text_column, args.label_column)
-    predicted = [labels[0][0] for labels in classify(model, [text for text, _ in examples])]
+    texts = [text for text, _ in examples]
+    note_cut(model, texts)
+    if unknown := sorted({label for _, label in examples} - set(model.labels)):
+        count = sum(label in unknown for _, label in examples)
+        names = ", ".join(unknown[:5])
+        print(
+            f"note: {count:,} texts have labels that the model does not know, and count as wrong: {names}",
+            file=sys.stderr,
+        )
+    predicted = [labels[0][0] for labels in classify(model, texts)]
     found = ClassificationReport.of([label for _, label in examples], predicted)
     print(found)
     for true, guess, count in found.most_confused(5):

@@ -35,26 +35,26 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from numpylm.files.load_model import load_as
-    from numpylm.inference.translate import translate
+    from numpylm.inference.translate import check_lengths, own_tokenizer, source_ids, translate
     from numpylm.models.transformer import Transformer
-    from numpylm.tasks.pairs import lines_of
-    from numpylm.text.text_input import STDIN, read_stdin, typed_text
+    from numpylm.tasks.pairs import lines_of, split_lines
+    from numpylm.text.text_input import STDIN, is_file, read_stdin, typed_text
 
     words = [typed_text(word, "the text") for word in args.text]
-    if len(words) == 1 and words[0] != STDIN and Path(words[0]).is_file():
+    if len(words) == 1 and words[0] != STDIN and is_file(words[0]):
         lines = lines_of(Path(words[0]))
     elif words and words != [STDIN]:
         lines = [" ".join(words)]
     else:
-        lines = read_stdin().splitlines()
+        lines = split_lines(read_stdin())
     references = lines_of(args.reference) if args.reference else []
     if args.reference and len(references) != len(lines):
         raise ValueError(f"there are {len(lines):,} texts, and {len(references):,} lines in {args.reference}")
     if args.temperature is not None and args.temperature < 0:
         raise ValueError("--temperature must be at least 0")
     model = load_as(Transformer, args.source)
-    if model.tokenizer is None:
-        raise FileNotFoundError(f"{args.source} has no tokenizer")
+    tokenizer = own_tokenizer(model)
+    check_lengths(model, [source_ids(tokenizer, line) for line in lines], "line")  # before anything is printed
     rng = None if args.temperature is None else np.random.default_rng(args.seed)
     sampling = {} if rng is None else {"temperature": args.temperature}
     made: list[str] = []

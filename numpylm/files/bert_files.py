@@ -82,6 +82,10 @@ def load_bert(folder: Path, dtype: DTypeLike = np.float32) -> Bert:
     refuse_others(settings, COMPUTED, folder)
     head = _head_in(stored)
     labels = _labels(settings) if head == "classification" else ()
+    if len(labels) == 1:
+        raise ValueError(
+            f"{folder / 'config.json'}: a model with one label is a regression, which numpylm does not compute"
+        )
     config = _config(settings, folder, head, len(labels))
     try:
         check_size(config, sum(math.prod(tensor.shape) for tensor in stored.values()))
@@ -117,8 +121,11 @@ def save_bert(bert: Bert, folder: str | Path, tokenizer: TextTokenizer | None = 
             "transformers' BERT classifies by the first token; this model pools the mean over all tokens, which its "
             "format cannot express (train it with --pooling first to export it)"
         )
-    bert = merged(bert) if has_lora(bert) else bert
     family = "roberta" if c.position_offset else "bert"
+    needed = "gelu" if family == "roberta" else c.activation
+    if c.head == "masked-lm" and (c.head_activation or c.activation) != needed:
+        raise ValueError(f"the head for masked tokens of {family} has the activation {needed}, this one another")
+    bert = merged(bert) if has_lora(bert) else bert
     prefix = "" if c.head == "none" else f"{family}."
     if tokenizer is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -142,15 +149,15 @@ def _head_in(stored: Mapping[str, Any]) -> str:
 
 def _labels(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the labels in order of their numbers."""
-    names = settings.get("id2label") or {n: f"LABEL_{n}" for n in range(settings.get("num_labels", 2))}
+    names = settings.get("id2label")
     try:
+        names = names or {n: f"LABEL_{n}" for n in range(settings.get("num_labels", 2))}
         return tuple(str(name) for _, name in sorted((int(number), name) for number, name in names.items()))
     except (ValueError, AttributeError, TypeError):
         raise ValueError(f"id2label should be an object of number -> name, is {names!r}") from None
 
 
 def _config(settings: Mapping[str, Any], folder: Path, head: str, n_labels: int) -> BertConfig:
-    offset = settings.get("pad_token_id", 1) + 1 if settings["model_type"] == "roberta" else 0
     wanted = {
         "vocab_size": "vocab_size",
         "max_position_embeddings": "block_size",
@@ -164,6 +171,12 @@ def _config(settings: Mapping[str, Any], folder: Path, head: str, n_labels: int)
             f"{folder / 'config.json'}: {missing[0]} should be a whole number, is {settings.get(missing[0])!r}"
         )
     sizes = {ours: settings[theirs] for theirs, ours in wanted.items()}
+    offset = 0
+    if settings["model_type"] == "roberta":
+        pad_id = settings.get("pad_token_id", 1)
+        if not isinstance(pad_id, int):
+            raise ValueError(f"{folder / 'config.json'}: pad_token_id should be a whole number, is {pad_id!r}")
+        offset = pad_id + 1
     sizes["block_size"] -= offset  # RoBERTa counts the positions before the first one, too
     try:
         return BertConfig(

@@ -12,7 +12,7 @@ from numpylm.files.checkpoint import load_run
 from numpylm.files.find_model import is_run, refuse_folder_of_runs, refuse_pickles
 from numpylm.files.hub import model_folder
 from numpylm.files.marian_files import load_marian
-from numpylm.files.pretrained import from_pretrained, tokenizer_in
+from numpylm.files.pretrained import COMMANDS_OF, check_tokenizer, from_pretrained, tokenizer_in
 from numpylm.files.transformers_folder import read_settings
 from numpylm.models.bert import Bert
 from numpylm.models.gpt import GPT
@@ -58,7 +58,7 @@ def load_model(source: str | Path, dtype: DTypeLike = np.float32) -> Any:
     folder = model_folder(source)
     refuse_folder_of_runs(folder)
     refuse_pickles(folder)
-    family = read_settings(folder).get("model_type")
+    family = str(read_settings(folder).get("model_type"))
     if family not in LOADERS:
         raise ValueError(
             f"{shown(folder / 'config.json')} is of a {family!r} model; numpylm reads {', '.join(LOADERS)} (model_type)"
@@ -66,6 +66,7 @@ def load_model(source: str | Path, dtype: DTypeLike = np.float32) -> Any:
     model = LOADERS[family](folder, dtype)
     if model.tokenizer is None:
         model.tokenizer = tokenizer_in(folder)
+    check_tokenizer(model, model.tokenizer)
     return model
 
 
@@ -73,9 +74,8 @@ def load_as(cls: type, source: str | Path, dtype: DTypeLike = np.float32) -> Any
     """`load_model` for one class: ``Bert.from_pretrained(…)``. Raises ValueError if the model is of another class."""
     model = load_model(source, dtype)
     if not isinstance(model, cls):
-        raise ValueError(
-            f"{shown(source)} holds a {type(model).__name__}, not a {cls.__name__}: use numpylm.load_model"
-        )
+        kind = type(model).__name__
+        raise ValueError(f"{shown(source)} holds a {kind}, not a {cls.__name__}: use numpylm {COMMANDS_OF[kind]}")
     return model
 
 

@@ -31,6 +31,7 @@ from numpylm.nn.positions import sinusoidal
 from numpylm.text.any_tokenizer import TextTokenizer
 
 BIAS = "final_logits_bias"
+EPSILON = 1e-5  # of all norms
 NAMES: Names = (
     ("encoder", "model.encoder.layers"),
     ("decoder", "model.decoder.layers"),
@@ -95,10 +96,12 @@ def save_marian(model: Transformer, folder: str | Path, tokenizer: TextTokenizer
             "transformers' Marian is post-norm, with sines and cosines in two halves: a model with norm_first or "
             "interleaved positions cannot be written in its format"
         )
+    if c.layer_norm_eps != EPSILON:
+        raise ValueError(f"the norms of Marian have ε = {EPSILON}, those of this model {c.layer_norm_eps}")
     model = merged(model) if has_lora(model) else model
     if tokenizer is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        export_tokenizer(tokenizer, folder, c.block_size)
+        export_tokenizer(tokenizer, folder, c.block_size, translates=True)
     write_folder(folder, model, lambda name: file_name(name, c), _settings(model, tokenizer), BIAS)
 
 

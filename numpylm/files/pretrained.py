@@ -37,6 +37,7 @@ from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
 
 GENERATION = "generation_config.json"  # transformers uses its end-of-text id instead of the one in config.json
+COMMANDS_OF = {"GPT": "generate", "Transformer": "translate", "Bert": "classify"}
 SHOWN = 40  # number of problems that one message lists
 
 
@@ -156,12 +157,12 @@ def tokenizer_in(folder: Path) -> Tokenizer | CharTokenizer | None:
         ) from None
 
 
-def check_tokenizer(gpt: GPT, tokenizer: TextTokenizer | None) -> None:
+def check_tokenizer(model: Any, tokenizer: TextTokenizer | None) -> None:
     """Raise ValueError if the model has fewer rows than the tokenizer has tokens. It may have more (V rounded up)."""
-    if tokenizer is not None and tokenizer.vocab_size > gpt.config.vocab_size:
+    if tokenizer is not None and tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, the model embeddings for {gpt.config.vocab_size}: they "
-            f"do not belong together"
+            f"the tokenizer has {tokenizer.vocab_size} tokens, the model embeddings for {model.config.vocab_size}: "
+            f"they do not belong together"
         )
 
 
@@ -254,7 +255,6 @@ def checked_gpt(model: Any, source: str | Path) -> GPT:
     if isinstance(model, GPT):
         return model
     kind = type(model).__name__
-    verb = {"Transformer": "translate", "Bert": "classify"}[kind]
     raise ValueError(
-        f"{shown(source)} holds a {kind}, not a GPT: load it with numpylm.load_model, or use numpylm {verb}"
+        f"{shown(source)} holds a {kind}, not a GPT: use numpylm {COMMANDS_OF[kind]}, or numpylm.load_model"
     )

@@ -21,7 +21,7 @@ OWN_FILES = {
 }
 
 
-def export_tokenizer(tokenizer: TextTokenizer, folder: Path, max_length: int) -> None:
+def export_tokenizer(tokenizer: TextTokenizer, folder: Path, max_length: int, translates: bool = False) -> None:
     """Write a tokenizer's own files, ``tokenizer.json`` and ``tokenizer_config.json``.
 
     Files of a different tokenizer in the folder are deleted, because another program might read those instead. A
@@ -33,12 +33,15 @@ def export_tokenizer(tokenizer: TextTokenizer, folder: Path, max_length: int) ->
     folder : Path
     max_length : int
         Context length of the model, in tokens.
+    translates : bool
+        Whether the model is an encoder-decoder, which reads texts with <|endoftext|> at their end.
     """
     tokenizer.save(folder)
     if isinstance(tokenizer, Tokenizer):
-        write_text(folder / "tokenizer.json", json.dumps(_tokenizer_json(tokenizer), ensure_ascii=False))
+        write_text(folder / "tokenizer.json", json.dumps(_tokenizer_json(tokenizer, translates), ensure_ascii=False))
         write_text(
-            folder / "tokenizer_config.json", json.dumps(_tokenizer_config(tokenizer, max_length), indent=2) + "\n"
+            folder / "tokenizer_config.json",
+            json.dumps(_tokenizer_config(tokenizer, max_length, translates), indent=2) + "\n",
         )
     for name in {*TOKENIZER_FILES, *OTHERS} - OWN_FILES[type(tokenizer).__name__]:
         (folder / name).unlink(missing_ok=True)
@@ -53,7 +56,7 @@ def _id(item: tuple[str, int]) -> int:
     return item[1]
 
 
-def _tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
+def _tokenizer_json(tokenizer: Tokenizer, translates: bool) -> dict[str, Any]:
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     if tokenizer.pattern == GPT2_PATTERN:
         chunks: dict[str, Any] = byte_level | {"use_regex": True}
@@ -67,7 +70,7 @@ def _tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
         "added_tokens": _added_tokens(tokenizer),
         "normalizer": None,
         "pre_tokenizer": chunks,
-        "post_processor": _encoder_template(tokenizer),
+        "post_processor": _template(tokenizer, translates),
         "decoder": byte_level | {"use_regex": True},
         "model": {
             "type": "BPE",
@@ -84,28 +87,34 @@ def _tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def _encoder_template(tokenizer: Tokenizer) -> dict[str, Any] | None:
-    """For an encoder's tokenizer: [CLS] text [SEP], as `encoder_input` makes it. None for others."""
-    if not set(SPECIAL) <= tokenizer.special_tokens.keys():
+def _template(tokenizer: Tokenizer, translates: bool) -> dict[str, Any] | None:
+    """The special tokens around a text: [CLS] text [SEP] for an encoder, text <|endoftext|> for a translator."""
+    first, last = ([], [END_OF_TEXT]) if translates else ([SPECIAL[0]], [SPECIAL[1]])
+    if not {*first, *last} <= tokenizer.special_tokens.keys():
         return None
-    first, last, *_ = ({"SpecialToken": {"id": name, "type_id": 0}} for name in SPECIAL)
+
+    def special(names: list[str]) -> list[dict[str, Any]]:
+        return [{"SpecialToken": {"id": name, "type_id": 0}} for name in names]
+
     texts = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
     return {
         "type": "TemplateProcessing",
-        "single": [first, texts[0], last],
-        "pair": [first, texts[0], last, texts[1], last],
+        "single": [*special(first), texts[0], *special(last)],
+        "pair": [*special(first), texts[0], *special(last), texts[1], *special(last)],
         "special_tokens": {
-            name: {"id": name, "ids": [tokenizer.special_tokens[name]], "tokens": [name]} for name in SPECIAL[:2]
+            name: {"id": name, "ids": [tokenizer.special_tokens[name]], "tokens": [name]} for name in (*first, *last)
         },
     }
 
 
-def _tokenizer_config(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
+def _tokenizer_config(tokenizer: Tokenizer, max_length: int, translates: bool) -> dict[str, Any]:
     # GPT2Tokenizer has GPT-2's pattern built in; the general class reads the pattern from tokenizer.json.
-    general = tokenizer.pattern != GPT2_PATTERN or tokenizer.end_id is None
+    general = tokenizer.pattern != GPT2_PATTERN or tokenizer.end_id is None or translates
     end = None if tokenizer.end_id is None else END_OF_TEXT
     names = dict(zip(("cls_token", "sep_token", "pad_token", "mask_token"), SPECIAL, strict=True))
-    encoder = names if set(SPECIAL) <= tokenizer.special_tokens.keys() else {}
+    encoder: dict[str, Any] = names if set(SPECIAL) <= tokenizer.special_tokens.keys() else {}
+    if translates:
+        encoder = {"pad_token": end}
     return encoder | {
         "tokenizer_class": "PreTrainedTokenizerFast" if general else "GPT2Tokenizer",
         "model_max_length": max_length,

@@ -1,12 +1,14 @@
 """Beam search: the most probable text that a model finds while it keeps several candidates at each step."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpylm.nn.module import Array
+
+LARGEST_PENALTY = 20
 
 
 class Hypothesis(NamedTuple):
@@ -26,7 +28,7 @@ def beam_search(
     past: Any,
     start_id: int,
     end_id: int,
-    max_new_tokens: int,
+    max_new_tokens: int | Sequence[int],
     beam: int = 5,
     length_penalty: float = 1.0,
     forbidden_ids: Collection[int] = (),
@@ -41,7 +43,7 @@ def beam_search(
         What ``model.new_past(sources, …)`` returned. It can be used only once.
     start_id, end_id : int
         The first token of every text, which is not returned, and the token that ends it.
-    max_new_tokens : int
+    max_new_tokens : int, or one for each source
         The longest text, with its end token.
     beam : int
         K, the number of candidates that are kept. With 1 the search is greedy.
@@ -66,16 +68,23 @@ def beam_search(
     them if it ended now. A finished text keeps its own length. These are the rules of transformers' ``generate`` with
     ``early_stopping=False``.
     """
-    for name, value in (("beam", beam), ("max_new_tokens", max_new_tokens)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
     count = len(past.sources[0][0])
+    limits = np.broadcast_to(max_new_tokens, count)
+    for name, value in (("beam", beam), ("max_new_tokens", limits.min(initial=1))):
+        if value < 1 or int(value) != value:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value}")
+    if not abs(length_penalty) <= LARGEST_PENALTY:
+        raise ValueError(
+            f"length_penalty must lie between -{LARGEST_PENALTY} and {LARGEST_PENALTY}, got {length_penalty}"
+        )
+    if past.written[0].length:
+        raise ValueError("this past was used already: make a new one with model.new_past")
     rows = np.arange(count)
     greedy: Any = past.select(rows, rows) if at_least_greedy and beam > 1 else None
-    best = _search(model, past, start_id, end_id, max_new_tokens, beam, length_penalty, forbidden_ids)
+    best = _search(model, past, start_id, end_id, limits, beam, length_penalty, forbidden_ids)
     if greedy is None:
         return best
-    others = _search(model, greedy, start_id, end_id, max_new_tokens, 1, length_penalty, forbidden_ids)
+    others = _search(model, greedy, start_id, end_id, limits, 1, length_penalty, forbidden_ids)
     return [max(pair, key=lambda hypothesis: hypothesis.score) for pair in zip(best, others, strict=True)]
 
 
@@ -93,7 +102,7 @@ def _search(
     past: Any,
     start_id: int,
     end_id: int,
-    max_new_tokens: int,
+    limits: Array,
     beam: int,
     length_penalty: float,
     forbidden_ids: Collection[int],
@@ -102,12 +111,12 @@ def _search(
     active = list(range(len(sources)))
     logits = model.read(np.full((len(active), 1), start_id), past)  # (B, V): one candidate for each source
     width = 1  # candidates of each active source
-    for length in range(1, max_new_tokens + 1):
+    for length in range(1, int(limits.max()) + 1):
         log_probs = log_softmax(logits, forbidden_ids).reshape(len(active), width, -1)  # (active, width, V)
         rows, going = [], []
         for place, number in enumerate(active):
             source = sources[number]
-            parents, tokens = _extend(source, log_probs[place], end_id, length == max_new_tokens, beam, length_penalty)
+            parents, tokens = _extend(source, log_probs[place], end_id, length == limits[number], beam, length_penalty)
             if len(parents) and not _done(source, beam, length, length_penalty):
                 going.append((place, number, tokens))
                 rows.append(place * width + parents)
@@ -117,6 +126,8 @@ def _search(
         past = past.select(np.concatenate(rows), np.array([place for place, _, _ in going]))
         width = len(rows[0])
         logits = model.read(np.concatenate([tokens for _, _, tokens in going])[:, None], past)
+    if not all(source.finished for source in sources):
+        raise ValueError("no text could be finished: all continuations are forbidden")
     return [max(source.finished, key=lambda hypothesis: hypothesis.score) for source in sources]
 
 

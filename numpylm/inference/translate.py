@@ -7,7 +7,6 @@ import numpy as np
 
 from numpylm.inference.beam_search import Hypothesis, beam_search
 from numpylm.inference.sampling import check_sampling, sample_token
-from numpylm.nn.module import Array
 from numpylm.text.padding import in_batches, padded
 
 BATCH_TOKENS = 4000  # of the sources that are translated at once, padding included; it affects only speed and memory
@@ -55,21 +54,21 @@ def translate(
         raise ValueError("translate expects several texts: put one text into a list")
     if sampling and rng is None:
         raise ValueError(f"{next(iter(sampling))} is an option of sampling, which needs an rng")
-    tokenizer = model.tokenizer if tokenizer is None else tokenizer
+    tokenizer = own_tokenizer(model) if tokenizer is None else tokenizer
     sources = [source_ids(tokenizer, text) for text in texts]
     check_lengths(model, sources)
-    lengths = np.array([len(ids) for ids in sources])
+    rngs = [] if rng is None else rng.spawn(len(texts))
     written: list[list[int]] = [[] for _ in texts]
-    for numbers in in_batches(lengths, batch_tokens):
-        rows = [sources[n] for n in numbers if texts[n].strip()]
-        places = [int(n) for n in numbers if texts[n].strip()]
-        if not rows:
+    for numbers in in_batches(np.array([len(ids) for ids in sources]), batch_tokens):
+        some = [int(n) for n in numbers if texts[n].strip()]
+        if not some:
             continue
+        rows = [sources[n] for n in some]
         if rng is None:
             found = [best.ids for best in search(model, tokenizer, rows, beam, length_penalty)]
         else:
-            found = sample(model, tokenizer, rows, rng, **sampling)
-        for n, ids in zip(places, found, strict=True):
+            found = sample(model, tokenizer, rows, [rngs[n] for n in some], **sampling)
+        for n, ids in zip(some, found, strict=True):
             written[n] = ids
     return [target_text(tokenizer, ids) for ids in written]
 
@@ -79,41 +78,55 @@ def search(
 ) -> list[Hypothesis]:
     """The best translation that beam search finds for each source, as ids."""
     ids, mask = padded(sources)
-    limit = _longest(model, ids)
-    past = model.new_past(ids, mask, limit)
-    start = model.config.start_id
-    forbidden = {start, getattr(tokenizer, "pad_id", start)} - {tokenizer.end_id}
-    return beam_search(model, past, start, tokenizer.end_id, limit, beam, length_penalty, tuple(forbidden))
+    limits = _limits(model, sources)
+    past = model.new_past(ids, mask, max(limits))
+    start, forbidden = model.config.start_id, _forbidden(model, tokenizer)
+    return beam_search(model, past, start, tokenizer.end_id, limits, beam, length_penalty, forbidden)
 
 
 def sample(
-    model: Any, tokenizer: Any, sources: Sequence[Sequence[int]], rng: np.random.Generator, **options: Any
+    model: Any, tokenizer: Any, sources: Sequence[Sequence[int]], rngs: Sequence[np.random.Generator], **options: Any
 ) -> list[list[int]]:
-    """A random translation of each source, as ids. Text i is sampled with ``rng.spawn(len(sources))[i]``."""
+    """A random translation of each source, as ids; text i is sampled with ``rngs[i]``."""
     check_sampling(**options)
     ids, mask = padded(sources)
-    limit = _longest(model, ids)
-    past = model.new_past(ids, mask, limit)
-    rngs, texts = rng.spawn(len(sources)), [[model.config.start_id] for _ in sources]
-    ended = np.zeros(len(sources), bool)
-    for _ in range(limit):
+    limits = np.array(_limits(model, sources))
+    past = model.new_past(ids, mask, int(limits.max()))
+    texts = [[model.config.start_id] for _ in sources]
+    forbidden, ended = list(_forbidden(model, tokenizer)), np.zeros(len(sources), bool)
+    for length in range(1, int(limits.max()) + 1):
         logits = model.read(np.array([text[-1:] for text in texts]), past)  # (B, V)
+        logits[:, forbidden] = -np.inf
         for i, text in enumerate(texts):  # an ended text repeats its last token
             text.append(text[-1] if ended[i] else sample_token(logits[i], text[1:], rngs[i], **options))
-            ended[i] |= text[-1] == tokenizer.end_id
+            ended[i] |= text[-1] == tokenizer.end_id or length == limits[i]
         if ended.all():
             break
-    return [text[1:] for text in texts]
+    return [text[1 : 1 + limit] for text, limit in zip(texts, limits, strict=True)]
 
 
-def _longest(model: Any, sources: Array) -> int:
-    return min(int(LONGER * sources.shape[1]) + LONGER_BY, model.config.block_size)
+def _limits(model: Any, sources: Sequence[Sequence[int]]) -> list[int]:
+    """The longest translation of each source, in tokens. It does not depend on the other sources of a batch."""
+    return [min(int(LONGER * len(ids)) + LONGER_BY, model.config.block_size) for ids in sources]
+
+
+def _forbidden(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Tokens that no translation contains: padding, and the start token unless it is the end token, too."""
+    start = model.config.start_id
+    return tuple({start, getattr(tokenizer, "pad_id", start)} - {tokenizer.end_id})
+
+
+def own_tokenizer(model: Any) -> Any:
+    """The model's tokenizer. Raises ValueError if it has none."""
+    if model.tokenizer is None:
+        raise ValueError("this model has no tokenizer: put its files beside the model, or pass a tokenizer")
+    return model.tokenizer
 
 
 def source_ids(tokenizer: Any, text: str) -> list[int]:
     """The ids of a source text, with the end token."""
     if hasattr(tokenizer, "encode_source"):
-        return tokenizer.encode_source(text, allow_special=True)
+        return tokenizer.encode_source(text)
     return [*tokenizer.encode(text), tokenizer.end_id]
 
 
@@ -132,11 +145,11 @@ def target_text(tokenizer: Any, ids: Sequence[int]) -> str:
     return tokenizer.decode(ids).strip()
 
 
-def check_lengths(model: Any, sources: Sequence[Sequence[int]]) -> None:
+def check_lengths(model: Any, sources: Sequence[Sequence[int]], what: str = "text") -> None:
     """Raise ValueError if a source is longer than the model can read."""
     longest = model.config.block_size
     for number, ids in enumerate(sources, 1):
         if len(ids) > longest:
             raise ValueError(
-                f"text {number} has {len(ids)} tokens, the model reads {longest} at most: divide it into sentences"
+                f"{what} {number} has {len(ids)} tokens, the model reads {longest} at most: divide it into sentences"
             )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpylm.models.config_checks import check_dropout, check_sizes
+from numpylm.models.config_checks import check_dropout, check_epsilon, check_sizes
 from numpylm.models.stack import first_trained, freeze_below, full_cache, run_block, set_dropout
 from numpylm.nn.encoder_decoder import EncoderBlock
 from numpylm.nn.functional import ACTIVATIONS, IGNORE_INDEX, cross_entropy
@@ -75,6 +75,7 @@ class BertConfig:
         check_sizes(self, "vocab_size", "block_size", "n_layer", "n_head", "n_embd", "token_types")
         check_sizes(self, "n_inner", "n_labels", "position_offset", least=0)
         check_dropout(self.dropout)
+        check_epsilon(self.layer_norm_eps)
         if self.head not in HEADS:
             raise ValueError(f"head must be one of {', '.join(HEADS)}, got {self.head!r}")
         if (self.head == "classification") != (self.n_labels > 0):
@@ -366,7 +367,7 @@ class Bert(Module):
 
 
 def with_head(bert: Bert, head: str, rng: np.random.Generator, **options: Any) -> Bert:
-    """A model with the same trunk (its parameters are shared) and a new head. For ``options`` see `BertConfig`."""
+    """A model with the same trunk (it uses the same arrays) and a new head. For ``options`` see `BertConfig`."""
     keep = {"n_labels": 0} | options
     other = Bert(replace(bert.config, head=head, **keep), rng, bert.tokens.weight.dtype)
     own = dict(other.named_parameters())

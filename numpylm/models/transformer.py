@@ -204,6 +204,8 @@ class Transformer(Module):
         logits : array (B, T, V)
         cache
         """
+        if len(source) != len(ids):
+            raise ValueError(f"each source needs one target: got {len(source)} sources and {len(ids)} targets")
         memory, encoder_cache = self.encode(source, source_mask, rng)  # (B, S, C)
         x, decoder_cache = self.decode(ids, memory, source_mask, rng)  # (B, T, C)
         logits, head_cache = self.head(x)  # (B, T, V)
@@ -362,6 +364,9 @@ class Transformer(Module):
     def freeze(self, below: int) -> None:
         """Freeze the embeddings and the lowest ``below`` of all blocks; see `freeze_below`."""
         freeze_below(self, [self.shared, self.source_tokens], self.blocks, below)
+        if self.encoder_norm is not None and below >= len(self.encoder):  # it ends the frozen encoder
+            for parameter in self.encoder_norm.parameters():
+                parameter.frozen = True
 
     def set_dropout(self, p: float) -> None:
         """Set the dropout probability of embeddings and sublayers."""
@@ -369,7 +374,10 @@ class Transformer(Module):
 
     def first_trained_block(self) -> int:
         """The lowest of all blocks that needs a backward; see `first_trained`."""
-        return first_trained([self.shared, self.source_tokens], self.blocks)
+        lowest = first_trained([self.shared, self.source_tokens], self.blocks)
+        if self.encoder_norm is not None and self.encoder_norm.trainable_parameters():
+            return min(lowest, len(self.encoder))  # its gradient comes through all blocks of the decoder
+        return lowest
 
     # Code that uses a trained model is in other files. numpylm/__init__.py attaches it as these methods.
     translate: ClassVar[Callable[..., list[str]]]

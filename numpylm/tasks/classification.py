@@ -11,6 +11,7 @@ import numpy as np
 from numpylm.corpora import MESSAGES
 from numpylm.files.load_model import load_as
 from numpylm.inference.classify import EVALUATED_TOKENS, classify, label_log_probs
+from numpylm.inference.translate import own_tokenizer
 from numpylm.metrics import ClassificationReport
 from numpylm.models.bert import Bert, BertConfig, with_head
 from numpylm.tasks.held_out import fingerprint_of, hold_out
@@ -51,8 +52,6 @@ class Classification(Task):
         c = self.config
         trunk = load_as(Bert, c.init_from, c.dtype) if c.init_from else None
         self._read()
-        self.labels = labels_of(self.train)
-        self._check_labels()
         if given is not None and c.data:
             self.config = c = self._fitted(given)
         if trunk is None:
@@ -60,7 +59,7 @@ class Classification(Task):
             self.tokenizer = Tokenizer.train(texts, c.vocab_size, SPECIAL, progress=True)
             trunk = Bert(encoder_config(c, self.tokenizer.vocab_size, head="none"), c.model_rng(), np.dtype(c.dtype))
         else:
-            self.tokenizer, k = trunk.tokenizer, trunk.config
+            self.tokenizer, k = own_tokenizer(trunk), trunk.config
             sizes = {"n_layer": k.n_layer, "n_head": k.n_head, "n_embd": k.n_embd, "vocab_size": k.vocab_size}
             self.config = c = replace(c, **sizes, block_size=min(c.block_size, k.block_size))
             trunk.set_dropout(c.dropout)
@@ -70,10 +69,9 @@ class Classification(Task):
         freeze_or_add_lora(model, c)
         return model
 
-    def resume(self, tokenizer: TextTokenizer) -> None:
+    def resume(self, tokenizer: TextTokenizer, model: Any) -> None:
         self.tokenizer = tokenizer
         self._read()
-        self.labels = labels_of(self.train)
 
     def _read(self) -> None:
         c = self.config
@@ -83,7 +81,13 @@ class Classification(Task):
             examples = MESSAGES.messages(BUNDLED_MESSAGES)
             print(f"text        bundled customer messages: {len(examples):,} texts")
         rng = np.random.default_rng(c.seed)
-        self.train, self.val = hold_out(examples, c.val_fraction, rng, lambda example: example[0], HELD_OUT)
+        self.labels = labels_of(examples)
+        train, val = hold_out(examples, c.val_fraction, rng, lambda example: example[0], HELD_OUT)
+        seen = {label for _, label in train}  # a label with a few texts may be held out whole: then it is trained on
+        self.train = train + [example for example in val if example[1] not in seen]
+        self.val = [example for example in val if example[1] in seen]
+        if not self.val:
+            raise ValueError("no text can be held out, because each label has only one: more texts are needed")
 
     def _fitted(self, given: Collection[str]) -> TrainConfig:
         """The config with a number of steps that suits the user's texts. It prints what it chose."""
@@ -96,18 +100,8 @@ class Classification(Task):
         interval = c.eval_interval if "eval_interval" in given else max(steps // 6, 1)
         return replace(c, max_steps=steps, eval_interval=interval, warmup_steps=min(c.warmup_steps, steps // 5))
 
-    def _check_labels(self) -> None:
-        """Labels that occur only in the held-out texts cannot be learned: leave these texts out, and say so."""
-        unseen = sorted({label for _, label in self.val} - set(self.labels))
-        if unseen:
-            print(f"left out    held-out texts of {len(unseen)} labels that occur in no training text: {unseen[0]!r} …")
-        self.val = [(text, label) for text, label in self.val if label in self.labels]
-        if not self.val:
-            raise ValueError("no held-out text has a label that occurs in the training texts: more texts are needed")
-
     def encode(self, folder: Path, processes: bool = False) -> None:
-        self.val = [(text, label) for text, label in self.val if label in self.labels]
-        size, numbers = self.config.block_size, {label: n for n, label in enumerate(self.labels)}
+        size, numbers = encoder_block_size(self.config), {label: n for n, label in enumerate(self.labels)}
         self.train_ids, cut = encoder_input(self.tokenizer, [text for text, _ in self.train], size)
         self.val_ids, _ = encoder_input(self.tokenizer, [text for text, _ in self.val], size)
         if cut:
@@ -195,11 +189,18 @@ def accuracy(predicted: Sequence[str], examples: Sequence[Labelled]) -> float:
     return sum(p == label for p, (_, label) in zip(predicted, examples, strict=True)) / len(examples)
 
 
+def encoder_block_size(config: TrainConfig) -> int:
+    """The longest text in tokens. Raises ValueError if nothing fits between the special tokens."""
+    if config.block_size < 3:
+        raise ValueError(f"block_size must be at least 3, for [CLS], a token and [SEP], got {config.block_size}")
+    return config.block_size
+
+
 def encoder_config(config: TrainConfig, vocab_size: int, head: str) -> BertConfig:
     """The shape of a new encoder."""
     return BertConfig(
         vocab_size,
-        config.block_size,
+        encoder_block_size(config),
         config.n_layer,
         config.n_head,
         config.n_embd,

@@ -18,14 +18,16 @@ def hold_out(
 ) -> tuple[list[Example], list[Example]]:
     """Split examples at random into training and validation; those with the same ``key`` stay together.
 
-    At least one and at most ``most`` examples (and those that are equal to them) are held out.
+    At least one and at most ``most`` examples (and those that are equal to them) are held out, in random order: the
+    first of them are a fair sample.
     """
     keys = list(dict.fromkeys(map(key, examples)))
     if len(keys) < 2:
         raise ValueError("all texts are equal: training needs at least two different ones")
     count = min(max(round(fraction * len(keys)), 1), most, len(keys) - 1)
-    held = {keys[i] for i in rng.permutation(len(keys))[:count]}
-    return [e for e in examples if key(e) not in held], [e for e in examples if key(e) in held]
+    held = {keys[i]: place for place, i in enumerate(rng.permutation(len(keys))[:count])}
+    kept = [e for e in examples if key(e) not in held]
+    return kept, sorted((e for e in examples if key(e) in held), key=lambda e: held[key(e)])
 
 
 def fingerprint_of(*texts: Sequence[str]) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from numpylm.system.shell import shown
-from numpylm.text.text_input import read_document
+from numpylm.tasks.pairs import read_text_file
 
 Labelled = tuple[str, str]  # text, label
 TEXT_NAMES = ("text", "sentence", "message", "question", "utterance", "query", "content", "review", "instruction")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")  # also with .gz
 LABEL_NAMES = ("label", "category", "intent", "class", "sentiment", "target", "tag")
 
 
@@ -43,9 +44,14 @@ def labels_of(examples: Sequence[Labelled]) -> tuple[str, ...]:
     return labels
 
 
+def suffix_of(path: Path) -> str:
+    """The ending of a file's name, in lower case and without ``.gz``."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
 def _read(path: Path, text_column: str, label_column: str) -> list[Labelled]:
-    text = read_document(path)
-    if path.suffix in (".jsonl", ".json", ".ndjson"):
+    text = read_text_file(path)
+    if suffix_of(path) in (".jsonl", ".json", ".ndjson"):
         rows, names = _json_rows(path, text)
     else:
         rows, names = _table_rows(path, text, (text_column, label_column))
@@ -53,12 +59,26 @@ def _read(path: Path, text_column: str, label_column: str) -> list[Labelled]:
     label_at = _column(path, names, label_column, LABEL_NAMES, "label")
     if text_at is None or label_at is None:
         text_at, label_at = _by_content(path, rows, names, text_at, label_at)
-    return [(str(row[text_at]).strip(), str(row[label_at]).strip()) for row in rows]
+        print(f"columns     {shown(path)}: texts in {shown(names[text_at])}, labels in {shown(names[label_at])}")
+    if text_at == label_at:
+        raise ValueError(f"{shown(path)}: text and label cannot be in the same column ({names[text_at]})")
+    return [(_cell(row[text_at]), _cell(row[label_at])) for row in rows]
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def _json_rows(path: Path, text: str) -> tuple[list[list[Any]], list[str]]:
+    """The objects of a file with one in each line, or of a JSON array."""
     objects = []
-    for number, line in enumerate(text.split("\n"), 1):
+    lines = text.split("\n")
+    if text.lstrip().startswith("["):
+        try:
+            lines = [json.dumps(entry) for entry in json.loads(text)]
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{shown(path)} is not a JSON array ({error})") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -68,6 +88,8 @@ def _json_rows(path: Path, text: str) -> tuple[list[list[Any]], list[str]]:
         if not isinstance(entry, dict):
             raise ValueError(f'line {number} of {shown(path)} is not a JSON object such as {{"text": …, "label": …}}')
         objects.append(entry)
+    if not objects:
+        raise ValueError(f"{shown(path)} is empty")
     names = list(dict.fromkeys(name for entry in objects for name in entry))
     return [[entry.get(name, "") for name in names] for entry in objects], names
 
@@ -75,14 +97,14 @@ def _json_rows(path: Path, text: str) -> tuple[list[list[Any]], list[str]]:
 def _table_rows(path: Path, text: str, wanted: Sequence[str]) -> tuple[list[list[Any]], list[str]]:
     """The rows of a CSV or TSV file, and the names of its columns.
 
-    The first row holds them if one is a ``wanted`` or a usual name. Otherwise it is data, and columns are numbered.
+    The first row holds them if one is a ``wanted`` or a usual name. Otherwise, or if numbers are wanted, it is data.
     """
     first = text.split("\n", 1)[0]
-    tabs = path.suffix == ".tsv" or ("\t" in first and path.suffix != ".csv")
+    tabs = suffix_of(path) == ".tsv" or ("\t" in first and suffix_of(path) != ".csv")
     lines = io.StringIO(text)
     reader = csv.reader(lines, "excel-tab", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
     try:
-        rows = [row for row in reader if row]
+        rows = [row for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise ValueError(f"{shown(path)} is not a table with {'tabs' if tabs else 'commas'} ({error})") from None
     if not rows:
@@ -92,6 +114,8 @@ def _table_rows(path: Path, text: str, wanted: Sequence[str]) -> tuple[list[list
     for number, row in enumerate(rows, 1):
         if len(row) != width:
             raise ValueError(f"row {number} of {shown(path)} has {len(row)} columns, the first row has {width}")
+    if any(name.isdigit() for name in wanted):  # columns by number: there is no header
+        return rows, [str(n) for n in range(1, width + 1)]
     named = any(name.lower() in (*TEXT_NAMES, *LABEL_NAMES) or name in wanted for name in names)
     return (rows[1:], names) if named else (rows, [f"column {n}" for n in range(1, width + 1)])
 
@@ -119,7 +143,7 @@ def _by_content(
         label_at = min((i for i in columns if i != text_at), key=lambda i: different[i])
     if different[label_at] > max(0.5 * len(rows), 2):
         raise ValueError(
-            f"cannot find the labels in {shown(path)} (columns {', '.join(names)}): name them with --text-column and "
-            f"--label-column"
+            f"cannot find the labels in {shown(path)} (columns {', '.join(names)}): give --text-column and "
+            f"--label-column, as names or as numbers"
         )
     return text_at, label_at

@@ -11,10 +11,11 @@ import numpy as np
 from numpylm.files.load_model import load_as
 from numpylm.inference.beam_search import log_softmax
 from numpylm.inference.streaming import printable
+from numpylm.inference.translate import own_tokenizer
 from numpylm.models.bert import Bert
 from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array
-from numpylm.tasks.classification import encoder_config
+from numpylm.tasks.classification import encoder_block_size, encoder_config
 from numpylm.tasks.held_out import fingerprint_of
 from numpylm.text.any_tokenizer import TextTokenizer
 from numpylm.text.encoder_input import SPECIAL, EncoderTokens
@@ -29,7 +30,7 @@ from numpylm.training.prepare_data import as_documents, load_documents, split
 from numpylm.training.task import Batch, Evaluation, Task
 
 KEPT, RANDOM = 0.1, 0.1  # shares of the chosen tokens that stay, or become random ones; all others become [MASK]
-EVALUATED = 1000  # at most this many windows are evaluated
+EVALUATED = 1000  # of more windows, about this many are evaluated
 
 
 class MaskedLM(Task):
@@ -61,14 +62,14 @@ class MaskedLM(Task):
             return Bert(config, c.model_rng(), np.dtype(c.dtype))
         if model.config.head != "masked-lm":
             raise ValueError(f"{c.init_from} has no head for masked tokens")
-        self.tokenizer, k = model.tokenizer, model.config
+        self.tokenizer, k = own_tokenizer(model), model.config
         sizes = {"n_layer": k.n_layer, "n_head": k.n_head, "n_embd": k.n_embd, "vocab_size": k.vocab_size}
         self.config = replace(c, **sizes, block_size=min(c.block_size, k.block_size))
         model.set_dropout(c.dropout)
         freeze_or_add_lora(model, self.config)
         return model
 
-    def resume(self, tokenizer: TextTokenizer) -> None:
+    def resume(self, tokenizer: TextTokenizer, model: Any) -> None:
         self.tokenizer = tokenizer
         self._split(load_documents(self.config))
 
@@ -76,7 +77,7 @@ class MaskedLM(Task):
         self.train_docs, self.val_docs = split(self.config, as_documents(self.config, documents))
 
     def encode(self, folder: Path, processes: bool = False) -> None:
-        size = self.config.block_size - 2
+        size = encoder_block_size(self.config) - 2
         special = EncoderTokens.of(self.tokenizer)
 
         def windows(documents: list[str]) -> list[list[int]]:
@@ -90,7 +91,7 @@ class MaskedLM(Task):
         self._hash = fingerprint_of(self.train_docs, self.val_docs)
         self.word_starts = word_starts(self.tokenizer) if self.config.whole_words else None
         rng = np.random.default_rng(self.config.seed)  # the same masks at each evaluation
-        self.val = [self._masked(row, rng) for row in val[:EVALUATED]]
+        self.val = [self._masked(row, rng) for row in val[:: max(len(val) // EVALUATED, 1)]]
         self._lengths = np.array([len(ids) for ids, _ in self.val])
 
     def fingerprint(self) -> str:
@@ -201,12 +202,16 @@ def mask_tokens(
 
 
 def word_starts(tokenizer: Any) -> Array:
-    """Which tokens begin a word: bool (V,). A word begins with a space or a character that is no letter."""
+    """Which tokens begin a word: bool (V,).
+
+    A word begins with a space or a mark. A Chinese or Japanese character is a word of its own: in UTF-8 its first byte
+    is at least 0xE3.
+    """
     starts = np.ones(tokenizer.vocab_size, bool)
     for token in range(tokenizer.vocab_size):
         if token not in tokenizer.special_tokens.values():
             first = tokenizer.token_bytes(token)[:1]
-            starts[token] = not (first.isalnum() or first >= b"\x80")
+            starts[token] = first >= b"\xe3" or not (first.isalnum() or first >= b"\x80")
     return starts
 
 

@@ -1,6 +1,7 @@
 """Reading pairs of sentences for translation: one file with two columns, or two files with aligned lines."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 from numpylm.system.shell import shown
@@ -64,14 +65,23 @@ def aligned(source: Path, target: Path) -> list[Pair]:
 
 def lines_of(path: Path) -> list[str]:
     """The lines of a text file, which may be compressed with gzip (``.gz``)."""
-    if path.suffix == ".gz":
-        try:
-            text = outside_text(gzip.decompress(path.read_bytes()), path)
-        except (gzip.BadGzipFile, EOFError) as error:
-            raise ValueError(f"{shown(path)} is not a complete gzip file ({error})") from None
-    else:
-        text = read_document(path)
-    lines = text.split("\n")  # not splitlines: a sentence may contain other separators
+    return split_lines(read_text_file(path))
+
+
+def read_text_file(path: Path) -> str:
+    """The text of a file, which may be compressed with gzip (``.gz``)."""
+    if path.suffix != ".gz":
+        return read_document(path)
+    data = path.read_bytes()
+    try:
+        return outside_text(gzip.decompress(data), path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{shown(path)} is not a complete gzip file ({error})") from None
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text. (Not splitlines: a sentence may contain other separators, such as U+2028.)"""
+    lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 

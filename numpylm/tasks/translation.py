@@ -12,7 +12,7 @@ import numpy as np
 from numpylm.corpora import PARALLEL
 from numpylm.files.load_model import load_as
 from numpylm.inference.beam_search import log_softmax
-from numpylm.inference.translate import source_ids, target_ids, translate
+from numpylm.inference.translate import own_tokenizer, source_ids, target_ids, translate
 from numpylm.metrics import bleu
 from numpylm.models.transformer import Transformer, TransformerConfig
 from numpylm.nn.functional import IGNORE_INDEX
@@ -54,7 +54,7 @@ class Translation(Task):
         model = load_as(Transformer, c.init_from, c.dtype) if c.init_from else None
         self._read()
         if model is not None:
-            self.tokenizer, k = model.tokenizer, model.config
+            self.tokenizer, self.start_id, k = own_tokenizer(model), model.config.start_id, model.config
             sizes = {"n_layer": k.n_layer, "n_head": k.n_head, "n_embd": k.n_embd, "vocab_size": k.vocab_size}
             self.config = replace(c, **sizes, block_size=min(c.block_size, k.block_size))
             model.set_dropout(c.dropout)
@@ -66,10 +66,11 @@ class Translation(Task):
         )
         if given is not None and self._own_data():
             self._fit(given)
+        self.start_id = self.tokenizer.end_id
         return Transformer(self._shape(), self.config.model_rng(), np.dtype(c.dtype))
 
-    def resume(self, tokenizer: TextTokenizer) -> None:
-        self.tokenizer = tokenizer
+    def resume(self, tokenizer: TextTokenizer, model: Any) -> None:
+        self.tokenizer, self.start_id = tokenizer, model.config.start_id
         self._read()
 
     def _own_data(self) -> bool:
@@ -109,7 +110,7 @@ class Translation(Task):
             n_decoder_layer=c.n_decoder_layer,
             dropout=c.dropout,
             norm_first=c.norm_first,
-            start_id=self.tokenizer.end_id,
+            start_id=self.start_id,
             position_layout="halves",  # so that the model can be exported as Marian
         )
 
@@ -137,11 +138,7 @@ class Translation(Task):
 
     def batch(self, rng: np.random.Generator) -> Batch:
         rows = [self.train_ids[n] for n in self.batches.draw(rng)]
-        start = self._start_id()
-        return Batch(pair_arrays(rows, start), {"label_smoothing": self.config.label_smoothing})
-
-    def _start_id(self) -> int:
-        return getattr(self.tokenizer, "pad_id", self.tokenizer.end_id)  # as in Marian, and as in our own models
+        return Batch(pair_arrays(rows, self.start_id), {"label_smoothing": self.config.label_smoothing})
 
     def evaluate(self, model: Any, workers: DataParallel, between: Callable[[], object] | None = None) -> Evaluation:
         start = model.config.start_id
@@ -221,7 +218,7 @@ class Translation(Task):
         print("loss        on the held-out targets, in nats per token:")
         for name, loss in self.references().items():
             print(f"  {loss:7.4f}   {name}")
-        print(f"baselines   BLEU of {TRANSLATED} held-out translations:")
+        print(f"baselines   BLEU of {len(self.val[:TRANSLATED])} held-out translations:")
         for name, score in self.baselines().items():
             print(f"  {score:7.1f}   {name}")
 

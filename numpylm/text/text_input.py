@@ -54,6 +54,14 @@ def typed_text(text: str, name: str) -> str:
     return outside_text(text.encode("utf-8", "surrogateescape"), name)
 
 
+def is_file(word: str) -> bool:
+    """Whether a word of the command line is the path of a file. A long text is none: its name would be too long."""
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def mistaken_escape(option: str, text: str) -> str:
     r"""A note if a text contains ``\n``, which may have been meant as a line end."""
     if r"\n" not in text:

@@ -43,8 +43,8 @@ class TrainConfig:
     data: tuple[str, ...] = _setting((), "text files or folders, - for standard input; none: the task's bundled corpus")
     source: str = _setting("", "translation: file with a source sentence in each line (.gz too), instead of data")
     target: str = _setting("", "translation: file with their translations, line by line (.gz too)")
-    text_column: str = _setting("", "classification: name of the column with the texts; default: found")
-    label_column: str = _setting("", "classification: name of the column with the labels; default: found")
+    text_column: str = _setting("", "classification: name or number of the column with the texts; default: found")
+    label_column: str = _setting("", "classification: name or number of the column with the labels; default: found")
     out: str = _setting("", "run folder to create; default: runs/NAME, numbered if that exists")
     documents: str = _setting("file", "what is one document: file (<|endoftext|> can divide it into several) or lines")
     clean: tuple[str, ...] = _setting((), f"cleaning steps: {', '.join(CLEANING)}, or all")
@@ -52,7 +52,9 @@ class TrainConfig:
     max_val_mb: float = _setting(1.0, "largest size of the validation text, in millions of characters")
     stories_mb: float = _setting(4.0, "megabytes of stories to generate, if no data is given")
 
-    init_from: str = _setting("", "fine-tune this: a run folder, a folder with GPT-2's files, or a name such as gpt2")
+    init_from: str = _setting(
+        "", "begin with this model: a run folder, a folder with transformers' files, or a name such as gpt2"
+    )
     freeze_below: int = _setting(0, "with init_from: freeze the embeddings and this many of the lowest blocks")
     lora_rank: int = _setting(0, "with init_from: train LoRA adapters of this rank instead of the weights; 0: none")
     lora_alpha: float = _setting(0.0, "alpha of LoRA; adapters are scaled by alpha / rank; 0: twice the rank")
@@ -187,6 +189,13 @@ ONLY_FOR = {
     "whole_words": ("masked-lm",),
     "mask_fraction": ("masked-lm",),
     "loss_after": ("language-model",),
+    "tokenizer": ("language-model",),
+    "bias": ("language-model",),
+    "documents": ("language-model", "masked-lm"),
+    "clean": ("language-model", "masked-lm"),
+    "stories_mb": ("language-model", "masked-lm"),
+    "batch_tokens": ("translation", "classification"),
+    "label_smoothing": ("language-model", "translation", "classification"),
 }
 LARGEST = 10**15  # larger than any sensible setting
 SETTING_TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(TrainConfig)}

@@ -49,7 +49,7 @@ class LanguageModeling(Task):
         self.tokenizer = make_tokenizer(self.config, self.train_docs, self.val_docs)
         return new_gpt(self.config, self.tokenizer.vocab_size)
 
-    def resume(self, tokenizer: TextTokenizer) -> None:
+    def resume(self, tokenizer: TextTokenizer, model: Any) -> None:
         self.tokenizer = tokenizer
         self._split(load_documents(self.config))
 

@@ -167,7 +167,8 @@ class Run:
     def check_data(self, fingerprint: str) -> None:
         """Raise TrainingError if a resumed run would continue with a different text."""
         if self.fingerprint and not f"{fingerprint}-".startswith(f"{self.fingerprint}-"):
-            source = ", ".join(map(shown, self.config.data)) or "the bundled stories"
+            paths = [*self.config.data, *filter(None, (self.config.source, self.config.target))]
+            source = ", ".join(map(shown, paths)) or "the bundled corpus"
             raise TrainingError(
                 f"the training text is not what this run began with: {source} has changed. Resume with the same text, "
                 f"or begin a new run"
@@ -305,4 +306,7 @@ def write_resumed(run: Run) -> None:
     keep = {"init_from": saved.get("init_from", "")}
     if run.config.data == tuple(read_path(path, run.folder) for path in saved.get("data", ())):
         keep["data"] = saved["data"]
+    for name in ("source", "target"):
+        if saved.get(name) and getattr(run.config, name) == read_path(saved[name], run.folder):
+            keep[name] = saved[name]
     write_config(run.folder, run.config, keep)

@@ -89,8 +89,8 @@ class Task(ABC):
         """Read the data, choose the settings that are not ``given`` (None: keep all), and return the model."""
 
     @abstractmethod
-    def resume(self, tokenizer: TextTokenizer) -> None:
-        """Read the data of a run that is resumed."""
+    def resume(self, tokenizer: TextTokenizer, model: Any) -> None:
+        """Read the data of a run that is resumed, with its tokenizer and model."""
 
     @abstractmethod
     def encode(self, folder: Path, processes: bool = False) -> None:

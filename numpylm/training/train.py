@@ -150,7 +150,7 @@ def continue_run(task: Task, folder: Path, held: ExitStack, processes: bool = Fa
     held.enter_context(hold(folder))
     tokenizer = load_tokenizer(folder)
     run = resumed_run(task.config, folder)
-    task.resume(tokenizer)
+    task.resume(tokenizer, run.model)
     task.encode(folder, processes)
     run.check_data(task.fingerprint())
     write_resumed(run)

@@ -139,9 +139,10 @@ def test_workers_share_a_batch(processes):
         np.testing.assert_allclose(p.grad, q.grad, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", ["paper", "pre-norm"])
 @pytest.mark.parametrize("below", range(5))
-def test_frozen_blocks_get_no_gradient_and_the_others_the_same(below):
-    model, (source, ids, targets, mask) = make(), batch()
+def test_frozen_blocks_get_no_gradient_and_the_others_the_same(below, kind):
+    model, (source, ids, targets, mask) = make(kind), batch()
     model.loss_and_grad(source, ids, targets, source_mask=mask)
     expected = gradients(model)
     model.zero_grad()
@@ -150,7 +151,26 @@ def test_frozen_blocks_get_no_gradient_and_the_others_the_same(below):
     frozen = ("shared", *(f"encoder.{i}." for i in range(below)), *(f"decoder.{i}." for i in range(below - 2)))
     for name, p in model.named_parameters():
         zero = below > 0 and name.startswith(frozen)
+        zero |= name.startswith("encoder_norm") and below >= 2  # it belongs to the frozen encoder
+        assert p.frozen == zero, name
         np.testing.assert_allclose(p.grad, 0 if zero else expected[name], rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+def test_a_norm_between_frozen_stacks_gets_its_gradient():
+    """The user freezes all but encoder_norm: its gradient comes through the frozen decoder."""
+    model, (source, ids, targets, mask) = make("pre-norm"), batch()
+    model.loss_and_grad(source, ids, targets, source_mask=mask)
+    expected = model.encoder_norm.weight.grad.copy()
+    model.zero_grad()
+    for name, p in model.named_parameters():
+        p.frozen = not name.startswith("encoder_norm")
+    model.loss_and_grad(source, ids, targets, source_mask=mask)
+    np.testing.assert_allclose(model.encoder_norm.weight.grad, expected, rtol=1e-12)
+    trained = [name for name, p in model.named_parameters() if p.grad.any()]
+    assert trained == ["encoder_norm.weight", "encoder_norm.bias"]
+        "encoder_norm.weight",
+        "encoder_norm.bias",
+    ]
 
 
 @pytest.mark.parametrize("below", [0, 1, 3])

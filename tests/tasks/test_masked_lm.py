@@ -56,3 +56,10 @@ def test_words_begin_with_a_space_or_a_mark():
     assert pieces[" the"]
     assert pieces[","]
     assert not pieces["t"]
+
+
+def test_a_chinese_character_is_a_word():
+    tok = Tokenizer.train("我的猫在家里，你的猫在外面。" * 5, 320, SPECIAL, whole_characters=2)
+    starts = word_starts(tok)
+    ids = tok.encode("我的猫在外面")
+    assert starts[ids].all()

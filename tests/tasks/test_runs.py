@@ -164,7 +164,9 @@ def test_translating_files_lines_and_nothing(data, capsys, monkeypatch):
     assert main(["translate", str(folder), "lines.txt", "--reference", "lines.txt"]) == 0
     assert "Bleu " in capsys.readouterr().err
     assert main(["translate", str(folder), "red " * 50]) == 1
-    assert "text 1 has" in capsys.readouterr().err
+    assert "line 1 has" in capsys.readouterr().err
+    assert main(["translate", str(folder), "red " * 200]) == 1  # longer than a file's name may be
+    assert "line 1 has" in capsys.readouterr().err
     assert main(["generate", str(folder)]) == 1
     assert "holds a Transformer, not a GPT" in capsys.readouterr().err
 
