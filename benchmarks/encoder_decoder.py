@@ -20,7 +20,7 @@ from torch import nn
 
 from numpylm import AdamW, Bert, BertConfig, DataParallel, Transformer, TransformerConfig, clip_grad_norm, sinusoidal
 from numpylm.inference.beam_search import beam_search
-from numpylm.system.processor import available_cores, keep_memory
+from numpylm.system.processor import available_cores, keep_memory, on_all_cores
 
 V = 4000
 DROPOUT = 0.1
@@ -179,9 +179,12 @@ def beams(repeats: int) -> None:
     rng = np.random.default_rng(0)
     source, mask = rng.integers(1, V - 1, (100, 20)), np.arange(20) < rng.integers(8, 21, (100, 1))
 
-    def numpylm() -> None:
-        past = ours.new_past(source, mask, 30)
+    def part(rows: np.ndarray) -> None:
+        past = ours.new_past(source[rows], mask[rows], 30)
         beam_search(ours, past, V - 1, 0, 30, 5, 1.0, (V - 1,), at_least_greedy=False)
+
+    def numpylm() -> None:  # as `translate` does
+        on_all_cores(part, np.array_split(np.arange(100), available_cores()))
 
     @torch.inference_mode()
     def transformer() -> None:

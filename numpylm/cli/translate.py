@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.files.load_model import load_as
     from numpylm.inference.translate import check_lengths, own_tokenizer, source_ids, translate
     from numpylm.models.transformer import Transformer
+    from numpylm.system.processor import keep_memory
     from numpylm.tasks.pairs import lines_of, split_lines
     from numpylm.text.text_input import STDIN, is_file, read_stdin, typed_text
 
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"there are {len(lines):,} texts, and {len(references):,} lines in {args.reference}")
     if args.temperature is not None and args.temperature < 0:
         raise ValueError("--temperature must be at least 0")
+    keep_memory()
     model = load_as(Transformer, args.source)
     tokenizer = own_tokenizer(model)
     check_lengths(model, [source_ids(tokenizer, line) for line in lines], "line")  # before anything is printed

@@ -9,6 +9,7 @@ import numpy as np
 from numpylm.nn.module import Array
 
 LARGEST_PENALTY = 20
+ROUNDING = 1e-3  # a bound that is this much lower loses nothing to rounding
 
 
 class Hypothesis(NamedTuple):
@@ -93,7 +94,6 @@ class _Source:
 
     def __init__(self) -> None:
         self.texts: list[list[int]] = [[]]
-        self.log_probs = np.zeros(1)
         self.finished: list[Hypothesis] = []
 
 
@@ -108,61 +108,96 @@ def _search(
     forbidden_ids: Collection[int],
 ) -> list[Hypothesis]:
     sources = [_Source() for _ in range(len(past.sources[0][0]))]
-    active = list(range(len(sources)))
-    logits = model.read(np.full((len(active), 1), start_id), past)  # (B, V): one candidate for each source
-    width = 1  # candidates of each active source
+    active = np.arange(len(sources))
+    log_probs = np.zeros((len(sources), 1))  # (A, W): of the W candidates of each of the A active sources
+    ids = np.full((len(sources), 1), start_id)
     for length in range(1, int(limits.max()) + 1):
-        log_probs = log_softmax(logits, forbidden_ids).reshape(len(active), width, -1)  # (active, width, V)
-        rows, going = [], []
+        logits = model.read(ids, past)  # (A W, V)
+        best = best_continuations(logits, log_probs, 2 * beam, forbidden_ids)
+        going, parents, tokens, kept = [], [], [], []
         for place, number in enumerate(active):
-            source = sources[number]
-            parents, tokens = _extend(source, log_probs[place], end_id, length == limits[number], beam, length_penalty)
-            if len(parents) and not _done(source, beam, length, length_penalty):
-                going.append((place, number, tokens))
-                rows.append(place * width + parents)
+            source, last = sources[number], length == limits[number]
+            chosen = _extend(source, best[place], end_id, last, beam, length_penalty)
+            if chosen and not _done(source, chosen[0][2], beam, length, length_penalty):
+                going.append(place)
+                parents.append([place * log_probs.shape[1] + parent for parent, _, _ in chosen])
+                tokens.append([token for _, token, _ in chosen])
+                kept.append([log_prob for _, _, log_prob in chosen])
         if not going:
             break
-        active = [number for _, number, _ in going]
-        past = past.select(np.concatenate(rows), np.array([place for place, _, _ in going]))
-        width = len(rows[0])
-        logits = model.read(np.concatenate([tokens for _, _, tokens in going])[:, None], past)
+        rows, ids, log_probs = np.concatenate(parents), np.reshape(tokens, (-1, 1)), np.array(kept)
+        if len(rows) == len(logits):
+            past.reorder(rows)
+        else:  # the first step, or some sources are done
+            past = past.select(rows, np.array(going))
+        active = active[going]
     if not all(source.finished for source in sources):
         raise ValueError("no text could be finished: all continuations are forbidden")
     return [max(source.finished, key=lambda hypothesis: hypothesis.score) for source in sources]
 
 
+Continuation = tuple[int, int, float]  # number of the candidate, token, log P of the text with this token
+
+
 def _extend(
-    source: _Source, log_probs: Array, end_id: int, last: bool, beam: int, length_penalty: float
-) -> tuple[Array, Array]:
-    """One step of one source: log_probs (width, V) -> (parents, tokens) of its next candidates."""
-    total = source.log_probs[:, None] + log_probs  # (width, V): log P of every continuation
-    parents: list[int] = []
-    tokens: list[int] = []
-    kept: list[float] = []
-    for rank, (parent, token) in enumerate(best_places(total, 2 * beam)):
-        log_prob = float(total[parent, token])
+    source: _Source, best: list[Continuation], end_id: int, last: bool, beam: int, length_penalty: float
+) -> list[Continuation]:
+    """One step of one source: finish texts, and return the next candidates."""
+    chosen: list[Continuation] = []
+    for rank, (parent, token, log_prob) in enumerate(best):
         if token == end_id or last:
             if rank < beam and math.isfinite(log_prob):
                 source.finished.append(Hypothesis.of([*source.texts[parent], token], log_prob, length_penalty))
-        elif len(parents) < beam:
-            parents.append(parent)
-            tokens.append(token)
-            kept.append(log_prob)
-    while 0 < len(parents) < beam:  # a tiny vocabulary has fewer continuations: copies that can never win
-        parents.append(parents[0])
-        tokens.append(tokens[0])
-        kept.append(-math.inf)
+        elif len(chosen) < beam:
+            chosen.append((parent, token, log_prob))
+    while 0 < len(chosen) < beam:  # a tiny vocabulary has fewer continuations: copies that can never win
+        chosen.append((*chosen[0][:2], -math.inf))
     source.finished = sorted(source.finished, key=lambda hypothesis: -hypothesis.score)[:beam]
-    source.texts = [[*source.texts[parent], token] for parent, token in zip(parents, tokens, strict=True)]
-    source.log_probs = np.array(kept)
-    return np.array(parents, np.intp), np.array(tokens, np.intp)
+    source.texts = [[*source.texts[parent], token] for parent, token, _ in chosen]
+    return chosen
 
 
-def _done(source: _Source, beam: int, length: int, length_penalty: float) -> bool:
-    """Whether a source has K finished texts that its candidates of this length cannot beat."""
-    if len(source.finished) < beam:
-        return False
-    return source.log_probs[0] / length**length_penalty <= source.finished[-1].score
+def _done(source: _Source, best: float, beam: int, length: int, length_penalty: float) -> bool:
+    """Whether a source has K finished texts that its candidates, of this length and log P <= ``best``, cannot beat."""
+    return len(source.finished) == beam and best / length**length_penalty <= source.finished[-1].score
+
+
+def best_continuations(
+    logits: Array, log_probs: Array, count: int, forbidden_ids: Collection[int] = ()
+) -> list[list[Continuation]]:
+    """For each source, the ``count`` continuations with the largest log P, the largest first.
+
+    Parameters
+    ----------
+    logits : array (A W, V)
+        Of the next token, for the W candidates of each of A sources. Forbidden ones are set to -inf in place.
+    log_probs : array (A, W)
+        log P of the candidates, the largest first.
+
+    Notes
+    -----
+    log P of a continuation is its logit plus a number for its row: log P of the candidate minus log Σ exp(logits). The
+    count-th largest of a source's first row bounds those that are wanted from below. So only that row is partitioned,
+    all logits are compared with their row's bound, and only the few above it are sorted.
+    """
+    A, W = log_probs.shape
+    logits[:, list(forbidden_ids)] = -np.inf
+    top = logits.max(axis=1, keepdims=True)
+    offset = log_probs.ravel() - (top[:, 0] + np.log(np.exp(logits - top).sum(axis=1)))  # (A W,)
+    bound = np.full(A, -np.inf)
+    if count < logits.shape[1]:
+        bound = np.partition(logits[::W], -count, axis=1)[:, -count] + offset[::W]  # (A,)
+    with np.errstate(invalid="ignore"):  # -inf - -inf, where nothing is wanted
+        threshold = (np.repeat(bound, W) - offset - ROUNDING).astype(logits.dtype)  # (A W,)
+    rows, tokens = np.divmod(np.flatnonzero(logits >= threshold[:, None]), logits.shape[1])
+    totals = logits[rows, tokens] + offset[rows]
+    ends = np.searchsorted(rows, np.arange(W, A * W + 1, W))
+    found = []
+    for a, (start, end) in enumerate(zip((0, *ends[:-1]), ends, strict=True)):
+        order = start + np.argsort(-totals[start:end], kind="stable")[:count]
+        best = (rows[order] - a * W, tokens[order], totals[order])
+        found.append(list(zip(*(values.tolist() for values in best), strict=True)))
+    return found
 
 
 def log_softmax(logits: Array, forbidden_ids: Collection[int] = ()) -> Array:
@@ -171,15 +206,3 @@ def log_softmax(logits: Array, forbidden_ids: Collection[int] = ()) -> Array:
     z -= np.log(np.exp(z).sum(axis=-1, keepdims=True))
     z[..., list(forbidden_ids)] = -np.inf
     return z
-
-
-def best_places(values: Array, count: int) -> list[tuple[int, int]]:
-    """(row, column) of the largest values of (K, V), the largest first; of equal values, the one that stands first.
-
-    The count-th largest value of one row bounds that of all rows from below. So only a row is partitioned, and few
-    values are sorted: this takes a quarter of the time of a partition of all values.
-    """
-    bound = np.partition(values[0], -count)[-count] if count < values.shape[1] else -np.inf
-    found = np.flatnonzero(values >= bound)
-    best = found[np.argsort(-values.ravel()[found], kind="stable")][:count]
-    return [divmod(int(index), values.shape[1]) for index in best]

@@ -7,6 +7,7 @@ import numpy as np
 
 from numpylm.inference.beam_search import Hypothesis, beam_search
 from numpylm.inference.sampling import check_sampling, sample_token
+from numpylm.system.processor import default_workers, on_all_cores
 from numpylm.text.padding import in_batches, padded
 
 BATCH_TOKENS = 4000  # of the sources that are translated at once, padding included; it affects only speed and memory
@@ -58,18 +59,22 @@ def translate(
     sources = [source_ids(tokenizer, text) for text in texts]
     check_lengths(model, sources)
     rngs = [] if rng is None else rng.spawn(len(texts))
+    real = [n for n, text in enumerate(texts) if text.strip()]
     written: list[list[int]] = [[] for _ in texts]
-    for numbers in in_batches(np.array([len(ids) for ids in sources]), batch_tokens):
-        some = [int(n) for n in numbers if texts[n].strip()]
-        if not some:
-            continue
-        rows = [sources[n] for n in some]
+
+    def write(numbers: list[int]) -> None:
+        rows = [sources[n] for n in numbers]
         if rng is None:
             found = [best.ids for best in search(model, tokenizer, rows, beam, length_penalty)]
         else:
-            found = sample(model, tokenizer, rows, [rngs[n] for n in some], **sampling)
-        for n, ids in zip(some, found, strict=True):
+            found = sample(model, tokenizer, rows, [rngs[n] for n in numbers], **sampling)
+        for n, ids in zip(numbers, found, strict=True):
             written[n] = ids
+
+    lengths = np.array([len(sources[n]) for n in real])
+    shared = -(-int(lengths.sum()) // default_workers())  # so that each core gets a part of a few texts
+    parts = [[real[i] for i in some] for some in in_batches(lengths, min(batch_tokens, max(shared, 1)))]
+    on_all_cores(write, parts)
     return [target_text(tokenizer, ids) for ids in written]
 
 

@@ -111,12 +111,15 @@ class DecoderPast(NamedTuple):
     source_mask: Array | None  # (B, 1, 1, S)
 
     def select(self, rows: Array, sources: Array) -> "DecoderPast":
-        """Keep these rows and these sources, in this order; both may repeat."""
+        """A copy with these rows and these sources, in this order; both may repeat."""
         written = [cache.select(rows) for cache in self.written]
-        if len(sources) == len(self.sources[0][0]) and np.array_equal(sources, np.arange(len(sources))):
-            return DecoderPast(written, self.sources, self.source_mask)
         kept = [(k[sources], v[sources]) for k, v in self.sources]
         return DecoderPast(written, kept, None if self.source_mask is None else self.source_mask[sources])
+
+    def reorder(self, rows: Array) -> None:
+        """Make row i a copy of what row ``rows[i]`` was, in place; it must belong to the same source."""
+        for cache in self.written:
+            cache.reorder(rows)
 
 
 class Transformer(Module):

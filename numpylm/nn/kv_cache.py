@@ -50,12 +50,17 @@ class KVCache:
         return self.k[:, :, :end], self.v[:, :, :end]
 
     def select(self, rows: Array) -> "KVCache":
-        """A cache of these rows, in this order; a row may occur several times. Beam search needs it."""
-        B, H, M, D = len(rows), *self.k.shape[1:]
-        padding = None if self.padding is None else self.padding[rows]
-        other = KVCache((B, H, M, D), self.k.dtype, padding)
+        """A copy with these rows, in this order; a row may occur several times."""
+        other = KVCache((len(rows), *self.k.shape[1:]), self.k.dtype)
+        other.padding = None if self.padding is None else self.padding[rows]
         other.append(self.k[rows, :, : self.length], self.v[rows, :, : self.length])
         return other
+
+    def reorder(self, rows: Array) -> None:
+        """Make row i a copy of what row ``rows[i]`` was, in place. Beam search needs it after each token."""
+        changed = np.flatnonzero(rows != np.arange(len(rows)))
+        for stored in (self.k, self.v):
+            stored[changed, :, : self.length] = stored[rows[changed], :, : self.length]
 
     def mask(self, T: int) -> Array | None:
         """Mask for the last T positions (those just appended): bool (..., T, S), or None if they may see all S."""

@@ -7,10 +7,15 @@ not turn them on; the commands do.
 import ctypes
 import os
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+
+Part = TypeVar("Part")
 
 
 def keep_memory() -> bool:
@@ -73,3 +78,22 @@ def default_workers() -> int:
     Workers that each start several BLAS threads would slow each other down.
     """
     return available_cores() if _openblas() else 1
+
+
+def on_all_cores(function: Callable[[Part], object], parts: Sequence[Part]) -> None:
+    """Call a function once for each part: several parts at a time in threads, each with one core for its products.
+
+    The function must only read what the threads share.
+    """
+    workers = min(default_workers(), len(parts))
+    if workers < 2:
+        for part in parts:
+            function(part)
+        return
+    before = set_blas_threads(1)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(function, parts))
+    finally:
+        if before is not None:
+            set_blas_threads(before)

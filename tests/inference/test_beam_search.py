@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm import Transformer, TransformerConfig
-from numpylm.inference.beam_search import beam_search, best_places, log_softmax
+from numpylm.inference.beam_search import beam_search, best_continuations, log_softmax
 
 V, START, END = 6, 5, 0
 
@@ -83,10 +83,22 @@ def test_each_source_has_its_own_limit_and_the_same_text_alone():
         assert best.score == pytest.approx(alone.score, rel=1e-9)
 
 
-def test_the_largest_values_come_first_and_ties_in_order():
-    values = np.array([[1.0, 5, 5, 2], [7, 0, 5, -np.inf]])
-    assert best_places(values, 4) == [(1, 0), (0, 1), (0, 2), (1, 2)]
-    assert len(best_places(values, 100)) == 8
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_best_continuations_are_those_of_a_full_sort(width, dtype):
+    rng = np.random.default_rng(0)
+    logits = (3 * rng.standard_normal((4 * width, 50))).astype(dtype)
+    log_probs = -np.sort(rng.exponential(1, (4, width)))
+    expected = log_softmax(logits, (7, 9)).reshape(4, width, 50) + log_probs[..., None]
+    for source, found in zip(expected, best_continuations(logits, log_probs, 6, (7, 9)), strict=True):
+        order = np.argsort(-source.ravel(), kind="stable")[:6]
+        assert [(parent, token) for parent, token, _ in found] == [divmod(int(i), 50) for i in order]
+        np.testing.assert_allclose([value for _, _, value in found], source.ravel()[order], rtol=1e-5)
+
+
+def test_all_continuations_are_returned_if_there_are_few():
+    found = best_continuations(np.zeros((1, 3)), np.zeros((1, 1)), 10)
+    assert [(parent, token) for parent, token, _ in found[0]] == [(0, 0), (0, 1), (0, 2)]
 
 
 @pytest.mark.parametrize(

@@ -168,9 +168,6 @@ def test_a_norm_between_frozen_stacks_gets_its_gradient():
     np.testing.assert_allclose(model.encoder_norm.weight.grad, expected, rtol=1e-12)
     trained = [name for name, p in model.named_parameters() if p.grad.any()]
     assert trained == ["encoder_norm.weight", "encoder_norm.bias"]
-        "encoder_norm.weight",
-        "encoder_norm.bias",
-    ]
 
 
 @pytest.mark.parametrize("below", [0, 1, 3])
