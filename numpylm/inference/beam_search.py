@@ -125,12 +125,12 @@ def _search(
                 kept.append([log_prob for _, _, log_prob in chosen])
         if not going:
             break
-        rows, ids, log_probs = np.concatenate(parents), np.reshape(tokens, (-1, 1)), np.array(kept)
-        if len(rows) == len(logits):
+        rows, ids = np.concatenate(parents), np.reshape(tokens, (-1, 1))
+        if len(going) == len(active) and log_probs.shape[1] == beam:
             past.reorder(rows)
         else:  # the first step, or some sources are done
             past = past.select(rows, np.array(going))
-        active = active[going]
+        active, log_probs = active[going], np.array(kept)
     if not all(source.finished for source in sources):
         raise ValueError("no text could be finished: all continuations are forbidden")
     return [max(source.finished, key=lambda hypothesis: hypothesis.score) for source in sources]

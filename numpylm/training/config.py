@@ -244,8 +244,8 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
     "classification": {
         "block_size": 128,
         "batch_size": 32,
-        "max_steps": 800,
-        "eval_interval": 100,
+        "max_steps": 2400,
+        "eval_interval": 300,
         "learning_rate": 2e-3,
         "min_lr": 2e-5,
         "warmup_steps": 50,
