@@ -181,9 +181,9 @@ def best_continuations(
     all logits are compared with their row's bound, and only the few above it are sorted.
     """
     A, W = log_probs.shape
-    logits[:, list(forbidden_ids)] = -np.inf
     top = logits.max(axis=1, keepdims=True)
     offset = log_probs.ravel() - (top[:, 0] + np.log(np.exp(logits - top).sum(axis=1)))  # (A W,)
+    logits[:, list(forbidden_ids)] = -np.inf
     bound = np.full(A, -np.inf)
     if count < logits.shape[1]:
         bound = np.partition(logits[::W], -count, axis=1)[:, -count] + offset[::W]  # (A,)
