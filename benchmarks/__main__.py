@@ -12,6 +12,7 @@ NAMES = {
     "memory": "its peak memory, compared with torch",
     "generation": "greedy decoding, compared with transformers",
     "finetuning": "fine-tuning the shape of GPT-2, compared with torch",
+    "encoder_decoder": "a step of Transformer and Bert, compared with torch; beam search, compared with transformers",
     "tokenizer": "BPE training and encoding, compared with tiktoken and tokenizers",
     "gpt2_files": "loading and saving the shape of GPT-2",
     "recipe": "nanoGPT's CPU recipe with evaluations, compared with torch",

@@ -19,7 +19,7 @@ from numpylm.tasks.classification import encoder_block_size, encoder_config
 from numpylm.tasks.held_out import fingerprint_of
 from numpylm.text.any_tokenizer import TextTokenizer
 from numpylm.text.encoder_input import SPECIAL, EncoderTokens
-from numpylm.text.padding import in_batches, padded
+from numpylm.text.padding import SimilarLengths, in_batches, padded
 from numpylm.text.text_files import find_texts
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.choose_settings import fit_to_text
@@ -78,7 +78,9 @@ class MaskedLM(Task):
 
     def encode(self, folder: Path, processes: bool = False) -> None:
         size = encoder_block_size(self.config) - 2
-        special = EncoderTokens.of(self.tokenizer)
+        self.special = special = EncoderTokens.of(self.tokenizer)
+        added = list(self.tokenizer.special_tokens.values())
+        self.ordinary = np.setdiff1d(np.arange(self.tokenizer.vocab_size), added)  # for random replacements
 
         def windows(documents: list[str]) -> list[list[int]]:
             ids = [self.tokenizer.encode(document) for document in documents]
@@ -88,6 +90,8 @@ class MaskedLM(Task):
         self.train, val = windows(self.train_docs), windows(self.val_docs)
         if not self.train or not val:
             raise ValueError("the text is too short to hold out a part of it")
+        lengths = np.array([len(row) for row in self.train])
+        self.batches = SimilarLengths(lengths, int(self.config.batch_size * np.quantile(lengths, 0.9)))
         self._hash = fingerprint_of(self.train_docs, self.val_docs)
         self.word_starts = word_starts(self.tokenizer) if self.config.whole_words else None
         rng = np.random.default_rng(self.config.seed)  # the same masks at each evaluation
@@ -98,21 +102,13 @@ class MaskedLM(Task):
         return self._hash
 
     def _masked(self, row: list[int], rng: np.random.Generator) -> tuple[Array, Array]:
-        c = self.config
-        return mask_tokens(
-            np.array(row), EncoderTokens.of(self.tokenizer), self._vocab(), c.mask_fraction, rng, self.word_starts
-        )
-
-    def _vocab(self) -> Array:
-        """The ids of ordinary tokens, from which random replacements are drawn."""
-        return np.setdiff1d(np.arange(self.tokenizer.vocab_size), list(self.tokenizer.special_tokens.values()))
+        return mask_tokens(np.array(row), self.special, self.ordinary, self.config.mask_fraction, rng, self.word_starts)
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        rows = rng.integers(0, len(self.train), self.config.batch_size)
-        return Batch(self._arrays([self._masked(self.train[n], rng) for n in rows]))
+        return Batch(self._arrays([self._masked(self.train[n], rng) for n in self.batches.draw(rng)]))
 
     def _arrays(self, masked: list[tuple[Array, Array]]) -> dict[str, Array]:
-        ids, mask = padded([ids.tolist() for ids, _ in masked], EncoderTokens.of(self.tokenizer).pad)
+        ids, mask = padded([ids.tolist() for ids, _ in masked], self.special.pad)
         targets, _ = padded([targets.tolist() for _, targets in masked], IGNORE_INDEX)
         return {"ids": ids, "targets": targets, "mask": mask}
 
