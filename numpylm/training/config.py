@@ -236,7 +236,7 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
     "masked-lm": {
         "block_size": 128,
         "batch_size": 16,
-        "max_steps": 1000,
+        "max_steps": 1800,
         "learning_rate": 3e-3,
         "warmup_steps": 100,
         "sample_tokens": 40,
