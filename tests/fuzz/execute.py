@@ -194,8 +194,8 @@ def limit_what_takes_long() -> None:
 
     reports = numpylm.check.selfcheck.run
 
-    def first(*args: Any) -> Any:
-        yield next(iter(reports(*args)))
+    def first(*args: Any, **options: Any) -> Any:
+        yield next(iter(reports(*args, **options)))
 
     numpylm.system.lock.WATCH = 0.01
     numpylm.training.train.train = small_train
