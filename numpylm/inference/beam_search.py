@@ -9,6 +9,7 @@ import numpy as np
 from numpylm.nn.module import Array
 
 LARGEST_PENALTY = 20
+BLOCK = 128  # columns of a block of logits
 ROUNDING = 1e-3  # a bound that is this much lower loses nothing to rounding
 
 
@@ -177,19 +178,29 @@ def best_continuations(
     Notes
     -----
     log P of a continuation is its logit plus a number for its row: log P of the candidate minus log Σ exp(logits). The
-    count-th largest of a source's first row bounds those that are wanted from below. So only that row is partitioned,
-    all logits are compared with their row's bound, and only the few above it are sorted.
+    columns are divided into blocks. The count-th largest of a source's block maxima bounds the values that are wanted
+    from below, because at least so many values reach it. So only the few blocks with a maximum above it are looked at,
+    and only the few values above it are sorted.
     """
     A, W = log_probs.shape
-    top = logits.max(axis=1, keepdims=True)
-    offset = log_probs.ravel() - (top[:, 0] + np.log(np.exp(logits - top).sum(axis=1)))  # (A W,)
+    V = logits.shape[1]
+    starts = np.arange(0, V, BLOCK)
+    maxima = np.maximum.reduceat(logits, starts, axis=1)  # (A W, blocks)
+    top = maxima.max(axis=1, keepdims=True)
+    shifted = logits - top
+    offset = log_probs.ravel() - (top[:, 0] + np.log(np.exp(shifted, out=shifted).sum(axis=1)))  # (A W,)
     logits[:, list(forbidden_ids)] = -np.inf
-    bound = np.full(A, -np.inf)
-    if count < logits.shape[1]:
-        bound = np.partition(logits[::W], -count, axis=1)[:, -count] + offset[::W]  # (A,)
+    for block in {token // BLOCK for token in forbidden_ids}:
+        maxima[:, block] = logits[:, block * BLOCK : (block + 1) * BLOCK].max(axis=1)
+    best = (maxima + offset[:, None]).reshape(A, -1)  # (A, W blocks)
+    bound = np.partition(best, -count, axis=1)[:, -count] if count < best.shape[1] else np.full(A, -np.inf)
     with np.errstate(invalid="ignore"):  # -inf - -inf, where nothing is wanted
         threshold = (np.repeat(bound, W) - offset - ROUNDING).astype(logits.dtype)  # (A W,)
-    rows, tokens = np.divmod(np.flatnonzero(logits >= threshold[:, None]), logits.shape[1])
+    block_rows, blocks = np.nonzero(maxima >= threshold[:, None])
+    columns = starts[blocks][:, None] + np.arange(BLOCK)  # (blocks above the bound, BLOCK)
+    values = logits[block_rows[:, None], np.minimum(columns, V - 1)]
+    which, place = np.nonzero((values >= threshold[block_rows][:, None]) & (columns < V))
+    rows, tokens = block_rows[which], columns[which, place]
     totals = logits[rows, tokens] + offset[rows]
     ends = np.searchsorted(rows, np.arange(W, A * W + 1, W))
     found = []
