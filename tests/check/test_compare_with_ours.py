@@ -36,6 +36,7 @@ LAYER_NORM = """
 """
 
 
+@pytest.mark.slow
 def test_a_forward_that_differs_from_ours_is_named(write):
     """Its own gradient is right: only holding it against ours shows the wrong variance."""
     path = write(LAYER_NORM.replace("DDOF", "1"))

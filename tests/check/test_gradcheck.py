@@ -23,6 +23,7 @@ def test_every_layer_block_and_the_whole_gpt_pass(seed):
         assert max(r.max_rel_error for r in report.rows) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["encoder-decoder", "bert"])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_every_layer_of_the_other_models_passes(family, seed):
@@ -265,6 +266,7 @@ def test_the_command_prints_the_table_and_succeeds(capsys):
     assert "WRONG" not in out
 
 
+@pytest.mark.slow
 def test_the_command_fails_when_a_layer_is_wrong(monkeypatch, capsys):
     monkeypatch.setattr("numpylm.check.selfcheck.LayerNorm", WrongGain)
     assert main(["gradcheck"]) == 1

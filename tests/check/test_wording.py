@@ -286,12 +286,14 @@ def held_against(capsys, path, like):
     return code, re.sub(r"\s+", " ", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_as_names_the_sign_that_is_turned(write, capsys):
     code, said = held_against(capsys, write(LINEAR.format(sign="")), "Linear")
     assert code
     assert "with the sign of b turned" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", [False, True])
 @pytest.mark.parametrize(("code", "like"), [(LOSS, "cross_entropy"), (NORM_231, "LayerNorm")])
 def test_as_takes_rows_and_the_example_of_the_file(write, capsys, code, like, example):
@@ -305,6 +307,7 @@ def test_as_takes_rows_and_the_example_of_the_file(write, capsys, code, like, ex
         assert "the sum over the tokens instead of the mean" in said
 
 
+@pytest.mark.slow
 def test_as_knows_a_post_norm_block(write, capsys):
     code = """
         from numpylm import LayerNorm, MLP, CausalSelfAttention

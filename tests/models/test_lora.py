@@ -45,6 +45,7 @@ def test_the_layer_is_the_frozen_one_plus_a_low_rank_change():
     np.testing.assert_allclose(layer.merged_weight(), linear.weight.data + change, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("below", [0, *(pytest.param(below, marks=pytest.mark.slow) for below in (1, 2))])
 def test_every_adapter_of_a_whole_gpt_has_the_right_gradient(gpt, below):
     add_lora(gpt, 2, below=below, rng=np.random.default_rng(1))

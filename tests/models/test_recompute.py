@@ -39,6 +39,7 @@ def test_the_same_gradients_to_the_bit_with_dropout(change, train):
     assert all(np.array_equal(kept[name], computed[name]) for name in kept)
 
 
+@pytest.mark.slow
 def test_every_gradient_is_right():
     gpt = model(dropout=0.0)  # with dropout the checker objects to a backward that draws random numbers
     gpt.recompute = True

@@ -34,6 +34,7 @@ def run(code, *flags, how="-c", **options):
     return done.stdout.split(), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["script", "-"])
 def test_no_guard_is_needed(kind, tmp_path):
     """The main module is not run a second time: not a script without `if __name__ == "__main__"`, not stdin."""

@@ -89,7 +89,7 @@ def test_every_task_has_a_class():
 
 
 @pytest.mark.parametrize("task", ["translation", "classification", "masked-lm"])
-@pytest.mark.parametrize("stop", [1, 4, 7])
+@pytest.mark.parametrize("stop", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(7, marks=pytest.mark.slow)])
 def test_a_run_that_was_stopped_resumes_to_the_bit(task, stop, data):
     whole = train(config(task, data, out="whole"), task=TASKS[task])
     part = train(config(task, data, out="part"), task=TASKS[task], stop_at=stop)
@@ -97,6 +97,7 @@ def test_a_run_that_was_stopped_resumes_to_the_bit(task, stop, data):
     same(everything(whole), everything(part))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"lora_rank": 2}, {"freeze_below": 1}, {"recompute": True, "grad_accum": 2}], ids=str
 )
@@ -122,6 +123,7 @@ def test_a_run_on_changed_data_is_refused(task, data, capsys):
     assert "the training text is not what this run began with" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_model_as_threads(data, monkeypatch):
     monkeypatch.setattr("numpylm.training.train.FEWEST_STEPS_FOR_PROCESSES", 1)
     monkeypatch.setattr("numpylm.training.train.default_workers", lambda: 2)
@@ -171,6 +173,7 @@ def test_translating_files_lines_and_nothing(data, capsys, monkeypatch):
     assert "holds a Transformer, not a GPT" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_alone_or_in_a_batch_a_text_has_the_same_translation(data):
     folder = train(config("translation", data, out="run", max_steps=30, dtype="float64"), task=TASKS["translation"])
     model = load_model(folder, np.float64)

@@ -522,6 +522,7 @@ def dies_in_the_second_step(gpt, *part):
 calls: list[int] = []
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_survived_and_what_was_trained_is_saved_at_once(text, monkeypatch, capsys):
     """A run that continues, and one resumed from the saved state, end with the bits of an undisturbed run."""
     monkeypatch.setattr("numpylm.training.train.FEWEST_STEPS_FOR_PROCESSES", 4)
