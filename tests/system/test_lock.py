@@ -93,6 +93,7 @@ def test_one_process_has_it_once(path):
     take(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drive", ["with locks", "without locks"])
 def test_never_two_at_once(path, drive, monkeypatch, quick):
     """The file is made and removed hundreds of times, and some thread has often opened the old one."""

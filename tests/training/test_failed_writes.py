@@ -159,6 +159,7 @@ def test_a_training_needs_no_output(monkeypatch, undisturbed, error):
     assert tiny.everything(train.train(tiny.config())) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits for files")
 @pytest.mark.parametrize(("steps", "code"), [((0, 4), 0), ((8, 99), 1)])
 def test_files_that_may_not_grow(tmp_path, steps, code):

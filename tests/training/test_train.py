@@ -224,6 +224,7 @@ def test_overfitting_is_said(tmp_path, capsys):
     assert capsys.readouterr().out.count("overfitting: validation loss was lowest at step") == 1
 
 
+@pytest.mark.slow
 def test_a_wrong_gradient_stops_training_before_it_begins(text, monkeypatch):
     from numpylm.nn.layers import Linear
 
@@ -244,6 +245,7 @@ def tiny_flags(text):
     return [*COMMAND, "--data", text, *flags]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for other processes")
 def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
     command = [*tiny_flags(text), "--max-steps", "1000000", "--eval-interval", "1000000", "--out", "stopped"]
