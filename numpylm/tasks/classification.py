@@ -23,7 +23,7 @@ from numpylm.text.encoder_input import SPECIAL, EncoderTokens, encoder_input
 from numpylm.text.padding import SimilarLengths, in_batches, padded
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.config import TrainConfig
-from numpylm.training.finetune import freeze_or_add_lora
+from numpylm.training.finetune import begin_with, freeze_or_add_lora
 from numpylm.training.parallel import DataParallel
 from numpylm.training.task import Batch, Evaluation, Task
 
@@ -59,10 +59,8 @@ class Classification(Task):
             self.tokenizer = Tokenizer.train(texts, c.vocab_size, SPECIAL, progress=True)
             trunk = Bert(encoder_config(c, self.tokenizer.vocab_size, head="none"), c.model_rng(), np.dtype(c.dtype))
         else:
-            self.tokenizer, k = own_tokenizer(trunk), trunk.config
-            sizes = {"n_layer": k.n_layer, "n_head": k.n_head, "n_embd": k.n_embd, "vocab_size": k.vocab_size}
-            self.config = c = replace(c, **sizes, block_size=min(c.block_size, k.block_size))
-            trunk.set_dropout(c.dropout)
+            self.tokenizer = own_tokenizer(trunk)
+            self.config = c = begin_with(trunk, c)
         rng = np.random.default_rng(np.random.SeedSequence(c.seed).spawn(4)[3])
         model = with_head(trunk, "classification", rng, n_labels=len(self.labels), pooling=c.pooling)
         model.labels = self.labels

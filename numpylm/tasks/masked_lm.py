@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from numpylm.text.text_files import find_texts
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.choose_settings import fit_to_text
 from numpylm.training.config import TrainConfig
-from numpylm.training.finetune import freeze_or_add_lora
+from numpylm.training.finetune import begin_with, freeze_or_add_lora
 from numpylm.training.parallel import DataParallel
 from numpylm.training.prepare_data import as_documents, load_documents, split
 from numpylm.training.task import Batch, Evaluation, Task
@@ -62,10 +61,8 @@ class MaskedLM(Task):
             return Bert(config, c.model_rng(), np.dtype(c.dtype))
         if model.config.head != "masked-lm":
             raise ValueError(f"{c.init_from} has no head for masked tokens")
-        self.tokenizer, k = own_tokenizer(model), model.config
-        sizes = {"n_layer": k.n_layer, "n_head": k.n_head, "n_embd": k.n_embd, "vocab_size": k.vocab_size}
-        self.config = replace(c, **sizes, block_size=min(c.block_size, k.block_size))
-        model.set_dropout(c.dropout)
+        self.tokenizer = own_tokenizer(model)
+        self.config = begin_with(model, c)
         freeze_or_add_lora(model, self.config)
         return model
 

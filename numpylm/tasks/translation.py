@@ -24,7 +24,7 @@ from numpylm.text.any_tokenizer import TextTokenizer
 from numpylm.text.padding import SimilarLengths, in_batches, padded
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.config import TrainConfig
-from numpylm.training.finetune import freeze_or_add_lora
+from numpylm.training.finetune import begin_with, freeze_or_add_lora
 from numpylm.training.parallel import DataParallel
 from numpylm.training.task import Batch, Evaluation, Task
 
@@ -54,10 +54,8 @@ class Translation(Task):
         model = load_as(Transformer, c.init_from, c.dtype) if c.init_from else None
         self._read()
         if model is not None:
-            self.tokenizer, self.start_id, k = own_tokenizer(model), model.config.start_id, model.config
-            sizes = {"n_layer": k.n_layer, "n_head": k.n_head, "n_embd": k.n_embd, "vocab_size": k.vocab_size}
-            self.config = replace(c, **sizes, block_size=min(c.block_size, k.block_size))
-            model.set_dropout(c.dropout)
+            self.tokenizer, self.start_id = own_tokenizer(model), model.config.start_id
+            self.config = begin_with(model, c)
             freeze_or_add_lora(model, self.config)
             return model
         texts = [text for pair in self.train for text in pair]

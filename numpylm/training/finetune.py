@@ -38,6 +38,14 @@ def load_pretrained_model(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokeni
     return config, gpt, tokenizer
 
 
+def begin_with(model: Any, config: TrainConfig) -> TrainConfig:
+    """Set the dropout of a pretrained model of any class, and return the config with the model's shape."""
+    model.set_dropout(config.dropout)
+    k = model.config
+    sizes = {"n_layer": k.n_layer, "n_head": k.n_head, "n_embd": k.n_embd, "vocab_size": k.vocab_size}
+    return replace(config, **sizes, block_size=min(config.block_size, k.block_size))
+
+
 def freeze_or_add_lora(model: Any, config: TrainConfig) -> None:
     """Freeze the blocks that the config says, or add LoRA adapters if the config asks for them and there are none.
 
