@@ -13,8 +13,10 @@ NAMES = {
     "generation": "greedy decoding, compared with transformers",
     "finetuning": "fine-tuning the shape of GPT-2, compared with torch",
     "encoder_decoder": "a step of Transformer and Bert, compared with torch; beam search, compared with transformers",
+    "whisper": "encoding, decoding and a training step of whisper-tiny's shape, compared with transformers",
     "tokenizer": "BPE training and encoding, compared with tiktoken and tokenizers",
     "gpt2_files": "loading and saving the shape of GPT-2",
+    "audio": "log-mel spectrograms, compared with transformers; resampling, compared with scipy",
     "recipe": "nanoGPT's CPU recipe with evaluations, compared with torch",
     "scaling": "how a step's cost grows with five sizes",
 }

@@ -2,6 +2,7 @@
 
 import resource
 import sys
+import time
 from pathlib import Path
 
 from numpylm import GPT, AdamW, DataParallel, clip_grad_norm
@@ -27,8 +28,23 @@ class NumpylmStep:
 
     def peak(self) -> float:
         """Peak resident memory so far, in MB, including the private memory of worker processes."""
-        others = [worker for worker in self.workers.replicas if isinstance(worker, RemoteReplica)]
-        return resident() + sum(other.run(private) for other in others)
+        return peak(self.workers)
+
+
+def peak(workers: DataParallel) -> float:
+    """Peak resident memory of this process so far, in MB, and the private memory of its worker processes."""
+    others = [worker for worker in workers.replicas if isinstance(worker, RemoteReplica)]
+    return resident() + sum(other.run(private) for other in others)
+
+
+def processor_seconds(workers: DataParallel) -> float:
+    """The time that this process and its worker processes have computed so far; it hardly depends on other programs."""
+    others = [worker for worker in workers.replicas if isinstance(worker, RemoteReplica)]
+    return time.process_time() + sum(other.run(_process_time) for other in others)
+
+
+def _process_time(model: object) -> float:
+    return time.process_time()
 
 
 def resident() -> float:

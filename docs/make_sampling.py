@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numpylm.files.pretrained import load_language_model
+from numpylm.files.load_model import load_language_model
 from numpylm.inference.generate_text import prompt_ids
 from numpylm.inference.sampling import next_token_probabilities
 from numpylm.nn.module import Array

@@ -124,10 +124,11 @@ def zoo_code(animal: str, right: bool) -> str:
     from numpylm.zoo.catalog import get
 
     fault = get(animal)
-    world = World() if right else World(fault)
+    ours, faulty = World(), World(fault)
     names = dict.fromkeys((fault.owner.removesuffix("_backward"), fault.owner))
-    shown = {name: shown_methods(World().source(name), World(fault).source(name)) for name in names}
-    codes = [_student_named(without_docstrings(world.source(name)), shown[name]) for name in names]
+    shown = {name: shown_methods(ours.source(name), faulty.source(name)) for name in names}
+    sources = {name: (ours if right else faulty).source(name) for name in names}
+    codes = [_student_named(without_docstrings(sources[name]), shown[name]) for name in names]
     return "\n\n\n".join(codes) + "\n"
 
 

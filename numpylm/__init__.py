@@ -22,22 +22,38 @@ from numpylm.check.gradcheck import gradcheck
 from numpylm.check.optimizer.clipping import check_clipping
 from numpylm.check.optimizer.optimizers import check_optimizer
 from numpylm.files.bert_files import save_bert
-from numpylm.files.load_model import bert_from_pretrained, load_model, transformer_from_pretrained
+from numpylm.files.gpt2_files import load_gpt2, save_gpt2, tokenizer_from_pretrained
+from numpylm.files.llama_files import save_llama
+from numpylm.files.load_model import (
+    bert_from_pretrained,
+    llama_from_pretrained,
+    load_model,
+    speech_ctc_from_pretrained,
+    transformer_from_pretrained,
+    whisper_from_pretrained,
+)
 from numpylm.files.marian_files import save_marian
-from numpylm.files.pretrained import from_pretrained, save_pretrained, tokenizer_from_pretrained
+from numpylm.files.whisper_files import save_whisper
 from numpylm.inference.classify import classify
 from numpylm.inference.generation import generate, generate_batch
+from numpylm.inference.recognize import recognize
 from numpylm.inference.scoring import log_prob, rank
+from numpylm.inference.transcribe import transcribe
 from numpylm.inference.translate import translate
 from numpylm.models.bert import Bert, BertConfig
 from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.models.llama import Llama, LlamaConfig
+from numpylm.models.speech_ctc import SpeechCTC, SpeechCTCConfig
 from numpylm.models.transformer import Transformer, TransformerConfig
+from numpylm.models.whisper import Whisper, WhisperConfig
 from numpylm.nn.attention import (
     CausalSelfAttention,
     scaled_dot_product_attention,
     scaled_dot_product_attention_backward,
 )
 from numpylm.nn.blocks import MLP, Block
+from numpylm.nn.conv import Conv1d
+from numpylm.nn.ctc import ctc_loss, ctc_loss_backward
 from numpylm.nn.encoder_decoder import DecoderBlock, EncoderBlock
 from numpylm.nn.functional import (
     cross_entropy,
@@ -51,10 +67,14 @@ from numpylm.nn.functional import (
     softmax,
     softmax_backward,
 )
-from numpylm.nn.layers import Dropout, Embedding, LayerNorm, Linear
+from numpylm.nn.gated_mlp import GatedMLP
+from numpylm.nn.grouped_query_attention import GroupedQueryAttention
+from numpylm.nn.layers import Dropout, Embedding, LayerNorm, Linear, RMSNorm
+from numpylm.nn.llama_block import LlamaBlock
+from numpylm.nn.mixture_of_experts import MixtureOfExperts
 from numpylm.nn.module import Module, Parameter
 from numpylm.nn.optim import AdamW, clip_grad_norm, warmup_cosine
-from numpylm.nn.positions import sinusoidal
+from numpylm.nn.positions import Rotary, sinusoidal
 from numpylm.nn.self_and_cross_attention import CrossAttention, SelfAttention
 from numpylm.system.processor import keep_memory
 from numpylm.text.char_tokenizer import CharTokenizer
@@ -66,18 +86,25 @@ from numpylm.training.parallel import DataParallel
 
 # models/gpt.py contains only the model. Functions that use a trained model are in other packages. Here they become
 # methods, so that gpt.generate(...) and GPT.from_pretrained(...) work.
-GPT.generate = generate
-GPT.generate_batch = generate_batch
-GPT.log_prob = log_prob
-GPT.rank = rank
-GPT.from_pretrained = classmethod(from_pretrained)
-GPT.save_pretrained = save_pretrained
+GPT.generate = Llama.generate = generate
+GPT.generate_batch = Llama.generate_batch = generate_batch
+GPT.log_prob = Llama.log_prob = log_prob
+GPT.rank = Llama.rank = rank
+GPT.from_pretrained = classmethod(load_gpt2)
+GPT.save_pretrained = save_gpt2
+Llama.from_pretrained = classmethod(llama_from_pretrained)
+Llama.save_pretrained = save_llama
 Bert.classify = classify
 Bert.from_pretrained = classmethod(bert_from_pretrained)
 Bert.save_pretrained = save_bert
 Transformer.translate = translate
 Transformer.from_pretrained = classmethod(transformer_from_pretrained)
 Transformer.save_pretrained = save_marian
+Whisper.transcribe = transcribe
+SpeechCTC.recognize = Whisper.recognize = recognize
+SpeechCTC.from_pretrained = classmethod(speech_ctc_from_pretrained)
+Whisper.from_pretrained = classmethod(whisper_from_pretrained)
+Whisper.save_pretrained = save_whisper
 Tokenizer.from_pretrained = classmethod(tokenizer_from_pretrained)
 
 __all__ = [
@@ -89,6 +116,7 @@ __all__ = [
     "Block",
     "CausalSelfAttention",
     "CharTokenizer",
+    "Conv1d",
     "CrossAttention",
     "DataParallel",
     "DecoderBlock",
@@ -96,14 +124,26 @@ __all__ = [
     "Embedding",
     "EncoderBlock",
     "GPTConfig",
+    "GatedMLP",
+    "GroupedQueryAttention",
     "LayerNorm",
     "Linear",
+    "Llama",
+    "LlamaBlock",
+    "LlamaConfig",
+    "MixtureOfExperts",
     "Module",
     "Parameter",
+    "RMSNorm",
+    "Rotary",
     "SelfAttention",
+    "SpeechCTC",
+    "SpeechCTCConfig",
     "Tokenizer",
     "Transformer",
     "TransformerConfig",
+    "Whisper",
+    "WhisperConfig",
     "WordPiece",
     "__version__",
     "check_clipping",
@@ -111,6 +151,8 @@ __all__ = [
     "clip_grad_norm",
     "cross_entropy",
     "cross_entropy_backward",
+    "ctc_loss",
+    "ctc_loss_backward",
     "diagnose",
     "gelu",
     "gelu_backward",

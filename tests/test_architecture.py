@@ -1,6 +1,7 @@
 """The map in docs/architecture.md is the order of imports: each file needs only files above it."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -30,9 +31,15 @@ def modules(package=PACKAGE):
     return {name: path for name, path in paths.items() if name == "__init__" or not name.endswith("__init__")}
 
 
+@functools.cache
+def nodes(source):
+    """All nodes of a file's syntax tree. Several tests need those of the whole package."""
+    return list(ast.walk(ast.parse(source)))
+
+
 def imports(source, known):
     """All imports of numpylm in a file, including those inside functions: ``(module, line)``."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "numpylm":
             for alias in node.names:
                 inside = f"{node.module}.{alias.name}".partition(".")[2]
@@ -54,13 +61,13 @@ def late(name, source, order):
 
 def attached_methods(source):
     """The names that ``numpylm/__init__.py`` turns into methods: ``GPT.generate = generate`` gives ``generate``."""
-    assigned = [node.targets[0] for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assign)]
+    assigned = [node.targets[0] for node in nodes(source) if isinstance(node, ast.Assign)]
     return {target.attr for target in assigned if isinstance(target, ast.Attribute)}
 
 
 def method_calls(source, names):
     """The lines that call a method with one of these names."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names:
             yield node.lineno
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from numpylm import LayerNorm
+from numpylm import RMSNorm
 from numpylm.cli.main import build_parser
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +20,7 @@ def snippets():
     """The Python code of all pages, except copies of our source and code that needs a download."""
     for name, text in TEXTS.items():
         for number, code in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
-            if not code.startswith("class LayerNorm") and FETCHED not in code:
+            if not code.startswith("class RMSNorm") and FETCHED not in code:
                 yield pytest.param(code, id=f"{name}-{number}")
 
 
@@ -33,13 +33,22 @@ def commands():
 
 
 def test_the_layer_that_is_shown_stands_so_in_the_code():
-    assert f"```python\n{inspect.getsource(LayerNorm)}```" in TEXTS["README.md"]
+    assert f"```python\n{inspect.getsource(RMSNorm)}```" in TEXTS["README.md"]
 
 
 def test_the_readme_is_short_and_says_early_how_to_run_the_tests():
     text = TEXTS["README.md"]
     assert len(text.encode("utf-8")) <= 9000
     assert any("python -m pytest" in line for line in text.splitlines()[:60])
+
+
+def test_the_chinese_readme_names_the_same_commands():
+    def named(file):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        lines = set(re.findall(r"^    ((?:pip|numpylm) .*)$", text, re.MULTILINE))
+        return lines, set(re.findall(r"`(numpylm \w+|--task [\w-]+)", text))
+
+    assert named("README.zh.md") == named("README.md")
 
 
 @pytest.mark.parametrize("code", list(snippets()))

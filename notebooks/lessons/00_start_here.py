@@ -213,6 +213,12 @@ _ = check("square_backward", forgets_the_upstream_gradient)
 # - read the letters B, T, C, H, D, V, L;
 # - write a backward, check it, and read the result of the check.
 #
+# ## 小结
+#
+# 语言模型读一串词元（token），给出下一个词元的概率分布；写文章就是一次次从这个分布里取样。本课介绍了全书通用的字母：
+# B 是批次，T 是时间（位置），C 是通道，H 是头数，D = C/H，V 是词表大小，L 是层数。每一层都写成同一种形式：`out, cache = forward(x)` 和 `dx = backward(dout, cache)`。
+# 你写了第一个 backward，并学会了看懂检查的结果。
+#
 # ## Three questions
 #
 # @answer The logits above have shape (1, T, V). Why are there T rows, if we used only the last one?

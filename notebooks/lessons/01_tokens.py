@@ -629,6 +629,11 @@ for text in ("hedgehog", " hedgehog", " Hedgehog", " hedgehogs", " hedgehg", " h
 # - write byte-pair encoding: count, merge, encode, decode;
 # - choose the size of a vocabulary, and say what a special token is for.
 #
+# ## 小结
+#
+# 模型看不到文字，只看到编号。文字先变成 UTF-8 字节（一个汉字通常占三个字节），再由字节对编码（BPE）合并成词元：反复找出最常见的相邻一对，
+# 把它并成一个新的符号。词表越大，文章的词元越少，但每个词元出现的次数也越少。特殊词元用来标记文章的结束，它不是普通的文字。
+#
 # ## Three questions
 #
 # @answer Why do we apply merges in the order in which they were learned, and not the longest token first?

@@ -526,6 +526,12 @@ for name, loss in (("guessing", uniform), ("unigram", unigram), ("bigram", bigra
 # - measure a model in nats per token, perplexity and bits per byte, and know what ln V means;
 # - derive p - y, and write it.
 #
+# ## 小结
+#
+# softmax 把任意实数（logits）变成概率；先减去每行的最大值，就不会溢出。交叉熵是正确词元概率的负对数的平均值，单位是奈特（nat）。
+# 瞎猜的损失是 ln V；困惑度是损失的指数；不同分词器之间要比较每字节的比特数。softmax 与交叉熵合在一起，梯度只有 p - y：
+# 预测减去答案。
+#
 # ## Three questions
 #
 # @answer A model's loss at the start is 9.2 with V = 1,024. What do you conclude?

@@ -819,6 +819,12 @@ for name, report in reports.items():
 # - check a backward with a random upstream gradient, element by element or along one direction;
 # - name nine conditions under which a wrong gradient passes a check, and avoid them.
 #
+# ## 小结
+#
+# 不会推导也能算梯度：把一个数稍微改动，看损失变化多少。中心差分的误差来自两头：步长太大有截断误差，太小有舍入误差，
+# 所以误差曲线呈 V 形。检查 backward 时要用随机的上游梯度，逐个元素比较，并使用 float64。全为 1 的梯度、零初始化的参数、
+# 太小的形状，都会放过错误。
+#
 # ## Three questions
 #
 # @answer Your check gives 3e-4 for a layer. You make h ten times smaller and get 3e-6. Is the layer right?

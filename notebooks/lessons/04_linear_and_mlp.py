@@ -525,6 +525,11 @@ print(gradcheck(mine.h[0].mlp, rng.standard_normal((2, 5, 32))))
 # - write the backward of a chain of layers, each with its own cache;
 # - say why a nonlinearity is needed, and what dropout does to forward and backward.
 #
+# ## 小结
+#
+# 矩阵乘法 Y = XW 的梯度是 dX = dY Wᵀ、dW = Xᵀ dY；形状能帮你找到它，下标能证明它。参数放在对象上，中间结果放在 cache 里，
+# 梯度用 += 累加，因为同一个参数可能被用多次。没有非线性，再多层也只是一个矩阵。dropout 的 backward 必须使用 forward 时的同一个掩码。
+#
 # ## Three questions
 #
 # @answer A linear layer with C = K = 64 has the backward `dx = dy @ W`. Which tests does it pass?

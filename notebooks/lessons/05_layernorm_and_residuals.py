@@ -5,8 +5,8 @@
 # connection and layer normalization. The gradient of layer normalization is often wrong, even in published code. In
 # this lesson you derive it in three steps.
 #
-# **You need:** lesson 04. **Time:** about an hour and a half.
-# **You will write:** normalization and its gradient, `LayerNorm`, and the residual connection.
+# **You need:** lesson 04. **Time:** about two hours.
+# **You will write:** normalization, its gradient in three steps and then in one line, `LayerNorm`, and the residual connection.
 
 # %%
 import numpy as np
@@ -103,53 +103,196 @@ def my_normalize(x, eps=1e-5):
 normalize = check("normalize", my_normalize)
 
 # %% [markdown]
-# ## 3 The gradient, in three steps
+# ## 3 The gradient, step by step
 #
-# The upstream gradient, which arrives at $\hat x$, is $g$, with $g_i = \partial L / \partial \hat x_i$. Rows do not
-# mix, so we look at one row only. Split the forward into three steps, and go back through them, starting with the last.
+# You will now derive the gradient of `normalize` yourself. Split the forward into three small steps, give each result a
+# name, and go back through them one at a time, starting with the last. Rows do not mix, so look at one row only.
 #
-# | step | forward | dependencies |
+# | step | forward | what it depends on |
 # | --- | --- | --- |
-# | 1 | $c_i = x_i - \mu$ | every $c_i$ depends on $\mu$, and so on every $x_j$ |
-# | 2 | $r = (\sigma^2 + \varepsilon)^{-1/2}$, with $\sigma^2 = \frac1C \sum_i c_i^2$ | $r$ depends on every $c_i$ |
-# | 3 | $\hat x_i = c_i\, r$ | every $\hat x_i$ depends on $c_i$ and on $r$ |
+# | 1 | $c_i = x_i - \mu$, with $\mu = \frac1C \sum_j x_j$ | on $x_i$, and through $\mu$ on every $x_j$ |
+# | 2 | $r = (v + \varepsilon)^{-1/2}$, with $v = \frac1C \sum_i c_i^2$ | on every $c_i$ |
+# | 3 | $\hat x_i = c_i\, r$ | on $c_i$ and on $r$ |
 #
-# **Back through step 3.** $\hat x_i$ is a product. So $c_i$ gets $g_i\, r$ directly. And $r$, which is used for every
-# $i$, gets a sum: $\partial L/\partial r = \sum_i g_i c_i$.
+# Here are the three steps for one row, in numbers.
+
+# %%
+x = np.array([1.0, 2.0, 3.0, 6.0])
+c = x - x.mean()
+r = 1 / np.sqrt((c * c).mean() + 1e-5)
+print("x ", x, "  mean", x.mean())
+print("c ", c, "  mean of squares", (c * c).mean())
+print("r ", r.round(4))
+print("x̂ ", (c * r).round(4))
+
+# %% [markdown]
+# The rule for going back is always the same: **a number that is used in several places gets the sum of what each place
+# sends back.** What a place sends back is its own upstream gradient times the derivative of its output with respect to
+# the number.
 #
-# **Back through step 2.** The derivative of $(\sigma^2 + \varepsilon)^{-1/2}$ is $-\frac12 (\sigma^2 + \varepsilon)^{-3/2} = -\frac12 r^3$,
-# and that of $\sigma^2$ with respect to $c_i$ is $\frac{2}{C} c_i$. So along this second path $c_i$ gets
+# ### Exercise: `scale_backward`
 #
-# $$\Big(\sum_k g_k c_k\Big) \cdot \big(-\tfrac12 r^3\big) \cdot \tfrac2C c_i = -\, r \cdot (c_i r) \cdot \tfrac1C \sum_k g_k\, (c_k r)
-# = -\, r\, \hat x_i\, \text{mean}(g \hat x)$$
+# Go back through step 3, $\hat x_i = c_i\, r$. The upstream gradient is $g$, with $g_i = \partial L / \partial \hat
+# x_i$. Find what $c_i$ gets from this step, and what $r$ gets. First ask: how many of the $\hat x_i$ use $c_1$? How many
+# use $r$?
 #
-# ($\text{mean}(\cdot)$ is always the mean over the C channels of the row.) Both paths together give $\;\partial
-# L/\partial c_i = r\,\big(g_i - \hat x_i\, \text{mean}(g \hat x)\big)$.
+# @hint A nudge
+# $c_i$ is used once, in $\hat x_i$. And $r$ is used in every $\hat x_i$ of the row, so it gets a sum over the row.
+# @hint The derivatives
+# $\partial \hat x_i / \partial c_i = r\;$ and $\;\partial \hat x_i / \partial r = c_i$
+# @hint Almost code
+# ```python
+# dc = …                                        # (..., C)
+# dr = (…).sum(axis=-1, keepdims=True)          # (..., 1): one number for each row
+# return dc, dr
+# ```
+# @end
+
+
+# %% exercise="scale_backward"
+def my_scale_backward(g, c, r):
+    """Go back through x̂ = c r.
+
+    Parameters
+    ----------
+    g : array (..., C)
+        dL/dx̂.
+    c : array (..., C)
+    r : array (..., 1)
+
+    Returns
+    -------
+    dc : array (..., C)
+        What c gets from this step.
+    dr : array (..., 1)
+    """
+    # --- solution
+    dc = g * r  # (..., C)
+    dr = (g * c).sum(axis=-1, keepdims=True)  # (..., 1)
+    return dc, dr
+    # --- end
+
+
+# %%
+scale_backward = check("scale_backward", my_scale_backward)
+
+# %% [markdown]
+# ### Exercise: `rstd_backward`
 #
-# **Back through step 1.** $c_i = x_i - \mu$, and $\mu$ is the mean of all $x_j$. So $x_i$ gets $\partial L / \partial
-# c_i$ directly, and through $\mu$ it gets minus the mean of all $\partial L / \partial c_j$. What is the mean of
-# $\partial L/\partial c$? Since $\text{mean}(\hat x) = 0$, only the first part remains: $r\, \text{mean}(g)$. The
-# result is
+# Go back through step 2, $r = (v + \varepsilon)^{-1/2}$ with $v = \frac1C \sum_i c_i^2$. You know $\partial L /
+# \partial r$. What does $c_i$ get along this path? There are two derivatives to multiply: that of $r$ with respect to
+# $v$, and that of $v$ with respect to $c_i$. Write the first with $r$ instead of $v$ and $\varepsilon$: then the
+# function does not need them.
 #
-# $$\boxed{dx = r\,\big(g - \text{mean}(g) - \hat x \cdot \text{mean}(g \hat x)\big)}$$
+# @hint A nudge
+# The power rule: the derivative of $u^{-1/2}$ is $-\frac12 u^{-3/2}$. And only one term of the sum in $v$ contains $c_i$.
+# @hint The derivatives
+# $\dfrac{\partial r}{\partial v} = -\frac12 (v + \varepsilon)^{-3/2} = -\frac12 r^3\;$ and $\;\dfrac{\partial v}{\partial c_i} = \dfrac2C\, c_i$
+# @hint Almost code
+# ```python
+# C = c.shape[-1]
+# dv = dr * …          # (..., 1)
+# return dv * …        # (..., C)
+# ```
+# @end
+
+
+# %% exercise="rstd_backward"
+def my_rstd_backward(dr, c, r):
+    """Go back through r = 1 / √(mean(c²) + ε).
+
+    Parameters
+    ----------
+    dr : array (..., 1)
+        dL/dr.
+    c : array (..., C)
+    r : array (..., 1)
+
+    Returns
+    -------
+    dc : array (..., C)
+        What c gets from this step.
+    """
+    # --- solution
+    C = c.shape[-1]
+    dv = dr * -0.5 * r**3  # (..., 1)
+    return dv * (2 / C) * c
+    # --- end
+
+
+# %%
+rstd_backward = check("rstd_backward", my_rstd_backward)
+
+# %% [markdown]
+# ### Exercise: `center_backward`
 #
-# This is one line of code with three terms: the direct path, the path through the mean, and the path through the
-# variance.
+# Go back through step 1, $c_i = x_i - \mu$. You know every $\partial L / \partial c_i$, in the array `dc`. The number
+# $x_j$ is used directly, in $c_j$. It is also used in $\mu$, and $\mu$ is used in every $c_i$. So first find
+# $\partial L / \partial \mu$, and then what $x_j$ gets from $\mu$.
+#
+# @hint A nudge
+# $\mu$ enters every $c_i$ with a minus sign, so $\partial L / \partial \mu = -\sum_i \partial L / \partial c_i$.
+# @hint The derivatives
+# $\partial c_i / \partial \mu = -1\;$ and $\;\partial \mu / \partial x_j = \frac1C$
+# @hint Almost code
+# ```python
+# dmu = -(…).sum(axis=-1, keepdims=True)        # (..., 1)
+# return dc + … / dc.shape[-1]
+# ```
+# A sum divided by C is a mean, so this can also be written in one line.
+# @end
+
+
+# %% exercise="center_backward"
+def my_center_backward(dc):
+    """Go back through c = x - mean(x).
+
+    Parameters
+    ----------
+    dc : array (..., C)
+        dL/dc.
+
+    Returns
+    -------
+    dx : array (..., C)
+    """
+    # --- solution
+    return dc - dc.mean(axis=-1, keepdims=True)
+    # --- end
+
+
+# %%
+center_backward = check("center_backward", my_center_backward)
 
 # %% [markdown]
 # ### Exercise: `normalize_backward`
 #
+# Now put the three steps together, in reverse order. The cache holds $\hat x$ and $r$ but not $c$. You can compute it:
+# $c = \hat x / r$. In step 3, $c$ is used twice: in the product, and in $r$. So it gets a sum of two terms.
+#
+# When the check passes, take a sheet of paper, and **simplify**. Insert the three steps into each other, and write
+# everything with $g$, $\hat x$ and $r$. Write $\text{mean}(\cdot)$ for the mean over the $C$ channels of the row. One of
+# the means is zero: which one? In the end, one line with three terms remains. Write it here in place of your first
+# answer; the check accepts both. (Nobody computes the three steps in practice: the short form is faster and loses fewer digits.)
+#
 # @hint A nudge
-# Both means run over the last axis and keep it: `keepdims=True`.
-# @hint The formula
-# $dx = r\,\big(g - \text{mean}(g) - \hat x \cdot \text{mean}(g \hat x)\big)$, with $g$ = `dxhat`
-# @hint Almost code
 # ```python
-# xhat, rstd = cache
-# mean_g = dxhat.mean(axis=-1, keepdims=True)              # (..., 1)
-# mean_gx = (dxhat * xhat).mean(axis=-1, keepdims=True)    # (..., 1)
-# return rstd * (…)
+# xhat, r = cache
+# c = xhat / r
+# dc, dr = scale_backward(dxhat, c, r)
+# dc = dc + …                              # through r
+# return …
 # ```
+# @hint On paper: the two paths to c
+# Step 2 gives $\;\frac{\partial L}{\partial r} \cdot \big(-\frac12 r^3\big) \cdot \frac2C c_i\;$ with $\;\frac{\partial
+# L}{\partial r} = \sum_k g_k c_k$. Multiply the numbers, and give one $r$ to $c_i$, one to $c_k$: $\;-r\, (c_i r) \cdot
+# \frac1C \sum_k g_k (c_k r) = -r\, \hat x_i\, \text{mean}(g \hat x)$. With step 3: $\;dc_i = r \big(g_i - \hat x_i\,
+# \text{mean}(g \hat x)\big)$.
+# @hint On paper: the mean of dc
+# Step 1 subtracts the mean of $dc$ over the row. Since $\text{mean}(\hat x) = 0$, only the first part remains: $\;
+# \text{mean}(dc) = r\, \text{mean}(g)$.
+# @hint The short form
+# $dx = r\,\big(g - \text{mean}(g) - \hat x \cdot \text{mean}(g \hat x)\big)$
 # @end
 
 
@@ -171,7 +314,7 @@ def my_normalize_backward(dxhat, cache):
     xhat, rstd = cache
     mean_g = dxhat.mean(axis=-1, keepdims=True)  # (..., 1)
     mean_gx = (dxhat * xhat).mean(axis=-1, keepdims=True)  # (..., 1)
-    return rstd * (dxhat - mean_g - xhat * mean_gx)
+    return rstd * (dxhat - mean_g - xhat * mean_gx)  # step 3, step 1 (the mean), step 2 (the variance)
     # --- end
 
 
@@ -181,7 +324,8 @@ normalize, normalize_backward = check("normalize_backward", my_normalize, my_nor
 # %% [markdown]
 # ### What the two means do
 #
-# If you add a constant to a row, $\hat x$ does not change. If you scale a row, $\hat x$ does not change either. So the
+# The short form is one line with three terms: $g$ itself, the term that comes from the mean $\mu$, and the term that
+# comes from the variance $v$. You can also see without any derivation that it must have the last two. If you add a constant to a row, $\hat x$ does not change. If you scale a row, $\hat x$ does not change either. So the
 # loss does not depend on shifting or scaling, and the gradient must have no component in these two directions. The
 # first mean removes the component of $g$ along $(1, 1, \dots, 1)$, and the second removes the component along $\hat x$.
 # The next cell shows this. (Because of ε, the second product is not exactly 0.)
@@ -392,8 +536,11 @@ plt.show()
 # %% [markdown]
 # In the left plot, with small weights, almost no gradient reaches the first layers of the plain stack, so they cannot
 # learn. The curves of the two stacks with residuals coincide. In the right plot, with larger weights, the gradient
-# grows from layer to layer: by a factor of $10^8$ with residuals alone, but only by a factor of about ten with a norm
-# before each layer.
+# grows on its way back: by a factor of $10^8$ with residuals alone, but only by a factor of about ten with a norm
+# before each layer. Why are residuals alone even worse than the plain stack here? Each of these MLPs makes a gradient
+# about 1.3 times as large. The residual adds the direct path, so each layer returns the sum of the two, which is about
+# 1.6 times as large as what came in. After 40 layers that is a factor of $1.6^{40}$, about $10^8$. So the two ideas
+# belong together: the residual gives the gradient a direct path, and the norm keeps what the MLP adds small beside it.
 #
 # Every block of GPT-2 uses both ideas twice: around attention and around the MLP.
 
@@ -413,6 +560,11 @@ print(
 # - derive and write the gradient of layer normalization, and say what its two means do;
 # - say why the gain belongs inside the means, and which check would miss this bug;
 # - write a residual connection and explain what it does to a deep network.
+#
+# ## 小结
+#
+# 推导复杂的梯度，就把公式拆成小步，给中间量起名字，再从后往前逐步求。一个数用在几处，它的梯度就是几处之和。层归一化的梯度是 dx = r (g - mean(g) - x̂·mean(g x̂))：
+# 两个均值去掉了平移和缩放这两个方向。增益 γ 要先乘进 g，再求均值。残差连接给梯度一条直达的路；归一化让数值保持同样的大小。
 #
 # ## Three questions
 #

@@ -5,9 +5,9 @@
 # place in a Transformer where information moves along the text. You build it up from a simple average, and you derive
 # the gradient of every step.
 #
-# **You need:** lessons 04 and 05. **Time:** two hours.
-# **You will write:** a causal average, softmax's gradient, attention and its gradient, the splitting into heads, and the layer
-# `CausalSelfAttention`.
+# **You need:** lessons 04 and 05. **Time:** two and a half hours.
+# **You will write:** a causal average, softmax's Jacobian and gradient, attention and its gradient, the splitting into
+# heads, and the layer `CausalSelfAttention`.
 
 # %%
 import math
@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from numpylm import Dropout, Linear, Module
-from numpylm.course import check, heatmap, storyteller, style, swap
+from numpylm.course import check, heatmap, query_key_value_picture, storyteller, style, swap
 from numpylm.nn.attention import causal_mask
 
 plt = style()
@@ -96,10 +96,35 @@ plt.show()
 # - a **key** $k_s$: what do I have to offer?
 # - a **value** $v_s$: what information do I give, if I am chosen?
 #
+# The next cell draws this for three positions, with two numbers in each vector. "she" has the query (2, 0). It looks for
+# names, and names have a large first number in their key.
+
+# %%
+words = ["Tess", "river", "she"]
+keys = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]])  # (3, 2)
+values = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])  # (3, 2)
+query = np.array([2.0, 0.0])  # (2,): the query of "she"
+query_key_value_picture(words, query, keys, values)
+plt.show()
+
+# %% [markdown]
 # How well does the key of $s$ match the query of $t$? We use the dot product $q_t \cdot k_s$, which is large if both
-# vectors point in the same direction. For all positions together this is one matrix product, the **scores** $Q K^T$.
-# Softmax turns each row of scores into weights that are positive and sum to 1. The rest is as before: a weighted
-# average, now of the values.
+# vectors point in the same direction. These numbers are called **scores**. Softmax turns the scores of one query into
+# weights that are positive and sum to 1. The rest is as before: a weighted average, now of the values. Here are the
+# numbers of the picture. (The scores are divided by $\sqrt 2$, because the vectors have 2 entries. Section 3 says why.)
+
+# %%
+scores = keys @ query  # (3,)
+weights = np.exp(scores / math.sqrt(2))
+weights /= weights.sum()
+print("word    score   weight   value")
+for word, score, weight, value in zip(words, scores, weights, values, strict=True):
+    print(f"{word:6} {score:6.1f} {weight:8.2f}   {value}")
+print('"she" gathers', (weights @ values).round(2))
+
+# %% [markdown]
+# "she" takes most of its information from "Tess". For all queries and all keys together, the scores are one matrix
+# product, $Q K^T$, with a row for each query and a column for each key. So the whole operation fits into one line:
 #
 # $$\text{Attention}(Q, K, V) = \underbrace{\text{softmax}\!\left(\frac{Q K^T}{\sqrt D}\right)}_{P} V$$
 #
@@ -134,19 +159,50 @@ for D in (1, 4, 16, 64, 256):
 # ## 4 The gradient of softmax
 #
 # In lesson 02 we derived the gradient of softmax only together with the cross-entropy, where it was $p - y$. Here we
-# need the gradient of softmax alone. Take one row, $p_i = e^{z_i} / \sum_k e^{z_k}$. How does $p_i$ change with $z_j$?
-# By the quotient rule, writing $Z = \sum_k e^{z_k}$:
+# need the gradient of softmax alone. Take one row, $p_i = e^{z_i} / E$ with $E = \sum_k e^{z_k}$. Every $p_i$ depends on
+# every $z_j$, because $E$ contains them all. So there is a derivative for each pair $(i, j)$. The matrix of all these
+# derivatives, $J_{ij} = \partial p_i / \partial z_j$, is called the **Jacobian**.
 #
-# - if $i = j$: $\;\dfrac{\partial p_i}{\partial z_i} = \dfrac{e^{z_i} Z - e^{z_i} e^{z_i}}{Z^2} = p_i - p_i^2$
-# - if $i \ne j$: $\;\dfrac{\partial p_i}{\partial z_j} = \dfrac{0 - e^{z_i} e^{z_j}}{Z^2} = -\, p_i p_j$
+# ### Exercise: `softmax_jacobian`
 #
-# In one formula, where $[i = j]$ is 1 if $i = j$ and 0 otherwise: $\;\dfrac{\partial p_i}{\partial z_j} = p_i \left([i
-# = j] - p_j\right)$. This matrix of all partial derivatives is called the **Jacobian**.
+# Find $\partial p_i / \partial z_j$ on paper, with the quotient rule. There are two cases: $i = j$, where the numerator
+# depends on $z_j$ as well, and $i \ne j$, where it does not. Write both with $p_i$ and $p_j$ alone.
+#
+# @hint A nudge
+# The quotient rule: $(u/E)' = (u' E - u E')/E^2$, with $u = e^{z_i}$. The derivative of $E$ with respect to $z_j$ is $e^{z_j}$.
+# @hint The two cases
+# If $i = j$: $\;\dfrac{e^{z_i} E - e^{z_i} e^{z_i}}{E^2} = p_i - p_i^2$.$\quad$ If $i \ne j$: $\;\dfrac{0 - e^{z_i} e^{z_j}}{E^2} = -\, p_i p_j$.
+# @hint Almost code
+# `np.diag(p)` is a matrix with p on its diagonal, `np.outer(p, p)` has the products $p_i p_j$.
+# @end
+
+
+# %% exercise="softmax_jacobian"
+def my_softmax_jacobian(p):
+    """All derivatives of softmax at once.
+
+    Parameters
+    ----------
+    p : array (S,)
+        The probabilities, softmax(z).
+
+    Returns
+    -------
+    array (S, S)
+        Row i, column j: ∂p_i/∂z_j.
+    """
+    # --- solution
+    return np.diag(p) - np.outer(p, p)  # p_i ([i = j] - p_j)
+    # --- end
+
+
+# %%
+softmax_jacobian = check("softmax_jacobian", my_softmax_jacobian)
 
 # %%
 z = np.array([2.0, 1.0, 0.0, -1.0])
 p = np.exp(z) / np.exp(z).sum()
-jacobian = np.diag(p) - np.outer(p, p)  # p_i ([i = j] - p_j)
+jacobian = softmax_jacobian(p)
 fig, axes = plt.subplots(1, 2, figsize=(6.5, 2.6))
 axes[0].bar(range(4), p)
 axes[0].set(xlabel="i", ylabel="p", xticks=range(4))
@@ -166,30 +222,32 @@ print("each row sums to 0:", jacobian.sum(axis=1).round(15))
 # If one logit rises, its own probability rises and all others fall. Every row sums to 0, because adding a constant to
 # all logits changes nothing.
 #
-# In practice we never build this matrix. We only need its product with the upstream gradient $dp$:
-#
-# $$dz_j = \sum_i dp_i \frac{\partial p_i}{\partial z_j} = \sum_i dp_i\, p_i \left([i = j] - p_j\right) = p_j\, dp_j - p_j \sum_i dp_i\, p_i$$
-#
-# $$\boxed{dz = p \cdot \Big(dp - \sum_i dp_i\, p_i\Big)}$$
-#
-# The sum is one number for each row. If one $p_j$ is nearly 1 and the others are nearly 0, then $dz$ is nearly 0
-# everywhere. That is why a model with unscaled scores would hardly learn.
-
-# %% [markdown]
 # ### Exercise: `softmax_backward`
+#
+# The upstream gradient is $dp$, and $z_j$ is used in every $p_i$. So $z_j$ gets a sum:
+#
+# $$dz_j = \sum_i dp_i\, \frac{\partial p_i}{\partial z_j}$$
+#
+# You could build the Jacobian and multiply. But for attention over 1,000 positions it would have a million entries for
+# every single query. Insert your formula into the sum, and **simplify on paper** until no matrix remains. Write $[i =
+# j]$ for a number that is 1 if $i = j$ and 0 otherwise. Then both cases are one formula, $p_i \left([i = j] - p_j\right)$.
 #
 # The forward is given, and its cache is p. (It is your softmax from lesson 02, with one addition: for a row in which
 # every entry is -inf, it returns zeros.)
 #
 # @hint A nudge
-# The sum runs over the last axis. Use `keepdims=True`.
-# @hint The formula
-# $dz = p \cdot (dp - \sum_i dp_i\, p_i)$, the sum along the last axis, kept as (…, 1)
+# $\sum_i dp_i\, p_i\, [i = j]$ has only one term that is not 0. In the other part, $p_j$ does not depend on $i$: take it
+# out of the sum.
+# @hint On paper
+# $dz_j = \sum_i dp_i\, p_i \left([i = j] - p_j\right) = p_j\, dp_j - p_j \sum_i dp_i\, p_i$. The sum is one number for
+# each row.
 # @hint Almost code
 # ```python
 # p = cache
 # return p * (dp - (…).sum(axis=-1, keepdims=True))
 # ```
+# @hint The short form
+# $dz = p \cdot \big(dp - \sum_i dp_i\, p_i\big)$
 # @end
 
 
@@ -214,9 +272,12 @@ def my_softmax_backward(dp, cache):
 softmax, softmax_backward = check("softmax_backward", my_softmax, my_softmax_backward)
 
 # %% [markdown]
+# The result has $p$ as a factor. If one $p_j$ is nearly 1 and the others are nearly 0, then $dz$ is nearly 0 everywhere:
+# for $j$ the bracket vanishes, and for the others $p$ does. That is why a model with unscaled scores would hardly learn.
+#
 # ## 5 Attention, forward
 #
-# Shapes: a batch of B sequences, each with H *heads* (section 8; for now, think of several attention operations in
+# Shapes: a batch of B sequences, each with H *heads* (section 7; for now, think of several attention operations in
 # parallel), T positions, and D numbers for each query. So q, k and v have shape (B, H, T, D). NumPy's `@` multiplies
 # matrices along the last two axes and loops over the others, so `q @ k.swapaxes(-1, -2)` is (B, H, T, D) · (B, H, D, T)
 # → (B, H, T, T): a score for every query and every key.
@@ -287,43 +348,130 @@ attention = check("attention", my_attention)
 # %% [markdown]
 # ## 6 Attention, backward
 #
-# The forward has four steps, and the backward goes through them in reverse order. You know the gradient of each step.
-# Two are matrix products (lesson 04: multiply the upstream gradient by the transpose of the other factor), one is a
-# softmax, and one is a dropout.
+# The forward has four steps: the scores $Z = Q K^T / \sqrt D$, the softmax $P$, the dropout, and the product $O = P V$.
+# You have the backward of the softmax, and that of dropout is in lesson 04. The two matrix products remain. You could
+# look their gradients up in lesson 04. But the safe way is to prove them with indices, and you can do this for any
+# formula. It takes three lines:
 #
-# | forward | backward |
-# | --- | --- |
-# | $O = P V$ | $dV = P^T dO$, $\quad dP = dO\, V^T$ |
-# | (dropout of $P$) | the same mask |
-# | $P = \text{softmax}(S)$ | $dS = P \cdot (dP - \sum dP \cdot P)$ |
-# | $S = Q K^T / \sqrt D$ | $dQ = dS\, K / \sqrt D$, $\quad dK = dS^T Q / \sqrt D$ |
+# 1. Write one entry of the result: $\;O_{td} = \sum_s P_{ts} V_{sd}$.
+# 2. Ask which entries of the result use the number that you look at. $P_{ts}$ is used in $O_{td}$ for every $d$, with
+#    factor $V_{sd}$.
+# 3. Sum what they send back: $\;dP_{ts} = \sum_d dO_{td}\, V_{sd}$. Now read the sum as a matrix product: $\;dP = dO\,
+#    V^T$, because $V_{sd}$ is the entry $(d, s)$ of $V^T$.
 #
-# Published code has had unnoticed bugs in the first two of these points. The third is a line that you do *not* need to
-# write.
+# Check the shapes: (T, D) · (D, S) → (T, S). They fit, but shapes alone prove nothing. With T = S = D every wrong order
+# fits as well.
 #
-# 1. $dK$ needs $dS$ *transposed*, because all queries $t$ look at key $s$. A `reshape` would give the right shape, but
-#    with the numbers in the wrong places.
-# 2. $dV$ needs the $P$ that was actually multiplied by $V$: the weights *after* dropout.
-# 3. The mask needs no line of its own: where the mask is False, $P$ is 0, so $dS$ is 0.
+# ### Exercise: `weighted_sum_backward`
+#
+# Prove in the same way what $V_{sd}$ gets. Then write both.
+#
+# @hint A nudge
+# $V_{sd}$ is used in $O_{td}$ for every $t$.
+# @hint On paper
+# $dV_{sd} = \sum_t dO_{td}\, P_{ts} = \sum_t (P^T)_{st}\, dO_{td}$
+# @hint Transposing
+# `x.swapaxes(-1, -2)` swaps the last two axes and leaves batch and heads where they are. (`x.T` would reverse all four.)
+# @hint Almost code
+# ```python
+# dp = dout @ …               # (B, H, T, S)
+# dv = … @ dout               # (B, H, S, D)
+# ```
+# @end
+
+
+# %% exercise="weighted_sum_backward"
+def my_weighted_sum_backward(dout, p, v):
+    """Go back through O = P V.
+
+    Parameters
+    ----------
+    dout : array (B, H, T, D)
+        dL/dO.
+    p : array (B, H, T, S)
+    v : array (B, H, S, D)
+
+    Returns
+    -------
+    dp (B, H, T, S), dv (B, H, S, D)
+    """
+    # --- solution
+    dp = dout @ v.swapaxes(-1, -2)  # (B, H, T, D) @ (B, H, D, S)
+    dv = p.swapaxes(-1, -2) @ dout  # (B, H, S, T) @ (B, H, T, D)
+    return dp, dv
+    # --- end
+
+
+# %%
+weighted_sum_backward = check("weighted_sum_backward", my_weighted_sum_backward)
+
+# %% [markdown]
+# ### Exercise: `scores_backward`
+#
+# Now the first step, $Z_{ts} = \frac{1}{\sqrt D} \sum_d Q_{td} K_{sd}$. Which entries of $Z$ use $Q_{td}$, and which use
+# $K_{sd}$? Write the two sums, and read each as a matrix product.
+#
+# @hint A nudge
+# $Q_{td}$ is used in row $t$ of $Z$, for every key $s$. $K_{sd}$ is used in column $s$ of $Z$, for every query $t$.
+# @hint On paper
+# $dQ_{td} = \frac{1}{\sqrt D} \sum_s dZ_{ts}\, K_{sd}\quad$ and $\quad dK_{sd} = \frac{1}{\sqrt D} \sum_t dZ_{ts}\, Q_{td} =
+# \frac{1}{\sqrt D} \sum_t (dZ^T)_{st}\, Q_{td}$
+# @hint Almost code
+# ```python
+# dq = (dscores @ …) * scale
+# dk = (… @ q) * scale
+# ```
+# @end
+
+
+# %% exercise="scores_backward"
+def my_scores_backward(dscores, q, k, scale):
+    """Go back through scores = scale · Q Kᵀ.
+
+    Parameters
+    ----------
+    dscores : array (B, H, T, S)
+    q : array (B, H, T, D)
+    k : array (B, H, S, D)
+    scale : float
+        1/√D.
+
+    Returns
+    -------
+    dq (B, H, T, D), dk (B, H, S, D)
+    """
+    # --- solution
+    dq = (dscores @ k) * scale  # (B, H, T, S) @ (B, H, S, D)
+    dk = (dscores.swapaxes(-1, -2) @ q) * scale  # (B, H, S, T) @ (B, H, T, D)
+    return dq, dk
+    # --- end
+
+
+# %%
+scores_backward = check("scores_backward", my_scores_backward)
 
 # %% [markdown]
 # ### Exercise: `attention_backward`
+#
+# Put the steps together, in reverse order. Published code has had unnoticed bugs in the first two of these points. The
+# third is a line that you do *not* need to write.
+#
+# 1. $dK$ needs $dZ$ *transposed*, as you have proved. A `reshape` would give the right shape, but with the numbers in
+#    the wrong places.
+# 2. $dV$ needs the $P$ that was actually multiplied by $V$: the weights *after* dropout.
+# 3. The mask needs no line of its own: where the mask is False, $P$ is 0, so $dZ$ is 0.
 #
 # The check takes your forward from above and this backward as a pair. It also uses a mask and dropout.
 #
 # @hint A nudge
 # Start at the end of the forward: `weights @ v`.
-# @hint Transposing
-# `x.swapaxes(-1, -2)` swaps the last two axes and leaves batch and heads where they are. (`x.T` would reverse all four.)
 # @hint Almost code
 # ```python
 # q, k, v, scale, softmax_cache, weights, dropout_p, dropout_cache = cache
-# dv = weights.swapaxes(-1, -2) @ dout                      # (B, H, S, D)
-# dweights = …                                              # (B, H, T, S)
+# dweights, dv = weighted_sum_backward(…)
 # dp = Dropout(dropout_p).backward(dweights, dropout_cache)
-# dscores = softmax_backward(dp, softmax_cache)
-# dq = …
-# dk = …
+# dscores = softmax_backward(…)
+# dq, dk = …
 # return dq, dk, dv
 # ```
 # @end
@@ -345,12 +493,10 @@ def my_attention_backward(dout, cache):
     """
     # --- solution
     q, k, v, scale, softmax_cache, weights, dropout_p, dropout_cache = cache
-    dv = weights.swapaxes(-1, -2) @ dout  # (B, H, S, T) @ (B, H, T, D)
-    dweights = dout @ v.swapaxes(-1, -2)  # (B, H, T, S)
+    dweights, dv = weighted_sum_backward(dout, weights, v)  # (B, H, T, S), (B, H, S, D)
     dp = Dropout(dropout_p).backward(dweights, dropout_cache)
     dscores = softmax_backward(dp, softmax_cache)  # (B, H, T, S)
-    dq = (dscores @ k) * scale  # (B, H, T, D)
-    dk = (dscores.swapaxes(-1, -2) @ q) * scale  # (B, H, S, D)
+    dq, dk = scores_backward(dscores, q, k, scale)
     return dq, dk, dv
     # --- end
 
@@ -359,20 +505,7 @@ def my_attention_backward(dout, cache):
 attention, attention_backward = check("attention_backward", my_attention, my_attention_backward)
 
 # %% [markdown]
-# ## 7 A small example
-#
-# Here is an example that is small enough to check by eye. There are three words, with keys that are easy to tell apart,
-# and one query that looks for the second word.
-
-# %%
-keys = np.eye(3)[None, None] * 4  # (1, 1, 3, 3): three keys, each with its own direction
-values = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])[None, None]
-query = np.array([[0.0, 2, 0]])[None, None]  # (1, 1, 1, 3): looks for the second key
-out, _ = attention(query, keys, values)
-print("what the query gathers:", out[0, 0, 0].round(3))
-
-# %% [markdown]
-# ## 8 Heads
+# ## 7 Heads
 #
 # One softmax is good at pointing at one position. But a position may need several pieces of information, such as the
 # hero's name *and* the last verb. So the C channels are divided into H **heads** of $D = C/H$ channels, and each head
@@ -441,7 +574,7 @@ split_heads, merge_heads = check("heads", my_split_heads, my_merge_heads)
 # Both functions only move numbers. Their backward moves the gradients back. So the backward of `split_heads` is
 # `merge_heads`, and the backward of `merge_heads` is `split_heads`.
 #
-# ## 9 The layer
+# ## 8 The layer
 #
 # Now we put the parts together, as in GPT-2. One linear layer, `c_attn`, computes queries, keys and values at once, C →
 # 3C (the first C columns are Q, the next C are K, the last C are V). Then we split them into heads, compute attention
@@ -521,10 +654,11 @@ difference = np.abs(layer.forward(x)[0] - layer.forward(changed)[0]).max(axis=-1
 print("change of the output at positions 0 … 4:", difference[0])
 
 # %% [markdown]
-# ## 10 Look at the attention weights
+# ## 9 Look at the attention weights
 #
 # Put your layer into the storyteller, and look at the weights $P$ of its second block while the model reads a sentence.
-# Each row is a position, and its colors show where that position looks.
+# Each row is a position, and its colors show where that position looks. We name a head by its block and its number,
+# both counted from 0, as lesson 11 does: head 1.3 is the last of the four heads in the second block.
 
 # %%
 gpt, tokenizer = storyteller()
@@ -546,15 +680,15 @@ P = softmax(scores.astype(np.float64))[0][0]  # (H, T, T)
 
 fig, axes = plt.subplots(1, 2, figsize=(10, 5.2))
 for ax, head in zip(axes, (0, 3), strict=True):
-    image = heatmap(ax, P[head], names, names, title=f"block 2, head {head + 1}", xlabel="looked at")
+    image = heatmap(ax, P[head], names, names, title=f"head 1.{head}", xlabel="looked at")
     ax.tick_params(labelsize=7)
 axes[0].set_ylabel("looking")
 fig.colorbar(image, label="weight", shrink=0.6)
 plt.show()
 
 # %% [markdown]
-# Head 1 spreads its weight over many positions; head 4 often points at one. Look at the row of "was", where the model
-# must predict the hero's name. There, head 4 looks at "␣m", the beginning of "mill". In these stories each animal lives
+# Head 1.0 spreads its weight over many positions; head 1.3 often points at one. Look at the row of "was", where the model
+# must predict the hero's name. There, head 1.3 looks at "␣m", the beginning of "mill". In these stories each animal lives
 # in its own place, so the place determines the name, and this head has learned to look at the place. No rule told it to
 # do so: it learned this from gradients like the one you have just written. Lesson 11 looks at such pictures more
 # closely, and discusses what they do not prove.
@@ -570,7 +704,14 @@ print(sentence + tokenizer.decode(out))
 #
 # - explain queries, keys, values, the scale, the mask and the heads, and say what would go wrong without each of them;
 # - derive the gradient of softmax from its Jacobian;
+# - prove the gradient of a matrix product with indices;
 # - write attention and its gradient, and name the usual mistakes.
+#
+# ## 小结
+#
+# 注意力是加权平均：查询（query）与每个键（key）做点积，除以 √D，经 softmax 成为权重，再对值（value）求平均。因果掩码让每个位置看不到后面的词。
+# softmax 的梯度是 dz = p·(dp - Σ dp p)；dK 要用 dZ 的转置；dV 要用 dropout 之后的权重。多头就是把 C 个通道分成 H 份，
+# 各做各的注意力。reshape 从不移动内存里的数，所以分头要先 reshape 再交换两个轴。
 #
 # ## Three questions
 #

@@ -508,6 +508,12 @@ print(gradcheck(gpt, batch[:, :-1]))
 # - tell from the first loss whether a model is initialized well;
 # - compute the parameters, operations and memory of any GPT before you build it.
 #
+# ## 小结
+#
+# GPT 由嵌入、若干个块（注意力和 MLP，各带归一化和残差）、最后的归一化和输出层组成。输出层与词嵌入共用同一个矩阵，
+# 所以它的梯度是两处之和；位置向量为整个批次共用，梯度要对批次求和。刚初始化时损失应接近 ln V，否则初始化有问题。参数量、
+# 计算量和内存都可以在建模之前算出来。
+#
 # ## Three questions
 #
 # @answer The loss at the start is 4.2 with V = 50 and random weights of size 0.02. Is that all right?

@@ -845,6 +845,11 @@ print(
 # - choose a schedule, and recognize a missing warm-up;
 # - clip a gradient, and interpret its norm.
 #
+# ## 小结
+#
+# 不同方向的坡度差别很大，一个学习率不能适合所有方向。动量对梯度取滑动平均；Adam 再除以梯度平方平均值的根，使每个参数的步子大小相近。
+# 偏差修正用于开头几步。AdamW 的权重衰减不经过这个除法。学习率先升（预热）后降（余弦）；梯度裁剪按总的范数缩放，不改变方向。
+#
 # ## Three questions
 #
 # @answer All gradients are accidentally multiplied by 100. What changes with SGD, and what with Adam?

@@ -888,6 +888,11 @@ for cut in (0, 50, 100):
 # - write a KV cache, prove that it is right, and say how many multiplications it saves and how much memory it needs;
 # - say what happens at the edge of the window.
 #
+# ## 小结
+#
+# 模型只给出概率，选哪个词是程序的事。温度使分布变尖或变平，top-k 和 top-p 去掉不大可能的词。一个均匀随机数加上累积概率，
+# 就能从任何分布取样。KV 缓存保存已读词元的键和值，每步只算新的一个，结果完全相同，代价是内存。窗口满了，最早的词元就要离开。
+#
 # ## Three questions
 #
 # @answer Does the order matter: first temperature, then top-p, or first top-p, then temperature?

@@ -166,7 +166,8 @@ for i, losses in enumerate(by_depth):
 #
 # The next cell draws all eight maps for the beginning of the story. We name a head by its block and its number, both
 # counted from 0: head 1.3 is the last head of the second block. Each row shows how much position $t$ (its token is on
-# the left) takes from each position (tokens at the bottom).
+# the left) takes from each position (tokens at the bottom). The first position can only look at itself, so its weight
+# is 1. The colors follow the square roots of the weights. Otherwise the small ones would hardly be visible beside it.
 
 # %%
 n = 24
@@ -174,7 +175,7 @@ fig, axes = plt.subplots(2, 4, figsize=(12, 6.8), sharex=True, sharey=True)
 for layer in range(L):
     for head in range(H):
         ax = axes[layer, head]
-        heatmap(ax, traced.attention[layer][0, head, :n, :n], title=f"head {layer}.{head}")
+        heatmap(ax, traced.attention[layer][0, head, :n, :n], title=f"head {layer}.{head}", root=True)
         ax.set_xticks(range(n), words[:n], rotation=90, fontsize=8)
         ax.set_yticks(range(n), words[:n], fontsize=8)
 fig.supylabel("position that looks", fontsize=9)
@@ -792,6 +793,12 @@ for p in (4, 5, 6, 7, 8, 12, 16):
 # - remove a head, and measure the effect on different kinds of tokens;
 # - follow a gradient back to any depth, and know for how large a change it is accurate;
 # - explain how two heads in two blocks copy from the context.
+#
+# ## 小结
+#
+# logit lens 在每一层之后直接套上输出层，看预测是在哪里形成的。注意力图给出假设，但不是证明；证明要靠实验：关掉一个头，
+# 看哪些词元的损失变大。梯度能追到任何深度，但它只对小的改变准确。归纳头（induction head）由两个块里的两个头合作：
+# 前一个记住“前面是什么”，后一个找到上次出现的地方，并抄下后面的词。
 #
 # ## Three questions
 #

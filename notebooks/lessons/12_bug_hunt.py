@@ -49,6 +49,7 @@ from numpylm.nn.blocks import BlockCache
 from numpylm.nn.functional import IGNORE_INDEX, cross_entropy_backward, dropout, dropout_backward
 from numpylm.nn.kv_cache import KVCache
 from numpylm.nn.module import Array, Cache, check_last_axis
+from numpylm.nn.packing import checked_segments
 
 # %% [markdown]
 # ## 1 Eleven runs
@@ -232,6 +233,7 @@ for name, part in parts.items():
 # | --- | --- |
 # | `Array`, `Cache` | type names, for the reader only |
 # | `past`, `Past`, `KVCache` | keys and values of earlier calls, for generation (lesson 10); during training, `past` is None |
+# | `segments`, `checked_segments` | which text each token belongs to, if several short texts share a row; here None |
 # | `attend`, `attend_backward` | the formula in each head: `scaled_dot_product_attention` and its backward |
 # | `…Cache` | a tuple with named fields: what a forward keeps for its backward |
 # | `dropout`, `dropout_backward` | the functions that the layer `Dropout` uses; the cache is the mask |
@@ -618,7 +620,7 @@ print(f"validation loss of the right model after 150 steps: {runs['right'][1]:.3
 # %% [markdown]
 # ## 14 The other animals
 #
-# The zoo has 132 animals, including faulty optimizers and faulty gradient clipping. You can visit it from the terminal:
+# The zoo has 183 animals, including faulty optimizers and faulty gradient clipping. You can visit it from the terminal:
 #
 # ```
 # numpylm gradcheck --zoo                  the list of all animals
@@ -647,6 +649,11 @@ for option in ("--check", "--solve"):
 # - interpret a wrong gradient: its cosine, its factor, and which rows are right;
 # - find a bug in a large model by bisection;
 # - say which tests would miss a given bug.
+#
+# ## 小结
+#
+# 好的检查要为正确的理由而失败。错误的梯度会留下线索：与正确梯度的夹角、倍数、哪几行是对的。大模型里用二分法定位：
+# 先查整体，再查一半。每种测试都有查不出的错误：初值全为 1 的增益、方阵、相同的序列长度。知道测试会漏掉什么，与测试本身同样重要。
 #
 # ## Three questions
 #

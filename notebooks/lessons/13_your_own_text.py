@@ -271,7 +271,7 @@ print(diagnose(GPT(config, np.random.default_rng(0)), ids, targets, lr=learning_
 # %% [markdown]
 # Read the report from the top. The loss starts at ln V, as it should. The model memorized the batch. Every part has a
 # gradient, and in each step the matrices change by one or two percent of their size. This is fast, which is possible
-# with such a small model; 0.1 % is usual. (The final norm `ln_f` has no matrix, so its entry is `nan`.) What would the
+# with such a small model; 0.1 % is usual. (The final norm `ln_f` has no matrix, so a dash stands there.) What would the
 # report say if the targets were not shifted, or if the learning rate were a hundred times as large?
 
 # %%
@@ -637,6 +637,12 @@ for size in (10_000, 1_000_000, 100_000_000):
 # - distinguish overfitting from too little training, and know what to change;
 # - see which tokens surprise a model;
 # - estimate how large a model suits a text, and how long its training takes.
+#
+# ## 小结
+#
+# 要相信验证损失，就要整篇地划分文章，重复的文章放在同一边，并随机抽取。训练损失低而验证损失高是过拟合；两者都高是还没学够。
+# 看每个词元的惊讶程度（-log p），就知道模型会什么、不会什么。分词器不同的模型，用每字节的比特数比较。文章的大小决定模型该多大、
+# 要练多久。
 #
 # ## Three questions
 #

@@ -47,6 +47,7 @@ OTHER_MASK = 92  # an elementwise function that drops other places than its forw
 UNCHANGED_INSIDE = 92  # an inner gradient equals another one: a step between them has no backward
 ANOTHER_ORDER = 91  # whole slices, or what comes from one output, are exchanged
 MIXED_PLACES = 91  # backward mixes places along an axis that forward keeps apart
+SOME_SIGNS = 90  # every entry of the Jacobian has the right size, and some have the wrong sign
 MOVED = 90  # every value lands at another index, not always at the same distance
 MISSING_MIXING = 90  # backward keeps places apart that forward mixes
 OTHER_WINDOW = 90  # backward looks through another window of positions
@@ -79,7 +80,9 @@ WITH_ONES = 78  # right for an upstream gradient of ones; that has many reasons
 
 ZEROS_LET_THROUGH = 83  # wrong only where the true gradient (or our output) is zero
 FORGOTTEN_PLACES = 82  # zero at whole slices, right elsewhere
+ROW_FACTORS = 80  # each row has the right direction and a wrong length
 FUTURE_LEAKS = 80  # a position gets a gradient from the future; a wrong transpose looks the same
+OTHER_PLACES = 79  # backward connects other places along an axis than forward
 LINES = 78  # it goes wrong in one to three lines; no formula was found
 WRONG_PLACES = 77  # the right numbers at the wrong places along an axis
 WRONG_SUM = 76  # the sum along an axis should be zero

@@ -33,6 +33,7 @@ def explain(report: Report, strict: Trial, check: CheckFunction) -> None:
     trial = plain_trial(strict)
     if not_the_same_twice(report, trial):
         return
+    right = [row.name for row in report.rows if row.ok]
     trial, note = fewer_rows(trial, [row.name for row in failing])
     report.notes += [note] if note else []
     targets = {target.name: (i, target) for i, target in enumerate(trial.targets)}
@@ -48,12 +49,11 @@ def explain(report: Report, strict: Trial, check: CheckFunction) -> None:
         # The parameters of inner layers have causes of their own.
         own = [name for name in wrong if root is None or "." not in name]
         with guarded(report):
-            formula(trial, {name: targets[name] for name in own}, causes, passed)
+            formula(trial, {name: targets[name] for name in own}, causes, passed, right)
     if root is not None and root.kind in PLACES_ONLY:
         root = sharper(root, causes)
         causes = {name: [] for name in causes}
     together(causes, trial)
-    right = [row.name for row in report.rows if row.ok]
     for row in failing:
         if not causes[row.name] and root is not None:
             causes[row.name] = [root]
@@ -94,12 +94,21 @@ def sharper(root: Cause, causes: Causes) -> Cause:
     )
 
 
-def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, passed: dict[str, np.ndarray]) -> None:
-    """Find causes in the numbers, in the Jacobians, in the student's lines and under other conditions."""
+def formula(
+    trial: Trial,
+    wrong: dict[str, tuple[int, Target]],
+    causes: Causes,
+    passed: dict[str, np.ndarray],
+    right: list[str],
+) -> None:
+    """Find causes in the numbers, in the Jacobians, in the student's lines and under other conditions.
+
+    ``passed`` holds gradients between inner layers, and ``right`` the names of the gradients that passed the check.
+    """
     gathered = {name: gather(trial, target, {}) for name, (_, target) in wrong.items()}
     others = {name: e.true for name, e in gathered.items() if e.fully_measured}
     for target in trial.targets:
-        if target.name not in wrong and np.shape(target.analytic) == target.values.shape:
+        if target.name in right and np.shape(target.analytic) == target.values.shape:
             others[target.name] = np.asarray(target.analytic)  # it passed the check, so it is the true gradient
     for name, e in gathered.items():
         e.others = others
@@ -118,7 +127,7 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
             pass
     for cause in recover(trial, gathered):
         causes[cause.place].append(cause)
-    point_out(trial, wrong, gathered, causes)
+    point_out(trial, wrong, gathered, causes, right)
     size_first(causes)
     for names, cause in Laboratory(trial, list(wrong)).causes():
         for name in names:
@@ -132,14 +141,14 @@ def formula(trial: Trial, wrong: dict[str, tuple[int, Target]], causes: Causes, 
 
 
 def point_out(
-    trial: Trial, wrong: dict[str, tuple[int, Target]], gathered: dict[str, Evidence], causes: Causes
+    trial: Trial, wrong: dict[str, tuple[int, Target]], gathered: dict[str, Evidence], causes: Causes, right: list[str]
 ) -> None:
     """Find the line that goes wrong for each gradient without an explanation."""
     vague = [name for name in wrong if max((c.confidence for c in causes[name]), default=0) < EXPLAINS]
     flow = watch_lines(trial) if vague else None
     if flow is None:
         return
-    flow.trust([target for target in trial.targets if target.name not in wrong and target.parameter is not None])
+    flow.trust([target for target in trial.targets if target.name in right and target.parameter is not None])
     for name in vague:
         with contextlib.suppress(CheckError):
             found = pinpoint(flow, wrong[name][1], wrong[name][0], gathered[name])

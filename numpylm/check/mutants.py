@@ -15,17 +15,28 @@ from typing import Any
 # in reading order
 MODULES = (
     "nn.functional",
+    "nn.ctc",
+    "nn.preference",
     "nn.layers",
+    "nn.conv",
+    "nn.positions",
+    "nn.packing",
     "nn.attention",
     "nn.fast_attention",
     "nn.kv_cache",
     "nn.blocks",
     "nn.self_and_cross_attention",
     "nn.encoder_decoder",
+    "nn.gated_mlp",
+    "nn.mixture_of_experts",
+    "nn.grouped_query_attention",
+    "nn.llama_block",
     "nn.heads",
     "models.gpt",
+    "models.llama",
     "models.bert",
     "models.transformer",
+    "models.whisper",
     "nn.optim",
 )
 

@@ -1,22 +1,27 @@
 """The gradient checks that numpylm runs on itself: every operation, layer, block and model.
 
-The cases come in families: the layers that all models share, and then those of GPT, of the encoder-decoder, or of BERT.
+The cases come in families: the layers that all models share, and then those of GPT, of Llama, of the
+encoder-decoder, of BERT, or of a model of speech.
 
 No two axes have the same size, so a transposed gradient never passes by chance. Ids repeat, some targets are ignored,
 some keys are masked, one query may attend to nothing, and dropout is on wherever a layer has it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from numpylm.check.gradcheck import gradcheck
 from numpylm.check.report import Report
+from numpylm.check.selfcheck_inputs import BalanceLoss, Inputs, ModelLoss, PairLoss, Sizes, TrainingLoss, tied
 from numpylm.models.bert import Bert, BertConfig
 from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.models.llama import Llama, LlamaConfig
 from numpylm.models.lora import LoRALinear
+from numpylm.models.speech_ctc import SpeechCTC, SpeechCTCConfig
 from numpylm.models.transformer import Transformer, TransformerConfig
+from numpylm.models.whisper import Whisper, WhisperConfig
 from numpylm.nn import functional as F
 from numpylm.nn.attention import (
     CausalSelfAttention,
@@ -25,131 +30,20 @@ from numpylm.nn.attention import (
     scaled_dot_product_attention_backward,
 )
 from numpylm.nn.blocks import MLP, Block
+from numpylm.nn.conv import Conv1d
+from numpylm.nn.ctc import ctc_loss, ctc_loss_backward
 from numpylm.nn.encoder_decoder import DecoderBlock, EncoderBlock
+from numpylm.nn.gated_mlp import GatedMLP
+from numpylm.nn.grouped_query_attention import GroupedQueryAttention
 from numpylm.nn.heads import ClassificationHead, MaskedLMHead
-from numpylm.nn.layers import Dropout, Embedding, LayerNorm, Linear
-from numpylm.nn.module import Array, Cache, Module
+from numpylm.nn.layers import Dropout, Embedding, LayerNorm, Linear, RMSNorm
+from numpylm.nn.llama_block import LlamaBlock
+from numpylm.nn.mixture_of_experts import MixtureOfExperts
+from numpylm.nn.positions import LAYOUTS, Rotary
+from numpylm.nn.preference import answer_log_prob, answer_log_prob_backward, dpo_loss, dpo_loss_backward
 from numpylm.nn.self_and_cross_attention import CrossAttention, SelfAttention, padding_mask
 
 Case = tuple[str, Any, tuple, dict]  # title, layer or pair of functions, inputs, options
-
-# ------------------------------------------------------------------------------------------------ inputs
-
-
-class Sizes(NamedTuple):
-    """Batch, queries, keys (and longest sequence), heads, channels a head, vocabulary."""
-
-    B: int = 2
-    T: int = 5
-    S: int = 7
-    H: int = 3
-    D: int = 4
-    V: int = 11
-
-    @classmethod
-    def random(cls, rng: np.random.Generator) -> "Sizes":
-        """Other sizes, down to a batch of one, one head and a single position."""
-        B, T, H, D = (int(n) for n in rng.integers((1, 1, 1, 1), (4, 8, 4, 6)))
-        return cls(B, T, T + int(rng.integers(0, 4)), H, max(D, 3 if H == 1 else 2), int(rng.integers(3, 16)))
-
-
-class Inputs:
-    """Random inputs of the given sizes.
-
-    Attributes
-    ----------
-    ids : int array (B, T)
-        Some repeat within a row and across rows.
-    targets : int array (B, T)
-        Two of them are ignored.
-    mask : bool array (B, 1, T, S)
-        As for padding: another one for each sequence. One query may attend to nothing.
-    """
-
-    def __init__(self, rng: np.random.Generator, sizes: Sizes) -> None:
-        B, T, S, _, _, V = sizes
-        self.rng, self.sizes = rng, sizes
-        self.ids = rng.integers(0, V, (B, T))
-        self.ids[:, 1:3] = self.ids[0, 0]
-        self.targets = rng.integers(0, V, (B, T))
-        self.targets[0, :2] = F.IGNORE_INDEX
-        self.mask = rng.random((B, 1, T, S)) < 0.6
-        self.mask[0, 0, T // 2] = False
-
-    def x(self, *shape: int) -> Array:
-        """Normal random numbers."""
-        return self.rng.standard_normal(shape)
-
-    def real(self, length: int) -> Array:
-        """Which tokens of a padded batch are real: bool (B, length). The first row has padding, if it can have any."""
-        lengths = self.rng.integers(1, length + 1, self.sizes.B)
-        lengths[0] = max(1, length - 2)
-        return np.arange(length) < lengths[:, None]
-
-
-# ------------------------------------------------------------------------------- several things as one layer
-
-
-class ModelLoss(Module):
-    """A model and its cross-entropy as one layer: the model's inputs and the targets in, loss out."""
-
-    def __init__(self, model: Any, label_smoothing: float = 0.0) -> None:
-        self.model = model
-        self.label_smoothing = label_smoothing
-
-    def forward(self, *inputs: Array, rng: np.random.Generator | None = None, **masks: Array) -> tuple[float, Cache]:
-        """The model's inputs, and targets int (B, T) -> mean nats per counted token."""
-        *model_inputs, targets = inputs
-        logits, model_cache = self.model.forward(*model_inputs, rng=rng, **masks)
-        loss, loss_cache = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        return loss, (model_cache, loss_cache)
-
-    def backward(self, dloss: float, cache: Cache) -> None:
-        """Adds to every parameter's gradient; there is nothing to return."""
-        model_cache, loss_cache = cache
-        self.model.backward(F.cross_entropy_backward(dloss, loss_cache), model_cache)
-
-
-class TrainingLoss(Module):
-    """A model's own `loss` and `loss_and_grad` as one layer: inputs and targets in, loss out. Without dropout."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-    def forward(self, *inputs: Array, **masks: Array) -> tuple[float, Cache]:
-        """The mean nats per counted target."""
-        return self.model.loss(*inputs, **masks), (inputs, masks)
-
-    def backward(self, dloss: float, cache: Cache) -> None:
-        """Adds to every parameter's gradient. `loss_and_grad` can only add a whole gradient, so that is scaled."""
-        inputs, masks = cache
-        before = [p.grad.copy() for p in self.model.parameters()]
-        self.model.zero_grad()
-        self.model.loss_and_grad(*inputs, **masks)
-        for p, start in zip(self.model.parameters(), before, strict=True):
-            p.grad = start + dloss * p.grad
-
-
-class HoldsEmbedding:
-    """Before `MaskedLMHead` among the bases of a class: the layer holds the embedding that it shares."""
-
-    embedding: Embedding
-
-    def forward(self, x: Array) -> tuple[Array, Cache]:
-        """x (..., C) -> logits (..., V)."""
-        return super().forward(x, self.embedding)  # type: ignore[misc]
-
-    def backward(self, dlogits: Array, cache: Cache) -> Array:
-        """dlogits (..., V) -> dx (..., C)."""
-        return super().backward(dlogits, cache, self.embedding)  # type: ignore[misc]
-
-
-def tied(head: type, C: int, V: int, embedding: Embedding) -> Any:
-    """A `MaskedLMHead` (or a faulty one) that holds its embedding, so that it can be checked alone."""
-    layer = type(head.__name__, (HoldsEmbedding, head), {})(C, V)
-    layer.embedding = embedding
-    return layer
-
 
 # ------------------------------------------------------------------------------------------------- cases
 
@@ -189,6 +83,43 @@ def gpt_cases(i: Inputs) -> Iterator[Case]:
     yield "Block", Block(C, H, 0.2), (x(B, T, C),), {}
     yield "GPT", GPT(GPTConfig(V, S, 2, H, C, dropout=0.2)), (i.ids,), {}
     yield "GPT with its loss", ModelLoss(GPT(GPTConfig(V, S, 2, H, C))), (i.ids, i.targets), {}
+    packed = {"segments": i.segments()}
+    yield "CausalSelfAttention, packed rows", CausalSelfAttention(C, H, 0.2), (x(B, T, C),), packed
+    yield "GPT, packed rows, with its loss", ModelLoss(GPT(GPTConfig(V, S, 1, H, C))), (i.ids, i.targets), packed
+
+
+def llama_cases(i: Inputs) -> Iterator[Case]:
+    """The layers of a Llama, with and without experts, and the whole model."""
+    B, T, S, H, D, V = i.sizes
+    D += D % 2  # rotary positions turn pairs of channels
+    C, inner, x = H * D, 2 * H * D - 3, i.x
+    yield "silu", (F.silu, F.silu_backward), (2 * x(T, C),), {}
+    yield "RMSNorm", RMSNorm(C), (x(B, T, C),), {}
+    for layout in LAYOUTS:
+        yield f"Rotary, {layout}", Rotary(D, layout=layout), (x(B, H, T, D), np.arange(T)), {}
+    yield "Rotary, padded rows", Rotary(D), (x(B, H, T, D), i.rng.integers(0, 9, (B, T))), {}
+    for activation in ("silu", "gelu"):
+        yield f"GatedMLP, {activation}", GatedMLP(C, inner, activation, bias=activation == "gelu"), (x(B, T, C),), {}
+    attention = GroupedQueryAttention(C, 2 * H, H, head_dim=D, dropout=0.2)
+    yield "GroupedQueryAttention", attention, (x(B, T, C),), {}
+    one = GroupedQueryAttention(C, H, 1, bias=True, out_bias=True)
+    yield "GroupedQueryAttention, one key head", one, (x(B, T, C),), {}
+    for k in (1, 2):
+        yield f"MixtureOfExperts, {k} of 3", MixtureOfExperts(C, inner, 3, k), (x(B, T, C),), {}
+    balance = BalanceLoss(MixtureOfExperts(C, inner, 4), lambda _, cache: cache.balance)
+    yield "MixtureOfExperts, load-balancing loss", balance, (x(B, T, C),), {}
+    yield "LlamaBlock", LlamaBlock(attention, GatedMLP(C, inner), C, 0.2), (x(B, T, C),), {}
+    experts = LlamaBlock(attention, MixtureOfExperts(C, inner, 3), C, 0.2)
+    yield "LlamaBlock with experts", experts, (x(B, T, C),), {}
+    config = LlamaConfig(V, S, 2, 2 * H, C, H, D, inner, attention_bias=True)
+    yield "Llama with its loss", ModelLoss(Llama(config)), (i.ids, i.targets), {}
+    options: dict[str, Any] = {"tie_embeddings": False, "n_experts": 3, "router_aux_loss_coef": 0.1, "dropout": 0.2}
+    config = LlamaConfig(V, S, 1, 2 * H, C, H, D, inner, **options)
+    yield "Llama with experts and its loss", ModelLoss(Llama(config)), (i.ids, i.targets), {}
+    packed = {"segments": i.segments()}
+    yield "GroupedQueryAttention, packed rows", GroupedQueryAttention(C, 2 * H, H, head_dim=D), (x(B, T, C),), packed
+    config = LlamaConfig(V, S, 1, 2 * H, C, H, D, inner)
+    yield "Llama, packed rows, with its loss", ModelLoss(Llama(config)), (i.ids, i.targets), packed
 
 
 def encoder_decoder_cases(i: Inputs) -> Iterator[Case]:
@@ -236,6 +167,50 @@ def bert_cases(i: Inputs) -> Iterator[Case]:
     yield "Bert, classification", labels, (i.ids,), padding | types
 
 
+def ctc_cases(i: Inputs) -> Iterator[Case]:
+    """The loss of CTC, with a repeated label, an empty row and frames that are padding; and SpeechCTC."""
+    B, T, S, H, D, V = i.sizes
+    targets = np.full((B, 3), F.IGNORE_INDEX)
+    targets[0] = 1
+    targets[1:2, :2] = 1, 2
+    enough = 5  # frames for three equal labels and the blanks between them
+    lengths = enough + i.real(S).sum(axis=1)
+    frames = 2 * T + 1
+    C = H * (D + D % 2)
+    config = SpeechCTCConfig(V, T + 1, 1, H, C, n_mels=D, dropout=0.2, activation="silu")
+    heard = np.minimum(i.real(frames).sum(axis=1), frames)
+    block = EncoderBlock(C, H, dropout=0.2, norm_first=True, activation="silu")
+    yield "EncoderBlock, pre-norm", block, (i.x(B, T, C),), {"mask": padding_mask(i.real(T))}
+    yield "SpeechCTC", SpeechCTC(config), (i.x(B, D, frames),), {"lengths": heard}
+    yield "CTC loss", (ctc_loss, ctc_loss_backward), (i.x(B, enough + S, V), targets), {"lengths": lengths}
+
+
+def speech_cases(i: Inputs) -> Iterator[Case]:
+    """What a model that reads sound adds to an encoder-decoder."""
+    B, T, S, H, D, V = i.sizes
+    x = i.x
+    yield "Conv1d", Conv1d(D, V, 2), (x(B, T + 1, D),), {}
+    for stride, padding in ((1, 1), (2, 1), (3, 2)):
+        yield f"Conv1d, stride {stride}, padding {padding}", Conv1d(D, V, 3, stride, padding), (x(B, T + 1, D),), {}
+    C = H * (D + D % 2)  # sinusoidal positions need an even number of channels
+    whisper = Whisper(WhisperConfig(V, S, 1, H, C, 2 * C - 1, n_mels=3, audio_positions=T, dropout=0.2))
+    yield "Whisper with its loss", ModelLoss(whisper), (x(B, 3, 2 * T - 1), i.ids, i.targets), {}
+
+
+def preference_cases(i: Inputs) -> Iterator[Case]:
+    """The loss on pairs of answers, and whole models with it."""
+    B, T, S, H, D, V = i.sizes
+    C, D = H * D, D + D % 2
+    reference = {"reference_chosen": i.x(B), "reference_rejected": i.x(B), "beta": 0.3}
+    yield "DPO loss", (dpo_loss, dpo_loss_backward), (3 * i.x(B), 3 * i.x(B)), reference
+    yield "answer's log p", (answer_log_prob, answer_log_prob_backward), (i.x(B, T, V), i.targets), {}
+    ids, targets = (np.stack([a, i.rng.permuted(a, axis=1)], axis=1) for a in (i.ids, i.targets))  # (B, 2, T)
+    sums = {"reference": 3 * i.x(B, 2)}
+    yield "GPT with DPO's loss", PairLoss(GPT(GPTConfig(V, S, 2, H, C)), 0.3), (ids, targets), sums
+    config = LlamaConfig(V, S, 1, 2 * H, H * D, H, D, 2 * H * D - 3)
+    yield "Llama with DPO's loss", PairLoss(Llama(config), 0.3), (ids, targets), sums
+
+
 def _self_attention(i: Inputs) -> Case:
     B, T, _, H, D, _ = i.sizes
     keys = {"mask": padding_mask(i.real(T))}
@@ -244,8 +219,12 @@ def _self_attention(i: Inputs) -> Case:
 
 FAMILIES: dict[str, Callable[[Inputs], Iterator[Case]]] = {
     "gpt": gpt_cases,
+    "llama": llama_cases,
     "encoder-decoder": encoder_decoder_cases,
     "bert": bert_cases,
+    "ctc": ctc_cases,
+    "speech": speech_cases,
+    "preference": preference_cases,
 }
 
 

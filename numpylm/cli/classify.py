@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from numpylm.cli.parser import not_empty
+from numpylm.cli.texts import file_of, lines_from
 
 SHOWN = 5  # labels shown for one text
 
@@ -22,11 +23,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text",
         nargs="*",
-        help="text to classify; or a file: .csv, .tsv or .jsonl with labels, else a text in each line; default: "
-        "standard input",
+        help="text to classify; or a file: .csv, .tsv or .jsonl, else a text in each line; default: standard input",
     )
-    parser.add_argument("--text-column", default="", help="name of the column with the texts (default: found)")
-    parser.add_argument("--label-column", default="", help="name of the column with the labels (default: found)")
+    parser.add_argument("--text-column", default="", help="name or number of the column with the texts")
+    parser.add_argument("--label-column", default="", help="name or number of the column with the labels")
     parser.add_argument("--svg", type=Path, help="write the confusion matrix of a file with labels as a picture")
 
 
@@ -35,23 +35,18 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.files.load_model import load_as
     from numpylm.inference.classify import classify
     from numpylm.models.bert import Bert
-    from numpylm.tasks.labelled import TABLES, suffix_of
-    from numpylm.tasks.pairs import lines_of, split_lines
-    from numpylm.text.text_input import STDIN, is_file, read_stdin, typed_text
+    from numpylm.tasks.labelled import TABLES, has_labels, read_texts, suffix_of
 
-    words = [typed_text(word, "the text") for word in args.text]
-    file = Path(words[0]) if len(words) == 1 and words[0] != STDIN and is_file(words[0]) else None
+    file = file_of(args.text)
     model = load_as(Bert, args.source)
-    if file is not None and suffix_of(file) in TABLES:
+    table = file is not None and suffix_of(file) in TABLES
+    if file is not None and table and (args.label_column or has_labels(file, model.labels)):
         return report(model, file, args)
-    if args.svg or args.text_column or args.label_column:
-        raise ValueError(f"--svg and the columns are for a file with labels ({', '.join(TABLES)})")
-    if file is not None:
-        texts = lines_of(file)
-    elif words and words != [STDIN]:
-        texts = [" ".join(words)]
-    else:
-        texts = split_lines(read_stdin())
+    if args.svg or args.label_column or (args.text_column and not table):
+        raise ValueError(f"--svg and the columns are for a table with labels ({', '.join(TABLES)})")
+    texts = read_texts(file, args.text_column) if file is not None and table else lines_from(args.text)
+    if texts == [""]:
+        raise ValueError("the text is empty")
     note_cut(model, texts)
     found = classify(model, texts)
     if file is None and len(texts) == 1:
@@ -66,11 +61,11 @@ def run(args: argparse.Namespace) -> int:
 
 def note_cut(model: Any, texts: Sequence[str]) -> None:
     """Say on standard error if texts are longer than the model can read."""
-    from numpylm.inference.translate import own_tokenizer
+    from numpylm.text.any_tokenizer import require_tokenizer
     from numpylm.text.encoder_input import encoder_input
 
     size = model.config.block_size
-    _, cut = encoder_input(own_tokenizer(model), texts, size)
+    _, cut = encoder_input(require_tokenizer(model), texts, size)
     if cut:
         print(
             f"note: {cut:,} of {len(texts):,} texts were cut to the {size} tokens that the model reads", file=sys.stderr

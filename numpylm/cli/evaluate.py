@@ -1,13 +1,18 @@
-"""``numpylm evaluate``: loss, perplexity, bits per byte and accuracy of a trained model on a text."""
+"""``numpylm evaluate``: loss, perplexity, bits per byte and accuracy of a trained model on a text or on chats"""
 
 import argparse
 import math
 from typing import TYPE_CHECKING
 
+from numpylm.cli.evaluate_chat import evaluate_chat, is_chat, print_score
+from numpylm.cli.evaluate_code import evaluate_code
 from numpylm.cli.parser import not_empty
+from numpylm.cli.typed_prompt import writes_code
 
 if TYPE_CHECKING:
     from numpylm.training.evaluation import Score
+
+LONGEST_WINDOW = 1024  # tokens, if none are asked for: the memory of attention grows with their square
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -19,13 +24,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="run folder or checkpoint of numpylm; folder with transformers' files; or a name such as gpt2",
     )
     parser.add_argument(
-        "--data", nargs="+", type=not_empty, required=True, help="text files or folders; -: standard input"
+        "--data",
+        nargs="+",
+        type=not_empty,
+        required=True,
+        help="text files or folders; -: standard input; for a model that chats, .jsonl files of conversations; for one "
+        "that writes code, .jsonl files of problems, as in MBPP",
     )
     parser.add_argument(
         "--documents", choices=("file", "lines"), help="what one document is (default: as in the training of the run)"
     )
     parser.add_argument("--batch-size", type=int, help="windows in a batch (default: about 512 tokens)")
-    parser.add_argument("--block-size", type=int, help="tokens of a window (default: the model's context length)")
+    parser.add_argument(
+        "--block-size", type=int, help="tokens of a window (default: the model's context length, at most 1,024)"
+    )
     parser.add_argument(
         "--loss-after", default="", help=r"score only the text after this mark in each document; \n means a line end"
     )
@@ -35,12 +47,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="tokens from one window to the next (default: the block size). With a smaller stride, windows overlap: "
         "each token is counted once, and after the first window it has at least block size - stride tokens before it",
     )
+    parser.add_argument(
+        "--answers",
+        type=int,
+        help="conversations, problems: how many the model answers itself (default: the first 500)",
+    )
+    parser.add_argument(
+        "--run",
+        dest="run_code",
+        action="store_true",
+        help="code: run what the model writes, and the asserts, in child processes with limits",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """numpylm evaluate"""
     from numpylm.corpora import source_nats
-    from numpylm.files.pretrained import load_language_model
+    from numpylm.files.load_model import load_language_model
     from numpylm.system.processor import keep_memory
     from numpylm.text.data import document_starts, encode_documents, fits_documents, read_documents
     from numpylm.text.line_documents import cut_lines
@@ -55,6 +78,12 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--batch-size must be at least 1")
     keep_memory()
     gpt, tokenizer, _ = load_language_model(args.source)
+    if writes_code(args.source):
+        return evaluate_code(args, gpt, tokenizer)
+    if args.run_code:
+        raise ValueError("--run is for a run of --task code: no other model writes functions")
+    if is_chat(args.data, tokenizer):
+        return evaluate_chat(args, gpt, tokenizer)
     found = find_texts(args.data)
     documents = read_documents(found.files)
     in_lines = (args.documents or saved_setting(args.source, "documents")) == "lines"
@@ -65,12 +94,12 @@ def run(args: argparse.Namespace) -> int:
         tokens, counted = encode_answers(documents, tokenizer, mark)
     else:
         tokens = encode_documents(documents, tokenizer)
-    block_size = args.block_size or gpt.config.block_size
+    block_size = args.block_size or min(gpt.config.block_size, LONGEST_WINDOW)
     aligned = fits_documents(tokens, block_size, tokenizer.end_id)
     starts = document_starts(tokens, tokenizer.end_id) if aligned else None
     workers = DataParallel(gpt)
     score = evaluate(
-        gpt, tokens, args.batch_size, starts, args.block_size, counted, args.stride, progress=True, workers=workers
+        gpt, tokens, args.batch_size, starts, block_size, counted, args.stride, progress=True, workers=workers
     )
     n_bytes = answer_bytes(documents, mark) if mark else text_bytes(documents, in_lines)
     for line in found.reasons():
@@ -84,14 +113,6 @@ def run(args: argparse.Namespace) -> int:
         if tokenizer.end_id is not None and (nats := source_nats(documents)) is not None:
             print_source(score, nats, n_bytes)
     return 0
-
-
-def print_score(score: "Score", n_bytes: int) -> None:
-    """Print a model's score on a text of so many bytes."""
-    print(f"loss            {score.loss:.4f} nats per token")
-    print(f"perplexity      {score.perplexity:,.3f}")
-    print(f"bits per byte   {score.bits_per_byte(n_bytes):.4f}")
-    print(f"accuracy        {score.accuracy:.1%} of next tokens")
 
 
 def print_source(score: "Score", nats: float, n_bytes: int) -> None:

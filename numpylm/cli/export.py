@@ -7,7 +7,9 @@ from numpylm.cli.parser import not_empty
 
 AUTO_CLASSES = {
     "GPT": "AutoModelForCausalLM",
+    "Llama": "AutoModelForCausalLM",
     "Transformer": "AutoModelForSeq2SeqLM",
+    "Whisper": "WhisperForConditionalGeneration",
     "Bert masked-lm": "AutoModelForMaskedLM",
     "Bert classification": "AutoModelForSequenceClassification",
 }
@@ -25,11 +27,14 @@ def run(args: argparse.Namespace) -> int:
     """numpylm export"""
     from numpylm.files.load_model import load_model
     from numpylm.models.bert import Bert
+    from numpylm.models.speech_ctc import SpeechCTC
     from numpylm.system.shell import shown
     from numpylm.system.signals import stoppable
     from numpylm.text.char_tokenizer import CharTokenizer
 
     model = load_model(args.source)
+    if isinstance(model, SpeechCTC):
+        raise ValueError(f"{shown(args.source)} holds a SpeechCTC, and transformers has no model of this form")
     tokenizer = model.tokenizer
     if tokenizer is None:
         raise FileNotFoundError(f"{args.source} has no tokenizer: put its files beside the model")

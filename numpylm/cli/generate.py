@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from numpylm.cli.parser import not_empty
+from numpylm.cli.typed_prompt import prompt_for
 
 MARK = "> "  # the prompt of the interactive mode
 MOST_SAMPLES = 10_000  # texts in a batch that fit into memory, if the model is small
@@ -27,25 +28,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=not_empty,
         help="run folder or checkpoint of numpylm; folder with transformers' files; or a name such as gpt2",
     )
-    parser.add_argument("--prompt", help="beginning of the text (default: a new document); -: read from standard input")
+    parser.add_argument(
+        "--prompt",
+        help="beginning of the text (default: a new document), or the theme of a poem; -: read from standard input",
+    )
     parser.add_argument("--max-new-tokens", type=int, default=256, help="length limit (default: 256)")
-    parser.add_argument(
-        "--temperature", type=float, default=1.0, help="0: always choose the most likely token (default: 1)"
-    )
-    parser.add_argument("--top-k", type=int, help="sample from the k most likely tokens")
-    parser.add_argument(
-        "--top-p", type=float, help="sample from the most likely tokens whose total probability reaches p"
-    )
-    parser.add_argument(
-        "--min-p", type=float, help="sample from tokens at least p times as likely as the most likely token"
-    )
-    parser.add_argument(
-        "--repetition-penalty",
-        type=float,
-        default=1.0,
-        help="above 1: tokens that are already in the text become less likely (default: 1; usual: up to 1.3)",
-    )
-    parser.add_argument("--seed", type=int, help="the same seed gives the same text")
+    add_sampling_flags(parser)
     parser.add_argument(
         "--stop",
         action="append",
@@ -57,11 +45,44 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--samples", "-n", type=int, default=1, help="number of texts, generated as a batch (default: 1)"
     )
     parser.add_argument(
+        "--allow-special",
+        action="store_true",
+        help="marks such as <|im_start|> in the prompt are special tokens, as in the form of a conversation",
+    )
+    parser.add_argument(
         "--interactive",
         "-i",
         action="store_true",
         help="each line of the input is a prompt; Ctrl-C stops a text, an empty line or Ctrl-D ends",
     )
+
+
+def add_sampling_flags(parser: argparse.ArgumentParser, temperature: float = 1.0, top_p: float | None = None) -> None:
+    """Add the options of `numpylm.inference.sampling.next_token_probabilities`, and the seed."""
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=temperature,
+        help=f"0: always choose the most likely token (default: {temperature:g})",
+    )
+    parser.add_argument("--top-k", type=int, help="sample from the k most likely tokens")
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        default=top_p,
+        help="sample from the most likely tokens whose total probability reaches p"
+        + (f" (default: {top_p:g})" if top_p else ""),
+    )
+    parser.add_argument(
+        "--min-p", type=float, help="sample from tokens at least p times as likely as the most likely token"
+    )
+    parser.add_argument(
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        help="above 1: tokens that are already in the text become less likely (default: 1; usual: up to 1.3)",
+    )
+    parser.add_argument("--seed", type=int, help="the same seed gives the same text")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,23 +123,25 @@ def writer(args: argparse.Namespace) -> Callable[[str], None]:
     """Load the model, and return a function that prints a prompt and the text that follows it."""
     import numpy as np
 
-    from numpylm.files.pretrained import load_language_model
+    from numpylm.files.load_model import load_language_model
     from numpylm.inference.generate_text import generate_text, generate_texts, prompt_ids
-    from numpylm.inference.streaming import printable
     from numpylm.system.processor import keep_memory
+    from numpylm.system.shell import printable
 
     keep_memory()
     gpt, tokenizer, own = load_language_model(args.source)
     rng = np.random.default_rng(args.seed)
 
     def write(prompt: str) -> None:
-        length = len(prompt_ids(tokenizer, prompt, own))
+        prompt = prompt_for(args.source, prompt)
+        length = len(prompt_ids(tokenizer, prompt, own, args.allow_special))
         if length > gpt.config.block_size:
             print(
                 f"note: the prompt has {length} tokens, the model reads the last {gpt.config.block_size}",
                 file=sys.stderr,
             )
-        options = {"own": own, "stop": args.stop, "rng": rng, **sampling(args)}
+        special = {"own": own, "allow_special": args.allow_special}
+        options = {"stop": args.stop, "rng": rng, **special, **sampling(args)}
         if args.samples == 1:
             texts = [generate_text(gpt, tokenizer, prompt, args.max_new_tokens, **options)]
         else:
@@ -133,25 +156,44 @@ def writer(args: argparse.Namespace) -> Callable[[str], None]:
     return write
 
 
-def converse(write: Callable[[str], None]) -> None:
-    """Generate text for each line of the input, until an empty line or the end. An invalid line prints an error."""
+def converse(
+    write: Callable[[str], None],
+    hint: str = "Each line is a prompt. Ctrl-C stops a text; an empty line or Ctrl-D ends.",
+    rule: str = RULE,
+    empty_ends: bool = True,
+) -> None:
+    """Call ``write`` for each line of the input until its end. An invalid line prints an error.
+
+    Parameters
+    ----------
+    write : callable
+        Prints the text for a line.
+    hint : str
+        Printed first, on a terminal.
+    rule : str
+        Printed between texts, unless on a terminal; "" for nothing.
+    empty_ends : bool
+        Whether an empty line ends. If not, it is skipped.
+    """
     from numpylm.text.text_input import typed_text
 
     terminal = sys.stdin.isatty()
     if terminal:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  makes input() support arrow keys and history
-        print("Each line is a prompt. Ctrl-C stops a text; an empty line or Ctrl-D ends.", file=sys.stderr)
+        print(hint, file=sys.stderr)
     elif isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline=None)  # decode as in files
     number = 0
     while True:
         try:
             prompt = typed_text(ask(MARK if terminal else ""), "this line")
-            if not prompt:
+            if not prompt and empty_ends:
                 return
-            if number and not terminal:
-                print(RULE)
+            if not prompt:
+                continue
+            if number and not terminal and rule:
+                print(rule)
             number += 1
             write(prompt)
         except EOFError:

@@ -6,7 +6,23 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from numpylm.cli import classify, course, evaluate, export, generate, gradcheck, rank, tokenize, train, translate
+from numpylm.cli import (
+    audit,
+    chat,
+    classify,
+    course,
+    evaluate,
+    export,
+    generate,
+    gradcheck,
+    look,
+    rank,
+    serve,
+    tokenize,
+    train,
+    transcribe,
+    translate,
+)
 from numpylm.cli.parser import Parser
 from numpylm.system.shell import shown
 from numpylm.system.streams import ReaderLeft, standard_streams
@@ -22,7 +38,13 @@ EXAMPLES = """examples:
   numpylm train --init-from gpt2 --data my.txt --freeze-below 10
   numpylm train --task translation                a translator (also: masked-lm, classification)
   numpylm translate runs/translation "a red fox"  translate a text, a file, or standard input
+  numpylm transcribe openai/whisper-tiny talk.wav  speech to text, with --srt as subtitles
+  numpylm train --task chat --data talks.jsonl    an assistant, from conversations (see docs/chat.md)
+  numpylm chat runs/talks                         talk with it
   numpylm classify runs/messages "where is it?"   the label of a text, or of each text in a file
+  numpylm audit runs/stories                      what the model has memorized of its text
+  numpylm serve runs/stories                      OpenAI's API and a chat page, on this machine
+  numpylm look runs/stories --prompt "Once upon"  a page that shows what happens inside a model
   numpylm gradcheck                               check every gradient
   numpylm gradcheck --file my_layers.py           find what is wrong in your own layers
   numpylm gradcheck --zoo                         a game: find the bug
@@ -40,8 +62,13 @@ COMMANDS = {
     "evaluate": (evaluate, "evaluate a trained model on text"),
     "export": (export, "export a model to transformers' format"),
     "translate": (translate, "translate text with a trained model"),
+    "transcribe": (transcribe, "write down what is said in sound files"),
+    "chat": (chat, "talk with a model that was trained for chats"),
     "classify": (classify, "find the label of texts with a trained model"),
+    "look": (look, "write a page that shows what happens inside a model while it reads a text"),
     "rank": (rank, "compare answers to a prompt by their probability"),
+    "audit": (audit, "measure what a model has memorized of its training text"),
+    "serve": (serve, "serve a model to programs that know OpenAI's API, with a chat page"),
 }
 
 
@@ -54,10 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # NumPy's warnings about infinity and NaN: we report these ourselves.
     warnings.simplefilter("ignore", RuntimeWarning)
     with standard_streams():
-        args = build_parser().parse_args(argv)
         from numpylm.training.run_state import TrainingError
 
         try:
+            args = build_parser().parse_args(argv)
             code = args.command(args)
             sys.stdout.flush()  # errors of buffered output are raised here, not when Python exits
             return code

@@ -34,6 +34,8 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As in argparse, but unknown words are compared with the options of the subcommand."""
         parsed, rest = self.parse_known_args(args, namespace)
+        if getattr(parsed, "text", None) == [] and not any(word.startswith("-") for word in rest):
+            parsed.text, rest = rest, []  # a text may also stand after the options
         if rest:
             parser = getattr(parsed, "parser", self)
             parser.error(parser._unknown(rest))
@@ -50,7 +52,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print a one-line message and exit with code 2."""
         if match := re.match(r"argument ([^:]+): (.*)", message, re.DOTALL):
-            message = self._explained(match[1].split("/")[0], match[2])
+            message = self._explained(match[1].split("/")[0].replace("_", "-"), match[2])
         elif message.startswith("the following arguments are required"):
             message += self._greedy()
         message = re.sub(r"(\S{60})\S{100,}", r"\1…", shown(message))
@@ -85,8 +87,8 @@ class Parser(argparse.ArgumentParser):
         return f"unexpected {words}; words without an option come first, and a value with spaces needs quotes around it"
 
     def _takes_no_value(self, flag: str) -> str:
-        option = self._option(flag)
-        ways = [name for name in option.option_strings if "_" not in name] if option else [flag]
+        option = self._option(flag.replace("_", "-"))
+        ways = option.option_strings if option else [flag]
         return f"{flag} takes no value: type {' or '.join(ways)}" + (", or leave it out" if len(ways) == 1 else "")
 
     def _greedy(self) -> str:

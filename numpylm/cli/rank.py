@@ -1,10 +1,16 @@
-"""``numpylm rank``: rank several answers to a prompt by their probability."""
+"""``numpylm rank``: rank several answers to a prompt, or several prompts of an answer, by their probability."""
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from numpylm.cli.parser import not_empty
+from numpylm.cli.typed_prompt import poem_text, theme_prompt, writes_poems
+
+if TYPE_CHECKING:
+    from numpylm.inference.scoring import Ranked
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +22,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="run folder or checkpoint of numpylm; folder with transformers' files; or a name such as gpt2",
     )
     parser.add_argument("--prompt", default="", help="text before the answers (default: a new document)")
+    parser.add_argument(
+        "--prompts",
+        nargs="+",
+        metavar="TEXT",
+        help="compare these prompts for one answer: after which is it most probable? For a run of --task poems, themes",
+    )
     parser.add_argument(
         "--answers",
         nargs="+",
@@ -32,24 +44,47 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """numpylm rank"""
-    from numpylm.files.pretrained import load_language_model
+    from numpylm.files.load_model import load_language_model
+    from numpylm.inference.rank_prompts import rank_prompts
+    from numpylm.inference.scoring import rank
     from numpylm.text.text_input import mistaken_escape, typed_text
 
-    prompt = typed_text(args.prompt, "--prompt")
+    prompts = [typed_text(prompt, "--prompt") for prompt in args.prompts or [args.prompt]]
     answers = [typed_text(answer, "--answers") for answer in args.answers]
-    sys.stderr.write(mistaken_escape("--prompt", prompt))
+    if args.prompts:
+        check_prompts(args)
+    sys.stderr.write(mistaken_escape("--prompt", "".join(prompts)))
     gpt, tokenizer, _ = load_language_model(args.source)
-    ranked = gpt.rank(prompt, answers, tokenizer, args.per_token)
-    if any(runs_together(prompt, answer) for answer in answers):
+    if writes_poems(args.source):
+        prompts, answers = list(map(theme_prompt, prompts)), list(map(poem_text, answers))
+    if any(runs_together(prompt, answer) for prompt in prompts for answer in answers):
         print(
             'note: an answer continues the prompt\'s last word; begin it with a space (" like this")', file=sys.stderr
         )
-    shown = [quoted(r.answer) for r in ranked]
-    width = max(len("answer"), *map(len, shown))
-    print(f"{'answer':{width}}  tokens      nats  per token  among these")
+    if args.prompts:
+        show("prompt", rank_prompts(gpt, prompts, answers[0], tokenizer))
+    else:
+        show("answer", rank(gpt, prompts[0], answers, tokenizer, args.per_token))
+    return 0
+
+
+def check_prompts(args: argparse.Namespace) -> None:
+    """Raise ValueError for options that do not go together with several prompts."""
+    if args.prompt:
+        raise ValueError("--prompt and --prompts: choose one of them")
+    if len(args.answers) > 1:
+        raise ValueError(f"--prompts are compared for one answer, got {len(args.answers)}")
+    if args.per_token:
+        raise ValueError("--per-token compares answers of different lengths; --prompts have one and the same answer")
+
+
+def show(what: str, ranked: Sequence["Ranked"]) -> None:
+    """Print a table of answers or prompts."""
+    shown = [quoted(r.answer.removesuffix("\n") if what == "prompt" else r.answer) for r in ranked]
+    width = max(len(what), *map(len, shown))
+    print(f"{what:{width}}  tokens      nats  per token  among these")
     for text, r in zip(shown, ranked, strict=True):
         print(f"{text:{width}}  {r.count:6}  {r.log_prob:8.3f}  {r.per_token:9.3f}  {r.probability:11.2%}")
-    return 0
 
 
 def runs_together(prompt: str, answer: str) -> bool:
@@ -59,6 +94,6 @@ def runs_together(prompt: str, answer: str) -> bool:
 
 def quoted(answer: str) -> str:
     """An answer in quotes, so that its spaces and line ends are visible."""
-    from numpylm.inference.streaming import printable
+    from numpylm.system.shell import printable
 
     return printable(json.dumps(answer, ensure_ascii=False))

@@ -9,16 +9,19 @@ from numpylm.cli.parser import not_empty
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the options: tokenizer, text, and what to print."""
-    parser.add_argument("run", nargs="?", help="run folder, or folder with vocab.json and merges.txt")
+    parser.add_argument("run", nargs="?", help="run folder, folder with a tokenizer's files, or .gguf file")
     parser.add_argument("text", nargs="?", help="text; if not given, standard input or --data")
     parser.add_argument(
         "--model",
         metavar="MODEL",
         type=not_empty,
-        help="the tokenizer, instead of RUN: a run folder, a folder with transformers' files, or a name such as gpt2",
+        help="the tokenizer, instead of RUN: a run folder, a folder with transformers' files, a .gguf file, or a name "
+        "such as gpt2",
     )
     parser.add_argument("--data", type=Path, help="a text file, or - for standard input")
-    parser.add_argument("--allow-special", action="store_true", help="recognize <|endoftext|> in the text")
+    parser.add_argument(
+        "--allow-special", action="store_true", help="recognize <|endoftext|> and other special tokens in the text"
+    )
     parser.add_argument("--ids", action="store_true", help="print only the ids, on one line")
     parser.add_argument(
         "--color",
@@ -37,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from numpylm.text.token_view import show_tokens, wants_color
 
     model, text = which(args)
-    tokenizer = load_tokenizer(model_folder(model, TOKENIZER_FILES))
+    tokenizer = load_tokenizer(model if model.endswith(".gguf") else model_folder(model, TOKENIZER_FILES))
     text = read_document(args.data or STDIN) if text is None else typed_text(text, "the text")
     view = show_tokens(tokenizer, text, args.allow_special)
     if args.ids:

@@ -8,8 +8,9 @@ from typing import Any
 
 from numpylm.cli.parser import not_empty
 
-EPILOG = """The defaults are made for the bundled stories. With --data, settings that are neither options nor in the
-TOML file are chosen to fit the text. Each choice is printed with its reason, and is saved in the run's config.json."""
+EPILOG = """The defaults are made for the bundled data. With --data, settings that are neither options nor in the TOML
+file are chosen to fit the data (for translation, classification and speech, the number of steps). Each choice is
+printed with its reason, and is saved in the run's config.json."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +28,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", action="store_true", help="do not train: time a few steps, layer by layer")
     for setting in fields(TrainConfig):
         kind, default = SETTING_TYPES[setting.name], setting.default
-        names = ["--" + setting.name.replace("_", "-")]
-        if "_" in setting.name:
-            names.append("--" + setting.name)
+        name = "--" + setting.name.replace("_", "-")
         text = setting.metadata["help"]
         if kind is not tuple and default != "":
             text += f" (default: {default}{other_defaults(setting.name)})"
@@ -40,17 +39,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             options |= {"nargs": "+", "type": not_empty, "metavar": setting.name.upper()}
         else:
             options |= {"type": not_empty if kind is str else kind, "metavar": setting.name.upper()}
-        parser.add_argument(*names, **options)
+        parser.add_argument(name, **options)
+        if "_" in setting.name:  # the TOML file's name is understood, too
+            parser.add_argument("--" + setting.name, **options | {"help": argparse.SUPPRESS})
 
 
 def other_defaults(name: str) -> str:
-    """The part of a help text about other defaults for fine-tuning."""
-    from numpylm.training.config import FINE_TUNING, LORA
+    """The part of a help text about other defaults: those of other tasks, and for fine-tuning."""
+    from numpylm.training.config import FINE_TUNING, LORA, TASK_DEFAULTS
 
-    if name not in FINE_TUNING:
-        return ""
-    lora = "" if LORA[name] == FINE_TUNING[name] else f", with lora_rank {LORA[name]}"
-    return f"; with init_from {FINE_TUNING[name]}{lora}"
+    others = [f"{task} {own[name]}" for task, own in TASK_DEFAULTS.items() if name in own]
+    if name in FINE_TUNING:
+        lora = "" if LORA[name] == FINE_TUNING[name] else f", with lora_rank {LORA[name]}"
+        others.append(f"with init_from {FINE_TUNING[name]}{lora}")
+    return "".join(f"; {other}" for other in others)
 
 
 def run(args: argparse.Namespace) -> int:

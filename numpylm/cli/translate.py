@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from numpylm.cli.parser import not_empty
+from numpylm.cli.texts import lines_from
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text", nargs="*", help="text to translate, or a file (.gz too), line by line; default: standard input"
     )
-    parser.add_argument("--beam", type=int, default=5, help="candidates of the beam search (default: 5); 1: greedy")
+    parser.add_argument("--beam", type=int, help="candidates of the beam search (default: 5); 1: greedy")
     parser.add_argument(
         "--length-penalty",
         type=float,
@@ -35,34 +36,33 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from numpylm.files.load_model import load_as
-    from numpylm.inference.translate import check_lengths, own_tokenizer, source_ids, translate
+    from numpylm.inference.translate import check_lengths, source_ids, translate
     from numpylm.models.transformer import Transformer
     from numpylm.system.processor import keep_memory
-    from numpylm.tasks.pairs import lines_of, split_lines
-    from numpylm.text.text_input import STDIN, is_file, read_stdin, typed_text
+    from numpylm.tasks.pairs import check_files, lines_of
+    from numpylm.text.any_tokenizer import require_tokenizer
 
-    words = [typed_text(word, "the text") for word in args.text]
-    if len(words) == 1 and words[0] != STDIN and is_file(words[0]):
-        lines = lines_of(Path(words[0]))
-    elif words and words != [STDIN]:
-        lines = [" ".join(words)]
-    else:
-        lines = split_lines(read_stdin())
+    lines = lines_from(args.text)
+    if tabs := [number for number, line in enumerate(lines, 1) if "\t" in line]:
+        raise ValueError(f"line {tabs[0]} has a tab: give a file with the source sentences alone, one in each line")
+    check_files([args.reference] if args.reference else [])
     references = lines_of(args.reference) if args.reference else []
     if args.reference and len(references) != len(lines):
         raise ValueError(f"there are {len(lines):,} texts, and {len(references):,} lines in {args.reference}")
     if args.temperature is not None and args.temperature < 0:
         raise ValueError("--temperature must be at least 0")
+    if args.temperature is not None and args.beam is not None:
+        raise ValueError("--beam searches and --temperature samples: give one of them")
     keep_memory()
     model = load_as(Transformer, args.source)
-    tokenizer = own_tokenizer(model)
+    tokenizer = require_tokenizer(model)
     check_lengths(model, [source_ids(tokenizer, line) for line in lines], "line")  # before anything is printed
     rng = None if args.temperature is None else np.random.default_rng(args.seed)
     sampling = {} if rng is None else {"temperature": args.temperature}
     made: list[str] = []
     for start in range(0, len(lines), 100):  # so that a long file is printed while it is translated
         some = lines[start : start + 100]
-        made += translate(model, some, beam=args.beam, length_penalty=args.length_penalty, rng=rng, **sampling)
+        made += translate(model, some, beam=args.beam or 5, length_penalty=args.length_penalty, rng=rng, **sampling)
         for text in made[start:]:
             print(text, flush=True)
     if references:
@@ -76,8 +76,8 @@ def print_scores(made: list[str], references: list[str]) -> None:
     from numpylm.tasks.translation import bleu_tokenizer
 
     pairs = [("", reference) for reference in references]
-    for score in (
-        bleu(made, [[text] for text in references], tokenize=bleu_tokenizer(pairs)),
-        chrf(made, [[text] for text in references]),
+    for name, score in (
+        ("BLEU", bleu(made, [[text] for text in references], tokenize=bleu_tokenizer(pairs))),
+        ("chrF", chrf(made, [[text] for text in references])),
     ):
-        print(f"{type(score).__name__.removesuffix('Score')} {score.score:.2f}  ({score.signature})", file=sys.stderr)
+        print(f"{name} {score.score:.2f}  ({score.signature})", file=sys.stderr)

@@ -3,14 +3,29 @@
 import math
 from collections.abc import Sequence
 
-from numpylm.corpora import customer_messages, parallel_stories, stories
+from numpylm.corpora import customer_messages, parallel_stories, stories, verses
+from numpylm.corpora.customer_service import CustomerService
 from numpylm.corpora.known_entropy import Corpus, LabelledCorpus, ParallelCorpus
+from numpylm.corpora.spoken_numbers import spoken_numbers
 
-CORPORA = {"stories": Corpus(stories.tell, seed=2024)}
+VERSES = Corpus(verses.tell, seed=2028)
+CORPORA = {"stories": Corpus(stories.tell, seed=2024), "verses": VERSES}
 PARALLEL = ParallelCorpus(parallel_stories.tell, seed=2025)
 MESSAGES = LabelledCorpus(customer_messages.SOURCES, seed=2026)
+SERVICE = CustomerService(seed=2027)
 
-__all__ = ["CORPORA", "MESSAGES", "PARALLEL", "Corpus", "LabelledCorpus", "ParallelCorpus"]
+__all__ = [
+    "CORPORA",
+    "MESSAGES",
+    "PARALLEL",
+    "SERVICE",
+    "VERSES",
+    "Corpus",
+    "CustomerService",
+    "LabelledCorpus",
+    "ParallelCorpus",
+    "spoken_numbers",
+]
 
 
 def source_nats(documents: Sequence[str]) -> float | None:

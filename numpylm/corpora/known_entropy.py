@@ -104,7 +104,7 @@ class ForeignText(Exception):
     """The generator cannot have made this text. ``args[0]`` is the first position that does not fit."""
 
 
-def _read(tell: Callable[[Teller], Thing], text: str) -> tuple[float, Thing | None]:
+def read_picks(tell: Callable[[Teller], Thing], text: str) -> tuple[float, Thing | None]:
     """-log P(text), and what the generator returns; (infinity, None) for a text that it never makes."""
     reader = Reader(text)
     try:
@@ -148,7 +148,7 @@ class Corpus:
 
     def nats(self, text: str) -> float:
         """-log P(text) in nats, including its end. Infinite for a text that the generator never makes."""
-        return _read(self.tell, text)[0]
+        return read_picks(self.tell, text)[0]
 
 
 class ParallelCorpus:
@@ -179,7 +179,7 @@ class ParallelCorpus:
 
     def translations(self, en: str) -> tuple[str, ...]:
         """All translations of a sentence; empty if the generator never makes this sentence."""
-        _, translations = _read(self.tell, en)
+        _, translations = read_picks(self.tell, en)
         return tuple(translations or ())
 
     def nats(self, en: str, zh: str) -> float:
@@ -229,7 +229,7 @@ class LabelledCorpus:
     def probability(self, text: str, label: str) -> float:
         """P(text | label)."""
         text += self.END
-        return sum(weight * math.exp(-_read(tell, text)[0]) for weight, tell in self.sources[label])
+        return sum(weight * math.exp(-read_picks(tell, text)[0]) for weight, tell in self.sources[label])
 
     def posterior(self, text: str) -> dict[str, float]:
         """P(label | text) of every label that can have this text; empty if none can."""

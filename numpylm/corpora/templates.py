@@ -17,6 +17,7 @@ from numpylm.corpora.known_entropy import Teller
 
 SLOT = re.compile(r"\{(\w+)(?:\.(\w+))?(?::(\w+))?\}")
 BRACKETS = re.compile(r"\[([^\[\]]*)\]")  # an innermost pair
+MARKS = re.compile(SLOT.pattern + r"|[\[\]|]")
 
 Tables = Mapping[str, Sequence[Any]]
 Words = dict[str, Any]
@@ -73,3 +74,14 @@ def expand(text: str) -> list[str]:
     before, after = text[: brackets.start()], text[brackets.end() :]
     texts = [done for option in brackets[1].split("|") for done in expand(before + option + after)]
     return list(dict.fromkeys(texts))
+
+
+def pattern(template: str, slots: Callable[[str], str]) -> str:
+    """A regular expression for all texts of a template; ``slots`` gives the expression for a slot by its name."""
+    found, end = "", 0
+    for mark in MARKS.finditer(template):
+        found += re.escape(template[end : mark.start()])
+        name, bracket = mark[1], mark[0]
+        found += slots(name) if name else {"[": "(?:", "]": ")", "|": "|"}[bracket]
+        end = mark.end()
+    return found + re.escape(template[end:])

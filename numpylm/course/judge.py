@@ -169,12 +169,12 @@ def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> 
     except ValueError:
         return f"expected an array of shape {np.shape(want)}, got {_say(got)}"
     y = np.asarray(want)
+    if x.dtype.kind == y.dtype.kind == "b":  # True and False are compared as 1 and 0
+        x, y = x.astype(float), y.astype(float)
     if x.dtype.kind not in "fiub":
         return f"expected numbers, got {_say(got)}"
     if x.shape != y.shape:
-        return f"wrong shape: expected {y.shape or 'one number'}, got {x.shape or 'one number'}" + (
-            ": transposed?" if x.shape != y.shape and sorted(x.shape) == sorted(y.shape) else ""
-        )
+        return f"wrong shape: expected {y.shape or 'one number'}, got {x.shape or 'one number'}{_why(x.shape, y.shape)}"
     bad = ~np.isfinite(x) & np.isfinite(y)
     if bad.any():
         where = f" at {[int(i) for i in np.argwhere(bad)[0]]}" if x.ndim else ""
@@ -182,6 +182,17 @@ def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> 
     if equal(x, y):
         return ""
     return _pattern(x, y, args, function) or _worst(x, y)
+
+
+def _why(got: tuple, wanted: tuple) -> str:
+    """What may have led to a wrong shape."""
+    if sorted(got) == sorted(wanted):
+        return ": transposed?"
+    if got == wanted[:-1] and wanted[-1] == 1:
+        return ": keepdims=True in a sum, mean or maximum keeps the last axis with length 1"
+    if len(got) == len(wanted) and all(a in (1, b) for a, b in zip(got, wanted, strict=True)):
+        return ": is there a sum where each entry counts for itself, or is a factor missing that has all entries?"
+    return ""
 
 
 def _pattern(x: np.ndarray, y: np.ndarray, args: tuple, function: Callable) -> str:

@@ -77,6 +77,7 @@ def heatmap(
     ylabel: str = "",
     numbers: str = "",
     limit: float | None = None,
+    root: bool = False,
 ) -> Any:
     """Draw a matrix as colored squares, with a name for each row and column.
 
@@ -91,6 +92,8 @@ def heatmap(
     limit : float, optional
         Colors go from -limit (red) through white to limit (blue). Without it, they go from the smallest to the largest
         value.
+    root : bool
+        Colors follow the square roots of the values, so that small weights stay visible beside one large weight.
 
     Returns
     -------
@@ -98,6 +101,10 @@ def heatmap(
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     scale: dict[str, Any] = {"cmap": "viridis"} if limit is None else {"cmap": "RdBu", "vmin": -limit, "vmax": limit}
+    if root:
+        from matplotlib.colors import PowerNorm
+
+        scale["norm"] = PowerNorm(0.5)
     image = axes.imshow(matrix, aspect="auto" if max(matrix.shape) > 40 else "equal", **scale)
     axes.grid(False)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
@@ -111,6 +118,47 @@ def heatmap(
             ink = "black" if 0.3 * dark[0] + 0.6 * dark[1] + 0.1 * dark[2] > 0.5 else "white"
             axes.text(j, i, format(value, numbers), ha="center", va="center", color=ink, fontsize=8)
     return image
+
+
+def query_key_value_picture(words: Any, query: Array, keys: Array, values: Array) -> Any:
+    """A diagram of attention for one query: it meets each key, and the values are averaged by how well they fit.
+
+    Parameters
+    ----------
+    words : sequence of str
+        A word for each position; the query belongs to the last.
+    query : array (D,)
+    keys, values : array (S, D)
+
+    Returns
+    -------
+    The figure.
+    """
+    plt = style()
+    blue, orange, green = COLORS[:3]
+    scores = keys @ query / np.sqrt(len(query))  # (S,)
+    weights = np.exp(scores - scores.max())
+    weights /= weights.sum()
+    fig, axes = plt.subplots(figsize=(7, 3.4))
+    axes.set(xlim=(-0.6, len(words) + 0.3), ylim=(-0.3, 4.6))
+    axes.axis("off")
+
+    def label(x: float, y: float, text: str, color: str) -> None:
+        box = {"boxstyle": "round,pad=0.35", "facecolor": color, "alpha": 0.25, "edgecolor": color}
+        axes.text(x, y, text, ha="center", va="center", fontsize=9, bbox=box)
+
+    last = len(words) - 1
+    for x, (word, key, value, weight) in enumerate(zip(words, keys, values, weights, strict=True)):
+        axes.text(x, 0, word, ha="center", va="center", fontsize=10, weight="bold")
+        label(x, 1, f"value {value.round(1)}", green)
+        label(x, 2, f"key {key.round(1)}", orange)
+        axes.plot([x, last], [2.3, 3.6], color=blue, linewidth=0.5 + 6 * weight, alpha=0.6, solid_capstyle="round")
+        axes.text(x + 0.28 * (last - x) + 0.1, 2.3 + 0.36, f"{weight:.2f}", fontsize=9, color=blue, ha="left")
+    label(last, 4, f'query of "{words[-1]}" {query.round(1)}', blue)
+    axes.text(
+        last + 0.55, 3.1, "blue: the weights,\nsoftmax of query · key / √D", fontsize=8, style="italic", ha="center"
+    )
+    return fig
 
 
 def map_of_gpt(n_layer: int = 2) -> Any:

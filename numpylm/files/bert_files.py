@@ -79,7 +79,7 @@ def load_bert(folder: Path, dtype: DTypeLike = np.float32) -> Bert:
     """
     settings, stored = read_settings(folder), own_tensors(folder)
     family = settings.get("model_type")
-    refuse_others(settings, COMPUTED, folder)
+    refuse_others(settings, COMPUTED, folder / "config.json")
     head = _head_in(stored)
     labels = _labels(settings) if head == "classification" else ()
     if len(labels) == 1:
@@ -97,7 +97,7 @@ def load_bert(folder: Path, dtype: DTypeLike = np.float32) -> Bert:
     if head == "masked-lm":
         where = "cls.predictions.decoder" if family == "bert" else "lm_head.decoder"
         copies = {f"{where}.weight": "tokens.weight", f"{where}.bias": "head.bias"}
-    read_weights(bert, stored, lambda name: file_name(name, str(family), head, prefix), folder, UNUSED, copies)
+    read_weights(bert, stored, lambda name: transformers_name(name, str(family), head, prefix), folder, UNUSED, copies)
     bert.labels = labels
     return bert
 
@@ -131,10 +131,10 @@ def save_bert(bert: Bert, folder: str | Path, tokenizer: TextTokenizer | None = 
         folder.mkdir(parents=True, exist_ok=True)
         export_tokenizer(tokenizer, folder, c.block_size)
     settings = _settings(bert, family, tokenizer)
-    write_folder(folder, bert, lambda name: file_name(name, family, c.head, prefix), settings)
+    write_folder(folder, bert, lambda name: transformers_name(name, family, c.head, prefix), settings)
 
 
-def file_name(name: str, family: str, head: str, prefix: str) -> str:
+def transformers_name(name: str, family: str, head: str, prefix: str) -> str:
     """transformers' name of one of our parameters."""
     if name.startswith("head."):
         return renamed(name, HEADS[family, head])

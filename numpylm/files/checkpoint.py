@@ -17,8 +17,11 @@ from numpylm.files.find_model import did_you_mean, refuse_folder_of_runs
 from numpylm.files.npz_files import read_npz
 from numpylm.models.bert import Bert, BertConfig
 from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.models.llama import Llama, LlamaConfig
 from numpylm.models.lora import add_lora, lora_settings, merge_lora
+from numpylm.models.speech_ctc import SpeechCTC, SpeechCTCConfig
 from numpylm.models.transformer import Transformer, TransformerConfig
+from numpylm.models.whisper import Whisper, WhisperConfig
 from numpylm.nn.module import Array, SkipInit
 from numpylm.nn.optim import AdamW
 from numpylm.system.json_fields import brief, typed, whole
@@ -29,8 +32,11 @@ from numpylm.text.any_tokenizer import TextTokenizer, load_tokenizer
 FORMAT = 1
 MODELS: dict[str, tuple[Any, Any]] = {
     "GPT": (GPT, GPTConfig),
+    "Llama": (Llama, LlamaConfig),
     "Bert": (Bert, BertConfig),
     "Transformer": (Transformer, TransformerConfig),
+    "SpeechCTC": (SpeechCTC, SpeechCTCConfig),
+    "Whisper": (Whisper, WhisperConfig),
 }
 LARGEST_ALPHA = 1e15  # a larger alpha of LoRA means that the file is damaged
 
@@ -109,7 +115,7 @@ def check_size(config: Any, held: int) -> None:
 
     Parameters
     ----------
-    config : GPTConfig, BertConfig or TransformerConfig
+    config : GPTConfig, LlamaConfig, BertConfig, TransformerConfig or WhisperConfig
     held : int
         Total number of values in the file's arrays.
 
@@ -118,9 +124,14 @@ def check_size(config: Any, held: int) -> None:
     ValueError
     """
     C = config.n_embd
-    inner = getattr(config, "n_inner", 0) or 4 * C
-    layers = config.n_layer + getattr(config, "n_decoder_layer", 0)
-    described = (config.vocab_size + config.block_size) * C + layers * (4 * C * C + 2 * C * inner)
+    if isinstance(config, LlamaConfig):
+        attention = 2 * C * config.D * (config.n_head + config.K)
+        described = config.vocab_size * C + config.n_layer * (attention + 3 * C * config.F * max(1, config.n_experts))
+    else:
+        inner = getattr(config, "n_inner", 0) or 4 * C
+        layers = config.n_layer + getattr(config, "n_decoder_layer", 0)
+        positions = config.block_size + getattr(config, "audio_positions", 0)
+        described = (config.vocab_size + positions) * C + layers * (4 * C * C + 2 * C * inner)
     if described > 10 * held + 1000:
         raise ValueError(
             f"the settings describe a model of {described:,} parameters, the arrays hold {held:,}: they do not belong "

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from numpylm.models.config_checks import is_number
+from numpylm.models.checks import is_number
 from numpylm.models.gpt import GPTConfig
 from numpylm.system.whole_files import read_json, write_text
 

@@ -18,18 +18,21 @@ TOKENIZER_FILES = (
     "source.spm",  # Marian
     "target.spm",
     "target_vocab.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
 )
 MODEL_FILES = (
     "config.json",
     "model.safetensors",
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
-    "tokenizer_config.json",
+    "generation_config.json",  # the tokens that end a text
+    "preprocessor_config.json",  # Whisper
     *TOKENIZER_FILES,
 )  # never *.bin: these are pickled, and unpickling can run any code
 
 NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)  # gpt2, openai-community/gpt2
-FILE_ENDINGS = (".safetensors", ".npz", ".bin", ".json", ".txt")
+FILE_ENDINGS = (".safetensors", ".gguf", ".npz", ".bin", ".json", ".txt")
 
 
 def model_folder(name_or_folder: str | Path, files: Sequence[str] = MODEL_FILES) -> Path:

@@ -61,7 +61,7 @@ def load_marian(folder: Path, dtype: DTypeLike = np.float32) -> Transformer:
         If files are missing, damaged, or of a model that `Transformer` cannot compute. The message lists all problems.
     """
     settings, stored = read_settings(folder), own_tensors(folder)
-    refuse_others(settings, COMPUTED, folder)
+    refuse_others(settings, COMPUTED, folder / "config.json")
     config = _config(settings, folder)
     try:
         check_size(config, sum(math.prod(tensor.shape) for tensor in stored.values()))
@@ -75,7 +75,7 @@ def load_marian(folder: Path, dtype: DTypeLike = np.float32) -> Transformer:
         copies += ["model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"]
     unused = "|".join(map(re.escape, POSITIONS))
     tied = dict.fromkeys(copies, "shared.weight")
-    read_weights(model, stored, lambda name: file_name(name, config), folder, unused, tied)
+    read_weights(model, stored, lambda name: transformers_name(name, config), folder, unused, tied)
     return model
 
 
@@ -94,7 +94,7 @@ def save_marian(model: Transformer, folder: str | Path, tokenizer: TextTokenizer
     if c.norm_first or c.position_layout != "halves":
         raise ValueError(
             "transformers' Marian is post-norm, with sines and cosines in two halves: a model with norm_first or "
-            "interleaved positions cannot be written in its format"
+            "interleaved positions cannot be written in its format (numpylm train --no-norm-first makes one that can)"
         )
     if c.layer_norm_eps != EPSILON:
         raise ValueError(f"the norms of Marian have ε = {EPSILON}, those of this model {c.layer_norm_eps}")
@@ -102,10 +102,10 @@ def save_marian(model: Transformer, folder: str | Path, tokenizer: TextTokenizer
     if tokenizer is not None:
         folder.mkdir(parents=True, exist_ok=True)
         export_tokenizer(tokenizer, folder, c.block_size, translates=True)
-    write_folder(folder, model, lambda name: file_name(name, c), _settings(model, tokenizer), BIAS)
+    write_folder(folder, model, lambda name: transformers_name(name, c), _settings(model, tokenizer), BIAS)
 
 
-def file_name(name: str, config: TransformerConfig) -> str:
+def transformers_name(name: str, config: TransformerConfig) -> str:
     """transformers' name of one of our parameters."""
     return renamed(name, NAMES + (ONE_TABLE if config.share_embeddings else TWO_TABLES))
 

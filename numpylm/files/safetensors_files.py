@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from numpylm.nn.module import Array
 from numpylm.system.optional_packages import needed
@@ -65,25 +66,36 @@ class StoredTensor:
                 yield part, values
 
     def _bfloat16(self, part: slice) -> Array:
-        """Read bfloat16 values as float32. A bfloat16 is the upper half of a float32 whose lower half is zero."""
+        """Read bfloat16 values as float32."""
         with self.path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             start, _ = json.loads(file.read(length))[self.name]["data_offsets"]
             row = int(np.prod(self.shape[1:]))
             file.seek(8 + length + start + part.start * row * 2)
             upper = np.fromfile(file, "<u2", (part.stop - part.start) * row)
-        return (upper.astype(np.uint32) << 16).view(np.float32).reshape(-1, *self.shape[1:])
+        return from_bfloat16(upper).reshape(-1, *self.shape[1:])
 
     def read_into(self, target: Array) -> None:
         """Read the values into an array of the same shape, converted to its dtype."""
         for part, values in self.pieces():
             target[part] = values
 
+    def array(self, dtype: DTypeLike = np.float32) -> Array:
+        """The values as a new array."""
+        values = np.empty(self.shape, dtype)
+        self.read_into(values)
+        return values
+
     def equals(self, other: Array) -> bool:
         """Whether the values, converted to the other array's dtype, are equal. NaN equals NaN."""
         return all(
             np.array_equal(values.astype(other.dtype), other[part], equal_nan=True) for part, values in self.pieces()
         )
+
+
+def from_bfloat16(values: Array) -> Array:
+    """Convert bfloat16, read as uint16, to float32: it is the upper half of a float32 whose lower half is zero."""
+    return (values.astype(np.uint32) << 16).view(np.float32)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Reading and writing a model's folder in transformers' format: settings, weights under transformers' names, tokenizer.
 
 Each family has a file that says what is special about it: its settings and its names. What they share is here.
-transformers stores the weight of a linear layer as (out, in); we store (in, out). So these are transposed.
+transformers stores the weight of a linear layer as (out, in); we store (in, out). So these are transposed. The axes
+of a convolution, (out, in, kernel), are reversed in the same way.
 """
 
 import json
@@ -26,7 +27,8 @@ from numpylm.nn.module import Array, Module
 from numpylm.system.shell import shown
 from numpylm.system.whole_files import read_json, write_text
 
-EMBEDDINGS = ("tokens", "positions", "segments", "shared", "source_tokens")  # these tables are not transposed
+# These tables are not transposed.
+EMBEDDINGS = ("tokens", "positions", "segments", "shared", "source_tokens", "embed_tokens", "audio_positions")
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}  # of a LayerNorm, in files of TensorFlow
 SHOWN = 40  # number of problems that one message lists
 
@@ -54,7 +56,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def refuse_others(settings: Mapping[str, Any], computed: Mapping[str, tuple[Any, ...]], folder: Path) -> None:
+def refuse_others(settings: Mapping[str, Any], computed: Mapping[str, tuple[Any, ...]], where: Path) -> None:
     """Raise ValueError for settings that change what a model computes, in a way that numpylm does not support.
 
     ``computed`` has the supported values of each setting. A setting that is missing has the first of them.
@@ -65,7 +67,7 @@ def refuse_others(settings: Mapping[str, Any], computed: Mapping[str, tuple[Any,
         if settings.get(name, values[0]) not in values
     ]
     if problems:
-        raise ValueError(f"{folder / 'config.json'}: numpylm cannot compute this model: {'; '.join(problems)}")
+        raise ValueError(f"{where}: numpylm cannot compute this model: {'; '.join(problems)}")
 
 
 def own_tensors(folder: Path) -> dict[str, StoredTensor]:
@@ -81,7 +83,7 @@ def own_tensors(folder: Path) -> dict[str, StoredTensor]:
 def read_weights(
     model: Module,
     stored: Mapping[str, StoredTensor],
-    file_name: Callable[[str], str],
+    transformers_name: Callable[[str], str],
     folder: Path,
     unused: str = "",
     copies: Mapping[str, str] | None = None,
@@ -93,7 +95,7 @@ def read_weights(
     model : Module
     stored : dict
         The tensors by their names in the files, from `own_tensors`.
-    file_name : callable
+    transformers_name : callable
         Our name of a parameter -> its name in the files.
     folder : Path
         For messages.
@@ -108,7 +110,7 @@ def read_weights(
         One message that lists every missing or unexpected tensor, every wrong shape, and every unsupported dtype.
     """
     copies = copies or {}
-    own = {file_name(name): (name, parameter) for name, parameter in model.named_parameters()}
+    own = {transformers_name(name): (name, parameter) for name, parameter in model.named_parameters()}
     problems = [f"missing: {name} {_file_shape(*own[name])}" for name in own if name not in stored]
     for name, tensor in stored.items():
         if name in own and _squeezed(tensor.shape) != _squeezed(_file_shape(*own[name])):
@@ -129,11 +131,13 @@ def read_weights(
     by_name = dict(model.named_parameters())
     for name, ours in copies.items():
         if name in stored and not stored[name].equals(by_name[ours].data):
-            raise ValueError(f"{folder}: {name} should be a copy of {file_name(ours)}; here it is another array")
+            raise ValueError(
+                f"{folder}: {name} should be a copy of {transformers_name(ours)}; here it is another array"
+            )
 
 
 def _transposed(name: str, values: Array) -> bool:
-    return values.ndim == 2 and name.split(".")[-2] not in EMBEDDINGS
+    return values.ndim > 1 and name.split(".")[-2] not in EMBEDDINGS
 
 
 def _file_shape(name: str, parameter: Any) -> tuple[int, ...]:
@@ -158,7 +162,11 @@ def check_target(folder: Path) -> None:
 
 
 def write_folder(
-    folder: Path, model: Module, file_name: Callable[[str], str], settings: Mapping[str, Any], bias_rows: str = ""
+    folder: Path,
+    model: Module,
+    transformers_name: Callable[[str], str],
+    settings: Mapping[str, Any],
+    bias_rows: str = "",
 ) -> None:
     """Write the weights, and config.json last. Each file is written atomically.
 
@@ -167,7 +175,7 @@ def write_folder(
     before = sharded_files(folder)
     tensors = {}
     for name, values in model.state_dict().items():
-        theirs = file_name(name)
+        theirs = transformers_name(name)
         if theirs == bias_rows:
             values = values[None]
         elif _transposed(name, values):

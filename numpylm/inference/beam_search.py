@@ -209,11 +209,3 @@ def best_continuations(
         best = (rows[order] - a * W, tokens[order], totals[order])
         found.append(list(zip(*(values.tolist() for values in best), strict=True)))
     return found
-
-
-def log_softmax(logits: Array, forbidden_ids: Collection[int] = ()) -> Array:
-    """log softmax(logits) over the last axis; -inf for tokens that must not be chosen."""
-    z = logits - logits.max(axis=-1, keepdims=True)
-    z -= np.log(np.exp(z).sum(axis=-1, keepdims=True))
-    z[..., list(forbidden_ids)] = -np.inf
-    return z

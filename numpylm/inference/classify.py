@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.inference.beam_search import log_softmax
-from numpylm.inference.translate import own_tokenizer
+from numpylm.inference.log_probs import log_softmax
 from numpylm.nn.module import Array
+from numpylm.text.any_tokenizer import require_tokenizer
 from numpylm.text.encoder_input import EncoderTokens, encoder_input
 from numpylm.text.padding import in_batches, padded
 
@@ -27,8 +27,11 @@ def classify(model: Any, texts: Sequence[str], tokenizer: Any = None) -> list[li
     if isinstance(texts, str):
         raise ValueError("classify expects several texts: put one text into a list")
     if model.config.head != "classification":
-        raise ValueError("this model has no classification head: train one with numpylm train --task classification")
-    tokenizer = own_tokenizer(model) if tokenizer is None else tokenizer
+        raise ValueError(
+            "this model has no classification head: give it one with numpylm train --task classification "
+            "--data labelled.csv --init-from and the folder of this model"
+        )
+    tokenizer = require_tokenizer(model) if tokenizer is None else tokenizer
     rows, _ = encoder_input(tokenizer, texts, model.config.block_size)
     labels = model.labels or tuple(f"LABEL_{n}" for n in range(model.config.n_labels))
     found: list[list[tuple[str, float]]] = [[] for _ in texts]

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from numpylm.inference.generation import generate, stream_batch
 from numpylm.inference.streaming import TextStream, stream_text
 from numpylm.models.gpt import GPT
-from numpylm.text.any_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer, begin_ids, end_ids
 
 
 def generate_text(
@@ -19,6 +19,7 @@ def generate_text(
     max_new_tokens: int,
     *,
     own: bool = False,
+    allow_special: bool = False,
     stop: Collection[str] = (),
     rng: np.random.Generator | None = None,
     **options: Any,
@@ -34,7 +35,9 @@ def generate_text(
     prompt : str
     max_new_tokens : int
     own : bool
-        Whether numpylm trained the model, see `prompt_ids`; `numpylm.files.pretrained.load_language_model` returns it.
+        Whether numpylm trained the model, see `prompt_ids`; `numpylm.files.load_model.load_language_model` returns it.
+    allow_special : bool
+        Whether marks such as <|im_start|> in the prompt are special tokens.
     stop : collection of str
         Stop strings, see `TextStream`. Only the new text is searched for them.
     rng : numpy.random.Generator, optional
@@ -49,7 +52,7 @@ def generate_text(
     """
     TextStream(tokenizer.token_bytes, stop)  # checks the stop strings now, not when the first piece is generated
     ends = end_ids(tokenizer)
-    ids = prompt_ids(tokenizer, prompt, own)
+    ids = prompt_ids(tokenizer, prompt, own, allow_special)
     tokens = generate(gpt, ids, max_new_tokens, rng=rng, stop_ids=ends, **options)  # the end-of-text token is the last
     return stream_text((i for i in tokens if i not in ends), readable(tokenizer), stop)
 
@@ -62,6 +65,7 @@ def generate_texts(
     count: int,
     *,
     own: bool = False,
+    allow_special: bool = False,
     stop: Collection[str] = (),
     rng: np.random.Generator | None = None,
     progress: bool = False,
@@ -74,7 +78,7 @@ def generate_texts(
     """
     ends = end_ids(tokenizer)
     streams = [TextStream(readable(tokenizer), stop) for _ in range(count)]
-    prompts = [prompt_ids(tokenizer, prompt, own)] * count
+    prompts = [prompt_ids(tokenizer, prompt, own, allow_special)] * count
     steps = stream_batch(gpt, prompts, max_new_tokens, gpt.config.block_size, rng=rng, stop_ids=ends, **options)
     texts = [""] * count
     for tokens in tqdm(steps, "writing", max_new_tokens, unit=" tokens each", disable=not progress, leave=False):
@@ -88,25 +92,21 @@ def generate_texts(
     return [text + stream.close() for text, stream in zip(texts, streams, strict=True)]
 
 
-def prompt_ids(tokenizer: TextTokenizer, prompt: str, own: bool) -> list[int]:
-    """The ids of a prompt.
+def prompt_ids(tokenizer: TextTokenizer, prompt: str, own: bool, allow_special: bool = False) -> list[int]:
+    """The ids of a prompt. With ``allow_special``, marks such as <|im_start|> in it are special tokens.
 
     A model that numpylm trained (``own``) has seen documents that begin with the end-of-text token, so its prompts also
     begin with this token. If the vocabulary does not have it, an empty prompt becomes token 0, as in the samples during
     training. For GPT-2 nothing is added to a prompt, and an empty prompt becomes the end-of-text token, as in
-    transformers.
+    transformers. Models such as Llama 3 expect a token that begins each text.
     """
-    ids = tokenizer.encode(prompt)
-    if tokenizer.end_id is not None and (own or not ids):
-        return [tokenizer.end_id, *ids]
+    ids, begin = tokenizer.encode(prompt, allow_special=allow_special), begin_ids(tokenizer)
+    expected = own or not ids or getattr(tokenizer, "add_bos", False)
+    if begin and expected and ids[:1] != begin:
+        return begin + ids
     if not ids and not own:
         raise ValueError("this model has no end-of-text token to begin a new text with: give it a prompt")
     return ids or [0]
-
-
-def end_ids(tokenizer: TextTokenizer) -> set[int]:
-    """The ids that end a text: the end-of-text token, if the vocabulary has it."""
-    return set() if tokenizer.end_id is None else {tokenizer.end_id}
 
 
 def readable(tokenizer: TextTokenizer) -> Callable[[int], bytes]:

@@ -197,6 +197,7 @@ def can_use_kv_cache(model: Any) -> bool:
     for each token.
     """
     layers = [layer for block in getattr(model, "h", []) for layer in (block, block.attn)]
+    layers += [layer for block in getattr(model, "layers", []) for layer in (block, block.self_attn)]
     return hasattr(model, "read") and all("past" in signature(layer.forward).parameters for layer in layers)
 
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numpylm.inference.log_probs import log_softmax_of
 from numpylm.models.gpt import GPT
 from numpylm.nn.functional import IGNORE_INDEX, softmax
 from numpylm.nn.module import Array
-from numpylm.text.any_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer, begin_ids, common_prefix
 from numpylm.text.data import sequential_batches
 
+PIECE = 1024  # tokens that are read at once
 LOGITS_AT_ONCE = 1 << 24  # number of logits in memory at a time: 64 MB in float32
 TOKENS_AT_ONCE = 512  # or one window if it is longer: attention stores H T numbers for each token
 
@@ -51,7 +53,7 @@ def log_prob(gpt: GPT, text: str | Sequence[int] | Array, tokenizer: TextTokeniz
     token after the first window has at least block_size // 2 tokens before it. Each token is counted once.
     """
     ids = text_ids(gpt, text, tokenizer) if isinstance(text, str) else np.asarray(text)
-    check_ids(ids, gpt.config.vocab_size)
+    check_token_ids(ids, gpt.config.vocab_size)
     T = gpt.config.block_size
     batches = sequential_batches(ids, windows_at_once(T), T, stride=T - T // 2)
     values = np.concatenate([np.zeros(0), *(score(gpt, *batch)[0] for batch in batches)])
@@ -78,8 +80,21 @@ def score(gpt: GPT, ids: Array, targets: Array) -> tuple[Array, Array]:
     hit : bool array (N,)
     """
     counted = targets != IGNORE_INDEX  # (B, T)
-    x, _ = gpt.hidden(ids, differentiable=False)  # (B, T, C)
+    x = hidden_states(gpt, ids)  # (B, T, C)
     return score_rows(gpt, x[counted], targets[counted])
+
+
+def hidden_states(gpt: GPT, ids: Array) -> Array:
+    """The final hidden states of ids (B, T): (B, T, C). A long text is read in pieces with key/value caches.
+
+    The weights of attention take memory for each pair of a query and a key. Of a piece, there are few queries.
+    """
+    if ids.shape[1] <= PIECE:
+        return gpt.hidden(ids, differentiable=False)[0]
+    past = gpt.new_past(len(ids))
+    return np.concatenate(
+        [gpt.hidden_after(ids[:, i : i + PIECE], past) for i in range(0, ids.shape[1], PIECE)], axis=1
+    )
 
 
 def score_rows(gpt: GPT, x: Array, targets: Array) -> tuple[Array, Array]:
@@ -94,18 +109,6 @@ def score_rows(gpt: GPT, x: Array, targets: Array) -> tuple[Array, Array]:
         piece = slice(i, i + step)
         log_p[piece], hit[piece] = log_softmax_of(gpt.head(x[piece])[0], targets[piece])
     return log_p, hit
-
-
-def log_softmax_of(z: Array, y: Array) -> tuple[Array, Array]:
-    """log p_y for each row of logits z (N, V), in float64, and whether y (N,) is its largest logit. Overwrites z.
-
-    log p_y = z_y - log Σ_j exp z_j = (z_y - m) - log Σ_j exp(z_j - m),    m = max z
-    """
-    rows, likeliest = np.arange(len(y)), z.argmax(axis=-1)  # (N,)
-    z -= z[rows, likeliest][:, None]
-    z_y = z[rows, y].astype(np.float64)
-    np.exp(z, out=z)
-    return z_y - np.log(z.sum(axis=-1, dtype=np.float64)), likeliest == y
 
 
 # --------------------------------------------------------------------------------------------- answers
@@ -220,7 +223,7 @@ def split_answers(
     if n == 0:
         raise ValueError("there is no token before the answers: give a prompt, or a longer one")
     for answer, ids in zip(answers, whole, strict=True):
-        check_ids(ids, gpt.config.vocab_size)
+        check_token_ids(ids, gpt.config.vocab_size)
         if len(ids) - 1 > gpt.config.block_size:
             raise ValueError(
                 f"the prompt with the answer {answer!r} has {len(ids)} tokens; all but the last must fit into the "
@@ -229,26 +232,18 @@ def split_answers(
     return whole[0][:n], [ids[n:] for ids in whole]
 
 
-def common_prefix(texts: Sequence[Array]) -> int:
-    """The length of the longest common prefix of some arrays of ids."""
-    n = min(map(len, texts))
-    same = np.logical_and.reduce([ids[:n] == texts[0][:n] for ids in texts])
-    return n if same.all() else int(same.argmin())
-
-
 # ----------------------------------------------------------------------------------------- in and out
 
 
 def text_ids(gpt: GPT, text: str, tokenizer: TextTokenizer | None) -> Array:
-    """Ids of a text, with the end-of-text token before it if there is one."""
+    """Ids of a text, with the token before it that `begin_ids` gives."""
     tokenizer = tokenizer or gpt.tokenizer
     if tokenizer is None:
         raise ValueError("a text needs a tokenizer, and this model has none: pass tokenizer=..., or ids")
-    start = [] if tokenizer.end_id is None else [tokenizer.end_id]
-    return np.array(start + tokenizer.encode(text), np.int64)
+    return np.array(begin_ids(tokenizer) + tokenizer.encode(text), np.int64)
 
 
-def check_ids(ids: Array, V: int) -> None:
+def check_token_ids(ids: Array, V: int) -> None:
     """Raise ValueError unless ids are T >= 1 integers in [0, V)."""
     if ids.size == 0:
         raise ValueError("there is no token to begin with")

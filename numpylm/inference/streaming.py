@@ -1,7 +1,6 @@
 """Streaming: decoding tokens to text one at a time, with stop strings and without incomplete characters."""
 
 import codecs
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 
@@ -82,11 +81,3 @@ def stream_text(
             return
     if piece := stream.close():
         yield piece
-
-
-def printable(text: str) -> str:
-    """Make a text safe to print: control characters, except line ends and tabs, become U+FFFD.
-
-    A model early in training may write an escape sequence that clears the screen.
-    """
-    return "".join(c if c in "\n\t" or not unicodedata.category(c).startswith("C") else "\ufffd" for c in text)

@@ -8,6 +8,7 @@ import numpy as np
 from numpylm.inference.beam_search import Hypothesis, beam_search
 from numpylm.inference.sampling import check_sampling, sample_token
 from numpylm.system.processor import default_workers, on_all_cores
+from numpylm.text.any_tokenizer import require_tokenizer
 from numpylm.text.padding import in_batches, padded
 
 BATCH_TOKENS = 4000  # of the sources that are translated at once, padding included; it affects only speed and memory
@@ -55,7 +56,7 @@ def translate(
         raise ValueError("translate expects several texts: put one text into a list")
     if sampling and rng is None:
         raise ValueError(f"{next(iter(sampling))} is an option of sampling, which needs an rng")
-    tokenizer = own_tokenizer(model) if tokenizer is None else tokenizer
+    tokenizer = require_tokenizer(model) if tokenizer is None else tokenizer
     sources = [source_ids(tokenizer, text) for text in texts]
     check_lengths(model, sources)
     rngs = [] if rng is None else rng.spawn(len(texts))
@@ -119,13 +120,6 @@ def _forbidden(model: Any, tokenizer: Any) -> tuple[int, ...]:
     """Tokens that no translation contains: padding, and the start token unless it is the end token, too."""
     start = model.config.start_id
     return tuple({start, getattr(tokenizer, "pad_id", start)} - {tokenizer.end_id})
-
-
-def own_tokenizer(model: Any) -> Any:
-    """The model's tokenizer. Raises ValueError if it has none."""
-    if model.tokenizer is None:
-        raise ValueError("this model has no tokenizer: put its files beside the model, or pass a tokenizer")
-    return model.tokenizer
 
 
 def source_ids(tokenizer: Any, text: str) -> list[int]:

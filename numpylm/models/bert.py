@@ -5,98 +5,34 @@ classify the text.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpylm.models.config_checks import check_dropout, check_epsilon, check_sizes
-from numpylm.models.stack import first_trained, freeze_below, full_cache, run_block, set_dropout
+from numpylm.models.checks import check_ids
+from numpylm.models.configs import BertConfig
+from numpylm.models.stack import StackCache, StackModel, full_cache, run_block
 from numpylm.nn.encoder_decoder import EncoderBlock
-from numpylm.nn.functional import ACTIVATIONS, IGNORE_INDEX, cross_entropy
+from numpylm.nn.functional import IGNORE_INDEX, cross_entropy
 from numpylm.nn.heads import ClassificationHead, MaskedLMHead, pool_mean
 from numpylm.nn.layers import Dropout, Embedding, LayerNorm
 from numpylm.nn.module import Array, Cache, Module
 from numpylm.nn.self_and_cross_attention import padding_mask
 
-HEADS = ("masked-lm", "classification", "none")
+
+class EmbedCache(NamedTuple):
+    """What `Bert.embed` saves for its backward."""
+
+    tokens: Cache
+    positions: Cache
+    segments: Cache
+    norm: Cache
+    drop: Cache
 
 
-@dataclass(frozen=True)
-class BertConfig:
-    """The shape of a Bert.
-
-    Attributes
-    ----------
-    vocab_size : int
-        V, number of tokens.
-    block_size : int
-        The longest text, in tokens.
-    n_layer, n_head, n_embd : int
-        L blocks, H heads in each, C channels. H must divide C.
-    n_inner : int
-        F, hidden channels of the MLPs. 0: 4C.
-    dropout : float in [0, 1)
-        Dropout probability of embeddings, attention weights, both sublayers, and the classification head.
-    head : {"masked-lm", "classification", "none"}
-    n_labels : int
-        K, labels of the classification head.
-    pooling : {"first", "mean"}
-        How the classification head makes one vector of a text; see `ClassificationHead`.
-    token_types : int
-        Number of segment embeddings: 2 in BERT (first and second text of a pair), 1 in RoBERTa.
-    position_offset : int
-        Number of the first position: 0 in BERT, 2 in RoBERTa's files.
-    activation : str
-        As in `MLP`.
-    head_activation : str
-        The same for the masked-LM head; empty: as ``activation``. In RoBERTa it is always "gelu".
-    layer_norm_eps : float
-    """
-
-    vocab_size: int
-    block_size: int
-    n_layer: int
-    n_head: int
-    n_embd: int
-    n_inner: int = 0
-    dropout: float = 0.0
-    head: str = "masked-lm"
-    n_labels: int = 0
-    pooling: str = "first"
-    token_types: int = 2
-    position_offset: int = 0
-    activation: str = "gelu"
-    head_activation: str = ""
-    layer_norm_eps: float = 1e-12
-
-    def __post_init__(self) -> None:
-        check_sizes(self, "vocab_size", "block_size", "n_layer", "n_head", "n_embd", "token_types")
-        check_sizes(self, "n_inner", "n_labels", "position_offset", least=0)
-        check_dropout(self.dropout)
-        check_epsilon(self.layer_norm_eps)
-        if self.head not in HEADS:
-            raise ValueError(f"head must be one of {', '.join(HEADS)}, got {self.head!r}")
-        if (self.head == "classification") != (self.n_labels > 0):
-            raise ValueError(
-                f"a classification head needs n_labels, others have none: got {self.head=}, {self.n_labels=}"
-            )
-        if self.pooling not in ("first", "mean"):
-            raise ValueError(f'pooling must be "first" or "mean", got {self.pooling!r}')
-        for activation in (self.activation, self.head_activation or self.activation):
-            if activation not in ACTIVATIONS:
-                raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-
-
-class HiddenCache(NamedTuple):
-    """What `Bert.hidden` saves for its backward."""
-
-    embed: Cache
-    blocks: list[Cache]  # None for the blocks below the lowest trained one
-
-
-class Bert(Module):
+class Bert(StackModel):
     """A bidirectional Transformer encoder.
 
         x = dropout(embed_norm(tokens[ids] + positions[0 … T-1] + segments[token_types]))
@@ -113,17 +49,19 @@ class Bert(Module):
     Attributes
     ----------
     tokens : Embedding (V, C)
-        The masked-LM head uses its transpose as output layer, so its gradient is a sum of two.
+        The masked-LM head uses its transpose as output layer. Its gradient is then a sum of two.
     positions : Embedding (position_offset + block_size, C)
     segments : Embedding (token_types, C)
     embed_norm : LayerNorm (C)
     layer : list of EncoderBlock
     head : MaskedLMHead, ClassificationHead or None
-    recompute : bool
-        As in `GPT`.
+    labels : tuple of str
+        The names of the K labels of a classification head.
+    recompute, tokenizer
+        As in `StackModel`.
     """
 
-    recompute = False
+    labels: tuple[str, ...] = ()
 
     def __init__(
         self, config: BertConfig, rng: np.random.Generator | None = None, dtype: DTypeLike = np.float32
@@ -213,7 +151,7 @@ class Bert(Module):
         segments, segments_cache = self.segments.forward(types)  # (B, T, C)
         x, norm_cache = self.embed_norm.forward(tokens + positions + segments)
         x, drop_cache = self.drop.forward(x, rng)
-        return x, (tokens_cache, positions_cache, segments_cache, norm_cache, drop_cache)
+        return x, EmbedCache(tokens_cache, positions_cache, segments_cache, norm_cache, drop_cache)
 
     def embed_backward(self, dx: Array, cache: Cache) -> None:
         """Gradient of `embed`: dx (B, T, C); adds to the gradients of the embeddings and their norm."""
@@ -230,23 +168,23 @@ class Bert(Module):
         token_types: Array | None = None,
         rng: np.random.Generator | None = None,
         differentiable: bool = True,
-    ) -> tuple[Array, HiddenCache]:
+    ) -> tuple[Array, StackCache]:
         """The trunk, which is the model without its head: ids (B, T) -> hidden states (B, T, C). For caches see `GPT`.
 
         The hidden states of real tokens do not depend on padding.
         """
         ids = np.asarray(ids)
-        self._check(ids, mask, token_types)
+        check_ids(self, ids, mask=mask, token_types=token_types)
         x, embed_cache = self.embed(ids, mask, token_types, rng)
-        lowest = first_trained(self._embeddings(), self.layer) if differentiable else len(self.layer)
+        lowest = self.first_trained_block() if differentiable else len(self.layer)
         keys = padding_mask(mask)  # (B, 1, 1, T)
         caches: list[Cache] = []
         for i, block in enumerate(self.layer):
             x, cache = run_block(block, self.recompute, x, keys, rng)  # (B, T, C)
             caches.append(cache if i >= lowest else None)
-        return x, HiddenCache(embed_cache, caches)
+        return x, StackCache(embed_cache, caches, None)
 
-    def hidden_backward(self, dx: Array, cache: HiddenCache) -> None:
+    def hidden_backward(self, dx: Array, cache: StackCache) -> None:
         """Gradient of `hidden`: dx (B, T, C); adds to the gradients of the trunk's parameters."""
         for block, block_cache in zip(reversed(self.layer), reversed(cache.blocks), strict=True):
             if block_cache is None:
@@ -308,8 +246,8 @@ class Bert(Module):
     ) -> tuple[float, Array, Cache]:
         """The loss, its gradient at the logits, and the caches.
 
-        One position in seven is masked, and only these N positions need logits. So the masked-LM head, which is half of
-        a small model's work, runs on (N, C) instead of (B, T, C).
+        About 15 % of the positions are predicted, and only these N positions need logits. So the masked-LM head, which
+        is half of a small model's work, runs on (N, C) instead of (B, T, C).
         """
         if self.head is None:
             raise ValueError("this Bert has no head, so it has no loss")
@@ -331,15 +269,9 @@ class Bert(Module):
         """All blocks, the lowest first."""
         return self.layer
 
-    def freeze(self, below: int) -> None:
-        """Freeze the embeddings and the lowest ``below`` blocks; see `freeze_below`."""
-        freeze_below(self, self._embeddings(), self.layer, below)
-
-    def set_dropout(self, p: float) -> None:
-        """Set the dropout probability of the whole model."""
-        set_dropout(self, p)
-
-    def _embeddings(self) -> list[Module]:
+    @property
+    def embeddings(self) -> list[Module]:
+        """The layers below the lowest block."""
         return [self.tokens, self.positions, self.segments, self.embed_norm]
 
     def _positions(self, ids: Array, mask: Array | None) -> Array:
@@ -349,21 +281,8 @@ class Bert(Module):
             return offset + np.arange(ids.shape[1])
         return offset + np.maximum(np.cumsum(mask, axis=1) - 1, 0)
 
-    def _check(self, ids: Array, mask: Array | None, token_types: Array | None) -> None:
-        if ids.ndim != 2 or ids.dtype.kind not in "iu":
-            raise ValueError(f"Bert expects integer ids of shape (B, T), got {ids.dtype} {ids.shape}")
-        if not 1 <= ids.shape[1] <= self.config.block_size:
-            raise ValueError(f"Bert reads 1 to block_size={self.config.block_size} tokens, got {ids.shape[1]}")
-        for name, array in (("mask", mask), ("token_types", token_types)):
-            if array is not None and np.shape(array) != ids.shape:
-                raise ValueError(f"{name} must have the shape of ids, {ids.shape}, got {np.shape(array)}")
-
     # Code that uses a trained model is in other files. numpylm/__init__.py attaches it as these methods.
     classify: ClassVar[Callable[..., list]]
-    from_pretrained: ClassVar[Any]  # a classmethod
-    save_pretrained: ClassVar[Callable[..., None]]
-    tokenizer: Any = None  # the tokenizer that was loaded with the model
-    labels: tuple[str, ...] = ()  # the names of the K labels of a classification head
 
 
 def with_head(bert: Bert, head: str, rng: np.random.Generator, **options: Any) -> Bert:

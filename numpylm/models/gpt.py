@@ -5,19 +5,20 @@ The architecture and the names of all parameters are GPT-2's (Radford et al. 201
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpylm.models.config_checks import check_dropout, check_epsilon, check_sizes
-from numpylm.models.stack import first_trained, freeze_below, full_cache, run_block, set_dropout
+from numpylm.models.checks import check_ids
+from numpylm.models.configs import GPTConfig
+from numpylm.models.stack import StackModel, full_cache, run_block
 from numpylm.nn.blocks import Block
 from numpylm.nn.functional import cross_entropy
 from numpylm.nn.kv_cache import KVCache
 from numpylm.nn.layers import Dropout, Embedding, LayerNorm, tied_head, tied_head_backward
-from numpylm.nn.module import Array, Cache, Module
+from numpylm.nn.module import Array, Cache
+from numpylm.nn.packing import checked_segments, restarted_positions
 
 
 class HiddenCache(NamedTuple):
@@ -28,48 +29,7 @@ class HiddenCache(NamedTuple):
     ln_f: Cache
 
 
-@dataclass(frozen=True)
-class GPTConfig:
-    """The shape of a GPT.
-
-    Attributes
-    ----------
-    vocab_size : int
-        V, number of tokens.
-    block_size : int
-        The longest sequence that the model can read, in tokens.
-    n_layer, n_head, n_embd : int
-        L blocks, H heads in each, C channels. H must divide C.
-    dropout : float in [0, 1)
-        Dropout probability of embeddings, attention weights and both residual branches, during training only.
-    bias : bool
-        Whether linear layers and norms have biases.
-    layer_norm_eps : float
-    gelu_approximate : {"tanh", "none"}
-        GPT-2 uses "tanh".
-    """
-
-    vocab_size: int
-    block_size: int
-    n_layer: int
-    n_head: int
-    n_embd: int
-    dropout: float = 0.0
-    bias: bool = True
-    layer_norm_eps: float = 1e-5
-    gelu_approximate: str = "tanh"
-
-    def __post_init__(self) -> None:
-        check_sizes(self, "vocab_size", "block_size", "n_layer", "n_head", "n_embd")
-        check_dropout(self.dropout)
-        check_epsilon(self.layer_norm_eps)
-        if not isinstance(self.bias, bool):
-            raise ValueError(f"bias must be True or False, got {self.bias!r}")
-        if self.gelu_approximate not in ("tanh", "none"):
-            raise ValueError(f'gelu_approximate must be "tanh" or "none", got {self.gelu_approximate!r}')
-
-
-class GPT(Module):
+class GPT(StackModel):
     """A decoder-only Transformer language model.
 
         x = dropout(wte[ids] + wpe[0 … T-1])
@@ -93,13 +53,9 @@ class GPT(Module):
     wpe : Embedding (block_size, C)
     h : list of Block
     ln_f : LayerNorm (C)
-    recompute : bool
-        Whether to keep only each block's input, and to run its forward again in the backward, instead of keeping its
-        cache (activation checkpointing: Chen et al. 2016, arXiv:1604.06174, section 4.2). The results are the same to
-        the bit. Only one block's cache is in memory at a time, and a step takes about a third longer.
+    recompute, tokenizer
+        As in `StackModel`.
     """
-
-    recompute = False
 
     def __init__(
         self, config: GPTConfig, rng: np.random.Generator | None = None, dtype: DTypeLike = np.float32
@@ -126,7 +82,9 @@ class GPT(Module):
         ]
         self.ln_f = LayerNorm(C, config.layer_norm_eps, config.bias, dtype=dtype)
 
-    def forward(self, ids: Array, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
+    def forward(
+        self, ids: Array, rng: np.random.Generator | None = None, segments: Array | None = None
+    ) -> tuple[Array, Cache]:
         """Logits for the token after each position.
 
         Parameters
@@ -134,6 +92,9 @@ class GPT(Module):
         ids : int array (B, T), T <= block_size
         rng : numpy.random.Generator, optional
             Given: dropout. Not given: evaluation.
+        segments : int array (B, T), optional
+            Which text of its row each token belongs to: 1, 2, …, or 0 for padding. Texts do not see each other, and
+            each begins at position 0: see `numpylm.nn.packing`.
 
         Returns
         -------
@@ -143,9 +104,9 @@ class GPT(Module):
         Raises
         ------
         ValueError
-            If ids is not (B, T), is empty or too long, or contains an id outside [0, V).
+            If ids is not (B, T), is empty or too long, or contains an id outside [0, V); or if segments do not fit.
         """
-        x, hidden_cache = self.hidden(ids, rng)  # (B, T, C)
+        x, hidden_cache = self.hidden(ids, rng, segments=segments)  # (B, T, C)
         logits, head_cache = self.head(x)  # (B, T, V)
         return logits, (hidden_cache, head_cache)
 
@@ -156,13 +117,23 @@ class GPT(Module):
         self.hidden_backward(dx, hidden_cache)
 
     def embed(
-        self, ids: Array, rng: np.random.Generator | None = None, past: list[KVCache] | None = None
+        self,
+        ids: Array,
+        rng: np.random.Generator | None = None,
+        past: list[KVCache] | None = None,
+        segments: Array | None = None,
     ) -> tuple[Array, Cache]:
         """The sum of token and position embeddings: ids (B, T) -> (B, T, C), the input of the first block."""
         ids = np.asarray(ids)
-        self._check_ids(ids, past)
+        check_ids(self, ids, past[0].length if past else 0)
+        T = ids.shape[1]
+        if past and past[0].k.shape[0] != len(ids):
+            raise ValueError(f"past holds {past[0].k.shape[0]} texts, ids {len(ids)}")
         tokens, wte_cache = self.wte.forward(ids)  # (B, T, C)
-        positions, wpe_cache = self.wpe.forward(_positions(ids.shape[1], past))  # (T, C); (B, T, C) if padded
+        numbers = past[0].positions(T) if past else np.arange(T)  # (T,), or (B, T) if rows are padded
+        if segments is not None:
+            numbers = restarted_positions(segments)  # (B, T)
+        positions, wpe_cache = self.wpe.forward(numbers)  # (T, C) or (B, T, C)
         x, drop_cache = self.drop.forward(tokens + positions, rng)  # (B, T, C)
         return x, (wte_cache, wpe_cache, drop_cache)
 
@@ -170,22 +141,30 @@ class GPT(Module):
         """Gradient of `embed`: dx (B, T, C); adds to the gradients of wte and wpe."""
         wte_cache, wpe_cache, drop_cache = cache
         dx = self.drop.backward(dx, drop_cache)
-        self.wpe.backward(dx.sum(axis=0), wpe_cache)  # one position vector serves the whole batch
+        if wpe_cache.ndim == 1:  # the rows have the same positions
+            self.wpe.backward(dx.sum(axis=0), wpe_cache)  # one position vector serves the whole batch
+        else:  # packed rows
+            self.wpe.backward(dx, wpe_cache)
         self.wte.backward(dx, wte_cache)
 
     def hidden(
-        self, ids: Array, rng: np.random.Generator | None = None, differentiable: bool = True
+        self,
+        ids: Array,
+        rng: np.random.Generator | None = None,
+        differentiable: bool = True,
+        segments: Array | None = None,
     ) -> tuple[Array, HiddenCache]:
         """The trunk, which is the model without its output layer: ids (B, T) -> hidden states (B, T, C).
 
         A block that needs no backward has the cache None, which frees the memory of its activations. This holds for
         frozen blocks below all trained ones, and for all blocks unless ``differentiable``.
         """
-        x, embed_cache = self.embed(ids, rng)
+        segments = checked_segments(segments, ids)
+        x, embed_cache = self.embed(ids, rng, segments=segments)
         lowest = self.first_trained_block() if differentiable else len(self.h)
         block_caches: list[Cache] = []
         for i, block in enumerate(self.h):
-            x, block_cache = run_block(block, self.recompute, x, rng)  # (B, T, C)
+            x, block_cache = run_block(block, self.recompute, x, rng, segments=segments)  # (B, T, C)
             block_caches.append(block_cache if i >= lowest else None)
         x, ln_f_cache = self.ln_f.forward(x)  # (B, T, C)
         return x, HiddenCache(embed_cache, block_caches, ln_f_cache)
@@ -211,22 +190,15 @@ class GPT(Module):
         """Gradient of `head`: dlogits (..., V) -> dx (..., C); adds to the gradient of wte."""
         return tied_head_backward(dlogits, cache, self.wte)
 
-    def first_trained_block(self) -> int:
-        """The lowest block that needs a backward: 0 if the embeddings are trained, L if no block is trained."""
-        return first_trained([self.wte, self.wpe], self.h)
-
     @property
     def blocks(self) -> list[Block]:
         """All blocks, the lowest first."""
         return self.h
 
-    def freeze(self, below: int) -> None:
-        """Freeze the embeddings (and so the tied output layer) and the lowest ``below`` blocks; see `freeze_below`."""
-        freeze_below(self, [self.wte, self.wpe], self.h, below)
-
-    def set_dropout(self, p: float) -> None:
-        """Set the dropout probability of the whole model."""
-        set_dropout(self, p)
+    @property
+    def embeddings(self) -> list[Embedding]:
+        """The layers below the lowest block."""
+        return [self.wte, self.wpe]
 
     def new_past(self, batch_size: int = 1, padding: Array | None = None) -> list[KVCache]:
         """Empty key/value caches, one for each block, for ``batch_size`` texts. For ``padding`` see `KVCache`."""
@@ -249,9 +221,9 @@ class GPT(Module):
         x = self.hidden_after(ids, past)
         return self.head(x[:, -1])[0]  # only the last position's logits are needed
 
-    def loss(self, ids: Array, targets: Array) -> float:
+    def loss(self, ids: Array, targets: Array, segments: Array | None = None) -> float:
         """Mean cross-entropy in nats per counted token, without dropout. A target of -100 is not counted."""
-        x, _ = self.hidden(ids, differentiable=False)
+        x, _ = self.hidden(ids, differentiable=False, segments=segments)
         return cross_entropy(self.head(x)[0], np.asarray(targets))[0]
 
     def loss_and_grad(
@@ -261,13 +233,15 @@ class GPT(Module):
         rng: np.random.Generator | None = None,
         count: int | None = None,
         label_smoothing: float = 0.0,
+        segments: Array | None = None,
     ) -> float:
         """Compute `loss`, with dropout if ``rng`` is given, and add its gradient to every parameter's ``.grad``.
 
         If ``count`` is given, the loss is divided by it instead of by the number of counted targets. For this and for
-        ``label_smoothing`` see `cross_entropy`.
+        ``label_smoothing`` see `cross_entropy`. For ``segments`` see `forward`.
         """
-        logits, cache = self.forward(ids, rng)
+        given = {} if segments is None else {"segments": segments}  # a student's forward may not take this argument
+        logits, cache = self.forward(ids, rng, **given)
         loss, dlogits = cross_entropy(logits, np.asarray(targets), count=count, label_smoothing=label_smoothing)
         self.backward(dlogits, cache)
         return loss
@@ -277,30 +251,3 @@ class GPT(Module):
     generate_batch: ClassVar[Callable[..., list[list[int]]]]
     log_prob: ClassVar[Callable[..., Array]]
     rank: ClassVar[Callable[..., list]]
-    from_pretrained: ClassVar[Any]  # a classmethod
-    save_pretrained: ClassVar[Callable[..., None]]
-    tokenizer: Any = None  # the tokenizer that was loaded with the model
-
-    def _check_ids(self, ids: Array, past: list[KVCache] | None = None) -> None:
-        if ids.ndim != 2 or ids.dtype.kind not in "iu":
-            raise ValueError(
-                f"GPT expects integer ids of shape (B, T), got {ids.dtype} {ids.shape}"
-                + ("; add a batch axis: ids[None, :]" if ids.ndim == 1 else "")
-            )
-        before = past[0].length if past else 0
-        if not 1 <= ids.shape[1] <= self.config.block_size - before:
-            raise ValueError(
-                f"GPT reads 1 to block_size={self.config.block_size} tokens at a time, got {ids.shape[1]}"
-                + (f" after {before}" if before else "")
-            )
-        if past and past[0].k.shape[0] != len(ids):
-            raise ValueError(f"past holds {past[0].k.shape[0]} texts, ids {len(ids)}")
-
-
-def _positions(T: int, past: list[KVCache] | None) -> Array:
-    """Positions of T tokens that follow ``past``: (T,), or (B, T) if rows are padded. Padding gets position 0."""
-    if not past:
-        return np.arange(T)
-    positions = np.arange(past[0].length, past[0].length + T)
-    padding = past[0].padding
-    return positions if padding is None else np.maximum(positions - padding[:, None], 0)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.nn.layers import Linear
+from numpylm.nn.mixture_of_experts import MixtureOfExperts
 from numpylm.nn.module import Array, Cache, Module, Parameter, normal
 
 
@@ -106,7 +107,7 @@ def add_lora(
 
     Parameters
     ----------
-    model : GPT, Bert or Transformer
+    model : GPT, Llama, Bert or Transformer
         Afterwards ``model.trainable_parameters()`` are the adapters. Give these to the optimizer.
     rank, alpha
         As in `LoRALinear`.
@@ -138,14 +139,13 @@ def add_lora(
 
 
 def linear_layers(block: Module) -> dict[str, Linear]:
-    """The linear layers of a block by their names, such as ``attn.c_attn``."""
-    return {
-        f"{part}.{name}": layer
-        for part, sublayer in vars(block).items()
-        if isinstance(sublayer, Module)
-        for name, layer in vars(sublayer).items()
-        if isinstance(layer, Linear)
-    }
+    """The linear layers of a block by their names, such as ``attn.c_attn`` or ``mlp.experts.0.up_proj``.
+
+    The router of a `MixtureOfExperts` is left out: it is only as wide as the number of experts.
+    """
+    modules = dict(block.named_modules())
+    routers = [id(module.gate) for module in modules.values() if isinstance(module, MixtureOfExperts)]
+    return {n: m for n, m in modules.items() if isinstance(m, Linear) and id(m) not in routers}
 
 
 def _adapters(model: Any) -> list[tuple[int, str, LoRALinear]]:
@@ -196,8 +196,11 @@ def merged(model: Any) -> Any:
 
 
 def _replace(block: Module, name: str, layer: Linear) -> None:
-    part, attribute = name.split(".")
-    setattr(getattr(block, part), attribute, layer)
+    *path, attribute = name.split(".")
+    owner: Any = block
+    for part in path:
+        owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
+    setattr(owner, attribute, layer)
 
 
 def _plain(layer: LoRALinear) -> Linear:

@@ -1,6 +1,6 @@
 """Scaled dot-product attention and multi-head CausalSelfAttention (Vaswani et al. 2017, arXiv:1706.03762).
 
-In this order: the formula and its gradient, the causal mask, heads, attention in several heads, the layer.
+In this order: the formula and its gradient, masks, heads, attention in several heads, the layer.
 Shapes: B batch, T queries, S keys, H heads, C channels, D = C/H channels of one head.
 """
 
@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from numpylm.nn.functional import dropout, dropout_backward, softmax, softmax_backward
 from numpylm.nn.layers import Linear
 from numpylm.nn.module import Array, Cache, Module
+from numpylm.nn.packing import refuse_past, same_segment
 
 # ------------------------------------------------------------------------------------------ the formula
 
@@ -107,6 +108,23 @@ def causal_mask(T: int, S: int) -> Array:
     return np.tri(T, S, S - T, dtype=bool)
 
 
+def packed_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    segments: Array,
+    dropout_p: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, AttentionCache]:
+    """Causal attention in packed rows: each token attends to its own text. `numpylm.nn.packing` shows the mask.
+
+    As `scaled_dot_product_attention`, with ``segments`` int (B, T) instead of a mask, and the same backward. Padding
+    outputs zeros.
+    """
+    T = q.shape[2]
+    return scaled_dot_product_attention(q, k, v, causal_mask(T, T) & same_segment(segments), dropout_p, rng)
+
+
 def split_heads(x: Array, n_head: int) -> Array:
     """(B, T, C) -> (B, H, T, D): channel c belongs to head c // D. A view, not a copy."""
     B, T, C = x.shape
@@ -131,6 +149,9 @@ class Past(Protocol):
     def mask(self, T: int) -> Array | None:
         """The mask of the last T positions: bool (..., T, S), or None if they may attend to all S."""
 
+    def positions(self, T: int) -> Array:
+        """The positions of T tokens that follow: int (T,), or (B, T) if rows are padded."""
+
 
 def multi_head(
     q: Array,
@@ -152,7 +173,7 @@ def multi_head(
     n_head : int
         H. Head h gets channels hD … (h+1)D - 1 of q, k and v.
     mask, dropout_p, rng
-        As in `scaled_dot_product_attention`.
+        As in `scaled_dot_product_attention`; or, in the place of the mask, what ``attend`` takes there.
     past : Past, optional
         Used for generation: k and v are appended to the keys and values in it, and its own mask is used.
     attend : callable
@@ -227,9 +248,10 @@ class CausalSelfAttention(Module):
     c_proj : Linear (C, C)
     """
 
-    # The forward and backward of the formula. FastCausalSelfAttention replaces them with a faster pair that gives
-    # the same numbers.
+    # The formula for plain and for packed rows, and the backward of both. FastCausalSelfAttention replaces them with
+    # faster functions that give the same numbers.
     attend: ClassVar[Any] = staticmethod(scaled_dot_product_attention)
+    attend_packed: ClassVar[Any] = staticmethod(packed_attention)
     attend_backward: ClassVar[Any] = staticmethod(scaled_dot_product_attention_backward)
 
     def __init__(
@@ -250,19 +272,28 @@ class CausalSelfAttention(Module):
         self.c_proj = Linear(n_embd, n_embd, bias, std=proj_std, rng=rng, dtype=dtype)
 
     def forward(
-        self, x: Array, rng: np.random.Generator | None = None, past: Past | None = None
+        self,
+        x: Array,
+        rng: np.random.Generator | None = None,
+        past: Past | None = None,
+        segments: Array | None = None,
     ) -> tuple[Array, SelfAttentionCache]:
         """x (B, T, C) -> (B, T, C). Dropout is applied if ``rng`` is given.
 
         ``past`` is a `KVCache`, used for generation. x then holds the positions that follow those in the cache, and
         their keys and values are appended to it. There is no backward once the cache holds positions of an earlier
         call.
+
+        ``segments`` is int (B, T): which text of its row each token belongs to, see `numpylm.nn.packing`.
         """
+        refuse_past(segments, past)
         T = x.shape[1]
         qkv, c_attn_cache = self.c_attn.forward(x)  # (B, T, 3C)
         q, k, v = np.split(qkv, 3, axis=-1)  # (B, T, C) each
-        mask = causal_mask(T, T) if past is None else None  # past has its own
-        out, attention_cache = multi_head(q, k, v, self.n_head, mask, self.dropout, rng, past, self.attend)  # (B, T, C)
+        mask, attend = causal_mask(T, T) if past is None else None, self.attend  # past has its own
+        if segments is not None:
+            mask, attend = segments, self.attend_packed
+        out, attention_cache = multi_head(q, k, v, self.n_head, mask, self.dropout, rng, past, attend)  # (B, T, C)
         y, c_proj_cache = self.c_proj.forward(out)  # (B, T, C)
         return y, SelfAttentionCache(c_attn_cache, attention_cache, c_proj_cache)
 

@@ -1,6 +1,6 @@
 """MLP and Block: one Transformer layer, with pre-norm residual connections as in GPT-2."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -118,14 +118,20 @@ class Block(Module):
         self.drop = Dropout(dropout)
 
     def forward(
-        self, x: Array, rng: np.random.Generator | None = None, past: KVCache | None = None
+        self,
+        x: Array,
+        rng: np.random.Generator | None = None,
+        past: KVCache | None = None,
+        segments: Array | None = None,
     ) -> tuple[Array, BlockCache]:
-        """x (B, T, C) -> (B, T, C). Dropout is applied if ``rng`` is given. For ``past`` see `CausalSelfAttention`."""
+        """x (B, T, C) -> (B, T, C). Dropout is applied if ``rng`` is given.
+
+        For ``past`` and ``segments`` see `CausalSelfAttention`.
+        """
         normed, ln_1_cache = self.ln_1.forward(x)
-        if past is None:  # attention that a student wrote may not take this argument
-            attended, attn_cache = self.attn.forward(normed, rng)
-        else:
-            attended, attn_cache = self.attn.forward(normed, rng, past)
+        given: dict[str, Any] = {"past": past, "segments": segments}
+        given = {name: value for name, value in given.items() if value is not None}  # a student's may take neither
+        attended, attn_cache = self.attn.forward(normed, rng, **given)
         attended, drop_1_cache = self.drop.forward(attended, rng)
         x = x + attended
 

@@ -63,6 +63,21 @@ class SublayerCache(NamedTuple):
     leave: Cache
 
 
+class EncoderBlockCache(NamedTuple):
+    """What `EncoderBlock` saves for its backward."""
+
+    self_attn: SublayerCache
+    mlp: SublayerCache
+
+
+class DecoderBlockCache(NamedTuple):
+    """What `DecoderBlock` saves for its backward."""
+
+    self_attn: SublayerCache
+    encoder_attn: SublayerCache
+    mlp: SublayerCache
+
+
 class EncoderBlock(Module):
     """One layer of an encoder: self-attention, then an MLP, each with a residual connection and a norm.
 
@@ -84,6 +99,8 @@ class EncoderBlock(Module):
     attention_dropout : float
         Dropout probability of the attention weights. BERT uses it; the 2017 paper does not.
     layer_norm_eps : float
+    key_bias : bool
+        As in `CrossAttention`.
     std, rng, dtype
         As in `Linear`.
 
@@ -93,7 +110,8 @@ class EncoderBlock(Module):
     self_attn_layer_norm : LayerNorm
     mlp : MLP
     final_layer_norm : LayerNorm
-        The norm of the MLP. The names are Marian's, except that Marian calls the MLP's layers fc1 and fc2.
+        The norm of the MLP, and not a norm at the end of the stack. The names are Marian's, except that Marian calls
+        the MLP's layers fc1 and fc2.
     """
 
     def __init__(
@@ -107,15 +125,17 @@ class EncoderBlock(Module):
         activation: str = "relu",
         attention_dropout: float = 0.0,
         layer_norm_eps: float = 1e-5,
+        key_bias: bool = True,
         std: float = 0.02,
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         rng = rng or np.random.default_rng()
         self.residual = Residual(dropout, norm_first)
-        self.self_attn = SelfAttention(n_embd, n_head, attention_dropout, std=std, rng=rng, dtype=dtype)
+        draw: dict[str, Any] = {"std": std, "rng": rng, "dtype": dtype}
+        self.self_attn = SelfAttention(n_embd, n_head, attention_dropout, key_bias=key_bias, **draw)
         self.self_attn_layer_norm = LayerNorm(n_embd, layer_norm_eps, dtype=dtype)
-        self.mlp = MLP(n_embd, n_inner=n_inner, activation=activation, std=std, proj_std=std, rng=rng, dtype=dtype)
+        self.mlp = MLP(n_embd, n_inner=n_inner, activation=activation, proj_std=std, **draw)
         self.final_layer_norm = LayerNorm(n_embd, layer_norm_eps, dtype=dtype)
 
     def forward(
@@ -130,7 +150,7 @@ class EncoderBlock(Module):
         z, enter_cache = self.residual.enter(self.final_layer_norm, x)
         y, cache = self.mlp.forward(z)
         x, leave_cache = self.residual.leave(self.final_layer_norm, x, y, rng)
-        return x, (attn_cache, SublayerCache(enter_cache, cache, leave_cache))
+        return x, EncoderBlockCache(attn_cache, SublayerCache(enter_cache, cache, leave_cache))
 
     def backward(self, dx: Array, cache: Cache) -> Array:
         """dx (B, T, C) at the output -> dx (B, T, C) at the input."""
@@ -169,15 +189,17 @@ class DecoderBlock(EncoderBlock):
         *,
         attention_dropout: float = 0.0,
         layer_norm_eps: float = 1e-5,
+        key_bias: bool = True,
         std: float = 0.02,
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
         **options: Any,
     ) -> None:
         rng = rng or np.random.default_rng()
-        options |= {"attention_dropout": attention_dropout, "layer_norm_eps": layer_norm_eps, "std": std}
-        super().__init__(n_embd, n_head, n_inner, dropout, rng=rng, dtype=dtype, **options)
-        self.encoder_attn = CrossAttention(n_embd, n_head, attention_dropout, std=std, rng=rng, dtype=dtype)
+        shared: dict[str, Any] = {"key_bias": key_bias, "std": std, "rng": rng, "dtype": dtype}
+        options |= {"attention_dropout": attention_dropout, "layer_norm_eps": layer_norm_eps}
+        super().__init__(n_embd, n_head, n_inner, dropout, **options, **shared)
+        self.encoder_attn = CrossAttention(n_embd, n_head, attention_dropout, **shared)
         self.encoder_attn_layer_norm = LayerNorm(n_embd, layer_norm_eps, dtype=dtype)
 
     def forward(  # type: ignore[override]  # it has one input more
@@ -205,7 +227,7 @@ class DecoderBlock(EncoderBlock):
         z, enter_cache = self.residual.enter(self.final_layer_norm, x)
         y, cache = self.mlp.forward(z)
         x, leave_cache = self.residual.leave(self.final_layer_norm, x, y, rng)
-        return x, (attn_cache, cross_cache, SublayerCache(enter_cache, cache, leave_cache))
+        return x, DecoderBlockCache(attn_cache, cross_cache, SublayerCache(enter_cache, cache, leave_cache))
 
     def backward(self, dx: Array, cache: Cache) -> tuple[Array, Array]:  # type: ignore[override]
         """dx (B, T, C) at the output -> dx (B, T, C) at the input, dmemory (B, S, C)."""

@@ -1,18 +1,22 @@
-"""Faster causal attention for training: blocks of queries skip most of the masked scores.
+"""Faster causal attention for training: blocks of queries skip most of the masked scores, packed rows all of them.
 
 Skip this file on a first reading. Everything here gives the same numbers as `numpylm.nn.attention`; a test compares
 them.
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpylm.nn.attention import (
     AttentionCache,
     CausalSelfAttention,
+    causal_mask,
     scaled_dot_product_attention,
     scaled_dot_product_attention_backward,
 )
 from numpylm.nn.module import Array
+from numpylm.nn.packing import Span, spans
 
 ROWS = 64  # queries in a block: small blocks skip more masked scores, large ones make better use of the matrix product
 
@@ -81,6 +85,52 @@ def causal_attention_backward(dout: Array, cache: list[AttentionCache]) -> tuple
     return dq, dk, dv
 
 
+class PackedCache(NamedTuple):
+    """What `causal_attention_in_texts` saves for its backward."""
+
+    texts: list[Span]
+    caches: list[list[AttentionCache]]  # one for each text
+    shape: tuple[int, ...]  # of the keys
+
+
+def causal_attention_in_texts(
+    q: Array,
+    k: Array,
+    v: Array,
+    segments: Array,
+    dropout_p: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, PackedCache]:
+    """Causal attention in packed rows, one text after the other: no score between two texts is computed.
+
+    The result equals that of `packed_attention`: q, k and v (B, H, T, D), segments int (B, T) -> (B, H, T, D). With
+    texts of n tokens in a row of T, the scores take T n products instead of T². (With dropout, each text draws its own
+    mask.)
+    """
+    out, texts, caches = np.zeros_like(q), spans(segments), []
+    mask = causal_mask(q.shape[2], q.shape[2])
+    for row, start, end in texts:
+        here, n = np.s_[row : row + 1, :, start:end], end - start
+        out[here], cache = causal_attention(q[here], k[here], v[here], mask[:n, :n], dropout_p, rng)
+        caches.append(cache)
+    return out, PackedCache(texts, caches, k.shape)
+
+
+def causal_attention_in_texts_backward(dout: Array, cache: PackedCache) -> tuple[Array, Array, Array]:
+    """Gradient of `causal_attention_in_texts`. Texts share nothing, so there is nothing to sum. Padding gets zeros."""
+    dq, dk, dv = np.zeros_like(dout), np.zeros(cache.shape, dout.dtype), np.zeros(cache.shape, dout.dtype)
+    for (row, start, end), text in zip(cache.texts, cache.caches, strict=True):
+        here = np.s_[row : row + 1, :, start:end]
+        dq[here], dk[here], dv[here] = causal_attention_backward(dout[here], text)
+    return dq, dk, dv
+
+
+def plain_or_packed_backward(dout: Array, cache: Any) -> tuple[Array, Array, Array]:
+    """The backward of `causal_attention`, or of `causal_attention_in_texts` if the cache is from there."""
+    packed = isinstance(cache, PackedCache)
+    return causal_attention_in_texts_backward(dout, cache) if packed else causal_attention_backward(dout, cache)
+
+
 def attention_weights(cache: list[AttentionCache]) -> Array:
     """The full matrix of weights that multiplied V, (B, H, T, S), assembled from the blocks of `causal_attention`."""
     B, H, _, S = cache[-1].weights.shape
@@ -97,4 +147,5 @@ class FastCausalSelfAttention(CausalSelfAttention):
     """`CausalSelfAttention` that uses `causal_attention` instead of the full matrix of scores."""
 
     attend = staticmethod(causal_attention)
-    attend_backward = staticmethod(causal_attention_backward)
+    attend_packed = staticmethod(causal_attention_in_texts)
+    attend_backward = staticmethod(plain_or_packed_backward)

@@ -15,6 +15,8 @@ class MaskedLMHead(Module):
 
         logits = layer_norm(φ(x W + b)) Eᵀ + bias,        E: the token embedding, which the head shares
 
+    The paper says only that a softmax over the vocabulary follows. The layer before it is that of the authors' code.
+
     Parameters
     ----------
     n_embd, vocab_size : int
@@ -75,7 +77,7 @@ class ClassificationHead(Module):
         C and K.
     pooling : {"first", "mean"}
         The vector of the text: the hidden state of its first token, as in BERT (Devlin et al. 2018, section 4), or the
-        mean over all real tokens.
+        mean over all real tokens. The layer with tanh is the "pooler" of BERT's code.
     dropout : float
     rng, dtype
 

@@ -1,4 +1,4 @@
-"""Linear, Embedding, LayerNorm, Dropout, and the output layer tied to the embedding.
+"""Linear, Embedding, LayerNorm, RMSNorm, Dropout, and the output layer tied to the embedding.
 
 Each layer is an object that owns its parameters. `numpylm.nn.module` explains the two methods that all layers have.
 The Notes of each docstring derive the gradients. ``dy`` is short for dL/dy, and · between arrays is the elementwise
@@ -211,6 +211,64 @@ class LayerNorm(Module):
         mean_g = g.sum(axis=-1, keepdims=True) / C  # (..., 1)
         mean_gx = np.vecdot(g, xhat)[..., None] / C  # (..., 1)
         return rstd * (g - mean_g - xhat * mean_gx)
+
+
+class RMSNorm(Module):
+    """Normalization by the root mean square of the last axis (Zhang & Sennrich 2019, arXiv:1910.07467, equation 4).
+
+        r = 1/√(mean(x²) + ε),    x̂ = r x,    y = γ · x̂
+
+    It is `LayerNorm` without the mean and without a bias. Llama adds ε inside the square root; the paper has none.
+
+    Parameters
+    ----------
+    dim : int
+        C, the number of features that are normalized together.
+    eps : float
+        ε, in units of x².
+    dtype : dtype
+
+    Attributes
+    ----------
+    weight : Parameter (C,)
+        γ, initialized to ones.
+
+    Notes
+    -----
+    Write g = dy · γ, the gradient that arrives at x̂. For one row of C features,
+
+        ∂r/∂x_j   = -½ r³ · 2 x_j / C = -r² x̂_j / C
+        ∂x̂_i/∂x_j = r δ_ij + x_i ∂r/∂x_j = r (δ_ij - x̂_i x̂_j / C).
+
+    Multiplying by g_i and summing over i:
+
+        dx = r (g - x̂ · mean(g · x̂)).
+
+    Stretching a row does not change y (apart from ε). The mean removes this direction from g. LayerNorm removes a
+    second one, because it also ignores shifts. Summed over all rows n: dγ = Σ dy_n · x̂_n.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5, *, dtype: DTypeLike = np.float32) -> None:
+        self.eps = eps
+        self.weight = Parameter(np.ones(dim, dtype))
+
+    def forward(self, x: Array) -> tuple[Array, Cache]:
+        """x (..., C) -> y (..., C)."""
+        C = self.weight.shape[0]
+        check_last_axis(self, x, C)
+        r = 1 / np.sqrt(np.vecdot(x, x)[..., None] / C + self.eps)  # (..., 1)
+        xhat = x * r
+        return xhat * self.weight.data, (xhat, r)
+
+    def backward(self, dy: Array, cache: Cache) -> Array:
+        """dy (..., C) -> dx (..., C); adds to weight.grad."""
+        xhat, r = cache
+        C = xhat.shape[-1]
+        if not self.weight.frozen:
+            self.weight.grad += np.einsum("nc,nc->c", dy.reshape(-1, C), xhat.reshape(-1, C))
+        g = dy * self.weight.data
+        mean_gx = np.vecdot(g, xhat)[..., None] / C  # (..., 1)
+        return r * (g - xhat * mean_gx)
 
 
 class Dropout(Module):

@@ -109,6 +109,14 @@ class Module:
         """Yield ``(name, parameter)`` in the order of the attributes, each parameter once."""
         return named_parameters(self)
 
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """Yield ``(name, module)`` for this module and all modules inside it, also those in lists."""
+        yield prefix, self
+        for name, value in vars(self).items():
+            for key, item in enumerate(value) if isinstance(value, list) else (("", value),):
+                if isinstance(item, Module):
+                    yield from item.named_modules(f"{prefix}.{name}.{key}".strip("."))
+
     def parameters(self) -> list[Parameter]:
         """All parameters, each once, even if several paths lead to it."""
         return [parameter for _, parameter in self.named_parameters()]

@@ -22,11 +22,11 @@ class CrossAttentionCache(NamedTuple):
 
 
 class CrossAttention(Module):
-    """Multi-head attention from one sequence to another (Vaswani et al. 2017, section 3.2.3).
+    """Multi-head attention from one sequence to another (Vaswani et al. 2017, sections 3.2.2 and 3.2.3).
 
         Q = x W_q + b_q,    K = m W_k + b_k,    V = m W_v + b_v,    y = merge(Attention(Q_h, K_h, V_h)) W_o + b_o
 
-    Each position of x asks, and the memory m, which is the encoder's output, answers.
+    Each position of x asks, and the memory m, which is the encoder's output, answers. The biases are not in the paper.
 
     Parameters
     ----------
@@ -36,6 +36,9 @@ class CrossAttention(Module):
         H; must divide C.
     dropout : float
         Dropout probability of the attention weights.
+    key_bias : bool
+        Whether to add b_k. It adds the same number q·b_k to all scores of a query, so the softmax does not change.
+        Whisper leaves it out.
     std, rng, dtype
         As in `Linear`.
 
@@ -59,6 +62,7 @@ class CrossAttention(Module):
         n_head: int,
         dropout: float = 0.0,
         *,
+        key_bias: bool = True,
         std: float = 0.02,
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
@@ -68,7 +72,7 @@ class CrossAttention(Module):
         self.n_head = n_head
         self.dropout = dropout
         self.q_proj = Linear(n_embd, n_embd, std=std, rng=rng, dtype=dtype)
-        self.k_proj = Linear(n_embd, n_embd, std=std, rng=rng, dtype=dtype)
+        self.k_proj = Linear(n_embd, n_embd, key_bias, std=std, rng=rng, dtype=dtype)
         self.v_proj = Linear(n_embd, n_embd, std=std, rng=rng, dtype=dtype)
         self.out_proj = Linear(n_embd, n_embd, std=std, rng=rng, dtype=dtype)
 

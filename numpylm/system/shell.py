@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import unicodedata
 from itertools import groupby
 from pathlib import Path
 
@@ -71,3 +72,11 @@ def _escaped_byte(byte: int) -> str:
     """A byte as it is written inside $'...'."""
     c = chr(byte)
     return c if c.isascii() and c.isprintable() and c not in "'\\" else f"\\x{byte:02x}"
+
+
+def printable(text: str) -> str:
+    """Make a text safe to print: control characters, except line ends and tabs, become U+FFFD.
+
+    A model early in training may write an escape sequence that clears the screen.
+    """
+    return "".join(c if c in "\n\t" or not unicodedata.category(c).startswith("C") else "\ufffd" for c in text)

@@ -11,14 +11,13 @@ import numpy as np
 from numpylm.corpora import MESSAGES
 from numpylm.files.load_model import load_as
 from numpylm.inference.classify import EVALUATED_TOKENS, classify, label_log_probs
-from numpylm.inference.translate import own_tokenizer
 from numpylm.metrics import ClassificationReport
 from numpylm.models.bert import Bert, BertConfig, with_head
 from numpylm.tasks.held_out import fingerprint_of, hold_out
 from numpylm.tasks.labelled import Labelled, labels_of, read_labelled
 from numpylm.tasks.naive_bayes import NaiveBayes
 from numpylm.tasks.pairs import check_files
-from numpylm.text.any_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer, require_tokenizer
 from numpylm.text.encoder_input import SPECIAL, EncoderTokens, encoder_input
 from numpylm.text.padding import SimilarLengths, in_batches, padded
 from numpylm.text.tokenizer import Tokenizer
@@ -59,7 +58,7 @@ class Classification(Task):
             self.tokenizer = Tokenizer.train(texts, c.vocab_size, SPECIAL, progress=True)
             trunk = Bert(encoder_config(c, self.tokenizer.vocab_size, head="none"), c.model_rng(), np.dtype(c.dtype))
         else:
-            self.tokenizer = own_tokenizer(trunk)
+            self.tokenizer = require_tokenizer(trunk)
             self.config = c = begin_with(trunk, c)
         rng = np.random.default_rng(np.random.SeedSequence(c.seed).spawn(4)[3])
         model = with_head(trunk, "classification", rng, n_labels=len(self.labels), pooling=c.pooling)
@@ -143,7 +142,7 @@ class Classification(Task):
     def sample(self, model: Any, step: int) -> str:
         text, label = self.val[step % len(self.val)]
         best = classify(model, [text], self.tokenizer)[0][0]
-        return f"{text!r}  ->  {best[0]} {best[1]:.0%} ({label})"
+        return f"{text!r}  ->  {best[0]} {best[1]:.0%} (right: {label})"
 
     def references(self) -> dict[str, float]:
         counts = np.bincount(self.train_labels, minlength=len(self.labels)) + 1.0

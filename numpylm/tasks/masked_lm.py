@@ -2,21 +2,21 @@
 
 import math
 from collections.abc import Callable, Collection
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from numpylm.files.load_model import load_as
-from numpylm.inference.beam_search import log_softmax
-from numpylm.inference.streaming import printable
-from numpylm.inference.translate import own_tokenizer
+from numpylm.inference.log_probs import log_softmax
 from numpylm.models.bert import Bert
 from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array
+from numpylm.system.shell import printable
 from numpylm.tasks.classification import encoder_block_size, encoder_config
 from numpylm.tasks.held_out import fingerprint_of
-from numpylm.text.any_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer, require_tokenizer
 from numpylm.text.encoder_input import SPECIAL, EncoderTokens
 from numpylm.text.padding import SimilarLengths, in_batches, padded
 from numpylm.text.text_files import find_texts
@@ -61,7 +61,7 @@ class MaskedLM(Task):
             return Bert(config, c.model_rng(), np.dtype(c.dtype))
         if model.config.head != "masked-lm":
             raise ValueError(f"{c.init_from} has no head for masked tokens")
-        self.tokenizer = own_tokenizer(model)
+        self.tokenizer = require_tokenizer(model)
         self.config = begin_with(model, c)
         freeze_or_add_lora(model, self.config)
         return model
@@ -123,15 +123,18 @@ class MaskedLM(Task):
         return Evaluation(loss, line, {"val_accuracy": right})
 
     def sample(self, model: Any, step: int) -> str:
-        """The beginning of a held-out window: what was hidden and what the model fills in, in brackets."""
+        """The beginning of a held-out window. In brackets: the model's guess, and the right text if they differ."""
         ids, targets = self.val[step % len(self.val)]
         ids, targets = ids[: self.config.sample_tokens], targets[: self.config.sample_tokens]
-        found = model.forward(ids[None])[0][0].argmax(axis=-1)
+        hidden = targets != IGNORE_INDEX
+        filled = np.where(hidden, model.forward(ids[None])[0][0].argmax(axis=-1), ids)
+        right = np.where(hidden, targets, ids)
         parts = []
-        for id_, target, guess in zip(ids, targets, found, strict=True):
-            text = self.tokenizer.decode([int(id_ if target == IGNORE_INDEX else guess)])
-            parts.append(text if target == IGNORE_INDEX else f"[{text}]")
-        return printable("".join(parts[1:]))
+        for guessed, group in groupby(range(1, len(ids)), lambda place: hidden[place]):
+            places = list(group)
+            text, truth = (self.tokenizer.decode(row[places].tolist()) for row in (filled, right))
+            parts.append((f"[{text}]" if text == truth else f"[{text}/{truth}]") if guessed else text)
+        return printable("".join(parts))
 
     def references(self) -> dict[str, float]:
         V = self.tokenizer.vocab_size

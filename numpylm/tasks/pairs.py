@@ -1,14 +1,14 @@
 """Reading pairs of sentences for translation: one file with two columns, or two files with aligned lines."""
 
-import gzip
-import zlib
 from pathlib import Path
 
-from numpylm.system.shell import shown
-from numpylm.text.text_input import outside_text, read_document
+from numpylm.system.shell import printable, shown
+from numpylm.text.text_input import read_text_file
 from numpylm.training.config import TrainConfig
 
 Pair = tuple[str, str]  # source sentence, target sentence
+HEADER = {"source", "src", "target", "tgt", "translation", "sentence", "text", "english", "german", "french", "spanish"}
+HEADER |= {"chinese", "en", "de", "fr", "es", "zh", "it", "pt", "nl", "ja", "ru", "sentence1", "sentence2"}
 
 
 def read_pairs(config: TrainConfig) -> list[Pair]:
@@ -26,6 +26,8 @@ def read_pairs(config: TrainConfig) -> list[Pair]:
         name = ", ".join(config.data)
     kept = list(dict.fromkeys((a, b) for a, b in pairs if a and b))
     print(f"text        {shown(name)}: {len(kept):,} pairs of sentences")
+    if kept:
+        print(f"first       {printable(kept[0][0])}  ->  {printable(kept[0][1])}")
     if empty := sum(not (a and b) for a, b in pairs):
         print(f"left out    {empty:,} pairs with an empty side")
     if twice := len(pairs) - empty - len(kept):
@@ -49,6 +51,8 @@ def columns(path: Path) -> list[Pair]:
                 f"translation (for two aligned files, use --source and --target)"
             )
         pairs.append((parts[0].strip(), parts[1].strip()))
+    if pairs and {cell.lower() for cell in pairs[0]} <= HEADER:
+        print(f"left out    the first line of {shown(path)}, which names the columns: {', '.join(pairs.pop(0))}")
     return pairs
 
 
@@ -66,17 +70,6 @@ def aligned(source: Path, target: Path) -> list[Pair]:
 def lines_of(path: Path) -> list[str]:
     """The lines of a text file, which may be compressed with gzip (``.gz``)."""
     return split_lines(read_text_file(path))
-
-
-def read_text_file(path: Path) -> str:
-    """The text of a file, which may be compressed with gzip (``.gz``)."""
-    if path.suffix != ".gz":
-        return read_document(path)
-    data = path.read_bytes()
-    try:
-        return outside_text(gzip.decompress(data), path)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{shown(path)} is not a complete gzip file ({error})") from None
 
 
 def split_lines(text: str) -> list[str]:

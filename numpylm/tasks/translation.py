@@ -11,8 +11,8 @@ import numpy as np
 
 from numpylm.corpora import PARALLEL
 from numpylm.files.load_model import load_as
-from numpylm.inference.beam_search import log_softmax
-from numpylm.inference.translate import own_tokenizer, source_ids, target_ids, translate
+from numpylm.inference.log_probs import log_softmax
+from numpylm.inference.translate import source_ids, target_ids, translate
 from numpylm.metrics import bleu
 from numpylm.models.transformer import Transformer, TransformerConfig
 from numpylm.nn.functional import IGNORE_INDEX
@@ -20,7 +20,7 @@ from numpylm.nn.module import Array
 from numpylm.tasks.held_out import fingerprint_of, hold_out
 from numpylm.tasks.pairs import Pair, check_files, read_pairs
 from numpylm.tasks.translation_baselines import Dictionary, Nearest
-from numpylm.text.any_tokenizer import TextTokenizer
+from numpylm.text.any_tokenizer import TextTokenizer, require_tokenizer
 from numpylm.text.padding import SimilarLengths, in_batches, padded
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.config import TrainConfig
@@ -54,7 +54,7 @@ class Translation(Task):
         model = load_as(Transformer, c.init_from, c.dtype) if c.init_from else None
         self._read()
         if model is not None:
-            self.tokenizer, self.start_id = own_tokenizer(model), model.config.start_id
+            self.tokenizer, self.start_id = require_tokenizer(model), model.config.start_id
             self.config = begin_with(model, c)
             freeze_or_add_lora(model, self.config)
             return model
@@ -152,7 +152,7 @@ class Translation(Task):
         line = f"validation loss {loss:.4f}"
         if self._floor() is not None:
             metrics["above_source"] = loss - self._floor()
-            line += f" ({loss - self._floor():.4f} above the source)"
+            line += f" ({loss - self._floor():.4f} above the lowest possible)"
         line += f", perplexity {math.exp(min(loss, 700)):,.2f}"
         if self.config.sample_tokens:
             line += self._translated(model, metrics)
@@ -170,7 +170,7 @@ class Translation(Task):
                 math.isfinite(PARALLEL.nats(source, text)) for (source, _), text in zip(pairs, made, strict=True)
             )
             metrics["val_possible"] = right / len(pairs)
-            line += f", {right / len(pairs):.0%} possible"
+            line += f", {right / len(pairs):.0%} of them possible"
         return line
 
     def _floor(self) -> Any:
@@ -185,11 +185,11 @@ class Translation(Task):
     def sample(self, model: Any, step: int) -> str:
         source, target = self.val[step % len(self.val)]
         made = translate(model, [source], self.tokenizer, beam=1)[0]
-        return f"{source}  ->  {made}  ({target})"
+        return f"{source}  ->  {made}  (reference: {target})"
 
     def references(self) -> dict[str, float]:
         lines = {"ln V": math.log(self.tokenizer.vocab_size), "unigram": self._unigram()}
-        return lines | ({} if self._floor() is None else {"source entropy": self._floor()})
+        return lines | ({} if self._floor() is None else {"lowest possible": self._floor()})
 
     def _unigram(self) -> float:
         V = self.tokenizer.vocab_size

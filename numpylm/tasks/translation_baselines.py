@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import numpy as np
 import regex
 
 from numpylm.tasks.pairs import Pair
@@ -57,10 +58,12 @@ class Nearest:
         documents = [Counter(words_of(source)) for source, _ in pairs]
         seen = Counter(word for document in documents for word in document)
         self.idf = {word: math.log(len(pairs) / count) + 1 for word, count in seen.items()}
-        self.index: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        found: dict[str, list[tuple[int, float]]] = defaultdict(list)
         for number, document in enumerate(documents):
             for word, weight in self._unit(document).items():
-                self.index[word].append((number, weight))
+                found[word].append((number, weight))
+        columns = ((word, zip(*entries, strict=True)) for word, entries in found.items())
+        self.index = {word: (np.array(numbers), np.array(weights)) for word, (numbers, weights) in columns}
 
     def _unit(self, document: Counter[str]) -> dict[str, float]:
         weights = {word: count * self.idf[word] for word, count in document.items() if word in self.idf}
@@ -69,8 +72,9 @@ class Nearest:
 
     def translate(self, text: str) -> str:
         """Empty if no word of the text occurs in the training pairs."""
-        similar: Counter[int] = Counter()
+        similar = np.zeros(len(self.targets))  # the cosine with each source
         for word, weight in self._unit(Counter(words_of(text))).items():
-            for number, other in self.index[word]:
-                similar[number] += weight * other  # type: ignore[assignment]  # a Counter of floats
-        return self.targets[max(similar, key=lambda n: (similar[n], -n))] if similar else ""
+            numbers, others = self.index[word]
+            similar[numbers] += weight * others
+        best = int(similar.argmax())  # the first of equals
+        return self.targets[best] if similar[best] else ""

@@ -3,16 +3,12 @@
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
-from unicodedata import normalize
 
 import regex
 
+from numpylm.text.normalize import characters, normalized
+
 BLOCK = 1 << 20  # characters that are split at a time, so that long texts need little memory
-
-
-def characters(code_points: str) -> str:
-    """Code points and ranges in hexadecimal, "41-5A 5F", as the inside of a regular expression's ``[...]``."""
-    return "".join("-".join(f"\\U{int(end, 16):08x}" for end in one.split("-")) for one in code_points.split())
 
 
 # Control characters (categories Cc, Cf and Co; tab and line ends are white space), and U+FFFD.
@@ -31,11 +27,6 @@ AFTER_UNICODE_8 = characters(
     "1133B 113BB-1145E 11660-1166C 116B9 1182F-11FFF 12FF1-1612F 16D6D-16F4F 16FE2-16FE4 1CF00-1D128 1D25B-1D25C "
     "1E000-1E6F5 1E944-1E95F"
 )
-# The same for Unicode 9 and the characters that NFD decomposes or sorts.
-AFTER_UNICODE_9 = characters(
-    "5C8-5C9 7FD 897-8D3 9FE C3C D3B-D3C EBA 1715 1ABF-1AF0 1DF6-1DFA A82C 105C9-105E4 10D24-10F85 11070 1133B "
-    "11383-113D0 1145E 11839-11A99 11D42-1612F 16D68-16FF1 1D127-1D128 1D250-1D281 1E08F-1E6F5"
-)
 # Four old characters have another category today than in Unicode 8: U+166D, U+111C9, U+1734 and U+1171E.
 PUNCTUATION = rf"[[[\p{{P}}{ASCII_PUNCTUATION}]--[{AFTER_UNICODE_8}]]\u166D\U000111C9]"
 ACCENTS = rf"[[\p{{Mn}}--[{AFTER_UNICODE_8}]]\u1734\U0001171E]+"
@@ -43,7 +34,6 @@ ACCENTS = rf"[[\p{{Mn}}--[{AFTER_UNICODE_8}]]\u1734\U0001171E]+"
 drop = re.compile(f"[{DROPPED}]+").sub
 replace_white = re.compile(f"[{WHITE}]").sub
 replace_chinese = re.compile(f"[{CHINESE}]").sub
-replace_known = re.compile(f"[^{AFTER_UNICODE_9}]+").sub
 drop_accents = regex.compile(f"(?V1){ACCENTS}").sub
 find_words = regex.compile(f"(?V1){PUNCTUATION}|[^ {PUNCTUATION}]+").findall
 find_white = re.compile("[ \t\n\r]").search
@@ -94,7 +84,7 @@ class BertWords(NamedTuple):
         if self.tokenize_chinese_chars:
             text = replace_chinese(r" \g<0> ", text)
         if self.do_lower_case if self.strip_accents is None else self.strip_accents:
-            text = drop_accents("", replace_known(lambda known: normalize("NFD", known[0]), text))
+            text = drop_accents("", normalized("NFD", text))
         return text.translate(LOWER_FIRST).lower() if self.do_lower_case else text
 
     def split(self, text: str) -> list[str]:

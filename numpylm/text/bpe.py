@@ -6,13 +6,15 @@ Haddow & Birch 2016, arXiv:1508.07909, algorithm 1.)
 
 import heapq
 import itertools
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tqdm import tqdm
 
 Pair = tuple[int, int]
 
+CACHED_CHUNKS = 1 << 18  # number of distinct chunks that an encoder remembers: about 50 MB at most
+LONGEST_CACHED_CHUNK = 64  # characters; longer chunks hardly ever occur again
 LONG_WORD = 64  # tokens; for longer words a heap is at least as fast as scanning
 NEVER = 1 << 60  # the rank of a pair that is not merged
 
@@ -79,6 +81,24 @@ def learn_merges(words: Mapping[tuple[int, ...], int], next_id: int, count: int,
             for fresh in changed:
                 heapq.heappush(heap, (-pair_count[fresh], fresh))
     return merges
+
+
+def character_merges(counts: Mapping[str, int], at_least: int, id_of_byte: Sequence[int] = range(256)) -> list[Pair]:
+    """The merges that make a token of each multi-byte character that occurs at least ``at_least`` times in the chunks.
+
+    They are the merges that `learn_merges` finds if each character is a word.
+    """
+    characters: Counter[str] = Counter()
+    for chunk, n in counts.items():
+        if not chunk.isascii():
+            for character in chunk:
+                characters[character] += n
+    words = {
+        tuple(id_of_byte[byte] for byte in character.encode("utf-8")): n
+        for character, n in characters.items()
+        if n >= max(at_least, 2) and not character.isascii()
+    }
+    return learn_merges(words, 256, 4 * len(words))  # a character has at most four bytes
 
 
 def _merge_word(word: list[int], pair: Pair, new: int, frequency: int, pair_count: dict[Pair, int]) -> set[Pair]:
@@ -162,3 +182,28 @@ def merge_by_heap(ids: list[int], ranks: Mapping[Pair, int], made: Sequence[int]
         if (h := previous[i]) >= 0 and (rank := ranks.get((ids[h], ids[i]), NEVER)) < NEVER:
             heapq.heappush(heap, (rank, h))
     return [i for i in ids if i >= 0]
+
+
+class ChunkCache(dict):
+    """A dict of chunk of text -> ids. A missing chunk is tokenized and stored.
+
+    Parameters
+    ----------
+    first_ids : callable
+        Chunk -> the ids that it begins with, such as those of its bytes.
+    ranks, made
+        The merges; see `apply_merges`.
+    """
+
+    def __init__(
+        self, first_ids: Callable[[str], Iterable[int]], ranks: Mapping[Pair, int], made: Sequence[int]
+    ) -> None:
+        self.first_ids, self.ranks, self.made = first_ids, ranks, made
+
+    def __missing__(self, chunk: str) -> list[int]:
+        ids = apply_merges(self.first_ids(chunk), self.ranks, self.made)
+        if len(self) >= CACHED_CHUNKS:
+            self.clear()
+        if len(chunk) <= LONGEST_CACHED_CHUNK:
+            self[chunk] = ids
+        return ids

@@ -12,6 +12,8 @@ from numpylm.system.json_fields import brief, typed
 from numpylm.system.whole_files import read_json, write_text
 from numpylm.text.pretokenize import END_OF_TEXT, special_regex, utf8
 
+UNKNOWN = "\u25a1"  # the white square, which stands for a missing character in Chinese texts
+
 
 class CharTokenizer:
     """One token per character, for character-level models. It has the same interface as `Tokenizer`.
@@ -21,7 +23,8 @@ class CharTokenizer:
     characters : str
         The id of a character is its position in this string.
     special_tokens : sequence of str
-        Their ids follow those of the characters.
+        Their ids follow those of the characters. With `UNKNOWN` among them, each character that is not in the
+        vocabulary gets its id; without, such a character is an error.
     """
 
     def __init__(self, characters: str, special_tokens: Sequence[str] = ()) -> None:
@@ -30,6 +33,7 @@ class CharTokenizer:
         self._specials = special_regex(self.special_tokens)
         self._ids = {character: i for i, character in enumerate(characters)}
         self._tokens = [*characters, *special_tokens]
+        self.unknown_id = self.special_tokens.get(UNKNOWN)
 
     @classmethod
     def train(
@@ -64,22 +68,26 @@ class CharTokenizer:
         return self.special_tokens.get(END_OF_TEXT)
 
     def encode(self, text: str, allow_special: bool = False, progress: bool = False) -> list[int]:
-        """Ids of a text. Raises ValueError for a character that is not in the vocabulary."""
+        """Ids of a text. Raises ValueError for a character that is not in the vocabulary, if none stands for it."""
+        id_of = self._ids.__getitem__ if self.unknown_id is None else self._id_or_unknown
         try:
             if allow_special and self._specials:
                 parts = self._specials.split(text)
                 return [
                     i
                     for n, part in enumerate(parts)
-                    for i in ([self.special_tokens[part]] if n % 2 else map(self._ids.__getitem__, part))
+                    for i in ([self.special_tokens[part]] if n % 2 else map(id_of, part))
                 ]
-            return list(map(self._ids.__getitem__, text))
+            return list(map(id_of, text))
         except KeyError as error:
             character = error.args[0]
             raise ValueError(
                 f"the character {character!r} (U+{ord(character):04X}, first at position {text.index(character)}) "
                 f"is not among the {len(self.characters)} that this tokenizer was trained on"
             ) from None
+
+    def _id_or_unknown(self, character: str) -> int:
+        return self._ids.get(character, self.special_tokens[UNKNOWN])
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """The text of some ids. ``errors`` exists only for the common interface; a token is never half a character."""

@@ -1,10 +1,13 @@
-"""Text cleaning in five optional steps: Unicode, control characters, white space, repeated lines and documents."""
+"""Text cleaning in optional steps: Unicode, control characters, white space, repeats, personal data."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import regex
+
+from numpylm.text.personal_data import KINDS, mask_personal_data
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,28 @@ def _repeated_documents(documents: list[str]) -> tuple[list[str], Cleaned]:
     return out, Cleaned("repeated_documents", len(documents) - len(out), "documents removed")
 
 
+def _personal(documents: list[str]) -> tuple[list[str], Cleaned]:
+    """Mask e-mail addresses, phone numbers, card numbers and bank accounts."""
+    pairs = [mask_personal_data(document) for document in documents]
+    counts = sum((found for _, found in pairs), Counter())
+    kinds = ", ".join(f"{counts[kind]:,} {name}" for kind, name in KINDS.items())
+    return [text for text, _ in pairs], Cleaned("personal", counts.total(), f"numbers and addresses masked ({kinds})")
+
+
 CLEANING: dict[str, Callable[[list[str]], tuple[list[str], Cleaned]]] = {
     "unicode": _unicode,
     "control": _control,
     "whitespace": _whitespace,
     "repeated_lines": _repeated_lines,
     "repeated_documents": _repeated_documents,
+    "personal": _personal,
 }
+ALL = tuple(name for name in CLEANING if name != "personal")  # "all" leaves out what changes the meaning of the text
 
 
 def step_names(steps: Sequence[str]) -> list[str]:
-    """The names of the steps, with ``"all"`` expanded. Raises ValueError for an unknown step."""
-    names = list(CLEANING) if list(steps) == ["all"] else list(steps)
+    """The names of the steps, with ``"all"`` expanded to `ALL`. Raises ValueError for an unknown step."""
+    names = [name for step in steps for name in (ALL if step == "all" else (step,))]
     if unknown := [name for name in names if name not in CLEANING]:
         raise ValueError(f"unknown cleaning step {unknown[0]!r}; there are: {', '.join(CLEANING)}, or all")
     return names
@@ -100,7 +113,7 @@ def clean(documents: list[str], steps: Sequence[str]) -> tuple[list[str], list[C
     ----------
     documents : list of str
     steps : sequence of str
-        Names from `CLEANING`, or ``"all"`` for all of them in the order of `CLEANING`.
+        Names from `CLEANING`; ``"all"`` means those of `ALL` in their order, which is all except ``"personal"``.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array
-from numpylm.text.any_tokenizer import TextTokenizer, token_dtype
+from numpylm.text.any_tokenizer import TextTokenizer, begin_ids, token_dtype
 from numpylm.text.encode_in_processes import encode_in_processes
 from numpylm.text.pretokenize import END_OF_TEXT
 from numpylm.text.text_files import find_texts, first_paths
@@ -83,7 +83,7 @@ def encode_documents(
     dtype = token_dtype(tokenizer.vocab_size)
     in_memory = IN_MEMORY if in_memory is None else in_memory
     end = [] if tokenizer.end_id is None else [tokenizer.end_id]
-    pieces = [np.array(end, dtype)]
+    pieces = [np.array(begin_ids(tokenizer), dtype)]
     size = 0
     with ExitStack() as opened:
         file = None
@@ -181,7 +181,7 @@ def random_batch(
             begin = np.clip(last - rng.integers(1, block_size + 1, batch_size), 0, len(tokens) - block_size - 1)
     else:
         begin = rng.choice(starts, batch_size)
-    return _windows(tokens, begin, begin, np.minimum(begin + block_size, len(tokens) - 1), block_size, counted)
+    return windows_between(tokens, begin, begin, np.minimum(begin + block_size, len(tokens) - 1), block_size, counted)
 
 
 def sequential_batches(
@@ -221,7 +221,7 @@ def sequential_batches(
         position = stop
     for i in range(0, len(windows), batch_size):
         begin, after, end = np.array(windows[i : i + batch_size]).T
-        yield _windows(tokens, begin, after, end, block_size, counted)
+        yield windows_between(tokens, begin, after, end, block_size, counted)
 
 
 def _last_start(starts: Array | None, low: int, high: int, default: int) -> int:
@@ -233,7 +233,7 @@ def _last_start(starts: Array | None, low: int, high: int, default: int) -> int:
     return default
 
 
-def _windows(
+def windows_between(
     tokens: Array, begin: Array, after: Array, end: Array, block_size: int, counted: Array | None = None
 ) -> tuple[Array, Array]:
     """The ids of windows [begin, end) and their targets [after + 1, end], padded to equal length with -100."""

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from numpylm.nn.module import Array
 from numpylm.system.streams import print_note
 from numpylm.system.worker import Worker, WorkerError
-from numpylm.text.pretokenize import blocks
+from numpylm.text.pretokenize import Pattern, blocks
 from numpylm.text.tokenizer import Tokenizer
 
 AHEAD = 4  # blocks of a million characters per process that are queued or finished, which limits memory
@@ -60,7 +60,7 @@ def encode_in_processes(
             encoders.end()
 
 
-def _with_ends(documents: Iterable[str], pattern: str) -> Iterator[tuple[str, bool]]:
+def _with_ends(documents: Iterable[str], pattern: Pattern) -> Iterator[tuple[str, bool]]:
     """All blocks of all documents, each with a flag that is True for the last block of a document."""
     for document in documents:
         parts = blocks(document, pattern)
@@ -77,7 +77,7 @@ class Encoders:
     def __init__(self, tokenizer: Tokenizer, count: int, dtype: DTypeLike) -> None:
         self.here = partial(_encode, tokenizer, dtype)
         self.ended = threading.Event()
-        arguments = (tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens, tokenizer.pattern)
+        arguments = tuple(tokenizer.parts)
         try:
             self.workers = [Worker(_begin, (arguments, dtype)) for _ in range(count)]
         except WorkerError as error:

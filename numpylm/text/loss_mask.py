@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numpylm.nn.module import Array
-from numpylm.text.any_tokenizer import TextTokenizer, token_dtype
+from numpylm.text.any_tokenizer import TextTokenizer, begin_ids, token_dtype
 
 
 def encode_answers(documents: Sequence[str], tokenizer: TextTokenizer, mark: str) -> tuple[Array, Array]:
@@ -33,7 +33,8 @@ def encode_answers(documents: Sequence[str], tokenizer: TextTokenizer, mark: str
         If a document has no mark, or no document has text after it.
     """
     end = [] if tokenizer.end_id is None else [tokenizer.end_id]
-    tokens, counted = list(end), [False] * len(end)
+    tokens = begin_ids(tokenizer)
+    counted = [False] * len(tokens)
     for number, document in enumerate(documents, 1):
         prompt, found, answer = document.partition(mark)
         if not found:
@@ -41,7 +42,9 @@ def encode_answers(documents: Sequence[str], tokenizer: TextTokenizer, mark: str
                 f"document {number} has no {mark!r}, after which its answer should follow: {document[:60]!r} …; "
                 f"documents are separated by a line <|endoftext|>"
             )
-        prompt_ids, answer_ids = tokenizer.encode(prompt + mark), tokenizer.encode(answer) + end
+        prompt_ids, whole = tokenizer.encode(prompt + mark), tokenizer.encode(document)
+        together = whole[: len(prompt_ids)] == prompt_ids  # no token crosses the border: encode as one text
+        answer_ids = (whole[len(prompt_ids) :] if together else tokenizer.encode(answer)) + end
         tokens += prompt_ids + answer_ids
         counted += [False] * len(prompt_ids) + [True] * len(answer_ids)
     if not answer_bytes(documents, mark):

@@ -19,7 +19,8 @@ from numpylm.system.optional_packages import needed
 from numpylm.system.whole_files import write_atomically, write_text
 from numpylm.text.bert_words import drop_spaces
 from numpylm.text.pretokenize import special_regex, utf8
-from numpylm.text.wordpiece_files import added_by_id, more_special_tokens, naming, read_object, token_text
+from numpylm.text.tokenizer_config import naming, read_object, token_text
+from numpylm.text.wordpiece_files import added_by_id, more_special_tokens
 
 SPECIAL = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 LANGUAGE_CODE = re.compile(">>.*?<<", re.DOTALL)

@@ -9,7 +9,7 @@ from numpylm.nn.module import Array
 NEIGHBORS = 0.07  # share of all texts, of similar length, from which one batch is drawn
 
 
-def padded(rows: Sequence[Sequence[int]], value: int = 0) -> tuple[Array, Array]:
+def padded(rows: Sequence[Sequence[int] | Array], value: int = 0) -> tuple[Array, Array]:
     """Rows of ids as one array (B, T), padded with ``value`` at the right, and a mask (B, T): True for a real token."""
     lengths = np.array([len(row) for row in rows])
     mask = np.arange(max(lengths.max(initial=0), 1)) < lengths[:, None]  # (B, T)

@@ -10,6 +10,9 @@ from tqdm import tqdm
 
 END_OF_TEXT = "<|endoftext|>"
 
+# A regular expression that matches the chunks, or several: each splits the chunks of the one before.
+Pattern = str | tuple[str, ...]
+
 # GPT-2's pattern. A chunk is a contraction; or a word, a number or a run of other signs, each with at most one leading
 # space; or white space, except for its last character, which belongs to the word that follows.
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -31,13 +34,17 @@ def special_regex(special_tokens: Iterable[str]) -> "regex.Pattern | None":
 _CUT = regex.compile(r"(?<=\S)\s")
 
 
-def chunk_finder(pattern: str) -> Callable[[str], Iterable[str]]:
+def chunk_finder(pattern: Pattern) -> Callable[[str], Iterable[str]]:
     """A function that splits a text into the chunks of a pattern.
+
+    If there are several patterns, each splits the chunks of the one before.
 
     For GPT-2's pattern, pieces of plain ASCII are split with Python's re. This reaches 27 MB/s instead of 14 on
     Python's source code, where one piece in sixty has a non-ASCII character. In German text, where every piece has
     one, it is a tenth slower: 22 MB/s instead of 24.
     """
+    if isinstance(pattern, tuple):
+        return _in_turn([chunk_finder(one) for one in pattern])
     find = regex.compile(pattern).findall
     if pattern != GPT2_PATTERN:
         return find
@@ -51,7 +58,17 @@ def chunk_finder(pattern: str) -> Callable[[str], Iterable[str]]:
     return find_by_piece
 
 
-def blocks(text: str, pattern: str, size: int = BLOCK) -> Iterator[str]:
+def _in_turn(finders: Sequence[Callable[[str], Iterable[str]]]) -> Callable[[str], Iterable[str]]:
+    def find(text: str) -> Iterable[str]:
+        chunks: Iterable[str] = (text,)
+        for finder in finders:
+            chunks = chain.from_iterable(map(finder, chunks))
+        return chunks
+
+    return find
+
+
+def blocks(text: str, pattern: Pattern, size: int = BLOCK) -> Iterator[str]:
     """Split a long text at positions where GPT-2's pattern always begins a new chunk: at white space after a word.
 
     No chunk of that pattern has white space after another character, and no chunk depends on what is to its left. So
@@ -65,7 +82,9 @@ def blocks(text: str, pattern: str, size: int = BLOCK) -> Iterator[str]:
     yield text[start:] if start else text
 
 
-def count_chunks(documents: Iterable[str], pattern: str, special_tokens: Sequence[str], progress: bool) -> Counter[str]:
+def count_chunks(
+    documents: Iterable[str], pattern: Pattern, special_tokens: Sequence[str], progress: bool
+) -> Counter[str]:
     """Count how often each chunk occurs in all documents. Special tokens separate texts and are not counted."""
     split = chunk_finder(pattern)
     special = special_regex(special_tokens)

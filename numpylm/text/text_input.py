@@ -5,10 +5,13 @@ system, ``\n`` at the ends of lines, no byte-order mark. Unicode is not normaliz
 an accent are different texts, unless training uses ``--clean unicode``.
 """
 
+import gzip
 import re
 import sys
+import zlib
 from pathlib import Path
 
+from numpylm.system.shell import shown
 from numpylm.system.whole_files import UTF_16_MARKS, decode_text
 
 STDIN = "-"  # means standard input where a file is expected
@@ -36,6 +39,17 @@ def outside_text(data: bytes, name: object) -> str:
 def read_document(path: str | Path) -> str:
     """The text of a file or a pipe, or of standard input if the path is ``-``."""
     return read_stdin() if str(path) == STDIN else outside_text(Path(path).read_bytes(), path)
+
+
+def read_text_file(path: Path) -> str:
+    """The text of a file, which may be compressed with gzip (``.gz``)."""
+    if path.suffix != ".gz":
+        return read_document(path)
+    data = path.read_bytes()
+    try:
+        return outside_text(gzip.decompress(data), path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{shown(path)} is not a complete gzip file ({error})") from None
 
 
 def read_stdin() -> str:

@@ -7,22 +7,20 @@ space, a number, a run of punctuation). Merges are learned and applied only insi
     "Once upon"  ->  "Once", " upon"  ->  bytes 4f 6e 63 65, 20 75 70 6f 6e  ->  merges  ->  ids
 """
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from tqdm import tqdm
 
-from numpylm.system.whole_files import write_text
-from numpylm.text.bpe import Pair, apply_merges, learn_merges
-from numpylm.text.pretokenize import END_OF_TEXT, GPT2_PATTERN, blocks, chunk_finder, count_chunks, special_regex, utf8
-from numpylm.text.tokenizer_files import LETTER_OF_BYTE, letters, read_parts, written_vocab
-
-CACHED_CHUNKS = 1 << 18  # number of distinct chunks that the encoder remembers: about 50 MB at most
-LONGEST_CACHED_CHUNK = 64  # characters; longer chunks hardly ever occur again
+from numpylm.text.added_tokens import AddedToken, AddedTokens
+from numpylm.text.bpe import ChunkCache, Pair, apply_merges, character_merges, learn_merges
+from numpylm.text.pretokenize import END_OF_TEXT, GPT2_PATTERN, Pattern, blocks, chunk_finder, count_chunks, utf8
+from numpylm.text.tokenizer_config import SILENT, Chat
+from numpylm.text.tokenizer_files import LETTER_OF_BYTE, PLAIN, Rules, TokenizerParts
+from numpylm.text.tokenizer_json import read_parts
+from numpylm.text.write_tokenizer import write_parts
 
 
 def count_merges(vocab_size: int, specials: int = 1) -> int:
@@ -36,20 +34,37 @@ def count_merges(vocab_size: int, specials: int = 1) -> int:
 
 
 class Tokenizer:
-    """Byte-level BPE, in GPT-2's format.
+    """Byte-level BPE, as in GPT-2, Llama 3, Qwen2 and SmolLM2.
 
     Make one with `Tokenizer.train` or `Tokenizer.load`.
 
     Parameters
     ----------
     vocab : dict of bytes -> int
-        Ids of all ordinary tokens: the 256 single bytes and one token for each merge.
+        Ids of all ordinary tokens: the 256 single bytes and one token for each merge. A vocabulary of another program
+        may lack bytes that its training text did not have.
     merges : list of (bytes, bytes)
         In the order in which they were learned, which is also the order in which they are applied.
     special_tokens : dict of str -> int
         `encode` produces these tokens only if the caller allows it.
-    pattern : str
-        Regular expression (of the ``regex`` package) that matches the chunks.
+    pattern : str or tuple of str
+        Regular expression (of the ``regex`` package) that matches the chunks. Of several, each splits the chunks of
+        the one before.
+    rules : Rules
+        What else differs from GPT-2: normalization, tokens that need no merges, other added tokens.
+    chat : Chat
+        Which tokens begin and end a text, and the template of a chat.
+
+    Attributes
+    ----------
+    chat_template : str
+        A Jinja template, or "".
+    bos_id : int or None
+        The token that begins a text.
+    add_bos : bool
+        Whether a model expects it before each text. `encode` never adds it.
+    eos_ids : tuple of int
+        The tokens that end a text.
 
     Examples
     --------
@@ -65,17 +80,40 @@ class Tokenizer:
         vocab: dict[bytes, int],
         merges: Sequence[tuple[bytes, bytes]],
         special_tokens: dict[str, int],
-        pattern: str = GPT2_PATTERN,
+        pattern: Pattern = GPT2_PATTERN,
+        rules: Rules = PLAIN,
+        chat: Chat = SILENT,
     ) -> None:
         self.vocab = vocab
         self.merges = list(merges)
         self.special_tokens = special_tokens
         self.pattern = pattern
+        self.rules = rules
+        self.chat_template, self.bos_id, self.add_bos, self.eos_ids = chat
+        if not self.eos_ids and self.end_id is not None:
+            self.eos_ids = (self.end_id,)
         self._find_chunks = chunk_finder(pattern)
-        self._specials = special_regex(special_tokens)
+        added = {token: AddedToken(token, i) for token, i in special_tokens.items()}
+        self._added = AddedTokens([*(added | {token.text: token for token in rules.added}).values()], rules.normalizer)
         self._bytes = {i: token for token, i in vocab.items()}
-        self._bytes |= {i: token.encode("utf-8") for token, i in special_tokens.items()}
-        self._encode_chunk = _ChunkCache(vocab, self.merges).__getitem__
+        self._bytes |= {token.id: token.text.encode("utf-8") for token in self._added.tokens.values()}
+        self._encode_chunk = self._chunk_cache().__getitem__
+
+    def _chunk_cache(self) -> ChunkCache:
+        """Ids of chunks. Bytes that have no token are left out, as in other programs."""
+        vocab, id_of_byte = self.vocab, [self.vocab.get(bytes([byte])) for byte in range(256)]
+
+        def first_ids(chunk: str) -> list[int]:
+            return [i for byte in chunk.encode("utf-8") if (i := id_of_byte[byte]) is not None]
+
+        def token_itself(chunk: str) -> list[int]:
+            i = vocab.get(chunk.encode("utf-8"))
+            return first_ids(chunk) if i is None else [i]
+
+        ranks = {(vocab[a], vocab[b]): rank for rank, (a, b) in enumerate(self.merges)}
+        return ChunkCache(
+            token_itself if self.rules.ignore_merges else first_ids, ranks, [vocab[a + b] for a, b in self.merges]
+        )
 
     @classmethod
     def train(
@@ -83,7 +121,7 @@ class Tokenizer:
         text: str | Iterable[str],
         vocab_size: int,
         special_tokens: Sequence[str] = (END_OF_TEXT,),
-        pattern: str = GPT2_PATTERN,
+        pattern: Pattern = GPT2_PATTERN,
         progress: bool = False,
         whole_characters: int = 0,
     ) -> Self:
@@ -97,7 +135,7 @@ class Tokenizer:
             256 bytes + merges + special tokens. A short text may give fewer, because a pair must occur twice.
         special_tokens : sequence of str
             They get the last ids.
-        pattern : str
+        pattern : str or tuple of str
         progress : bool
             Show progress bars for counting and for learning.
         whole_characters : int
@@ -137,13 +175,33 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids: bytes, merges and special tokens."""
-        return len(self.vocab) + len(self.special_tokens)
+        """Number of ids: bytes, merges, special tokens and other added tokens."""
+        return len(self._bytes)
 
     @property
     def end_id(self) -> int | None:
-        """Id of <|endoftext|>, which separates documents; None if this vocabulary does not have it."""
-        return self.special_tokens.get(END_OF_TEXT)
+        """Id of the token that separates documents: <|endoftext|>, else the first that ends a text, else None."""
+        return self.special_tokens.get(END_OF_TEXT, self.eos_ids[0] if self.eos_ids else None)
+
+    @property
+    def chat(self) -> Chat:
+        """Which tokens begin and end a text, and the template of a chat."""
+        return Chat(self.chat_template, self.bos_id, self.add_bos, self.eos_ids)
+
+    @property
+    def added_tokens(self) -> list[AddedToken]:
+        """All special and other added tokens, by their ids."""
+        return sorted(self._added.tokens.values(), key=lambda token: token.id)
+
+    @property
+    def text_of(self) -> dict[int, str]:
+        """The texts of the added tokens by their ids."""
+        return {token.id: token.text for token in self.added_tokens}
+
+    @property
+    def parts(self) -> TokenizerParts:
+        """The arguments from which an equal tokenizer can be made."""
+        return TokenizerParts(self.vocab, self.merges, self.special_tokens, self.pattern, self.rules, self.chat)
 
     def encode(self, text: str, allow_special: bool = False, progress: bool = False) -> list[int]:
         """Ids of a text.
@@ -162,14 +220,12 @@ class Tokenizer:
         ValueError
             If the text contains a lone surrogate (half a character), which UTF-8 cannot express.
         """
-        if allow_special and self._specials:
-            parts = self._specials.split(text)  # ordinary, special, ordinary, ...
-            return [
-                i
-                for n, part in enumerate(parts)
-                for i in ([self.special_tokens[part]] if n % 2 else self._encode_ordinary(part, progress))
-            ]
-        return self._encode_ordinary(text, progress)
+        if not (allow_special or self._added.always):
+            return self._encode_ordinary(self._added.normalize(text), progress)
+        ids: list[int] = []
+        for part in self._added.split(text, allow_special):
+            ids += [part] if isinstance(part, int) else self._encode_ordinary(part, progress)
+        return ids
 
     def _encode_ordinary(self, text: str, progress: bool) -> list[int]:
         parts = tqdm(blocks(text, self.pattern), "tokenizing", unit=" M", disable=not progress, leave=False)
@@ -180,6 +236,10 @@ class Tokenizer:
         except UnicodeEncodeError:
             utf8(text)  # raises the error with the position in the whole text
             raise
+
+    def split_special(self, text: str) -> Iterator[str | int]:
+        """The parts of a text: ids of the added tokens in it, and between them ordinary text."""
+        return self._added.split(text, allow_special=True)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """The text of some ids.
@@ -197,27 +257,16 @@ class Tokenizer:
             raise ValueError(f"token id {token} is outside this vocabulary of {self.vocab_size}") from None
 
     def save(self, directory: str | Path) -> None:
-        """Write GPT-2's two files, ``vocab.json`` and ``merges.txt``, which other programs can read, too.
-
-        These files cannot store a pattern. If it is not GPT-2's, it is written to ``pattern.txt``.
-        """
-        directory = Path(directory)
-        vocab = written_vocab(self.vocab, self.special_tokens)
-        write_text(directory / "vocab.json", json.dumps(vocab, ensure_ascii=False))
-        lines = ["#version: 0.2", *(f"{letters(a)} {letters(b)}" for a, b in self.merges)]
-        write_text(directory / "merges.txt", "\n".join(lines) + "\n")
-        if self.pattern != GPT2_PATTERN:
-            write_text(directory / "pattern.txt", self.pattern)
-        else:
-            (directory / "pattern.txt").unlink(missing_ok=True)
+        """Write the files that `load` reads; other programs can read them, too. See `write_parts`."""
+        write_parts(Path(directory), self.parts)
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read ``vocab.json`` and ``merges.txt`` (ours or GPT-2's), or else transformers' ``tokenizer.json``.
+        """Read transformers' ``tokenizer.json``, or else ``vocab.json`` and ``merges.txt`` (ours or GPT-2's).
 
-        A token that is neither a byte nor made by a merge is a special token. A tokenizer.json must contain byte-level
-        BPE, as GPT-2's does. transformers recognizes special tokens in every text, and may add some before and after
-        it. `encode` recognizes them only if it is allowed to, and never adds any.
+        In the two files, a token that is neither a byte nor made by a merge is a special token. A tokenizer.json must
+        contain byte-level BPE, as GPT-2's and Llama 3's do. transformers recognizes special tokens in every text, and
+        may add some before and after it. `encode` recognizes them only if it is allowed to, and never adds any.
 
         Raises
         ------
@@ -228,38 +277,3 @@ class Tokenizer:
 
     # Loads by a name such as "gpt2". numpylm/__init__.py attaches this method, because numpylm/files does the download.
     from_pretrained: ClassVar[Any]  # a classmethod
-
-
-def character_merges(counts: Mapping[str, int], at_least: int, id_of_byte: Sequence[int] = range(256)) -> list[Pair]:
-    """The merges that make a token of each multi-byte character that occurs at least ``at_least`` times in the chunks.
-
-    They are the merges that `learn_merges` finds if each character is a word.
-    """
-    characters: Counter[str] = Counter()
-    for chunk, n in counts.items():
-        if not chunk.isascii():
-            for character in chunk:
-                characters[character] += n
-    words = {
-        tuple(id_of_byte[byte] for byte in utf8(character)): n
-        for character, n in characters.items()
-        if n >= max(at_least, 2) and not character.isascii()
-    }
-    return learn_merges(words, 256, 4 * len(words))  # a character has at most four bytes
-
-
-class _ChunkCache(dict):
-    """A dict of chunk -> ids. A missing chunk is tokenized and stored."""
-
-    def __init__(self, vocab: dict[bytes, int], merges: Sequence[tuple[bytes, bytes]]) -> None:
-        self.id_of_byte = [vocab[bytes([byte])] for byte in range(256)]
-        self.ranks = {(vocab[a], vocab[b]): rank for rank, (a, b) in enumerate(merges)}
-        self.made = [vocab[a + b] for a, b in merges]
-
-    def __missing__(self, chunk: str) -> list[int]:
-        ids = apply_merges(map(self.id_of_byte.__getitem__, chunk.encode("utf-8")), self.ranks, self.made)
-        if len(self) >= CACHED_CHUNKS:
-            self.clear()
-        if len(chunk) <= LONGEST_CACHED_CHUNK:
-            self[chunk] = ids
-        return ids

@@ -17,8 +17,8 @@ from typing import Self
 from tqdm import tqdm
 
 from numpylm.text.bert_words import BertWords, drop_spaces
+from numpylm.text.bpe import CACHED_CHUNKS
 from numpylm.text.pretokenize import special_regex, utf8
-from numpylm.text.tokenizer import CACHED_CHUNKS
 from numpylm.text.wordpiece_files import LONGEST_WORD, SPECIAL, WordPieceParts, read_wordpiece, write_wordpiece
 
 INSIDE = "##"  # begins each piece that continues a word

@@ -1,15 +1,15 @@
 """BERT's tokenizer files: ``vocab.txt`` with ``tokenizer_config.json``, or transformers' ``tokenizer.json``."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from numpylm.system.json_fields import brief, typed
-from numpylm.system.whole_files import read_json, read_text, write_text
+from numpylm.system.whole_files import read_text, write_text
 from numpylm.text.bert_words import BertWords
 from numpylm.text.pretokenize import utf8
+from numpylm.text.tokenizer_config import naming, read_object, token_text
 
 # The special tokens that every BERT has: their names in tokenizer_config.json, and their usual texts.
 SPECIAL = {
@@ -62,34 +62,6 @@ def read_wordpiece(directory: Path) -> WordPieceParts:
         raise FileNotFoundError(f"no WordPiece tokenizer in {directory}: it has no vocab.txt and no tokenizer.json")
     with naming(vocab_file if vocab_file.is_file() else json_file):
         return WordPieceParts(tokens, words, special, more_special_tokens(added, dict(enumerate(tokens)), special))
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Put the name of a file before the message of a ValueError."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds one object."""
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} should be one JSON object, is {brief(found)}")
-    return found
-
-
-def token_text(config: Mapping[str, Any], name: str, usual: str) -> str:
-    """The text of a special token in tokenizer_config.json, which is a string or an object with ``content``."""
-    match config.get(name):
-        case None:
-            return usual
-        case str(text) | {"content": str(text)} if text:
-            return text
-        case other:
-            raise ValueError(f"{name} should be the text of a token, is {brief(other)}")
 
 
 def _read_lines(path: Path) -> list[str]:

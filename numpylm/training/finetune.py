@@ -5,15 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.files.pretrained import load_language_model
+from numpylm.files.load_model import load_language_model
 from numpylm.models.gpt import GPT
+from numpylm.models.llama import Llama
 from numpylm.models.lora import add_lora, has_lora
 from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
 from numpylm.training.config import FROM_MODEL, TrainConfig
 
 
-def load_pretrained_model(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokenizer | CharTokenizer]:
+def load_pretrained_model(config: TrainConfig) -> tuple[TrainConfig, GPT | Llama, Tokenizer | CharTokenizer]:
     """Load the model and tokenizer of ``config.init_from``; return them with the config, updated to the model's shape.
 
     Raises
@@ -23,9 +24,10 @@ def load_pretrained_model(config: TrainConfig) -> tuple[TrainConfig, GPT, Tokeni
     """
     gpt, tokenizer, _ = load_language_model(config.init_from)
     gpt.astype(config.dtype).set_dropout(config.dropout)
-    kind = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
-    own: dict[str, Any] = {name: kind if name == "tokenizer" else getattr(gpt.config, name) for name in FROM_MODEL}
     defaults = {field.name: field.default for field in fields(TrainConfig)}
+    own: dict[str, Any] = {name: getattr(gpt.config, name, defaults[name]) for name in FROM_MODEL}
+    own["model"] = "llama" if isinstance(gpt, Llama) else "gpt"
+    own["tokenizer"] = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
     for name, value in own.items():
         asked = getattr(config, name)
         if asked not in (value, defaults[name]):

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from numpylm.training.parallel import DataParallel
 from numpylm.training.profiling import Profile, profile
 
 
-def first_batch(config: TrainConfig, given: Collection[str] | None) -> tuple[TrainConfig, GPT, Array, Array]:
+def first_batch(config: TrainConfig, given: Collection[str] | None) -> tuple[TrainConfig, Any, Array, Array]:
     """The config with the model's shape, the model, and the ids and targets (B, T) of the first step."""
     if config.task != LanguageModeling.name:
         raise ValueError(
@@ -55,7 +56,11 @@ def diagnose_run(
 def profile_run(config: TrainConfig, given: Collection[str] | None = None) -> tuple[int, Profile]:
     """The number of workers that share a batch of this run, and the profile of one of them on one core."""
     keep_memory()
+    if config.model != "gpt":
+        raise ValueError(f"--profile knows the layers of a GPT, not those of a {config.model}")
     config, gpt, ids, targets = first_batch(config, given)
+    if not isinstance(gpt, GPT):
+        raise ValueError(f"--profile knows the layers of a GPT; this is a {type(gpt).__name__}")
     workers = min(len(DataParallel(gpt).replicas), len(ids))
     rows = -(-len(ids) // workers)
     return workers, profile(gpt, ids[:rows], targets[:rows], config.learning_rate)

@@ -87,14 +87,17 @@ class DataParallel:
         rng: np.random.Generator | None = None,
         count: int | None = None,
         options: Mapping[str, Any] | None = None,
+        function: Callable[..., float] | None = None,
     ) -> float:
         """`loss_and_grad` of any model: ``model.loss_and_grad(**arrays, rng=…, count=…, **options)``.
 
-        Axis 0 of all arrays is split among the workers. One of them is ``targets``.
+        Axis 0 of all arrays is split among the workers. One of them is ``targets``. A ``function`` of a module,
+        ``function(model, **…)``, takes the place of ``model.loss_and_grad``. It needs ``count``.
         """
+        function = function or _own_loss_and_grad
         workers = min(len(self.replicas), len(arrays["targets"]))
         if workers == 1:
-            return self.model.loss_and_grad(**arrays, rng=rng, count=count, **(options or {}))
+            return function(self.model, **arrays, rng=rng, count=count, **(options or {}))
         if count is None:
             count = int((arrays["targets"] != IGNORE_INDEX).sum())
         rngs: list[np.random.Generator | None] = [None] * workers
@@ -104,6 +107,7 @@ class DataParallel:
         split = {name: np.array_split(array, workers) for name, array in arrays.items()}
         parts = [
             (
+                function,
                 {name: pieces[i] for name, pieces in split.items()}
                 | {"rng": rngs[i], "count": count}
                 | dict(options or {}),
@@ -173,14 +177,18 @@ class DataParallel:
                     q.data = p.data
 
 
-def _add_grad(model: Any, arguments: dict[str, Any]) -> float:
+def _own_loss_and_grad(model: Any, **arguments: Any) -> float:
     return model.loss_and_grad(**arguments)
 
 
-def _loss_and_grad(model: Any, arguments: dict[str, Any]) -> float:
+def _add_grad(model: Any, function: Callable[..., float], arguments: dict[str, Any]) -> float:
+    return function(model, **arguments)
+
+
+def _loss_and_grad(model: Any, function: Callable[..., float], arguments: dict[str, Any]) -> float:
     """Reset a worker's gradients first, because those of the last batch have been added to the sum already."""
     model.zero_grad()
-    return model.loss_and_grad(**arguments)
+    return function(model, **arguments)
 
 
 def set_up_worker() -> None:

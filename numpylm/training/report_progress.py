@@ -1,10 +1,17 @@
 """What a training run of any task prints and draws: warnings, the loss curve, the end."""
 
+import json
+from contextlib import suppress
+
 import numpy as np
 from tqdm import tqdm
 
+from numpylm.files.checkpoint import load_run
+from numpylm.system.run_files import SCORES
 from numpylm.system.shell import command, shown
+from numpylm.system.signals import Interrupt, Interrupted
 from numpylm.system.whole_files import write_text
+from numpylm.training.failed_writes import continue_after_error
 from numpylm.training.loss_curve import Curve, loss_curve
 from numpylm.training.run_state import Run
 from numpylm.training.task import Task
@@ -46,6 +53,18 @@ def draw(run: Run, task: Task) -> None:
     )
 
 
+def measure(run: Run, task: Task, interrupt: Interrupt) -> None:
+    """Let the task measure its figures on the best checkpoint, and store them in the run.
+
+    After a signal it is left out. Then ``numpylm train --resume`` of the finished run does it.
+    """
+    with continue_after_error(run, SCORES), suppress(Interrupted):
+        interrupt.check()
+        model = run.model if run.best_step == run.step else load_run(run.folder)[0]
+        if scores := task.measure(model, interrupt.check):
+            write_text(run.folder / SCORES, json.dumps(scores, indent=2) + "\n")
+
+
 def report_end(run: Run, task: Task) -> None:
     """Print where the model is, and the commands to type next."""
     folder, c = run.folder, run.config
@@ -56,6 +75,10 @@ def report_end(run: Run, task: Task) -> None:
         return
     best = f"best at step {run.best_step}: {run.best_loss:.4f} nats per {task.unit}"
     print(f"\nDone. {name} holds the model ({best}) and loss.svg.")
+    if run.best_step == 0:
+        print("No step was better than the untrained model: the text may be too short, or the learning rate wrong.")
+    if found := task.summary(run.model):
+        print(found)
     print(f"Next, {task.next_verb}:")
     for words in task.next_steps(run):
         print("    " + command(*words))

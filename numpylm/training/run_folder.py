@@ -20,6 +20,9 @@ BUNDLED = {  # names of runs on the bundled corpora
     "masked-lm": "masked-stories",
     "translation": "translation",
     "classification": "messages",
+    "chat": "service",
+    "poems": "verses",
+    "code": "functions",
 }
 
 

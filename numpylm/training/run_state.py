@@ -7,7 +7,7 @@ A run folder contains ``config.json``, the tokenizer's files, ``metrics.jsonl`` 
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -192,14 +192,25 @@ class Run:
         self.behind = False
 
 
-def new_run(config: TrainConfig, folder: Path, model: Any, tokenizer: TextTokenizer, fingerprint: str) -> Run:
-    """Create a run folder atomically with its first checkpoint, so that every run folder can be resumed."""
+def new_run(
+    config: TrainConfig,
+    folder: Path,
+    model: Any,
+    tokenizer: TextTokenizer,
+    fingerprint: str,
+    save: Callable[[Path], None] = lambda folder: None,
+) -> Run:
+    """Create a run folder atomically with its first checkpoint, so that every run folder can be resumed.
+
+    ``save`` writes what else belongs to it.
+    """
     with created_at_once(folder) as draft:
         run = Run.create(config, draft, model)
         run.vocab_size = tokenizer.vocab_size
         run.check_data(fingerprint)
         write_config(draft, config)
         tokenizer.save(draft)
+        save(draft)
         run.save(LAST)
     run.folder = folder
     return run
@@ -228,6 +239,8 @@ def resume_config(folder: str | Path, changes: Mapping[str, Any]) -> TrainConfig
     saved = read_config(folder)
     if fixed := [key for key, value in changes.items() if key not in RESUMABLE and value != saved.get(key)]:
         raise ValueError(f"{fixed[0]} cannot change when a run is resumed; only {', '.join(RESUMABLE)} can")
+    if saved.get("dp_epsilon") and changes.get("max_steps", saved.get("max_steps")) != saved.get("max_steps"):
+        raise ValueError("max_steps cannot change in private training: the noise was chosen for that number of steps")
     config = make_config(saved, changes)
     if "data" not in changes:
         config = replace(config, data=tuple(read_path(path, folder) for path in config.data))
@@ -267,10 +280,11 @@ def resumed_run(config: TrainConfig, folder: Path) -> Run:
     """
     checkpoint = load_checkpoint(folder / LAST)
     model = checkpoint.build_model()
-    if config.block_size > model.config.block_size:
+    longest = getattr(model.config, "audio_positions", model.config.block_size)  # of sounds, or else of texts
+    if config.block_size > longest:
         raise ValueError(
             f"{folder / 'config.json'} is damaged: block_size is {config.block_size}, the model in {LAST} reads "
-            f"{model.config.block_size} tokens"
+            f"{longest} tokens"
         )
     freeze_or_add_lora(model, config)
     run = Run.create(config, folder, model)

@@ -23,7 +23,7 @@ from numpylm.training.config import TrainConfig
 from numpylm.training.failed_writes import continue_after_error, save_at_end, save_or_note
 from numpylm.training.language_modeling import LanguageModeling
 from numpylm.training.parallel import DataParallel
-from numpylm.training.report_progress import divergence, draw, report_end, warn_of_overfitting
+from numpylm.training.report_progress import divergence, draw, measure, report_end, warn_of_overfitting
 from numpylm.training.run_folder import check_out, folder_to_resume, hold, reserve
 from numpylm.training.run_state import (
     Mean,
@@ -83,7 +83,7 @@ def train(
             check_out(config)
             task.check_paths(config)
         if config.check_gradients:
-            check_gradients(task.families)
+            check_gradients(task.families_of(config))
         with stoppable(), ExitStack() as held:
             return run_training(task(config), resume, stop_at, processes, given, held)
 
@@ -105,6 +105,8 @@ def run_training(
         task.describe(run)
     with interruptible() as interrupt:
         training_loop(run, task, interrupt, stop_at, processes)
+        if run.finished:
+            measure(run, task, interrupt)
         report_end(run, task)
     interrupt.stop()
     return run.folder
@@ -139,7 +141,7 @@ def start_run(task: Task, held: ExitStack, processes: bool = False, given: Colle
         folder = reserve(task.config, reserved)
         model = task.start(given)
         task.encode(folder.parent, processes)
-        run = new_run(task.config, folder, model, task.tokenizer, task.fingerprint())
+        run = new_run(task.config, folder, model, task.tokenizer, task.fingerprint(), task.save)
         held.enter_context(hold(folder))
     return run
 
@@ -173,12 +175,13 @@ def training_loop(run: Run, task: Task, interrupt: Interrupt, stop_at: int | Non
     with tqdm(total=c.max_steps, initial=run.step, desc="training", unit=" steps", dynamic_ncols=True) as bar:
         while run.step < last and not interrupt.is_set() and not run.stale:
             step = take_step(run, task, workers)
-            run.since_log.add(step.loss)
-            run.since_eval.add(step.loss)
+            if step.tokens:  # a random batch of private training may be empty
+                run.since_log.add(step.loss)
+                run.since_eval.add(step.loss)
             tokens += step.tokens
             bar.update()
             rate = tokens / (time.perf_counter() - start)
-            bar.set_postfix_str(f"loss {run.since_log.value:.4f}, {rate:,.0f} tokens/s", refresh=False)
+            bar.set_postfix_str(f"loss {run.since_log.value:.4f}, {rate:,.0f} {task.unit}s/s", refresh=False)
             if run.step % LOG_INTERVAL == 0:
                 loss, run.since_log = run.since_log.value, Mean()
                 with continue_after_error(run, METRICS):
@@ -211,17 +214,14 @@ class Step:
 
 
 def take_step(run: Run, task: Task, workers: DataParallel) -> Step:
-    """One optimizer step: accumulate the gradients of ``grad_accum`` batches, clip, and update every parameter.
+    """One optimizer step: compute the gradients, clip them, and update every parameter.
 
     The run, including its random generators, does not change before the update. So it can be saved at any time.
     """
     c = run.config
     batch_rng, dropout_rng = copy.deepcopy((run.batch_rng, run.dropout_rng))
     run.model.zero_grad()
-    batches = [task.batch(batch_rng) for _ in range(c.grad_accum)]
-    count = sum(batch.count for batch in batches)
-    masks_rng = dropout_rng if c.dropout else None
-    loss = sum(workers.add_gradients(batch.arrays, masks_rng, count, batch.options) for batch in batches)
+    loss, count = task.add_gradients(workers, batch_rng, dropout_rng if c.dropout else None)
     norm = clip_grad_norm(run.optimizer.parameters, c.grad_clip or math.inf)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise TrainingError(divergence(run))
@@ -245,14 +245,17 @@ def evaluate_and_save(run: Run, task: Task, workers: DataParallel, interrupt: In
     train_loss, run.since_eval = run.since_eval.value, Mean()
     run.evaluated, run.val_loss = run.step, result.loss
     trained = "" if math.isnan(train_loss) else f"; training loss {train_loss:.4f}"
-    tqdm.write(f"step {run.step:5}  {result.line}{trained}")
+    spent = task.spent(run.step)
+    also = "".join(f"; {name} {number:.3g}" for name, number in spent.items())
+    tqdm.write(f"step {run.step:5}  {result.line}{trained}{also}")
     if run.step and c.sample_tokens and run.step < c.max_steps:
         with continue_after_error(run, "sample"):
             for line in filter(None, task.sample(run.model, run.step).split("\n\n")):
                 tqdm.write("            " + line.replace("\n", " "))
     with continue_after_error(run, METRICS):
-        run.log({"step": run.step, "val_loss": result.loss} | result.metrics)
-    warn_of_overfitting(run, result.loss, train_loss)
+        run.log({"step": run.step, "val_loss": result.loss} | result.metrics | spent)
+    if not task.endless:
+        warn_of_overfitting(run, result.loss, train_loss)
     save_or_note(run)
     with continue_after_error(run, "loss.svg"):
         draw(run, task)

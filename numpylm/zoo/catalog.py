@@ -8,15 +8,20 @@ from numpylm.check.gradcheck import gradcheck
 from numpylm.check.mutants import World, difference, without_docstrings
 from numpylm.check.report import KINDS, Report
 from numpylm.zoo.fault import Fault
+from numpylm.zoo.faulty_ctc import CTC_FAULTS
 from numpylm.zoo.faulty_encoder_decoder import ENCODER_DECODER_FAULTS
 from numpylm.zoo.faulty_layers import FUNCTION_FAULTS, LAYER_FAULTS
+from numpylm.zoo.faulty_llama import LLAMA_FAULTS
 from numpylm.zoo.faulty_models import MODEL_FAULTS
 from numpylm.zoo.faulty_optimizers import OPTIMIZER_FAULTS
+from numpylm.zoo.faulty_preference import PREFERENCE_FAULTS
+from numpylm.zoo.faulty_speech import SPEECH_FAULTS
 
 
 def animals() -> list[Fault]:
     """All faults, from the operations to the optimizer."""
-    return [*FUNCTION_FAULTS, *LAYER_FAULTS, *MODEL_FAULTS, *ENCODER_DECODER_FAULTS, *OPTIMIZER_FAULTS]
+    models = (*MODEL_FAULTS, *LLAMA_FAULTS, *ENCODER_DECODER_FAULTS, *SPEECH_FAULTS, *CTC_FAULTS, *PREFERENCE_FAULTS)
+    return [*FUNCTION_FAULTS, *LAYER_FAULTS, *models, *OPTIMIZER_FAULTS]
 
 
 def get(name: str) -> Fault:

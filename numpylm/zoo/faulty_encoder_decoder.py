@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.check.mutants import World
-from numpylm.check.selfcheck import tied
+from numpylm.check.selfcheck_inputs import tied
 from numpylm.zoo.fault import Fault
 from numpylm.zoo.faulty_layers import B, C, Case, H, Rng, T, V
 
@@ -551,7 +551,7 @@ ENCODER_DECODER_FAULTS = (
         "transformer-source-embedding-lost",
         "transformer",
         "Transformer",
-        "self._embed_backward(dx, cache.embed, self.source_tokens)",
+        "self.embed_backward(dx, cache.embed, self.source_tokens)",
         "pass",
         "The shared embedding gets no gradient from the source.",
         "It still gets those of the target and of the output layer.",

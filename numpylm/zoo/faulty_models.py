@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from numpylm.check.mutants import World
 from numpylm.zoo.fault import Fault
 from numpylm.zoo.faulty_layers import B, C, Case, H, Rng, T, V
@@ -15,13 +17,25 @@ def _block(dropout: float = 0.0) -> Any:
     return lambda world, rng: (world.Block(C, H, dropout), (rng.standard_normal((B, T, C)),), {})
 
 
-def _gpt(dropout: float = 0.0) -> Any:
-    def build(world: World, rng: Rng) -> Case:
-        ids = rng.integers(0, V - 3, (B, T))
-        ids[:, 1:3] = ids[0, 0]
-        return world.GPT(world.GPTConfig(V, 7, 2, H, C, dropout=dropout)), (ids,), {}
+def _ids(rng: Rng) -> Any:
+    ids = rng.integers(0, V - 3, (B, T))
+    ids[:, 1:3] = ids[0, 0]
+    return ids
 
-    return build
+
+def _gpt(dropout: float = 0.0) -> Any:
+    return lambda world, rng: (world.GPT(world.GPTConfig(V, 7, 2, H, C, dropout=dropout)), (_ids(rng),), {})
+
+
+SEGMENTS = np.array([[1, 1, 2, 2, 2], [1, 1, 1, 2, 0]])  # (B, T): two texts in each row
+
+
+def _packed_gpt(world: World, rng: Rng) -> Case:
+    return world.GPT(world.GPTConfig(V, 7, 1, H, C)), (_ids(rng),), {"segments": SEGMENTS}
+
+
+def _packed_attention(world: World, rng: Rng) -> Case:
+    return world.FastCausalSelfAttention(C, H), (rng.standard_normal((B, T, C)),), {"segments": SEGMENTS}
 
 
 MODEL_FAULTS = (
@@ -221,6 +235,19 @@ MODEL_FAULTS = (
         _gpt(),
     ),
     Fault(
+        "springhare",
+        "gpt-packed-positions-not-restarted",
+        "gpt",
+        "GPT",
+        "self.wpe.backward(dx, wpe_cache)",
+        "self.wpe.backward(dx.sum(axis=0), np.arange(dx.shape[1]))",
+        "The forward restarts the positions at each text of a packed row, the backward does not.",
+        "With one text in each row it is right.",
+        "shape",
+        "wpe",
+        _packed_gpt,
+    ),
+    Fault(
         "takin",
         "gpt-blocks-in-forward-order",
         "gpt",
@@ -284,5 +311,18 @@ MODEL_FAULTS = (
         "call-count",
         "drop",
         _gpt(0.3),
+    ),
+    Fault(
+        "colugo",
+        "attention-texts-of-the-first-row",
+        "fast_attention",
+        "causal_attention_in_texts_backward",
+        "dq[here], dk[here], dv[here] = causal_attention_backward(dout[here], text)",
+        "dq[here], dk[here], dv[here] = causal_attention_backward(dout[:1, :, start:end], text)",
+        "Each text of a packed batch gets the upstream gradient of the same places in the first row.",
+        "With a batch of one row it is right.",
+        "mixing",
+        "x",
+        _packed_attention,
     ),
 )

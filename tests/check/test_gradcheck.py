@@ -7,6 +7,7 @@ import pytest
 
 from numpylm import GPT, Dropout, Embedding, GPTConfig, LayerNorm, Linear, Module, Parameter, gradcheck, softmax
 from numpylm.check import selfcheck
+from numpylm.check.selfcheck_inputs import ModelLoss, TrainingLoss
 from numpylm.cli.main import main
 
 X = np.random.default_rng(0).standard_normal((2, 5, 6))
@@ -16,7 +17,8 @@ def row(report, name):
     return next(r for r in report.rows if r.name == name)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.slow  # the test of the command checks the same layers in the fast suite
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_every_layer_block_and_the_whole_gpt_pass(seed):
     for report in selfcheck.run(np.random.default_rng(seed)):
         assert report.ok, str(report)
@@ -24,7 +26,7 @@ def test_every_layer_block_and_the_whole_gpt_pass(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["encoder-decoder", "bert"])
+@pytest.mark.parametrize("family", ["llama", "encoder-decoder", "bert"])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_every_layer_of_the_other_models_passes(family, seed):
     shared = {title for title, *_ in selfcheck.cases(np.random.default_rng(seed), families=())}
@@ -40,12 +42,13 @@ def test_families_keep_what_was_checked_before_and_add_to_it():
     def titles(*families):
         return [title for title, *_ in selfcheck.cases(np.random.default_rng(0), families=families)]
 
-    shared, everything = titles(), titles("gpt", "encoder-decoder", "bert")
+    shared, everything = titles(), titles("gpt", "llama", "encoder-decoder", "bert")
     assert titles("gpt") == [title for title, *_ in selfcheck.cases(np.random.default_rng(0))]
-    assert titles("gpt")[len(shared) :] == ["CausalSelfAttention", "MLP", "Block", "GPT", "GPT with its loss"]
+    packed = ["CausalSelfAttention, packed rows", "GPT, packed rows, with its loss"]
+    assert titles("gpt")[len(shared) :] == ["CausalSelfAttention", "MLP", "Block", "GPT", "GPT with its loss", *packed]
     assert len(everything) == len(set(everything))  # what two families share is checked once
-    assert set(everything) == {*titles("gpt"), *titles("encoder-decoder"), *titles("bert")}
-    with pytest.raises(ValueError, match="t5 is no family of models: choose from gpt, encoder-decoder, bert"):
+    assert set(everything) == {*titles("gpt"), *titles("llama"), *titles("encoder-decoder"), *titles("bert")}
+    with pytest.raises(ValueError, match="t5 is no family of models: choose from gpt, llama, encoder-decoder, bert"):
         titles("t5")
 
 
@@ -61,7 +64,7 @@ def test_the_loss_of_a_model_adds_to_its_gradients_and_scales_with_the_upstream_
             self.p.grad += x
             return self.loss(x)
 
-    layer, x = selfcheck.TrainingLoss(Model()), np.array([5.0, 7.0])
+    layer, x = TrainingLoss(Model()), np.array([5.0, 7.0])
     layer.model.p.grad += 1
     loss, cache = layer.forward(x)
     layer.backward(2.0, cache)
@@ -77,7 +80,7 @@ def test_every_parameter_of_a_whole_gpt_element_by_element(monkeypatch):
     ids, targets = rng.integers(0, 7, (2, 5)), rng.integers(0, 7, (2, 5))
     ids[0, 1:4] = ids[1, 0]
     targets[1, 2:] = -100
-    report = gradcheck(selfcheck.ModelLoss(GPT(GPTConfig(7, 6, 2, 2, 6))), ids, targets)
+    report = gradcheck(ModelLoss(GPT(GPTConfig(7, 6, 2, 2, 6))), ids, targets)
     assert report.ok, str(report)
     assert len(report.rows) == 28
     assert max(r.max_rel_error for r in report.rows) < 1e-6
@@ -259,6 +262,7 @@ def test_float32_layers_are_checked_in_float64():
     assert gradcheck(Linear(6, 4, dtype=np.float32), X.astype(np.float32)).ok
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_succeeds(capsys):
     assert main(["gradcheck"]) == 0
     out = capsys.readouterr().out

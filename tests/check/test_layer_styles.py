@@ -279,7 +279,18 @@ def test_constants_are_told_from_weights_by_name_by_values_or_by_a_mark():
 
     learned = RNG.standard_normal((9, 6))
     assert not gradcheck(Table(learned), X).ok
-    for layer in (Table(sinusoids()), Table(np.tri(9, 6)), Named(learned), Marked(learned)):
+
+    class Outer:
+        def __init__(self):
+            self.inner = Marked(learned)
+
+        def forward(self, x):
+            return self.inner.forward(x)
+
+        def backward(self, d, cache):
+            return self.inner.backward(d, cache)
+
+    for layer in (Table(sinusoids()), Table(np.tri(9, 6)), Named(learned), Marked(learned), Outer()):
         report = gradcheck(layer, X)
         assert report.ok, str(report)
         assert any("taken for a constant" in note for note in report.notes)

@@ -281,6 +281,7 @@ class Parallel(Module):
         return dy + self.norm.backward(dn + self.a.backward(dn, c2), c1)
 
 
+@pytest.mark.slow
 def test_a_branch_that_is_given_the_gradient_of_another():
     text = said(Parallel(), X)
     assert "a.backward is given what b.backward returned, and should be given the upstream gradient" in text

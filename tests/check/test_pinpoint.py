@@ -359,7 +359,7 @@ LOOPS = {
 
 
 @pytest.mark.parametrize(
-    "loop", [pytest.param(name, marks=() if i < 2 else pytest.mark.slow) for i, name in enumerate(LOOPS)]
+    "loop", [pytest.param(name, marks=pytest.mark.slow if i else ()) for i, name in enumerate(LOOPS)]
 )
 def test_what_a_loop_or_a_tuple_mixes_is_not_called_right(loop):
     Three.backward = backward_of(THREE.replace("LOOP", LOOPS[loop]))

@@ -11,13 +11,15 @@ from numpylm.check.student import check_found, items_to_check
 from numpylm.check.subject.subject import Subject
 
 FILES = sorted(path for path in (Path(__file__).parent / "students").glob("*.py") if path.stem != "my_helper")
-ITEMS = [(path, item.name) for path in FILES for item in items_to_check(path)]
-NAMES = [f"{path.stem}-{name}" for path, name in ITEMS]
 
 
 @cache
 def found(path):
     return {item.name: item for item in items_to_check(path)}
+
+
+ITEMS = [(path, name) for path in FILES for name in found(path)]
+NAMES = [f"{path.stem}-{name}" for path, name in ITEMS]
 
 
 def check(path, name, seed=0) -> Report:

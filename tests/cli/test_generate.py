@@ -202,7 +202,7 @@ def test_mistakes_get_one_line_and_an_exit_code(letters, capsys, argv, code, mes
 def test_an_empty_prompt_needs_an_end_token_if_the_model_is_not_ours(letters, capsys, monkeypatch):
     gpt, tokenizer, _ = load_run(letters)
     assert main(["generate", letters, "--max-new-tokens", "3"]) == 0  # ours begins as its samples in training did
-    monkeypatch.setattr("numpylm.files.pretrained.load_language_model", lambda source: (gpt, tokenizer, False))
+    monkeypatch.setattr("numpylm.files.load_model.load_language_model", lambda source: (gpt, tokenizer, False))
     assert main(["generate", "theirs", "--max-new-tokens", "3", "--prompt", "ab"]) == 0
     capsys.readouterr()
     assert main(["generate", "theirs", "--max-new-tokens", "3"]) == 1

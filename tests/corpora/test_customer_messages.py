@@ -98,6 +98,7 @@ def test_probabilities_of_all_messages_with_one_sentence_add_up_to_its_weight():
     assert total == pytest.approx(weight)
 
 
+@pytest.mark.slow
 def test_sentences_come_as_often_as_their_probability_says(messages):
     texts = [text.lower() for text, label in messages if label == "order_status"]
     for part, expected in (("not here yet", 0.08), ("email for order", 0.04), (r"where is my (?!order|refund)", 0.06)):

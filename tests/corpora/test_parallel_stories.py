@@ -72,6 +72,7 @@ def test_no_two_events_have_the_same_english_sentence():
             assert meaning.setdefault(en, event) == event, en
 
 
+@pytest.mark.slow
 def test_probabilities_of_all_translations_of_a_sentence_add_up_to_one(pairs):
     for en, _ in pairs[:100]:
         translations = PARALLEL.translations(en)

@@ -31,6 +31,7 @@ WRONG = {
         ("np.log(", "np.log2(", "in bits"),
         ("p[np.arange(len(y)), y]", "p[:, y]", "takes N columns of every row"),
         ("return loss, (p, y)", "return loss", "must return the pair (out, cache)"),
+        ("return loss, (p, y)", "return loss, (z, y)", "the cache must be (p, y)"),
     ],
     "cross_entropy_backward": [
         (" / len(y)", "", "not divided by N"),
@@ -40,6 +41,7 @@ WRONG = {
         ("dloss * dz", "dz", "does not use it"),
         ("dz[np.arange(len(y)), y] -= 1", "pass", "this is p, not p - y"),
         ("p.copy()", "p", "writes into its cache"),
+        ("dloss * dz / len(y)", "dloss * (p - y) / len(y)", "y stands for the one-hot rows"),
     ],
     "scores": [
         ("nats_per_token * tokens / math.log(2)", "nats_per_token * tokens", "nats per byte"),

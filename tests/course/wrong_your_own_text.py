@@ -15,6 +15,8 @@ WRONG = {
             "the same documents are used for validation with every rng",
         ),
         ("rng.permutation", "np.random.permutation", "the same rng gives different splits"),
+        ("rng.permutation(len(distinct))[:n]", "rng.choice(len(distinct), n)", "without replacement"),
+        ("rng.permutation(len(distinct))[:n]", "np.flatnonzero(rng.random(len(distinct)) < fraction)", "a coin"),
         ("n = max(1, round(fraction * len(distinct)))", "n = int(fraction * len(distinct))", "At least one must"),
         ("len(distinct)))\n", "len(documents)))\n", "copies included"),
         (

@@ -8,7 +8,7 @@ import pytest
 from numpylm import GPT
 from numpylm.files.checkpoint import load_run
 from numpylm.files.hub import MODEL_FILES, model_folder
-from numpylm.files.pretrained import load_language_model
+from numpylm.files.load_model import load_language_model
 
 
 @pytest.fixture(autouse=True)

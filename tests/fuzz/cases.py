@@ -16,6 +16,7 @@ GENERATE = ["generate", "{folder}", "--max-new-tokens", "2", "--seed", "1", "--p
 EVALUATE = ["evaluate", "{folder}", "--data", "text/b.txt"]
 RANK = ["rank", "{folder}", "--prompt", "Once", "--answers", " there", " was"]
 TOKENIZE = ["tokenize", "{folder}", "Once there was é"]
+TOKENIZE_ALL = ["tokenize", "{folder}", "<|a|> the cat <|b|>", "--allow-special"]
 EXPORT = ["export", "{folder}", "new"]
 USES = [GENERATE, GENERATE, EVALUATE, RANK, EXPORT, FINE_TUNE]
 TRAIN = ["train", "--config", "config.toml", "--out", "new"]
@@ -46,7 +47,9 @@ FILES: list[tuple[list[str], tuple[m.Mutation, ...], list[list[str]], int]] = [ 
     (["runs/bpe/merges.txt", "gpt2/merges.txt", "sharded/merges.txt"], m.TEXT, [TOKENIZE, GENERATE, EXPORT], 6),
     (["sharded/pattern.txt", "sharded/added_tokens.json"], m.TEXT, [TOKENIZE, GENERATE, EXPORT], 4),
     (["sharded/added_tokens.json"], m.JSON, [TOKENIZE, GENERATE], 2),
-    (["one/tokenizer.json"], m.JSON, [TOKENIZE], 6),
+    (["one/tokenizer.json", "llama3/tokenizer.json", "llama2/tokenizer.json"], m.JSON, [TOKENIZE, TOKENIZE_ALL], 10),
+    (["llama3/tokenizer_config.json"], m.JSON, [TOKENIZE], 2),
+    (["small.gguf"], m.ANY, [["tokenize", "{file}", "the <|im_end|> é"]], 3),
     (["gpt2/config.json", "sharded/config.json"], m.JSON, USES, 8),
     (["gpt2/model.safetensors", "sharded/model-1-of-2.safetensors"], m.SAFETENSORS, USES, 10),
     (["sharded/model.safetensors.index.json"], m.JSON, USES, 5),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpylm.check.selfcheck
+import numpylm.cli.serve
 import numpylm.system.lock
 import numpylm.training.first_batch
 import numpylm.training.train
@@ -37,7 +38,7 @@ class Hang(BaseException):
 
 
 class Begun(BaseException):
-    """A training that is too large for a test would have begun."""
+    """What would go on for too long has begun: a large training, or a server."""
 
 
 def execute(case: Case, sandbox: Sandbox) -> tuple[int, str]:
@@ -157,6 +158,8 @@ def may_write(argv: list[str]) -> tuple[str, ...]:
     }
     if command == "export":
         return (os.path.normpath(argv[-1]).removeprefix("."),)
+    if command == "look":
+        return (os.path.normpath(given.get("--out") or "look.html"),)
     if command == "course":
         return (os.path.normpath(given.get("--collect", "no")), "course.json")
     if command == "train":
@@ -174,7 +177,7 @@ def fits(config: TrainConfig) -> bool:
 
 
 def limit_what_takes_long() -> None:
-    """Trainings take a step, large ones none; not all layers and animals are checked; no lock is watched for long."""
+    """Trainings take a step, large ones none; servers stop once they listen; not all layers and animals are checked."""
     train = numpylm.training.train.train
     diagnose_run, profile_run = numpylm.training.first_batch.diagnose_run, numpylm.training.first_batch.profile_run
 
@@ -203,5 +206,10 @@ def limit_what_takes_long() -> None:
         small(diagnose_run),
         small(profile_run),
     )
+
+    def listens(server: Any) -> None:
+        raise Begun
+
+    numpylm.cli.serve.announce = listens
     numpylm.check.selfcheck.run = first
     numpylm.zoo.catalog.table = lambda: "a table"

@@ -10,8 +10,14 @@ import numpy as np
 
 from numpylm import GPT, GPTConfig, Tokenizer
 from numpylm.system.run_files import LOCK
+from numpylm.text.added_tokens import AddedToken
+from numpylm.text.gguf_tokenizer import LLAMA3_PATTERN
+from numpylm.text.llama_tokenizer import LlamaTokenizer
+from numpylm.text.tokenizer_config import Chat
+from numpylm.text.tokenizer_files import Rules
 from numpylm.training.config import TrainConfig
 from numpylm.training.train import train
+from tests.small_gguf import gguf_bytes, small_llama
 
 STORY = (
     "Once there was a small boat. It sailed to the sea, and the sea was cold.\n\nThe end came at 7 o'clock — naïve.\n"
@@ -59,12 +65,28 @@ def build(folder: Path) -> None:
     _in_two_files(Path("gpt2"), Path("sharded"))
     Path("one").mkdir()
     shutil.copy("gpt2/tokenizer.json", "one")
+    _newer_tokenizers()
     lines = [f"{key} = {_toml(value)}" for key, value in vars(tiny).items()]
     Path("config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     owner = {"pid": 1, "host": "elsewhere", "since": "2026-01-01 00:00:00.000000+00:00"}
     Path("runs/char", LOCK).write_text(json.dumps(owner), encoding="utf-8")
     Path("layers.py").write_text(LAYER, encoding="utf-8")
     Path("course.json").write_text(json.dumps(SOLVED), encoding="utf-8")
+
+
+def _newer_tokenizers() -> None:
+    """Those of Llama 3 and Llama 2, and a GGUF file."""
+    parts = Tokenizer.load("runs/bpe").parts
+    added = (AddedToken("<|a|>", 270, False, True, normalized=True), AddedToken("<|b|>", 271))
+    special = parts.special_tokens | {"<|b|>": 271}
+    patterns = (r"\p{N}|\P{N}+", LLAMA3_PATTERN)
+    chat = Chat("{{ messages }}", 271, True, (271,))
+    Tokenizer(parts.vocab, parts.merges, special, patterns, Rules("NFC", True, added[:1]), chat).save("llama3")
+    pieces = ["<|a|>", "<|b|>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "t", "h", "th", "▁th"]
+    vocab = {piece: i for i, piece in enumerate(pieces)}
+    specials = [AddedToken("<|a|>", 0), AddedToken("<|b|>", 1)]
+    LlamaTokenizer(vocab, [("t", "h"), ("▁", "th")], specials, chat=Chat("", 0, True, (1,))).save("llama2")
+    Path("small.gguf").write_bytes(gguf_bytes(*small_llama()))
 
 
 def _in_two_files(source: Path, folder: Path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from numpylm import Transformer, TransformerConfig
-from numpylm.inference.beam_search import beam_search, best_continuations, log_softmax
+from numpylm.inference.beam_search import beam_search, best_continuations
+from numpylm.inference.log_probs import log_softmax
 
 V, START, END = 6, 5, 0
 

@@ -6,11 +6,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from numpylm import GPT, CharTokenizer, DataParallel, GPTConfig, Tokenizer
+from numpylm import GPT, CharTokenizer, DataParallel, GPTConfig, Llama, LlamaConfig, Tokenizer
 from numpylm.cli.main import main
 from numpylm.files.checkpoint import save_checkpoint
 from numpylm.inference import scoring
-from numpylm.inference.scoring import common_prefix
+from numpylm.text.any_tokenizer import common_prefix
 from numpylm.training.evaluation import evaluate
 
 RNG = np.random.default_rng(0)
@@ -332,3 +332,16 @@ def test_mistakes_get_one_line(run, capsys, argv, message):
     err = capsys.readouterr().err
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["gpt", "llama"])
+def test_a_long_text_that_is_read_in_pieces_has_the_same_numbers(kind, monkeypatch):
+    rng = np.random.default_rng(0)
+    if kind == "gpt":
+        model = GPT(GPTConfig(11, 40, 2, 2, 8), rng, np.float64)
+    else:
+        model = Llama(LlamaConfig(11, 40, 2, 4, 8, n_kv_head=2), rng, np.float64)
+    ids = rng.integers(0, 11, 40)
+    whole = model.log_prob(ids)
+    monkeypatch.setattr("numpylm.inference.scoring.PIECE", 7)
+    np.testing.assert_allclose(model.log_prob(ids), whole, atol=1e-12)

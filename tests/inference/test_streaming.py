@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from numpylm.inference.streaming import TextStream, printable, stream_text
+from numpylm.inference.streaming import TextStream, stream_text
+from numpylm.system.shell import printable
 
 TEXT = "naïve 漢字 🙂!"
 

@@ -95,6 +95,7 @@ def test_recomputing_gives_the_same_bits(head):
         np.testing.assert_array_equal(found[1][1][name], grad, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [False, True])
 @pytest.mark.parametrize("head", ["masked-lm", "mean"])
 def test_workers_share_a_batch(head, processes):
@@ -166,7 +167,7 @@ def test_sentence_embeddings_have_length_one():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"ids": np.zeros((2, 13), int)}, "reads 1 to block_size=12 tokens, got 13"),
+        ({"ids": np.zeros((2, 13), int)}, "reads 1 to block_size=12 tokens at a time, got 13"),
         ({"ids": np.zeros(4, int)}, r"shape \(B, T\), got int64 \(4,\)"),
         ({"ids": np.zeros((2, 4))}, "integer ids"),
         ({"ids": np.zeros((2, 4), int), "mask": np.ones((2, 5), bool)}, "mask must have the shape of ids"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, AdamW, DataParallel, GPTConfig, Linear, gradcheck
-from numpylm.check.selfcheck import ModelLoss
+from numpylm.check.selfcheck_inputs import ModelLoss
 from numpylm.models.lora import LoRALinear, add_lora, has_lora, lora_settings, merge_lora, merged
 
 IDS = np.array([[3, 0, 3, 7, 1], [9, 3, 5, 0, 6]])  # (B, T)
@@ -101,6 +101,7 @@ def test_thawing_trains_everything_again(gpt):
         gpt.freeze(4)
 
 
+@pytest.mark.slow
 def test_merging_keeps_the_function_and_makes_an_ordinary_model(gpt):
     names = [name for name, _ in gpt.named_parameters()]
     add_lora(gpt, 2, targets=("attn.c_attn", "mlp.c_proj"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm import GPT, DataParallel, GPTConfig, gradcheck
-from numpylm.check.selfcheck import ModelLoss
+from numpylm.check.selfcheck_inputs import ModelLoss
 from numpylm.models.lora import add_lora
 
 IDS = np.random.default_rng(0).integers(0, 11, (2, 7))

@@ -128,6 +128,7 @@ def test_recomputing_gives_the_same_bits(kind):
         np.testing.assert_array_equal(found[1][1][name], grad, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [False, True])
 def test_workers_share_a_batch(processes):
     model, twin, (source, ids, targets, mask) = make(), make(), batch()
@@ -222,9 +223,9 @@ def test_impossible_shapes_are_refused(changes, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"source": np.zeros((1, 15), int)}, "reads 1 to block_size=14 tokens, got 15"),
-        ({"ids": np.zeros((1, 0), int)}, "reads 1 to block_size=14 tokens, got 0"),
-        ({"source_mask": np.ones((1, 3), bool)}, "the mask must have the shape of ids"),
+        ({"source": np.zeros((1, 15), int)}, "reads 1 to block_size=14 tokens at a time, got 15"),
+        ({"ids": np.zeros((1, 0), int)}, "reads 1 to block_size=14 tokens at a time, got 0"),
+        ({"source_mask": np.ones((1, 3), bool)}, "source_mask must have the shape of ids"),
         ({"source": np.zeros((1, 2))}, "integer ids"),
     ],
 )

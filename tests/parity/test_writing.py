@@ -12,7 +12,7 @@ from transformers.generation import logits_process as theirs  # noqa: E402
 
 from numpylm import GPT, GPTConfig, Tokenizer  # noqa: E402
 from numpylm.cli.main import main  # noqa: E402
-from numpylm.files.pretrained import load_language_model  # noqa: E402
+from numpylm.files.load_model import load_language_model  # noqa: E402
 from numpylm.inference.generate_text import generate_text  # noqa: E402
 from numpylm.inference.sampling import next_token_probabilities  # noqa: E402
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from numpylm.cli.main import main
-from numpylm.files import pretrained
+from numpylm.files import gpt2_files
 from numpylm.files.checkpoint import load_checkpoint
 from numpylm.system import whole_files as files
 from numpylm.system.signals import STOPPING, interruptible, stoppable
@@ -129,7 +129,7 @@ def test_a_file_or_folder_for_a_moment_does_not_stay(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "exported"))
     (tmp_path / "exported").mkdir()
     signal_at(monkeypatch, LanguageModeling, "encode", 1, signal.SIGTERM)
-    signal_at(monkeypatch, pretrained, "transformers_tensors", 1, signal.SIGTERM)
+    signal_at(monkeypatch, gpt2_files, "transformers_tensors", 1, signal.SIGTERM)
     signal_at(monkeypatch, files.os, "fsync", 1, signal.SIGTERM)
     for argv in (["train", "--diagnose", "--data=words.txt"], *2 * [["export", str(folder), "exported"]]):
         with pytest.raises(SystemExit):

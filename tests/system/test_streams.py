@@ -59,7 +59,8 @@ def test_a_training_goes_on_without_its_reader(folder, tmp_path, names):
 
 
 @posix
-@pytest.mark.parametrize("streams", [CLOSED[-1], *(pytest.param(s, marks=pytest.mark.slow) for s in CLOSED[:-1])])
+@pytest.mark.slow
+@pytest.mark.parametrize("streams", CLOSED)
 def test_a_training_with_closed_streams(folder, tmp_path, streams):
     """Worker processes share its steps, and inherit what it has of streams."""
     command = tiny.command(out=str(tmp_path / "run"), max_steps=60, eval_interval=30)
@@ -96,6 +97,7 @@ COMMANDS = {
 ALL = [pytest.param(name, marks=() if name == "tokenize stdin" else pytest.mark.slow) for name in COMMANDS]
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("name", ALL)
 def test_a_command_with_closed_streams(folder, name):
@@ -130,6 +132,7 @@ def test_output_without_room_is_one_line(folder, name):
     assert errors == "numpylm: error: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("streams", ["<&- >&- 2>&-", ">&- 2>&-"])
 def test_no_file_gets_the_descriptor_of_a_closed_stream(folder, tmp_path, streams):

@@ -43,6 +43,7 @@ def test_no_guard_is_needed(kind, tmp_path):
     assert run(PROCESSES, how=str(script) if kind == "script" else kind) == (["RemoteReplica"], "")
 
 
+@pytest.mark.slow
 def test_layers_that_a_script_defines_are_shared_by_threads_and_a_line_says_so():
     own = PROCESSES.replace("gpt, ids = GPT(", "class Own(GPT):\n    pass\n\ngpt, ids = Own(")
     said, errors = run(own)
@@ -60,6 +61,7 @@ def shadows(folder):
         (folder / f"{name}.py").write_text("raise SystemExit(f'{__name__} of the working folder')", encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_worker_does_not_look_into_the_working_folder(tmp_path):
     """As for the numpylm command, which does not look there either (-P)."""
     shadows(tmp_path)
@@ -67,6 +69,7 @@ def test_a_worker_does_not_look_into_the_working_folder(tmp_path):
     assert run(f"import sys; sys.path.append({str(root)!r})" + PROCESSES, "-P", cwd=tmp_path) == (["RemoteReplica"], "")
 
 
+@pytest.mark.slow
 def test_own_modules_are_found_in_the_working_folder_and_the_standard_library_before_them(tmp_path):
     """As in a notebook, which looks into the working folder first, but imported the standard library before."""
     root = Path(__file__).parents[2]
@@ -78,6 +81,7 @@ def test_own_modules_are_found_in_the_working_folder_and_the_standard_library_be
     assert run(code + "gpt, ids = own.Own(" + after, "-P", cwd=tmp_path) == (["RemoteReplica"], "")
 
 
+@pytest.mark.slow
 @POSIX
 def test_where_all_streams_are_closed_pipes_and_memory_do_not_take_their_place(tmp_path):
     code = PROCESSES.replace("print(", f"open({str(tmp_path / 'said')!r}, 'w').write(")
@@ -95,6 +99,7 @@ def echo(value):
     return value
 
 
+@pytest.mark.slow
 def test_what_a_function_prints_is_no_answer(worker, capfd):
     assert worker.run(echo, 7) == 7
     assert worker.run(input_or_nothing) == "nothing"
@@ -154,6 +159,7 @@ def test_a_worker_that_cannot_begin_or_start_is_one_clear_error(monkeypatch):
         Worker(len, ((),))
 
 
+@pytest.mark.slow
 def test_large_questions_and_answers_pass(worker):
     assert worker.run(bytes.upper, b"a" * 10**6) == b"A" * 10**6
     with pytest.raises(WorkerError, match="exit code 3"):

@@ -121,3 +121,30 @@ def test_equal_texts_are_never_on_both_sides():
     assert {text for text, _ in train}.isdisjoint(text for text, _ in val)
     assert len(train) + len(val) == 200
     assert len({text for text, _ in val}) == 6
+
+
+def test_a_first_line_that_names_the_columns_is_no_pair(tmp_path, capsys):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("Source\ttarget\na\tb\nen\tto\n", encoding="utf-8")
+    assert pairs_of(path) == [("a", "b"), ("en", "to")]
+    assert "names the columns: Source, target" in capsys.readouterr().out
+
+
+def test_a_header_without_known_names_is_found_by_its_label(tmp_path, capsys):
+    rows = ["foo,bar", "a b c,x", "d e f,y", "g h i,x", "j k l,y", "m n o,x", "p q r,y"]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    assert read_labelled([str(path)])[0] == ("a b c", "x")
+    assert "left out    the first row" in capsys.readouterr().out
+    path.write_text("\n".join([*rows, "m n o,bar"]), encoding="utf-8")
+    assert read_labelled([str(path)])[0] == ("foo", "bar")
+
+
+def test_semicolons_and_a_comma_inside_a_text_are_explained(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("text;label\na;x\nb;y\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="separated by commas"):
+        read_labelled([str(path)])
+    path.write_text("text,label\na,b,x\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="needs quotes around it"):
+        read_labelled([str(path)])

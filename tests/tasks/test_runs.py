@@ -164,13 +164,23 @@ def test_translating_files_lines_and_nothing(data, capsys, monkeypatch):
     assert lines[1] == ""
     assert lines[0] == model.translate(["red cat"])[0]
     assert main(["translate", str(folder), "lines.txt", "--reference", "lines.txt"]) == 0
-    assert "Bleu " in capsys.readouterr().err
+    assert "BLEU " in capsys.readouterr().err
+    assert main(["translate", str(folder), "--beam", "1", "red cat"]) == 0  # a text after the options
+    assert capsys.readouterr().out.strip() == model.translate(["red cat"], beam=1)[0].strip()
     assert main(["translate", str(folder), "red " * 50]) == 1
     assert "line 1 has" in capsys.readouterr().err
     assert main(["translate", str(folder), "red " * 200]) == 1  # longer than a file's name may be
     assert "line 1 has" in capsys.readouterr().err
     assert main(["generate", str(folder)]) == 1
     assert "holds a Transformer, not a GPT" in capsys.readouterr().err
+    for mistake, message in (
+        (["no_such_file.txt"], "no such file: no_such_file.txt"),
+        (["red\tcat"], "line 1 has a tab"),
+        (["red", "--beam", "2", "--temperature", "1"], "give one of them"),
+        (["lines.txt", "--reference", "none.txt"], "no such file: none.txt"),
+    ):
+        assert main(["translate", str(folder), *mistake]) == 1
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -202,8 +212,13 @@ def test_classifying_texts_and_files_with_labels(data, capsys):
     out = capsys.readouterr().out
     assert "accuracy" in out
     assert (data / "confusion.svg").read_text(encoding="utf-8").startswith("<svg")
+    (data / "texts.csv").write_text("id,text\n1,red cat\n2,blue dog\n", encoding="utf-8")
+    assert main(["classify", str(folder), "texts.csv"]) == 0  # without labels: one for each row
+    assert [line.split("\t")[2] for line in capsys.readouterr().out.splitlines()] == ["red cat", "blue dog"]
+    assert main(["classify", str(folder), "no_such_file.csv"]) == 1
+    assert "no such file: no_such_file.csv" in capsys.readouterr().err
     assert main(["translate", str(folder), "red"]) == 1
-    assert "holds a Bert, not a Transformer" in capsys.readouterr().err
+    assert "holds a Bert, and a Transformer is needed here" in capsys.readouterr().err
 
 
 def test_a_classifier_begins_with_a_pretrained_trunk(data, capsys):
@@ -236,10 +251,10 @@ def test_a_classifier_begins_with_a_pretrained_trunk(data, capsys):
         (["--task", "translation", "--data", "missing.tsv"], "no such file: missing.tsv"),
         (
             ["--task", "classification", "--data", "translation.tsv", "--norm-first"],
-            "norm_first is for the task translation",
+            "norm_first is for --task translation",
         ),
-        (["--task", "translation", "--mask-fraction", "0.5"], "mask_fraction is for the task masked-lm"),
-        (["--pooling", "first"], "pooling is for the task classification"),
+        (["--task", "translation", "--mask-fraction", "0.5"], "mask_fraction is for --task masked-lm"),
+        (["--pooling", "first"], "pooling is for --task classification"),
         (["--task", "masked-lm", "--data", "masked-lm.tsv", "--mask-fraction", "1"], "mask_fraction must lie between"),
         (["--task", "translation", "--data", "translation.tsv", "--block-size", "1"], "pair has at most 1 tokens"),
         (["--task", "classification", "--diagnose"], "look at language models"),

@@ -48,6 +48,7 @@ def dies_at_cats(text):
 _encode_there = processes._encode_there
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_changes_no_id(monkeypatch, capsys):
     monkeypatch.setattr(chunks, "BLOCK", 50)
     monkeypatch.setattr(processes, "_encode_there", dies_at_cats)
@@ -85,6 +86,7 @@ sys.exit(cli.main(["train", "--data", sys.argv[1], "--vocab-size", "300", "--no-
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to a process there")
 def test_ctrl_c_while_processes_tokenize_is_one_line(tmp_path):
     path = tmp_path / "text.txt"

@@ -234,6 +234,7 @@ def test_long_words_and_many_chunks_are_quick(tok):
     assert tok.decode(tok.encode(text)) == text
 
 
+@pytest.mark.slow
 def test_blocks_of_a_long_text_are_cut_where_chunks_begin():
     text = ("word  two\n\n three\t\n" * (BLOCK // 8))[: 3 * BLOCK]
     parts = list(blocks(text, GPT2_PATTERN))

@@ -199,6 +199,7 @@ def test_what_is_chosen_is_said_and_kept_and_flags_and_toml_win(names, tmp_path,
     assert "windows begin with documents" in out
 
 
+@pytest.mark.slow
 def test_a_run_with_chosen_settings_resumes_to_the_bit(names):
     config = make_config(TINY, {"data": names})
     given = {"data", "out", *TINY} - {"batch_size"}
@@ -233,6 +234,7 @@ def test_evaluate_cuts_as_the_run_did_and_counts_line_ends(names, tmp_path, caps
     assert "1 documents, 17 bytes" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_model_of_lines_writes_lines(names, capsys):
     train(make_config(TINY, {"data": names, "out": "run", "max_steps": 60}), given={"data", "out", *TINY})
     capsys.readouterr()

@@ -272,3 +272,35 @@ def test_from_pretrained_takes_a_run_of_ours(base):
     assert {p.dtype for p in GPT.from_pretrained(folder, np.float64).parameters()} == {np.dtype(np.float64)}
     with pytest.raises(ValueError, match="float32 or float64"):
         GPT.from_pretrained(folder, np.float16)
+
+
+def test_a_llama_is_trained_resumed_and_fine_tuned(base, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    shape = TINY | {"model": "llama", "n_head": 2, "n_kv_head": 1, "n_inner": 12, "data": "qa.txt"}
+    whole = train(make_config(shape, {"out": "whole"}))
+    part = train(make_config(shape, {"out": "part"}), stop_at=2)
+    resumed = train(resume_config(part, {}), resume=part)
+    for folder in (whole, resumed):
+        assert type(load_run(folder)[0]).__name__ == "Llama"
+    ours, theirs = (load_checkpoint(folder / "last.npz") for folder in (whole, resumed))
+    assert all((ours.model[name] == theirs.model[name]).all() for name in ours.model)
+    tuned = train(fine(init_from="whole", lora_rank=2, out="tuned"))
+    assert load_run(tuned)[0].config == load_run(whole)[0].config
+    assert main(["generate", "tuned", "--max-new-tokens", "3"]) == 0
+    assert main(["evaluate", "tuned", "--data", "qa.txt"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_kv_head": 1}, "n_kv_head is for --model llama"),
+        ({"model": "lama"}, "did you mean llama"),
+        ({"model": "llama", "n_kv_head": 3}, "n_kv_head must divide"),
+        ({"model": "llama", "n_embd": 6}, "even"),
+        ({"model": "llama", "task": "translation"}, "model is for --task language-model"),
+    ],
+    ids=str,
+)
+def test_wrong_settings_of_a_llama_are_explained(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_config(TINY, changes)

@@ -84,6 +84,7 @@ def test_a_model_that_is_changed_needs_new_workers(change):
         parallel.loss_and_grad(ids, ids)
 
 
+@pytest.mark.slow
 def test_nobody_works_on_after_an_interrupt(monkeypatch):
     """Ctrl-C in the middle of a step, and then another step: as when a notebook's cell is stopped and run again."""
     gpt, ids = make(), np.random.default_rng(1).integers(0, 11, (4, 8))
@@ -178,6 +179,7 @@ def dies_halfway(gpt, *part):
     return loss
 
 
+@pytest.mark.slow
 def test_processes_that_die_change_no_bit(monkeypatch, capsys):
     rng = np.random.default_rng(1)
     ids, targets = rng.integers(0, 11, (5, 8)), rng.integers(0, 11, (5, 8))
@@ -200,6 +202,7 @@ def test_processes_that_die_change_no_bit(monkeypatch, capsys):
     assert "a worker process ended with exit code 9; a thread continues in its place" in said
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_between_steps_leaves_no_zombie(capsys):
     gpt, ids = make(), np.array([[1, 2], [3, 4]])
     parallel = DataParallel(gpt, 2, processes=True)
@@ -218,6 +221,7 @@ def dies_at_two(gpt, number):
     return number
 
 
+@pytest.mark.slow
 def test_parts_of_a_process_that_dies_are_done_by_a_thread_and_come_in_order(capsys):
     parallel = DataParallel(make(), 3, processes=True)
     assert list(parallel.map(dies_at_two, [(i,) for i in range(8)])) == list(range(8))
@@ -311,6 +315,7 @@ class Assigning(Linear):
         return dx
 
 
+@pytest.mark.slow
 def test_a_layer_that_assigns_its_gradient_is_summed_too():
     ids = np.random.default_rng(1).integers(0, 11, (5, 8))
     grads = []

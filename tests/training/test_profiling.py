@@ -35,6 +35,7 @@ def test_own_times_of_nested_calls_add_up_to_the_whole():
     assert 0.05 <= sum(watch.seconds.values()) <= whole
 
 
+@pytest.mark.slow
 def test_every_layer_is_timed_in_both_directions_and_the_model_stays_as_it_was(gpt):
     before = {name: value.copy() for name, value in gpt.state_dict().items()}
     report = profile(gpt, IDS[:, :-1], IDS[:, 1:], steps=2)
@@ -60,6 +61,7 @@ def test_flops_are_six_for_each_weight_and_token_and_the_causal_half_of_attentio
     assert sum(count_flops(gpt, B, T).values()) == 6 * weights * B * T + 12 * L * C * pairs
 
 
+@pytest.mark.slow
 def test_frozen_weights_are_not_counted_backwards(gpt):
     whole = count_flops(gpt, 2, 8)
     gpt.freeze(2)
@@ -72,6 +74,7 @@ def test_frozen_weights_are_not_counted_backwards(gpt):
     assert profile(gpt, IDS[:, :-1], IDS[:, 1:], steps=1).seconds > 0
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("one two three four five six " * 300, encoding="utf-8")

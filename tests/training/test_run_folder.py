@@ -304,7 +304,7 @@ def test_a_text_that_is_refused_leaves_no_folder(project, capsys, text, flags, m
     [
         ("numpylm.training.language_modeling.make_tokenizer", SystemExit),
         ("numpylm.text.data._encoded", KeyboardInterrupt),
-        ("numpylm.training.language_modeling.new_gpt", MemoryError),
+        ("numpylm.training.language_modeling.new_model", MemoryError),
         ("numpylm.training.run_state.save_checkpoint", OSError(errno.ENOSPC, "disk full")),
     ],
 )

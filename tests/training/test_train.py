@@ -498,6 +498,7 @@ def test_importing_is_light():
     assert out.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_processes_train_the_same_model_and_a_run_may_change_from_them_to_threads(text, monkeypatch):
     monkeypatch.setattr("numpylm.training.train.FEWEST_STEPS_FOR_PROCESSES", 4)
     monkeypatch.setattr("numpylm.training.train.default_workers", lambda: 2)

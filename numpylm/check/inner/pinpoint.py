@@ -279,4 +279,5 @@ def _pattern(flow: Flow, e: Evidence, cone: Cone, given: Array, true: Array, sus
     best = max(detect(inner), key=lambda cause: cause.confidence, default=None)
     if best is None or given.size < 2 or (best.confidence <= PATTERN and best.kind != "unknown"):
         return None
-    return Cause(best.kind, best.text[0].upper() + best.text[1:], max(LINES, min(best.confidence, FORMULA)))
+    kind = "lines" if best.kind == "unknown" else best.kind  # the lines are more than a part that is wrong
+    return Cause(kind, best.text[0].upper() + best.text[1:], max(LINES, min(best.confidence, FORMULA)))

@@ -69,9 +69,11 @@ class CallLog:
             return out + self.calls[number].nudge, cache
         return result
 
-    def backward(self, path: str, layer: Any, original: Callable, dout: Any, cache: Cache, *others: Any) -> Any:
+    def backward(
+        self, path: str, layer: Any, original: Callable, dout: Any, cache: Cache, *others: Any, **options: Any
+    ) -> Any:
         if self.replay >= 0:
-            return original(dout, cache, *others)
+            return original(dout, cache, *others, **options)
         self.backward_counts[path] += 1
         own = [call for call in self.calls if call.layer is layer]
         same = [call for call in own if call.cache is cache and cache is not None]
@@ -82,7 +84,7 @@ class CallLog:
         if same and not fresh and len(own) > 1:
             self.mixups.append((path, f"another call of {path}.forward, whose backward had run already"))
         kept = np.array(dout)
-        grad = original(dout, cache, *others)
+        grad = original(dout, cache, *others, **options)
         call = (fresh or same or own or [None])[-1]  # type: ignore[list-item]
         if call is not None:
             call.backwards += 1
@@ -118,7 +120,9 @@ def record(trial: Trial) -> CallLog | None:
 def _wrap(log: CallLog, path: str, layer: Any) -> None:
     forward, backward = layer.forward, layer.backward
     layer.forward = lambda *inputs, **options: log.forward(path, layer, forward, inputs, options)
-    layer.backward = lambda dout, cache=None, *others: log.backward(path, layer, backward, dout, cache, *others)
+    layer.backward = lambda dout, cache=None, *others, **options: log.backward(
+        path, layer, backward, dout, cache, *others, **options
+    )
 
 
 def suspects(log: CallLog, check: Callable[..., Report]) -> list[tuple[str, Report]]:

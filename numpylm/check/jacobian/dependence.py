@@ -16,6 +16,8 @@ from numpylm.check.confidence import (
     MIXED_PLACES,
     NOT_LINEAR,
     OTHER_MASK,
+    OTHER_PLACES,
+    SOME_SIGNS,
     TRANSPOSED_JACOBIAN,
     WRONG_SLOPE,
 )
@@ -23,7 +25,7 @@ from numpylm.check.jacobian.routes import depends_along, moved, partial, routed,
 from numpylm.check.limits import FIT, MOST_OUTPUTS, TINY
 from numpylm.check.measure.evidence import UPSTREAM, Evidence
 from numpylm.check.measure.trial import Trial
-from numpylm.check.report import Cause
+from numpylm.check.report import Cause, listing
 from numpylm.nn.module import Array
 
 INFLUENCE = {
@@ -79,6 +81,7 @@ def dependence(e: Evidence, trial: Trial, index: int) -> list[Cause]:
     true = e.jacobian
     looks = (
         _transposed(e, true, given),
+        _signs(e, true, given),
         routed(e, trial, true, given),
         moved(e, true, given),
         partial(e, trial, true),
@@ -107,6 +110,23 @@ def _transposed(e: Evidence, true: Array, given: Array) -> Cause | None:
         )
         return Cause("transposed", text, TRANSPOSED_JACOBIAN, e.name)
     return None
+
+
+def _signs(e: Evidence, true: Array, given: Array) -> Cause | None:
+    """Every entry of the Jacobian has the right size, and some have the wrong sign."""
+    tolerance = FIT * float(np.abs(true).max(initial=0))
+    wrong = np.abs(given - true) > tolerance
+    apart = ~np.eye(len(true), true.shape[1], dtype=bool)
+    elementwise = not (np.abs(true)[apart] > tolerance).any()
+    if elementwise or not wrong.any() or (np.abs(given + true)[wrong] > tolerance).any():
+        return None
+    out, into = (int(i) for i in np.argwhere(wrong)[0])
+    text = (
+        f"{e.what}: every derivative of an output by an input has the right size, and {int(wrong.sum())} of "
+        f"{int((np.abs(true) > tolerance).sum())} have the wrong sign, for example {given[out, into]:.4g} where "
+        f"{true[out, into]:.4g} is right. Compare the signs of the terms in forward and backward."
+    )
+    return Cause("sign", text, SOME_SIGNS, e.name)
 
 
 def _causal(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
@@ -171,6 +191,22 @@ def _axes(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause 
             if upstream is not None and upstream.shape == e.given.shape and np.array_equal(upstream, e.given):
                 text += " It is the upstream gradient itself, unchanged: the backward of what forward does is missing."
             return Cause("diagonal", text, MISSING_MIXING, e.name)
+    return _other_places(e, n, a, out_shape)
+
+
+def _other_places(e: Evidence, n: Array, a: Array, out_shape: tuple[int, ...]) -> Cause | None:
+    """An axis along which forward and backward connect different places."""
+    for axis in range(e.given.ndim):
+        true, given = (depends_along(j, out_shape, e.given.shape, axis) for j in (n, a))
+        place = int(np.argmax((given & ~true).any(axis=1) & (true & ~given).any(axis=1)))
+        if not (given & ~true)[place].any() or not (true & ~given)[place].any():
+            continue
+        into, back = (listing(np.flatnonzero(row[place]).tolist()) for row in (true, given))
+        text = (
+            f"{e.what} arrives at other places along axis {axis} than the forward reads: output {place} is made of "
+            f"inputs {into}, and sends its gradient to {back}. Are pairs or groups formed in another way?"
+        )
+        return Cause("mixing", text, OTHER_PLACES, e.name)
     return None
 
 

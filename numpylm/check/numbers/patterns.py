@@ -13,6 +13,7 @@ from numpylm.check.confidence import (
     GRADIENT_OF_ANOTHER,
     NAMED_FACTOR,
     RESHAPED,
+    ROW_FACTORS,
     TRANSPOSED,
     WRONG_SIGN,
 )
@@ -131,6 +132,25 @@ def _broadcast(k: Array, shape: tuple[int, ...]) -> Array | None:
         return None
 
 
+def row_factors(e: Evidence) -> Cause | None:
+    """a is n with a factor of its own for each row, which no known array names."""
+    if e.given.ndim < 2 or e.given.shape[-1] < 3 or not e.fully_measured:
+        return None
+    a, n = (array.reshape(-1, e.given.shape[-1]) for array in (e.given, e.true))
+    a, n = (array[np.abs(n).max(axis=1) > FIT * e.scale] for array in (a, n))  # other rows have no direction
+    factors = (a * n).sum(axis=1) / (n * n).sum(axis=1)
+    odd = factors[np.abs(factors - 1) > FIT]
+    parallel = np.abs(a - factors[:, None] * n).max(initial=0) <= FIT * e.scale
+    if not parallel or (np.abs(factors) < FIT).any() or len(odd) < 2 or np.ptp(odd) < FIT:
+        return None
+    listed = ", ".join(f"{factor:.4g}" for factor in factors[:4]) + (", …" if len(factors) > 4 else "")
+    text = (
+        f"{e.what} has a wrong length in each row and the right direction: the rows are {listed} times the true ones. "
+        "A factor for each row (a weight, a mean, a norm) is missing or extra."
+    )
+    return Cause("missing-factor", text, ROW_FACTORS, e.name)
+
+
 def views(e: Evidence) -> Iterator[tuple[tuple[int, ...], str]]:
     """Possible shapes of the array: its own, and with the last axis split into heads."""
     yield e.given.shape, ""
@@ -245,6 +265,7 @@ PATTERNS: tuple[Detective, ...] = (
     swapped,
     factor,
     missing_factor,
+    row_factors,
     transposed,
     reshaped,
     permuted,

@@ -33,6 +33,10 @@ def _qkv(rng: np.random.Generator) -> tuple:
     return rng.standard_normal((B, H, T, D)), *rng.standard_normal((2, B, H, S, D))
 
 
+def _x_and_memory(rng: np.random.Generator) -> tuple:
+    return rng.standard_normal((B, T, C)), rng.standard_normal((B, S, C))
+
+
 def _pair(name: str) -> Builder:
     return lambda world: (getattr(world, name), getattr(world, f"{name}_backward"))
 
@@ -42,12 +46,16 @@ REFERENCES: dict[str, tuple[Builder, tuple, Inputs]] = {
     "Linear": (lambda w: w.Linear(C, OUT), (C, OUT), _x(B, T, C)),
     "Embedding": (lambda w: w.Embedding(V, C), (V, C), _ids),
     "LayerNorm": (lambda w: w.LayerNorm(C), (C,), _x(B, T, C)),
+    "RMSNorm": (lambda w: w.RMSNorm(C), (C,), _x(B, T, C)),
     "Dropout": (lambda w: w.Dropout(P), (P,), _x(B, 50 * T, C)),
     "CausalSelfAttention": (lambda w: w.CausalSelfAttention(C, H), (C, H), _x(B, T, C)),
+    "CrossAttention": (lambda w: w.CrossAttention(C, H), (C, H), _x_and_memory),
     "MLP": (lambda w: w.MLP(C), (C, 4 * C), _x(B, T, C)),
+    "GatedMLP": (lambda w: w.GatedMLP(C, 2 * C), (C, 2 * C), _x(B, T, C)),
     "Block": (lambda w: w.Block(C, H), (C, H, 4 * C), _x(B, T, C)),
     "softmax": (_pair("softmax"), (), _x(B, T, V)),
     "relu": (_pair("relu"), (), _x(B, T, C)),
+    "silu": (_pair("silu"), (), _x(B, T, C)),
     "gelu": (_pair("gelu"), (), _x(B, T, C)),
     "cross_entropy": (_pair("cross_entropy"), (), _loss),
     "attention": (_pair("scaled_dot_product_attention"), (), _qkv),
@@ -57,8 +65,10 @@ SIZES: dict[str, dict[str, int | float]] = {
     "Linear": {"hidden": OUT, "vocab_size": OUT, "dropout": 0.0},
     "Dropout": {"dropout": P},
     "MLP": {"hidden": 4 * C, "out_features": C, "dropout": 0.0},
+    "GatedMLP": {"hidden": 2 * C, "out_features": C, "dropout": 0.0},
     "Block": {"hidden": 4 * C, "dropout": 0.0},
 }
+ARGUMENTS = {"cross_entropy": 2, "attention": 3, "CrossAttention": 2}  # inputs, where there are several
 PLAIN: dict[str, int | float | None] = {"hidden": C, "out_features": C, "dropout": 0.0, "padding_idx": None}
 
 
@@ -91,7 +101,9 @@ def in_rows(inputs: tuple) -> tuple | None:
 
 def as_large_as(name: str, target: Any, inputs: tuple) -> tuple[Builder, tuple] | None:
     """A builder of ours in the sizes of a student's example, and the inputs. None if the sizes are unknown."""
-    inputs = tuple(np.asarray(value) for value in inputs[: {"cross_entropy": 2, "attention": 3}.get(name, 1)])
+    inputs = tuple(
+        np.asarray(value) for value in inputs[: {"cross_entropy": 2, "attention": 3, "CrossAttention": 2}.get(name, 1)]
+    )
     if not inputs or not inputs[0].ndim:
         return None
     if REFERENCES[name][1] == () and name[0].islower():
@@ -105,6 +117,6 @@ def as_large_as(name: str, target: Any, inputs: tuple) -> tuple[Builder, tuple] 
         out = np.shape(subject.forward(*inputs)[0])[-1]
         return lambda world: world.Linear(width, out), inputs
     heads = [int(n) for key, n in numbers_of(subject.layer, {}) if "head" in key.lower() and not width % n]
-    if name in ("CausalSelfAttention", "Block") and heads:
+    if name in ("CausalSelfAttention", "CrossAttention", "Block") and heads:
         return lambda world: getattr(world, name)(width, heads[0]), inputs
     return None

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.check.advice import advice
 from numpylm.nn.module import Array
 
 CHECK = Path(__file__).parents[1]
@@ -101,7 +102,7 @@ def call(what: str, function: Callable, *args: Any, muted: Muted | None = None, 
 
 
 def describe(error: BaseException) -> str:
-    """An exception in words: the message, then the student's own file, line and code.
+    """An exception in words: the message, then the student's own file, line and code, and what to try.
 
     If one of the student's functions called another, both lines are shown. The error occurs in the last one, but the
     first one may have passed a wrong value.
@@ -117,8 +118,10 @@ def describe(error: BaseException) -> str:
     shown = [theirs[0], theirs[-1]] if len(theirs) > 1 else theirs
     for frame, line in shown:
         file, name = frame.f_code.co_filename, frame.f_code.co_qualname
-        described += f"\n  {file}, line {line}, in {name}\n    {linecache.getline(file, line).strip()}"
-    return described
+        code = linecache.getline(file, line).strip()
+        described += f"\n  {file}, line {line}, in {name}\n    {code}"
+    hint = advice(str(error), code) if shown else ""
+    return f"{described}\n  {hint}" if hint else described
 
 
 def _is_students(file: str) -> bool:

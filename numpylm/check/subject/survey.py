@@ -227,10 +227,9 @@ class Survey:
     def _without(self, name: str, paths: tuple[AttributePath, ...], stepped: bool) -> Iterator[Slot]:
         """An array that the output depends on and that gets no gradient."""
         array = get_at(self.layer, paths[0])
-        marked = [*getattr(self.layer, "constants", ()), *getattr(self.layer, "buffers", ())]
         if stepped:
             yield Slot(name, paths, "stepped")
-        elif constant_name(name) or constant_values(array) or name in marked:
+        elif constant_name(name) or constant_values(array) or self._marked(name, paths[0]):
             self.notes.append(f"{name} was taken for a constant: the output depends on it, and it gets no gradient.")
         elif array.ndim and only_in_steps(array, lambda values: self._out_with(paths, values)):
             self.notes.append(
@@ -239,6 +238,12 @@ class Survey:
             )
         elif array.ndim:
             yield Slot(name, paths, "missing")
+
+    def _marked(self, name: str, path: AttributePath) -> bool:
+        """Whether the layer, or the inner layer that holds the array, lists it in ``constants`` or ``buffers``."""
+        holder = get_at(self.layer, path[:-1])
+        places = ((self.layer, name), (holder, path[-1]))
+        return any(own in getattr(thing, kind, ()) for thing, own in places for kind in ("constants", "buffers"))
 
     def _out(self, layer: Any) -> Array:
         return np.array(self.run(layer)[1], dtype=np.float64)

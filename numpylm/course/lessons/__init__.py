@@ -6,17 +6,25 @@ from numpylm.course.exercise import Exercise, Lesson
 from numpylm.course.lessons import (
     adam,
     attention,
+    bert,
     bug_hunt,
+    chat,
     checking_gradients,
     generation,
+    in_context,
     layernorm_and_residuals,
     linear_and_mlp,
+    llama,
     looking_inside,
+    privacy,
     softmax_and_loss,
+    speech,
     start_here,
     the_whole_model,
     tokens,
     training,
+    translation,
+    writing_and_code,
     your_own_text,
 )
 
@@ -35,6 +43,14 @@ LESSONS: tuple[Lesson, ...] = (
     looking_inside.LESSON,
     bug_hunt.LESSON,
     your_own_text.LESSON,
+    llama.LESSON,
+    translation.LESSON,
+    bert.LESSON,
+    speech.LESSON,
+    chat.LESSON,
+    in_context.LESSON,
+    writing_and_code.LESSON,
+    privacy.LESSON,
 )
 
 

@@ -20,6 +20,44 @@ def causal_average_weights(length: int) -> Array:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
+def softmax_jacobian(p: Array) -> Array:
+    """(S, S): ∂p_i/∂z_j = p_i ([i = j] - p_j)."""
+    return np.diag(p) - np.outer(p, p)
+
+
+def weighted_sum_backward(dout: Array, p: Array, v: Array) -> tuple[Array, Array]:
+    """Back through O = P V: dP = dO Vᵀ, dV = Pᵀ dO."""
+    return dout @ _t(v), _t(p) @ dout
+
+
+def scores_backward(dscores: Array, q: Array, k: Array, scale: float) -> tuple[Array, Array]:
+    """Back through scale · Q Kᵀ."""
+    return dscores @ k * scale, _t(dscores) @ q * scale
+
+
+def _t(x: Array) -> Array:
+    return x.swapaxes(-1, -2)
+
+
+def _probabilities(rng: Rng) -> Any:
+    yield (np.array([0.7, 0.2, 0.1]),)
+    yield (F.softmax(rng.standard_normal(6))[0],)
+
+
+def _weighted_sum(rng: Rng) -> Any:
+    for sizes in ((1, 1, 2, 3, 4), (B, H, T, 6, D), (B, H, T, T, T)):  # (B, H, T, S, D); all equal: any order fits
+        b, h, t, s, d = sizes
+        p = F.softmax(rng.standard_normal((b, h, t, s)))[0]
+        yield rng.standard_normal((b, h, t, d)), p, rng.standard_normal((b, h, s, d))
+
+
+def _score_gradients(rng: Rng) -> Any:
+    for _, p, v in _weighted_sum(rng):
+        b, h, t, s = p.shape
+        q, k = rng.standard_normal((b, h, t, v.shape[-1])), rng.standard_normal(v.shape)
+        yield rng.standard_normal((b, h, t, s)), q, k, 1 / math.sqrt(v.shape[-1])
+
+
 def _tri(n: int, k: int = 0, axis: int = 1) -> Array:
     weights = np.tri(n, k=k)
     return weights / weights.sum(axis=axis, keepdims=True)
@@ -134,6 +172,32 @@ LESSON = Lesson(
             (causal_average_weights,),
         ),
         Exercise(
+            "softmax_jacobian",
+            "every ∂p/∂z",
+            outputs(
+                softmax_jacobian,
+                _probabilities,
+                {
+                    "the case i = j has another term: where i = j, the numerator changes as well.": lambda p: (
+                        -np.outer(p, p)
+                    ),
+                    "the case i ≠ j is missing: every p depends on every z, through the sum E.": lambda p: np.diag(
+                        p - p * p
+                    ),
+                    "on the diagonal p is missing: the derivative is p - p², here it is 1 - p².": lambda p: (
+                        np.eye(len(p)) - np.outer(p, p)
+                    ),
+                    "the sign of both parts is wrong: if a logit rises, its own probability rises.": lambda p: (
+                        np.outer(p, p) - np.diag(p)
+                    ),
+                    "on the diagonal the derivative is p - p²: the square is missing.": lambda p: (
+                        np.diag(p) - np.outer(p, p) + np.diag(p * p)
+                    ),
+                },
+            ),
+            (softmax_jacobian,),
+        ),
+        Exercise(
             "softmax_backward",
             "softmax's Jacobian, contracted",
             held_against("softmax"),
@@ -153,6 +217,9 @@ LESSON = Lesson(
                         ),
                         "the scores are divided by D, not by √D.": lambda q, k, v, m=None: _attend(
                             q, k, v, m, scale=1 / q.shape[-1]
+                        ),
+                        "the scores are divided by √T, the number of positions. √D is meant: q.shape[-1].": (
+                            lambda q, k, v, m=None: _attend(q, k, v, m, scale=1 / math.sqrt(q.shape[-2]))
                         ),
                         "the scores are multiplied by √D where they must be divided.": lambda q, k, v, m=None: _attend(
                             q, k, v, m, scale=math.sqrt(q.shape[-1])
@@ -178,6 +245,60 @@ LESSON = Lesson(
                 _drops_weights,
             ),
             (A.scaled_dot_product_attention,),
+        ),
+        Exercise(
+            "weighted_sum_backward",
+            "back through P V",
+            outputs(
+                weighted_sum_backward,
+                _weighted_sum,
+                {
+                    "dv: V_sd is used at every t, with factor P_ts: P is transposed, p.swapaxes(-1, -2) @ dout.": (
+                        lambda g, p, v: (g @ _t(v), p @ g)
+                    ),
+                    "dp: the sum over d makes dO Vᵀ; here v is not transposed.": lambda g, p, v: (g @ v, _t(p) @ g),
+                    "dv: a reshape has the right shape, but it does not transpose. swapaxes(-1, -2) does.": (
+                        lambda g, p, v: (g @ _t(v), p.reshape(*p.shape[:2], p.shape[3], p.shape[2]) @ g)
+                    ),
+                    "the two gradients are exchanged: return dp first, then dv.": lambda g, p, v: (
+                        _t(p) @ g,
+                        g @ _t(v),
+                    ),
+                },
+            ),
+            (weighted_sum_backward,),
+        ),
+        Exercise(
+            "scores_backward",
+            "back through Q Kᵀ",
+            outputs(
+                scores_backward,
+                _score_gradients,
+                {
+                    "dk: K_sd is used by every query t, so dscores is transposed: dscores.swapaxes(-1, -2) @ q.": (
+                        lambda g, q, k, c: (g @ k * c, g @ q * c)
+                    ),
+                    "dk: a reshape has the right shape, but it does not transpose. swapaxes(-1, -2) does.": (
+                        lambda g, q, k, c: (g @ k * c, g.reshape(*g.shape[:2], g.shape[3], g.shape[2]) @ q * c)
+                    ),
+                    "the scale is missing: the forward multiplies by it, so the backward does as well.": (
+                        lambda g, q, k, c: (g @ k, _t(g) @ q)
+                    ),
+                    "dk: the scale is missing.": lambda g, q, k, c: (g @ k * c, _t(g) @ q),
+                    "dq: the scale is missing.": lambda g, q, k, c: (g @ k, _t(g) @ q * c),
+                    "the backward multiplies by the scale, as the forward does; here it divides.": (
+                        lambda g, q, k, c: (g @ k / c, _t(g) @ q / c)
+                    ),
+                    "the two gradients are exchanged: return dq first, then dk.": lambda g, q, k, c: (
+                        _t(g) @ q * c,
+                        g @ k * c,
+                    ),
+                    "q and k are exchanged: dq is a product with k, and dk is a product with q.": (
+                        lambda g, q, k, c: (g @ q * c, _t(g) @ k * c)
+                    ),
+                },
+            ),
+            (scores_backward,),
         ),
         Exercise(
             "attention_backward",

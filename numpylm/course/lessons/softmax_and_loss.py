@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from numpylm.course.exercise import Exercise, Lesson
-from numpylm.course.judge import Rng, gradients, outputs
+from numpylm.course.exercise import Exercise, Lesson, Result
+from numpylm.course.judge import Rng, both, equal, gradients, outputs
 from numpylm.nn import functional as F
 from numpylm.nn.module import Array, Cache
 
@@ -84,6 +85,21 @@ def _nll(z: Array, y: Array) -> Array:
     return -np.log(softmax(z)[np.arange(len(y)), y])
 
 
+def _keeps_p_and_y(forward: Any) -> Result:
+    """The cache is (p, y), which the backward of the next exercise takes apart."""
+    z, y = np.random.default_rng(0).standard_normal((6, 5)), np.arange(6) % 5
+    cache = forward(z.copy(), y)[1]
+    pair = isinstance(cache, (tuple, list)) and len(cache) == 2
+    if pair and equal(cache[0], softmax(z)) and equal(cache[1], y):
+        return Result()
+    logits = " Here it holds the logits z." if pair and equal(cache[0], z) else ""
+    return Result(
+        [
+            f"{forward.__name__}: the cache must be (p, y), the probabilities and the right ids: that is all the gradient needs.{logits}"
+        ]
+    )
+
+
 def _every_row(dloss: float, z: Array, y: Array) -> Array:
     dz = softmax(z)
     dz[:, y] -= 1
@@ -146,24 +162,29 @@ LESSON = Lesson(
         Exercise(
             "cross_entropy",
             "mean surprise, in nats",
-            outputs(
-                lambda z, y: cross_entropy(z, y)[0],
-                _losses,
-                {
-                    "this is the sum over tokens. The loss is their mean, or it would grow with the batch.": lambda z, y: (
-                        float(_nll(z, y).sum())
-                    ),
-                    "this is one loss for each token. Take their mean.": _nll,
-                    "the sign is wrong: log p is negative, a loss is -log p.": lambda z, y: float(-_nll(z, y).mean()),
-                    "this is in bits (log2). The field's unit is nats: the natural logarithm.": lambda z, y: float(
-                        _nll(z, y).mean() / math.log(2)
-                    ),
-                    "this is -log of the mean probability. Take the logarithm of each first, then the "
-                    "mean.": lambda z, y: float(-np.log(softmax(z)[np.arange(len(y)), y].mean())),
-                    "p[:, y] takes N columns of every row. Only the probability of the right token in each row counts: "
-                    "p[np.arange(N), y].": lambda z, y: float(-np.log(softmax(z)[:, y]).mean()),
-                },
-                cached=True,
+            both(
+                outputs(
+                    lambda z, y: cross_entropy(z, y)[0],
+                    _losses,
+                    {
+                        "this is the sum over tokens. The loss is their mean, or it would grow with the batch.": lambda z, y: (
+                            float(_nll(z, y).sum())
+                        ),
+                        "this is one loss for each token. Take their mean.": _nll,
+                        "the sign is wrong: log p is negative, a loss is -log p.": lambda z, y: float(
+                            -_nll(z, y).mean()
+                        ),
+                        "this is in bits (log2). The field's unit is nats: the natural logarithm.": lambda z, y: float(
+                            _nll(z, y).mean() / math.log(2)
+                        ),
+                        "this is -log of the mean probability. Take the logarithm of each first, then the "
+                        "mean.": lambda z, y: float(-np.log(softmax(z)[np.arange(len(y)), y].mean())),
+                        "p[:, y] takes N columns of every row. Only the probability of the right token in each row counts: "
+                        "p[np.arange(N), y].": lambda z, y: float(-np.log(softmax(z)[:, y]).mean()),
+                    },
+                    cached=True,
+                ),
+                _keeps_p_and_y,
             ),
             (cross_entropy,),
         ),

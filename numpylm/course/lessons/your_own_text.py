@@ -73,6 +73,12 @@ def _split_is_clean(split: Callable) -> Result:
             "the same documents are used for validation with every rng. Files are often sorted, so the first or last ones are not like "
             "the rest: draw with rng."
         )
+    counts = sorted({len(set(run(plain, seed)[1])) for seed in range(8)})
+    if len(counts) > 1:
+        return wrong(
+            f"the number of validation documents depends on chance: {counts[0]} to {counts[-1]} of 60. Was one of them drawn "
+            "twice, or a coin tossed for each? Draw a fixed number, without replacement: rng.permutation(n)[:k]."
+        )
     if not run(plain[:2], 0)[1]:
         return wrong("with two documents, none is used for validation. At least one must be: max(1, …).")
     return Result([], "whole documents, no copy on both sides")

@@ -1,7 +1,7 @@
 """Loading and saving GPT-2 in transformers' format: ``config.json``, ``model.safetensors`` and the tokenizer's files.
 
 The names and the layout of the weights (input first) are the same in transformers and in numpylm. `gpt2_tensors`
-converts those of other programs. `load_language_model` loads these files or a run folder, with the tokenizer.
+converts those of other programs.
 """
 
 import math
@@ -37,11 +37,18 @@ from numpylm.text.char_tokenizer import CharTokenizer
 from numpylm.text.tokenizer import Tokenizer
 
 GENERATION = "generation_config.json"  # transformers uses its end-of-text id instead of the one in config.json
-COMMANDS_OF = {"GPT": "generate", "Transformer": "translate", "Bert": "classify"}
+COMMANDS_OF = {
+    "GPT": "generate",
+    "Llama": "generate",
+    "Transformer": "translate",
+    "Bert": "classify",
+    "SpeechCTC": "transcribe",
+    "Whisper": "transcribe",
+}
 SHOWN = 40  # number of problems that one message lists
 
 
-def from_pretrained(cls: type[GPT], name_or_folder: str | Path, dtype: DTypeLike = np.float32) -> GPT:
+def load_gpt2(cls: type[GPT], name_or_folder: str | Path, dtype: DTypeLike = np.float32) -> GPT:
     """Load a trained model: GPT-2 from transformers' files, or a model that ``numpylm train`` made.
 
     Parameters
@@ -171,7 +178,7 @@ def tokenizer_from_pretrained(cls: type[Tokenizer], name_or_folder: str | Path) 
     return cls.load(model_folder(name_or_folder, TOKENIZER_FILES))
 
 
-def save_pretrained(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | None = None) -> None:
+def save_gpt2(gpt: GPT, folder: str | Path, tokenizer: TextTokenizer | None = None) -> None:
     """Write ``config.json`` and ``model.safetensors``, which transformers loads as GPT2LMHeadModel.
 
     If there is a tokenizer (the argument, else ``gpt.tokenizer``), its files are written too, for AutoTokenizer. A
@@ -217,37 +224,6 @@ def transformers_tensors(gpt: GPT) -> dict[str, Array]:
         if not gpt.config.bias and name not in ("wte.weight", "wpe.weight"):
             tensors[PREFIX + name.removesuffix("weight") + "bias"] = np.zeros(value.shape[-1], value.dtype)
     return tensors
-
-
-def load_language_model(source: str | Path) -> tuple[GPT, Any, bool]:
-    """Load a model and its tokenizer from a run folder, from transformers' files, or by a name on huggingface.co.
-
-    Parameters
-    ----------
-    source : str or path
-        A run folder or checkpoint of numpylm, a folder with transformers' files, or a name such as ``gpt2``.
-
-    Returns
-    -------
-    gpt, tokenizer
-    own : bool
-        Whether numpylm trained the model, on documents that begin with the end-of-text token.
-    """
-    path = Path(source)
-    if is_run(source):
-        gpt, tokenizer, _ = load_run(path)
-        return checked_gpt(gpt, source), tokenizer, True
-    refuse_folder_of_runs(path)
-    refuse_pickles(path)
-    if path.is_dir() and not (path / "config.json").exists():
-        raise FileNotFoundError(
-            f"{path} is not a run folder: it has neither best.npz nor last.npz; nor does it hold GPT-2's files: "
-            f"it has no config.json"
-        )
-    gpt = from_pretrained(GPT, source)
-    if gpt.tokenizer is None:
-        raise FileNotFoundError(f"{source} has no tokenizer: put vocab.json and merges.txt beside the model")
-    return gpt, gpt.tokenizer, False
 
 
 def checked_gpt(model: Any, source: str | Path) -> GPT:

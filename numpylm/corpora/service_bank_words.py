@@ -1,0 +1,296 @@
+"""What customers ask a bank and how it answers, and what they ask of both, the store and the bank."""
+
+from numpylm.corpora.service_words import GLAD, PLAIN, SORRY, Situation
+
+BANK: dict[str, Situation] = {
+    # ---------------------------------------------------------------------------------------------- cards
+    "card lost": Situation(
+        *("card", ("card",), SORRY),
+        (
+            "I lost my card ending in {card}.",
+            "I [can't find|lost] my [debit|credit] card.[| Please block it.]",
+            "My wallet was stolen, and my card[| ending in {card}] was in it.",
+            "Someone stole my card ending in {card}. Please block it.",
+            "Please block my card[| ending in {card}] right away. [I lost it.|It's gone.]",
+            "I left my card ending in {card} [on the train|in a taxi|at a restaurant].",
+            "My card has been missing since {date}.",
+        ),
+        (
+            "I have blocked the card ending in {card}. A new one is on its way.",
+            "Your card ending in {card} is [now blocked|blocked], so nobody can use it. We will mail you a new one.",
+            "The card ending in {card} can't be used anymore. [We will send you|You will get] a new card.",
+        ),
+        ("new card time", "new card cost", "card found"),
+    ),
+    "card not working": Situation(
+        *("card", ("card",), SORRY),
+        (
+            "My card ending in {card} [doesn't work|isn't working].",
+            "My [debit|credit] card was declined[| today| at the store| on {date}].",
+            "Why was my card ending in {card} declined?",
+            "The ATM won't take my card[| ending in {card}].",
+            "I tried to pay with my card[| ending in {card}], but it didn't go through.",
+            "The chip on my card[| ending in {card}] seems to be broken.",
+            "I can't pay online with my card ending in {card}.",
+        ),
+        (
+            "The card ending in {card} was locked for your safety. I have unlocked it[|, so please try again].",
+            "Your card ending in {card} has [a worn-out|a broken] chip. We will replace it.",
+            "I have reset the card ending in {card}. It should work [now|again in ten minutes].",
+        ),
+        ("new card cost",),
+    ),
+    "change PIN": Situation(
+        *("card", ("card",), GLAD),
+        (
+            "I'd like to change the PIN [for my card ending in {card}|of my card].",
+            "I forgot the PIN for my card[| ending in {card}].",
+            "How [can|do] I change my PIN?",
+            "I need a new PIN for the card ending in {card}.",
+            "I think somebody saw my PIN. [Can I get a new one?|I need to change it.]",
+            "Can I choose my own PIN for the card ending in {card}?",
+            "I entered the wrong PIN three times[| with the card ending in {card}].",
+        ),
+        (
+            "You can set a new PIN for the card ending in {card} at any of our ATMs.",
+            "I have sent a link to your phone. Use it to set a new PIN for the card ending in {card}.",
+            "The PIN of your card ending in {card} can be changed in our app, under Cards.",
+        ),
+        ("PIN cost",),
+    ),
+    "raise card limit": Situation(
+        *("card", ("card", "limit"), GLAD),
+        (
+            "[Can|Could] you raise the limit of my card ending in {card} to {limit}?",
+            "I need a higher limit[| on my card| on my card ending in {card}].",
+            "I'd like to set my daily limit to {limit}.",
+            "I'm buying a [car|sofa|piano], so I need a card limit of {limit}.",
+            "What is the highest limit I can get? I need {limit} for my card ending in {card}.",
+            "Please raise the daily limit on the card ending in {card}[| to {limit}].",
+            "My card limit is too low.[| I need {limit}.]",
+        ),
+        (
+            "The daily limit of your card ending in {card} is now {limit}.",
+            "I have raised the limit to {limit} for the card ending in {card}.",
+            "You can now spend up to {limit} a day with the card ending in {card}.",
+        ),
+        ("limit back",),
+    ),
+    "travel notice": Situation(
+        *("card", ("trip", "day"), GLAD),
+        (
+            "I'm traveling to {trip} on {day}. Will my card work there?",
+            "I want to let you know that I'll be in {trip}[| from {day}].",
+            "I'm going on a trip and want to use my card.",
+            "Please make a note that I'm flying to {trip} on {day}.",
+            "Do I have to tell you before I travel[| to {trip}]?",
+            "I'd like to set up a travel notice[| for {trip}| for {trip}, starting on {day}].",
+            "I leave for {trip} on {day} and don't want my card to be blocked.",
+        ),
+        (
+            "I have added a travel notice for {trip}, starting on {day}.",
+            "Your card will work in {trip} from {day} on. Have a safe trip!",
+            "I made a note of your trip to {trip} on {day}. [You can use your card there.|Enjoy your trip!]",
+        ),
+        ("travel fee",),
+    ),
+    # --------------------------------------------------------------------------------- charges, transfers
+    "charged twice": Situation(
+        *("charge", ("amount", "date"), SORRY),
+        (
+            "I was charged {amount} twice on {date}.",
+            "You charged me twice.[| It was {amount} each time.]",
+            "There are two charges of {amount} on my statement[| from {date}].",
+            "Why was {amount} taken out of my account two times[| on {date}]?",
+            "I paid once, but I was charged twice[| on {date}].",
+            "I see the same charge of {amount} two times. It was on {date}.",
+            "My statement shows a double charge[| of {amount}| on {date}].",
+        ),
+        (
+            "I found both charges of {amount} on {date}. [One of them will be refunded.|I have refunded one of them.]",
+            "You are right, {amount} was charged twice on {date}. I have sent the second payment back.",
+            "The second charge of {amount} from {date} was a mistake, and we will [return it|refund it].",
+        ),
+        ("refund time", "confirmation"),
+    ),
+    "unknown charge": Situation(
+        *("charge", ("amount", "date"), SORRY),
+        (
+            "I don't recognize a charge of {amount} [from {date}|on my card].",
+            "There is a charge on my card that I didn't make.[| It was {amount} on {date}.]",
+            "Who took {amount} from my account on {date}?",
+            "I didn't make the payment of {amount} on {date}.",
+            "Someone used my card without my permission[| on {date}].",
+            "I want to dispute a charge of {amount}[| from {date}].",
+            "What is the {amount} charge on {date}? I didn't buy anything that day.",
+        ),
+        (
+            "I have opened a case for the charge of {amount} from {date}.",
+            "We will look into the {amount} from {date}. [You won't have to pay it for now.|It is on hold for now.]",
+            "The charge of {amount} on {date} is now marked as disputed[|, and our team will look into it].",
+        ),
+        ("case time",),
+    ),
+    "transfer pending": Situation(
+        *("charge", ("amount", "date"), PLAIN),
+        (
+            "My transfer of {amount} from {date} is still pending.",
+            "I sent {amount} on {date}, and it [still hasn't arrived|hasn't gone through].",
+            "Why is my transfer [still pending|taking so long]?",
+            "I sent money to my [sister|brother|landlord|son] on {date}, but it never arrived.",
+            "What happened to the {amount} I transferred[| on {date}]?",
+            "Is there a problem with my transfer[| of {amount}| from {date}]?",
+            "When will the {amount} I sent on {date} go through?",
+        ),
+        (
+            "Your transfer of {amount} from {date} will go through [tonight|tomorrow|today].",
+            "The {amount} you sent on {date} is being checked. It should arrive [tomorrow|today].",
+            "I see the transfer of {amount} from {date}. It [is waiting for|was held up by] the other bank.",
+        ),
+        ("transfer cancel",),
+    ),
+    # ------------------------------------------------------------------------------------------- accounts
+    "open account": Situation(
+        *("account", ("name",), GLAD),
+        (
+            "I'd like to open [an account|a checking account|a savings account].",
+            "How do I open an account[| with you]? My name is {name}.",
+            "My name is {name}, and I want to open [an account|a checking account|a savings account].",
+            "Can I open [an account|a savings account] online?",
+            "I'm new in town and need a checking account.[| My name is {name}.]",
+            "Please open a savings account for {name}.",
+            "What do I have to do to become a customer of your bank?",
+        ),
+        (
+            "I have started an application for {name}. [Please check your email.|The link is in your inbox.]",
+            "Welcome, {name}! You can finish your application [online|with the link I just sent you].",
+            "The account for {name} is almost ready. Please sign the form [in your inbox|I just sent you].",
+        ),
+        ("documents", "account fee"),
+    ),
+    "close account": Situation(
+        *("account", ("name",), GLAD),
+        (
+            "I want to close my account.[| My name is {name}.]",
+            "Please close the account under the name {name}.",
+            "How do I close my [account|savings account|checking account]?",
+            "I don't need my account anymore. It's under the name {name}.",
+            "I'm moving abroad and have to close my account.",
+            "I'd like to leave the bank.[| The account is under {name}.]",
+            "My name is {name}, and I'd like to close my account.",
+        ),
+        (
+            "I have sent the closing form for {name} to your inbox.",
+            "We're sorry to see you go. The account under {name} will be closed [this week|once you sign the form].",
+            "To close the account under {name}, please sign the form [in your inbox|that I just emailed you].",
+        ),
+        ("account money",),
+    ),
+    "update phone number": Situation(
+        *("account", ("phone",), GLAD),
+        (
+            "I have a new phone number. It's {phone}.",
+            "Please change my phone number to {phone}.",
+            "I need to update [my phone number|the phone number on my account].",
+            "My number has changed.[| The new one is {phone}.]",
+            "Can you replace my old phone number with {phone}?",
+            "I got a new phone and have a new number now.",
+            "How do I change the phone number on my account?",
+        ),
+        (
+            "I have updated your phone number to {phone}.",
+            "Your new number, {phone}, is now [saved|on your account].",
+            "The phone number on your account is now {phone}.",
+        ),
+        ("confirmation",),
+    ),
+    "login": Situation(
+        *("account", (), SORRY),
+        (
+            "I can't log in[| to my account].",
+            "I forgot my password.[| How do I reset it?]",
+            "My account is locked.[| Can you unlock it?]",
+            "The website says my password is wrong[|, but it isn't].",
+            "I tried to sign in too many times, and now I'm locked out.",
+            "How do I reset my password?",
+            "I'm having trouble signing in.",
+        ),
+        (
+            "I have [emailed|sent] you a link to reset your password.",
+            "Please click Forgot Password on the login page[|, and we will email you a link].",
+            "Your account is unlocked now. Please [try to log in again|set a new password].",
+        ),
+        ("reset email",),
+    ),
+    "appointment": Situation(
+        *("visit", ("day", "name"), GLAD),
+        (
+            "I'd like to make an appointment [for {day}|at the bank|with an advisor].",
+            "Can I come in on {day} to talk about a loan? My name is {name}.",
+            "Please book an appointment for {name} on {day}.",
+            "I want to talk to somebody at the bank about a mortgage.",
+            "Do you have any appointments on {day}?",
+            "My name is {name}, and I need an appointment[| on {day}].",
+            "Can I see an advisor[| on {day}]?",
+        ),
+        (
+            "Your appointment is on {day}, under the name {name}.",
+            "I have booked an appointment for {name} on {day}. We look forward to seeing you.",
+            "We will see you on {day}. The appointment is under {name}.",
+        ),
+        ("documents", "parking"),
+    ),
+    # ------------------------------------------------------------------------------------ store and bank
+    "opening hours": Situation(
+        *("visit", ("city",), PLAIN),
+        (
+            "When does your store in {city} [open|close]?",
+            "What are your hours[| in {city}]?",
+            "Is your {city} store open on [Saturday|Sunday]?",
+            "Are you open [today|tomorrow|on weekends|on holidays]?",
+            "How late are you open in {city}?",
+            "I want to stop by your store in {city}. [When are you open?|What are your hours?]",
+            "When can I come by your store?",
+        ),
+        (
+            "Our store in {city} is open from 9 a.m. to 8 p.m. [every day except Sunday|on weekdays and Saturdays].",
+            "We are open from 9 a.m. to 8 p.m. in {city}, [Monday through Saturday|but closed on Sundays].",
+            "The {city} store opens at 9 a.m. and closes at 8 p.m. [It's closed on Sunday.|We're closed on Sundays.]",
+        ),
+        ("parking",),
+    ),
+    "call back": Situation(
+        *("person", ("phone",), GLAD),
+        (
+            "Please call me at {phone}.",
+            "[Can|Could] somebody call me[| at {phone}]?",
+            "I'd rather talk to a real person.[| My number is {phone}.]",
+            "I want to speak to a manager.",
+            "Can I talk to a human[| on the phone]?",
+            "Please have someone from your team call me[| at {phone}].",
+            "I'd like to talk to an agent. You can reach me at {phone}.",
+        ),
+        (
+            "A colleague will call you at {phone} [today|within an hour|this afternoon].",
+            "Somebody from our team will call {phone} [today|within an hour|as soon as possible].",
+            "I have asked a colleague to call you at {phone}.",
+        ),
+        ("call time",),
+    ),
+    "about me": Situation(
+        *("person", (), PLAIN),
+        (
+            "Are you a [real person|human|robot|bot]?",
+            "Am I talking to a [real person|human|robot|machine]?",
+            "Who am I talking to?",
+            "What can you [do|do for me|help me with]?",
+            "What is your name?",
+            "Is this an automated chat?",
+        ),
+        (
+            "I'm an automated assistant[| for our store and our bank]. I can help with orders, cards and accounts.",
+            "I'm a computer program, but I can help you with orders, cards, accounts and payments.",
+            "I'm the automated assistant of our store and our bank. Ask me about orders, cards or accounts.",
+        ),
+    ),
+}

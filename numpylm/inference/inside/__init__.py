@@ -1,0 +1,1 @@
+"""Looking inside a model of any family, and the page that shows it."""
