@@ -144,7 +144,8 @@ class TrainConfig:
     check_gradients: bool = _setting(True, "check every layer's gradient before training")
 
     def __post_init__(self) -> None:
-        for name in ("stories_mb", "max_val_mb", "n_mels", "batch_size", "grad_accum", "max_steps", "eval_interval"):
+        positive = ("stories_mb", "max_val_mb", "n_mels", "block_size", "batch_size", "grad_accum", "max_steps")
+        for name in (*positive, "eval_interval"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         for name in (

@@ -1,9 +1,12 @@
 """The parent: child processes that run the inputs, and a clock for those that do not come back."""
 
+import contextlib
 import json
 import os
 import queue
 import random
+import shutil
+import string
 import subprocess
 import sys
 import tempfile
@@ -53,11 +56,22 @@ def run(seed: int, first: int, count: int, jobs: int = 1, codes: Counter[int] | 
             yield failure
 
 
+@contextlib.contextmanager
+def folder_without_digits() -> Iterator[str]:
+    """A temporary folder. Its path stands in files that are mutated: a digit in it would change what a seed makes."""
+    folder = Path(tempfile.gettempdir(), "numpylm-fuzz-" + "".join(random.choices(string.ascii_lowercase, k=12)))
+    folder.mkdir(mode=0o700)
+    try:
+        yield str(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _share(seed: int, begin: int, end: int, found: queue.Queue, codes: Counter[int]) -> None:
     """Run inputs begin to end; a child that dies or hangs is followed by another, behind that input."""
     try:
         while begin < end:
-            with tempfile.TemporaryDirectory(prefix="numpylm-fuzz-", ignore_cleanup_errors=True) as folder:
+            with folder_without_digits() as folder:
                 begin = _child(seed, begin, end, folder, found, codes)
         found.put(None)
     except Exception as error:

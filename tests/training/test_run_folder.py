@@ -456,3 +456,15 @@ def test_a_damaged_checkpoint_is_said_before_the_text_is_read(project, monkeypat
     assert main(["train", "--resume", "runs/a"]) == 1
     assert "is damaged" in said(capsys)
     assert contents(run) == before
+
+
+@pytest.mark.parametrize("block_size", [0, -1, 600])
+def test_a_damaged_block_size_is_said_before_the_run_changes(project, capsys, block_size):
+    run = train(tiny(), stop_at=2)
+    saved = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    (run / "config.json").write_text(json.dumps(saved | {"block_size": block_size}), encoding="utf-8")
+    before = contents(run)
+    capsys.readouterr()
+    assert main(["train", "--resume", "runs/a"]) != 0
+    assert "block_size" in said(capsys)
+    assert contents(run) == before
