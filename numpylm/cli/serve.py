@@ -76,9 +76,9 @@ def listening(service: Any, args: argparse.Namespace) -> Any:
     log = (lambda line: print(line, file=sys.stderr, flush=True)) if args.log else (lambda line: None)
     try:
         return HttpServer(service, args.host, args.port, log=log)
-    except OSError as error:
+    except (OSError, TypeError) as error:  # TypeError: a name that cannot be encoded, as socket.bind says it
         service.close()
-        reason = error.strerror or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         raise ValueError(f"cannot listen on {args.host}, port {args.port}: {reason}; try another --port") from None
 
 

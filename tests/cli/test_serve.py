@@ -84,6 +84,7 @@ def test_a_process_of_its_own_stops_while_it_writes(run, number):
         (["--max-requests", "0"], 1, "must be at least 1"),
         (["--host", ""], 2, "the value is empty"),
         (["--host", "256.0.0.1"], 1, "cannot listen on 256.0.0.1"),
+        (["--host", "\ud800"], 1, "cannot listen on"),
         (["--prot", "1"], 2, "did you mean --port?"),
     ],
 )
