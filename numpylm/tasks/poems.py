@@ -118,7 +118,8 @@ class Poems(LanguageModeling):
     def batch(self, rng: np.random.Generator) -> Batch:
         options = {"label_smoothing": self.config.label_smoothing} if self.config.label_smoothing else {}
         rows = [self.train_rows[n] for n in self.batches.draw(rng)]
-        practice = rng.random() < RHYME_PRACTICE and any((row.rhymes != IGNORE_INDEX).any() for row in rows)
+        rhymes = any((row.rhymes != IGNORE_INDEX).any() for row in rows)
+        practice = rhymes and rng.random() < RHYME_PRACTICE
         return Batch(row_arrays(rows, practice), options)
 
     def evaluate(self, model: Any, workers: DataParallel, between: Callable[[], object] | None = None) -> Evaluation:
