@@ -542,8 +542,8 @@ plt.show()
 # before each layer. Why are residuals alone even worse than the plain stack here? Each of these MLPs makes a gradient
 # about 1.3 times as large. The residual adds the direct path, with the factor 1. With random weights, the two parts are
 # nearly at a right angle, so their sum is $\sqrt{1^2 + 1.3^2} \approx 1.6$ times as large as what came in. After 40 layers
-# that is a factor of $1.6^{40}$, about $10^8$. So the two ideas
-# belong together: the residual gives the gradient a direct path, and the norm keeps what the MLP adds small beside it.
+# that is a factor of $1.6^{40}$, about $10^8$. So the two ideas belong together: the residual gives the gradient a direct
+# path, and the norm keeps what the MLP adds small beside it.
 #
 # Every block of GPT-2 uses both ideas twice: around attention and around the MLP.
 

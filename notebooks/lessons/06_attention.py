@@ -351,9 +351,9 @@ attention = check("attention", my_attention)
 # ## 6 Attention, backward
 #
 # Apart from the mask, the forward has four steps: the scores $Z = Q K^T / \sqrt D$, the softmax $P$, the dropout, and the
-# product $O = P V$. You have the backward of the softmax, and that of dropout is in lesson 04. The two matrix products remain. You could
-# look their gradients up in lesson 04. But the safe way is to prove them with indices, and you can do this for any
-# formula. It takes three lines:
+# product $O = P V$. You have the backward of the softmax, and that of dropout is in lesson 04. The two matrix products
+# remain. You could look their gradients up in lesson 04. But the safe way is to prove them with indices, and you can do
+# this for any formula. It takes three lines:
 #
 # 1. Write one entry of the result: $\;O_{td} = \sum_s P_{ts} V_{sd}$.
 # 2. Ask which entries of the result use the number that you look at. $P_{ts}$ is used in $O_{td}$ for every $d$, with

@@ -48,9 +48,10 @@ display(SVG(sound_svg("three one four", samples)))
 # shift changes each of them. But the lower half stays almost the same: it shows how loud each *frequency* is, over time.
 # The bright bands are the resonances of the mouth. They move when the mouth moves, and this is what we hear as a vowel.
 #
-# We make the lower half in three steps: the power of each frequency, a few bands, and the logarithm. The first is the **Fourier transform** of short pieces. We cut out a **frame** of 400
-# samples (25 ms) every 160 samples (10 ms), and `np.fft.rfft` gives 201 numbers for each: the power at 0, 40, 80, …, 8000 Hz.
-# The factor $\sin^2$ fades each frame in and out, because a sharp edge has energy at all frequencies.
+# We make the lower half in three steps: the power of each frequency, a few bands, and the logarithm. The first is the
+# **Fourier transform** of short pieces. We cut out a **frame** of 400 samples (25 ms) every 160 samples (10 ms), and
+# `np.fft.rfft` gives 201 complex numbers for each. Their squared sizes are the power at 0, 40, 80, …, 8000 Hz. The factor
+# $\sin^2$ fades each frame in and out, because a sharp edge has energy at all frequencies.
 
 
 # %%
@@ -188,8 +189,8 @@ print(
 # says how far it moves from one window to the next. With $s = 2$ its output is half as long.
 #
 # Take it apart. First all windows, $u_{t,k} = x_{s t + k}$ for $k = 0 \dots K - 1$. There are $T' = \lfloor (T - K) / s \rfloor + 1$
-# of them for $T$ positions. Each $x_t$ is a column with $C$ numbers, here $C = 40$. Then a linear layer on each window. Let
-# us do the windows first, and their gradient.
+# of them for $T$ positions. Each $x_t$ is a column of the spectrogram with $C = 40$ numbers, so $x$ is (T, C). Then a linear
+# layer on each window. Let us do the windows first, and their gradient.
 #
 # ### Exercise: `windows`
 #
@@ -364,8 +365,8 @@ collapse = check("collapse", my_collapse)
 # %% [markdown]
 # Many paths have the same text. From here on, a **frame** is one position after the convolutions, so it has 20 ms. Let
 # $y_t(k)$ be the probability of letter $k$ in frame $t$: the softmax of the logits. The model gives each path a
-# probability, the product of $y_t(k)$ over its letters, one for each frame. The probability of a *text* is the sum over all of its paths. Let us list
-# them. Here are 5 frames, a blank and two letters:
+# probability, the product of $y_t(k)$ over its letters, one for each frame. The probability of a *text* is the sum over
+# all of its paths. Let us list them. Here are 5 frames, a blank and two letters:
 
 # %%
 names = "-ab"
@@ -403,8 +404,8 @@ print(
 # $$a_t(s) = \alpha_{t-1}(s) + \alpha_{t-1}(s-1) + \text{skip}(s)\,\alpha_{t-1}(s-2), \qquad \alpha_t(s) = y_t(s)\; a_t(s)$$
 #
 # Here $y_t(s)$ means the probability of the letter (or blank) at place $s$, and skip(s) is 1 if a path may reach place $s$
-# by the third move, and 0 if not. Left of place 0, $\alpha$ is 0. In a list of paths, the same products would be computed again and again.
-# Here each is computed once: $T \cdot S'$ steps instead of $17^T$ paths.
+# by the third move, and 0 if not. Left of place 0, $\alpha$ is 0. In a list of paths, the same products would be computed
+# again and again. Here each is computed once: $T \cdot S'$ steps instead of $17^T$ paths.
 #
 # ### Exercise: `ctc_step`
 #
@@ -654,7 +655,9 @@ print("the best path:", "".join(names[k] for k in z.argmax(axis=1)))
 
 # %% [markdown]
 # Nobody told it where the letters are. After ten steps the blank has most of the frames at both ends, because it can stand
-# almost everywhere. Then one arrangement wins. `numpylm.nn.ctc.ctc_loss` computes the same for a batch, with logarithms: for a long sound, $p$ is smaller than the
+# almost everywhere. Then one arrangement wins.
+#
+# `numpylm.nn.ctc.ctc_loss` computes the same for a batch, with logarithms: for a long sound, $p$ is smaller than the
 # smallest number that a computer can hold.
 #
 # ## 7 Train a recognizer
@@ -760,8 +763,9 @@ below.legend(loc="center left")
 plt.show()
 
 # %% [markdown]
-# The output of CTC is a row of **spikes**, with blanks (gray) between them. The letter of each spike stands above it. A letter has a few frames, often not where it is
-# spoken, but where the model is sure. The spikes say *what* was said, and only roughly *when*. (␣ is the space between two words.)
+# The output of CTC is a row of **spikes**, with blanks (gray) between them. The letter of each spike stands above it. (␣ is
+# the space between two words.) A letter has a few frames, often not where it is spoken, but where the model is sure. The
+# spikes say *what* was said, and only roughly *when*.
 #
 # The best path need not be the best text. With two frames, and 0.6 for the blank and 0.4 for `a` in both, the best path is
 # `--` (0.36). But the text `a` has the paths `aa`, `a-` and `-a`, together 0.64. After training, one path has nearly
@@ -770,8 +774,8 @@ plt.show()
 # ## 8 Whisper's way
 #
 # CTC has one weakness. Given the sound, the letters of two frames are **independent**: frame 30 does not know what frame 20
-# has written. So it writes *sevene* or *eigt* where it is not sure. **Whisper** (Radford et al. 2022) has the same ear and the same
-# encoder. Then a decoder writes the text letter by letter, and at each letter it looks at the sound by cross-attention, as
+# has written. So it writes *sevene* or *eigt* where it is not sure. **Whisper** (Radford et al. 2022) has the same ear and
+# the same encoder. Then a decoder writes the text letter by letter, and at each letter it looks at the sound by cross-attention, as
 # the translator of lesson 15 looks at the source sentence. It needs no blank and no sum over paths: the loss is the
 # cross-entropy of each next letter. Let us train it for as many steps as CTC. **This takes about forty seconds.**
 
