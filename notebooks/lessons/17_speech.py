@@ -399,19 +399,19 @@ print(
 # Why not also skip a blank between two equal letters? Then merging would make one letter of them.
 #
 # Cut the paths off after frame $t$. Let $\alpha_t(s)$ be the probability of all such beginnings that stand at place $s$,
-# together. In the frame before, they stood at one of three places:
-#
-# $$a_t(s) = \alpha_{t-1}(s) + \alpha_{t-1}(s-1) + \text{skip}(s)\,\alpha_{t-1}(s-2), \qquad \alpha_t(s) = y_t(s)\; a_t(s)$$
-#
-# Here $y_t(s)$ means the probability of the letter (or blank) at place $s$, and skip(s) is 1 if a path may reach place $s$
-# by the third move, and 0 if not. Left of place 0, $\alpha$ is 0. In a list of paths, the same products would be computed
-# again and again. Here each is computed once: $T \cdot S'$ steps instead of $17^T$ paths.
+# together. Let $y_t(s)$ be the probability of the letter (or blank) at place $s$, and let skip(s) be 1 if a path may reach
+# place $s$ by the third move, and 0 if not. Left of place 0, $\alpha$ is 0.
 #
 # ### Exercise: `ctc_step`
 #
 # One frame, forward and backward. All arrays have shape (S',). skip is a constant.
 #
-# @hint A nudge
+# First write $\alpha_t(s)$ with numbers of the frame before. At which places could the beginnings stand there? Call the sum
+# of what arrives $a_t(s)$. Which factor comes from frame $t$ itself? Then ask where $\alpha_{t-1}(s)$ is used.
+#
+# @hint The forward
+# $a_t(s) = \alpha_{t-1}(s) + \alpha_{t-1}(s-1) + \text{skip}(s)\,\alpha_{t-1}(s-2)\;$ and $\;\alpha_t(s) = y_t(s)\, a_t(s)$
+# @hint The backward
 # $\alpha(s)$ is used three times: at the places $s$, $s + 1$ and $s + 2$. So its gradient is a sum of three parts. What goes
 # one place to the right in the forward comes one place to the left in the backward.
 # @hint On paper
@@ -474,6 +474,9 @@ def my_ctc_step_backward(dnew, cache):
 ctc_step, ctc_step_backward = check("ctc_step", my_ctc_step, my_ctc_step_backward)
 
 # %% [markdown]
+# In a list of paths, the same products would be computed again and again. Now each is computed once: $T \cdot S'$ numbers
+# instead of $17^T$ paths.
+#
 # Now all frames. A path begins at place 0 (a blank) or 1 (the first letter), so $\alpha_0$ is $y_0$ at these two places, and 0
 # elsewhere. It ends at the last letter or the last blank, so $p = \alpha_{T-1}(S'-1) + \alpha_{T-1}(S'-2)$.
 #
