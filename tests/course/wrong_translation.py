@@ -23,6 +23,7 @@ WRONG = {
     ],
     "beam_search": [
         ("if len(beam) == K", "if len(beam) == 1", "greedy"),
+        ("in continuations:", "in continuations[:K]:", "takes no place in the beam"),
         (" / len(ids) ** alpha", "", "divide log P"),
         ("-pair[1])", "pair[1])", "expected"),
         ("log_p + lp", "lp", "expected"),
