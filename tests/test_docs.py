@@ -25,8 +25,9 @@ def snippets():
 
 
 def commands():
-    """Every line that begins with the command, split into words."""
+    """Every line that begins with the command, with the lines that continue it, split into words."""
     for name, text in TEXTS.items():
+        text = re.sub(r" \\\n +", " ", text)
         for line in re.findall(r"^    (?:pip .* && )?(numpylm .*)$", text, re.MULTILINE):
             words = shlex.split(line.partition("  #")[0].partition(" < ")[0])
             yield pytest.param(words[1:], id=f"{name}: {line[:50]}")
