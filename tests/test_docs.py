@@ -64,6 +64,14 @@ def test_commands_are_understood(words):
     assert callable(build_parser().parse_args(words).command)
 
 
+@pytest.mark.parametrize("path", [*PAGES, *ROOT.glob("*/README.md")], ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(path):
+    """An unescaped | in a cell, as in |x|, moves all cells after it, and the last ones are not shown."""
+    for rows in re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8"), re.MULTILINE):
+        counts = [len(re.findall(r"(?<!\\)\|", row)) for row in rows.splitlines()]
+        assert set(counts) == {counts[0]}, rows.splitlines()[counts.index(max(counts))]
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_links_lead_somewhere(name):
     page = next(path for path in PAGES if path.name == name)
