@@ -3,7 +3,9 @@
 import copy
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from numpylm.check.gradcheck import gradcheck
 from numpylm.check.measure.evidence import Evidence, Words
 from numpylm.check.numbers.detect import detect
 from numpylm.check.report import Report, plural
-from numpylm.check.student import Found, compare
+from numpylm.check.student import Found, compare, same_as_ours
 from numpylm.check.subject.calls import describe
+from numpylm.course import one_change
 from numpylm.course.exercise import Exercise, Result, Test, Verdict
 
 Rng = np.random.Generator
@@ -43,10 +46,57 @@ def judge(exercise: Exercise, *theirs: Any) -> Verdict:
     except NotImplementedError as error:
         return Verdict("unwritten", str(error) or "not written yet")
     except Exception as error:
-        return Verdict("wrong", in_words(error))
+        return Verdict("wrong", _with_place(exercise, theirs, in_words(error)))
     if result.problems:
-        return Verdict("wrong", "\n".join(result.problems))
+        return Verdict("wrong", _with_place(exercise, theirs, "\n".join(result.problems)))
     return Verdict("right", result.remark)
+
+
+# Phrases that say that something is wrong, but not where in the code. Then a search for the place is worth its time.
+UNCLEAR = re.compile(
+    r"numbers are wrong; at|expected .+, got |the output differs|differ from ours|NaN or infinity|takes no known path"
+    r"|times the right one|rejects the right pair|not that of the loss|wrong order: what is at|Error: |became \d"
+    r"|cosine with the truth|goes wrong in|multiple of|not proportional|derivative is wrong|wrong sign"
+    r"|same number everywhere|has a norm of|All else is right",
+    re.IGNORECASE,
+)
+GRADIENTS = "worst rel. error"  # the head of a gradient report
+
+
+def _with_place(exercise: Exercise, theirs: tuple, text: str) -> str:
+    """What is wrong, and the place of one change that would make it right, if the text names none and there is one."""
+    about_gradients = GRADIENTS in text
+    if exercise.finding or not UNCLEAR.search(" ".join(text.split())):
+        return text
+
+    def works(*changed: Any) -> bool:
+        with hurry("all" if about_gradients else "outputs"), np.errstate(all="ignore"):
+            try:
+                return not exercise.test(*changed).problems
+            except NotImplementedError:
+                return True  # right so far; the backward is not written yet
+
+    place = one_change.find(theirs, works)
+    return f"{text}\n{place}" if place else text
+
+
+_hurry: ContextVar[str] = ContextVar("_hurry", default="")
+WRONG = Result(["wrong"])
+
+
+def hurried() -> str:
+    """Whether a test need not say what is wrong: "outputs" if outputs alone are tested, "all", or "" for no hurry."""
+    return _hurry.get()
+
+
+@contextmanager
+def hurry(what: str) -> Iterator[None]:
+    """Run tests without reports, as `one_change` needs it."""
+    token = _hurry.set(what)
+    try:
+        yield
+    finally:
+        _hurry.reset(token)
 
 
 def in_words(error: Exception) -> str:
@@ -106,6 +156,10 @@ def outputs(ours: Callable, cases: Cases, slips: Mapping[str, Callable] | None =
                 return Result([f"{name} must return the pair (out, cache); it returns {_say(got)}."])
             got = got[0] if cached else got
             want = ours(*copy.deepcopy(args))
+            if hurried():
+                if not equal(got, want):
+                    return WRONG
+                continue
             problem = differ(got, want, args, function)
             if problem:
                 for sentence, slip in (slips or {}).items():
@@ -278,6 +332,10 @@ def gradients(
 
     def test(*theirs: Any) -> Result:
         inputs = cases(np.random.default_rng(0)) if cases else ()
+        if hurried() == "outputs":
+            return Result()
+        if hurried() and not _is_derivative(make(*theirs), inputs, options):
+            return WRONG
         if slips and (sentence := _slipped(theirs, inputs, slips)):
             return Result([f"{theirs[-1].__name__}: {sentence}"])
         report = gradcheck(make(*theirs), *inputs, **options)
@@ -285,6 +343,25 @@ def gradients(
         return from_report(report)
 
     return test
+
+
+def _is_derivative(pair: Any, inputs: tuple, options: dict) -> bool:
+    """Whether the gradient of the first input is right, by differences; True for a layer, which is checked in full."""
+    if not isinstance(pair, tuple) or not inputs or inputs[0].dtype.kind != "f":
+        return True
+    forward, backward = pair
+    out, cache = forward(*copy.deepcopy(inputs), **options)
+    dout = np.random.default_rng(1).standard_normal(np.shape(out)) if np.ndim(out) else 0.7
+    got = backward(copy.deepcopy(dout), cache)
+    dx = got[0] if isinstance(got, (tuple, list)) else got
+    step = np.random.default_rng(2).standard_normal(inputs[0].shape)
+
+    def loss(t: float) -> float:
+        moved = (inputs[0] + t * step, *copy.deepcopy(inputs[1:]))
+        return float(np.sum(dout * forward(*moved, **options)[0]))
+
+    slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
+    return bool(abs(float((dx * step).sum()) - slope) < 1e-5 * max(abs(slope), 1))
 
 
 def _slipped(pair: tuple, inputs: tuple, slips: Mapping[str, Callable]) -> str:
@@ -304,6 +381,9 @@ def held_against(name: str) -> Test:
     def test(*theirs: Any) -> Result:
         kind = "layer" if inspect.isclass(theirs[0]) else "pair"
         target = theirs[0] if kind == "layer" else theirs
+        if hurried():
+            forward, gradient = same_as_ours(Found(theirs[0].__name__, kind, target), name)
+            return Result() if forward and (gradient or hurried() == "outputs") else WRONG
         return from_report(compare(Found(theirs[0].__name__, kind, target), name, rows_too=False))
 
     return test
