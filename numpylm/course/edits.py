@@ -84,7 +84,8 @@ class Edit:
 
 def edits(function: ast.FunctionDef) -> Iterator[Edit]:
     """All changes of a function, the likeliest first. Its docstring, arguments and name stay."""
-    places = [place for statement in function.body for place in _places(function, "body", statement)]
+    statements = [s for s in function.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+    places = [place for statement in statements for place in _places(function, "body", statement)]
     names = _names(function)
     yield from _each(places, _simple)
     yield from _each(places, lambda node: _renamed(node, names))
@@ -123,8 +124,10 @@ def _names(function: ast.FunctionDef) -> list[str]:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.append(node.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
-            names += [f"self.{node.attr}", f"self.{node.attr}.data"]
-    return list(dict.fromkeys(names))[:MOST_NAMES]
+            names.append(f"self.{node.attr}")
+    names = list(dict.fromkeys(names))
+    plain = [name for name in names if not name.startswith("self.")]
+    return plain[:MOST_NAMES] + [name for name in names if name not in plain][:MOST_NAMES]
 
 
 def _parse(text: str) -> ast.expr:
@@ -155,6 +158,7 @@ def _simple(node: ast.AST) -> Iterator[tuple[Any, str]]:
         "Assign": lambda n: [
             (_copy_as(ast.AugAssign, n, target=n.targets[0], op=op(), value=n.value), "= is wrong: something is added")
             for op in (ast.Add, ast.Sub, ast.Mult)
+            if isinstance(n.targets[0], (ast.Name, ast.Attribute, ast.Subscript))
         ],
         "Expr": lambda n: [
             (_copy_as(ast.Return, n, value=n.value), "the return is missing"),
@@ -169,7 +173,7 @@ def _simple(node: ast.AST) -> Iterator[tuple[Any, str]]:
 
 def _copy(node: Any, /, **changes: Any) -> Any:
     """A node with some fields changed."""
-    return _copy_as(type(node), node, **{name: value for name, value in ast.iter_fields(node)} | changes)
+    return _copy_as(type(node), node, **(dict(ast.iter_fields(node)) | changes))
 
 
 def _copy_as(into: Any, node: ast.AST, /, **fields: Any) -> Any:
@@ -259,9 +263,11 @@ def _of_attribute(node: ast.Attribute) -> Iterator[tuple[Any, str]]:
             for name in group:
                 if name != node.attr:
                     yield _copy(node, attr=name), "another function is needed"
-    if isinstance(node.value, ast.Name) and node.value.id not in ("np", "math", "self"):
-        yield node.value, f"is `.{node.attr}` needed?"
-    elif node.attr in ("T", "data", "shape"):
+    if (isinstance(node.value, ast.Name) and node.value.id not in ("np", "math", "self")) or node.attr in (
+        "T",
+        "data",
+        "shape",
+    ):
         yield node.value, f"is `.{node.attr}` needed?"
     if {"data": "grad", "grad": "data"}.get(node.attr):
         yield _copy(node, attr={"data": "grad", "grad": "data"}[node.attr]), "data or grad?"
@@ -305,8 +311,9 @@ def _renamed(node: ast.AST, names: list[str]) -> Iterator[tuple[Any, str]]:
     """Another variable in place of one, and another attribute of self."""
     plain = isinstance(node, ast.Name)
     if plain or (isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"):
+        own = ast.unparse(node)
         for name in names:
-            if name != ast.unparse(node):
+            if name != own and all((part in name) == (part in own) for part in ("self.", "cache")):
                 yield _parse(name), "another name is needed"
 
 
@@ -326,6 +333,7 @@ def _joined(node: ast.AST, names: list[str]) -> Iterator[tuple[Any, str]]:
     if not isinstance(node, (ast.BinOp, ast.Call, ast.Name, ast.Subscript)):
         return
     text = ast.unparse(node)
+    names = [f"{name}.data" if name.startswith("self.") else name for name in names if "cache" not in name]
     lengths = [pattern.format(name) for name in names[:4] for pattern in ("len({})", "{}.shape[-1]")]
     for name in [*names, *lengths]:
         for pattern, kind in TWO:

@@ -65,8 +65,8 @@ GRADIENTS = "worst rel. error"  # the head of a gradient report
 
 def _with_place(exercise: Exercise, theirs: tuple, text: str) -> str:
     """What is wrong, and the place of one change that would make it right, if the text names none and there is one."""
-    about_gradients = GRADIENTS in text
-    if exercise.finding or not UNCLEAR.search(" ".join(text.split())):
+    about_gradients = GRADIENTS in text or "backward stopped" in text
+    if not exercise.search or not UNCLEAR.search(" ".join(text.split())):
         return text
 
     def works(*changed: Any) -> bool:
@@ -157,7 +157,7 @@ def outputs(ours: Callable, cases: Cases, slips: Mapping[str, Callable] | None =
             got = got[0] if cached else got
             want = ours(*copy.deepcopy(args))
             if hurried():
-                if not equal(got, want):
+                if not _same_kind(got, want) or not equal(got, want):
                     return WRONG
                 continue
             problem = differ(got, want, args, function)
@@ -210,7 +210,26 @@ def differ(got: Any, want: Any, args: tuple, function: Callable) -> str:
         return ""
     if isinstance(want, (np.ndarray, float, np.floating)):
         return _differ_in_numbers(got, want, args, function)
-    return "" if equal(got, want) else f"expected {_say(want)}, got {_say(got)}"
+    if equal(got, want):
+        return ""
+    kinds = "" if _kind(got) == _kind(want) else f": {_kind(want)} is needed, this is {_kind(got)}"
+    return f"expected {_say(want)}, got {_say(got)}{kinds}"
+
+
+def _kind(value: Any) -> str:
+    """The type of a value in words, with that of its first entry if it is a list."""
+    if isinstance(value, (bool, np.bool_)):
+        return "True or False"
+    if isinstance(value, (int, np.integer)):
+        return "a whole number"
+    if isinstance(value, (float, np.floating)):
+        return "a number with a fraction"
+    if isinstance(value, np.ndarray):
+        return "an array"
+    inside = f" of {type(value[0]).__name__}" if isinstance(value, list) and value else ""
+    if isinstance(value, dict) and value:
+        inside = f" with keys of {type(next(iter(value))).__name__}"
+    return f"a {type(value).__name__}{inside}"
 
 
 def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> str:
@@ -223,12 +242,14 @@ def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> 
     except ValueError:
         return f"expected an array of shape {np.shape(want)}, got {_say(got)}"
     y = np.asarray(want)
-    if x.dtype.kind == y.dtype.kind == "b":  # True and False are compared as 1 and 0
-        x, y = x.astype(float), y.astype(float)
     if x.dtype.kind not in "fiub":
         return f"expected numbers, got {_say(got)}"
+    if isinstance(want, np.ndarray) and x.shape == y.shape and (wrong := _wrong_numbers(x, y)):
+        return wrong
     if x.shape != y.shape:
         return f"wrong shape: expected {y.shape or 'one number'}, got {x.shape or 'one number'}{_why(x.shape, y.shape)}"
+    if x.dtype.kind == y.dtype.kind == "b":  # True and False are compared as 1 and 0
+        x, y = x.astype(float), y.astype(float)
     bad = ~np.isfinite(x) & np.isfinite(y)
     if bad.any():
         where = f" at {[int(i) for i in np.argwhere(bad)[0]]}" if x.ndim else ""
@@ -236,6 +257,22 @@ def _differ_in_numbers(got: Any, want: Any, args: tuple, function: Callable) -> 
     if equal(x, y):
         return ""
     return _pattern(x, y, args, function) or _worst(x, y)
+
+
+def _same_kind(got: Any, want: Any) -> bool:
+    """Whether a value has the type that ours has, as far as `differ` looks at it."""
+    if isinstance(want, (list, tuple)) and isinstance(got, (list, tuple)) and len(got) == len(want):
+        return all(map(_same_kind, got, want))
+    return not isinstance(want, np.ndarray) or (isinstance(got, np.ndarray) and not _wrong_numbers(got, want))
+
+
+def _wrong_numbers(x: np.ndarray, y: np.ndarray) -> str:
+    """Fractions where ids or a mask are needed: they look the same, but cannot be used as such."""
+    if y.dtype.kind == "b" and x.dtype.kind != "b":
+        return f"expected an array of True and False (bool), got one of {x.dtype}: a mask is no factor"
+    if y.dtype.kind in "iu" and x.dtype.kind not in "iu":
+        return f"expected an array of whole numbers, got one of {x.dtype}: ids must be int, as they are used as indices"
+    return ""
 
 
 def _why(got: tuple, wanted: tuple) -> str:

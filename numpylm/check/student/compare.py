@@ -193,9 +193,7 @@ def _gradients(
         )
 
 
-def _gaps(
-    theirs: Subject, their_inputs: tuple, ours: Subject, inputs: tuple, pairs: list[Pair]
-) -> dict[str, float]:
+def _gaps(theirs: Subject, their_inputs: tuple, ours: Subject, inputs: tuple, pairs: list[Pair]) -> dict[str, float]:
     """The relative difference of each gradient from ours, by the student's name."""
     rng = np.random.default_rng(11)
 

@@ -259,6 +259,13 @@ LESSON = Lesson(
                     ]
                 ),
                 {
+                    "mu is the share of the old velocity that remains: it multiplies v, and not the gradient.": (
+                        lambda x, v, g, lr, mu: (x - lr * (v + mu * g), v + mu * g)
+                    ),
+                    "that is a running mean, with mu and 1 - mu exchanged as well. The old velocity is multiplied by mu, and "
+                    "the gradient is added as it is.": (
+                        lambda x, v, g, lr, mu: (x - lr * ((1 - mu) * v + mu * g), (1 - mu) * v + mu * g)
+                    ),
                     "the parameters move along the old velocity. First v, then a step along the new v.": (
                         lambda x, v, g, lr, mu: (x - lr * v, mu * v + g)
                     ),
