@@ -10,7 +10,7 @@ from typing import Any
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.FloorDiv, ast.MatMult)
 COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq, ast.In, ast.NotIn)
 RELATED = (  # functions that are taken for each other
-    ("sum", "mean", "max", "min", "prod"),
+    ("sum", "mean", "max", "min", "prod", "std"),
     ("log", "log2", "log10", "exp", "log1p"),
     ("sqrt", "exp", "log", "abs", "square"),
     ("maximum", "minimum", "add", "multiply"),
@@ -29,6 +29,7 @@ WRAPS = (
     ("np.sqrt({})", "a root is missing"),
     ("np.exp({})", "an exp is missing"),
     ("np.log({})", "a logarithm is missing"),
+    ("np.log2({})", "a logarithm is missing"),
     ("({}) ** 2", "a square is missing"),
     ("1 - ({})", "it must be subtracted from 1"),
     ("1 / ({})", "one divided by it is needed"),
@@ -87,6 +88,8 @@ def edits(function: ast.FunctionDef) -> Iterator[Edit]:
     statements = [s for s in function.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
     places = [place for statement in statements for place in _places(function, "body", statement)]
     names = _names(function)
+    own = [place for place in places if ast.unparse(place[3]).startswith("self.")]
+    yield from _each(own, lambda node: _renamed(node, names))
     yield from _each(places, _simple)
     yield from _each(places, lambda node: _renamed(node, names))
     yield from _each(places, _wrapped)
@@ -190,6 +193,8 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[Any, str]]:
     for part in (node.left, node.right):
         other = node.right if part is node.left else node.left
         yield part, f"is `{ast.unparse(other)}` needed?"
+    if isinstance(node.op, ast.Mult) and isinstance(node.left, ast.BinOp):  # a b**c where a b c stands
+        yield _copy(node.left, right=ast.BinOp(node.left.right, ast.Pow(), node.right)), "a power is needed"
     for value in (node.left, node.right):  # a (b + c) where (a b) + c stands, and the like
         if isinstance(value, ast.BinOp) and value is node.left:
             inner = _copy(node, left=value.right)
@@ -315,6 +320,10 @@ def _renamed(node: ast.AST, names: list[str]) -> Iterator[tuple[Any, str]]:
         for name in names:
             if name != own and all((part in name) == (part in own) for part in ("self.", "cache")):
                 yield _parse(name), "another name is needed"
+        if plain:
+            yield from ((_parse(f"len({name})"), "a length is needed") for name in names[:4])
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        yield from ((_parse(name), "a name is needed in place of the number") for name in names if "cache" not in name)
 
 
 def _wrapped(node: ast.AST) -> Iterator[tuple[Any, str]]:
@@ -330,7 +339,8 @@ def _wrapped(node: ast.AST) -> Iterator[tuple[Any, str]]:
 
 def _joined(node: ast.AST, names: list[str]) -> Iterator[tuple[Any, str]]:
     """A factor, divisor or term that is missing, made of one of the function's names."""
-    if not isinstance(node, (ast.BinOp, ast.Call, ast.Name, ast.Subscript)):
+    number = isinstance(node, ast.Constant) and isinstance(node.value, (int, float))
+    if not number and not isinstance(node, (ast.BinOp, ast.Call, ast.Name, ast.Subscript)):
         return
     text = ast.unparse(node)
     names = [f"{name}.data" if name.startswith("self.") else name for name in names if "cache" not in name]
