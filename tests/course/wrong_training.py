@@ -26,7 +26,7 @@ WRONG = {
     ],
     "validation_loss": [
         ("nats / count", "np.nan * nats / count", "expected"),
-        ("nats / count", "count / nats", "look at line 22"),
+        ("nats / count", "count / nats", "look at line 23"),
         ("nats += loss * n", "nats += loss", "expected"),
         ("n = (y >= 0).sum()", "n = 1", "the mean of the batches' means"),
         ("n = (y >= 0).sum()", "n = y.size", "still have a weight"),
