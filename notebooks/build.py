@@ -2,6 +2,7 @@
 
     python notebooks/build.py                  build every student's notebook, and build and execute every solution
     python notebooks/build.py 02 03            these lessons
+    python notebooks/build.py --keep           after changes of text alone: execute nothing, keep the outputs
     python notebooks/build.py --check          only check that the committed notebooks match the sources
     python notebooks/build.py --run students   run the students' notebooks without solutions; write nothing
     python notebooks/build.py --run solutions  run the solutions; write nothing
@@ -19,6 +20,7 @@ A source is a Python file in jupytext's percent format, with four additions:
 import argparse
 import ast
 import hashlib
+import html
 import json
 import linecache
 import os
@@ -35,6 +37,7 @@ HERE = Path(__file__).parent
 SOURCES = HERE / "lessons"
 BLANK = "raise NotImplementedError  # your code here"
 TIMEOUT = 600  # seconds for one cell
+CHINESE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef“”]"
 
 
 # --------------------------------------------------------------------------------------------- sources
@@ -93,7 +96,12 @@ def blank(code: str) -> str:
 
 
 def text_cell(text: str) -> str:
-    """Markdown with its hints and answers folded."""
+    """Markdown with its hints and answers folded.
+
+    Browsers show the end of a line as a space, which does not belong between two Chinese characters. So lines of
+    Chinese text are joined.
+    """
+    text = re.sub(rf"({CHINESE})\n(?={CHINESE})", r"\1", text)
     out, number, fold = [], 0, False
     for line in text.splitlines():
         match = re.match(r"@(hint|answer|end)\s*(.*)", line)
@@ -108,10 +116,15 @@ def text_cell(text: str) -> str:
             number += 1
             title = f"Hint {number}: {title[:1].lower() + title[1:]}"
         if fold:
-            out += ["", f"<details><summary>{title}</summary>", ""]
+            out += ["", f"<details><summary>{summary(title)}</summary>", ""]
     if fold:
         raise ValueError(f"a hint or answer is not closed with @end: {text[:80]}")
     return "\n".join(out)
+
+
+def summary(title: str) -> str:
+    """The title of a hint or answer as HTML: inside the tag ``summary``, Markdown is not read."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(title, quote=False))
 
 
 def zoo_code(animal: str, right: bool) -> str:
@@ -292,6 +305,23 @@ def same_cells(book: Any, path: Path) -> bool:
     return [(c.cell_type, c.source) for c in there.cells] == [(c.cell_type, c.source) for c in book.cells]
 
 
+def with_outputs_of(book: Any, path: Path) -> Any:
+    """The notebook with the outputs of the one on disk, whose code cells must be the same."""
+    import nbformat
+
+    def code(cells: list[Any]) -> list[Any]:
+        return [cell for cell in cells if cell.cell_type == "code"]
+
+    there = nbformat.read(path, as_version=4)
+    new, old = code(book.cells), code(there.cells)
+    if [cell.source for cell in new] != [cell.source for cell in old]:
+        raise SystemExit(f"{path.name}: its code has changed; execute it: python notebooks/build.py {path.stem[:2]}")
+    for cell, before in zip(new, old, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    book.metadata = there.metadata
+    return book
+
+
 def complaint(path: Path) -> str:
     """A problem with the outputs of a committed solution; "" if it was executed and every check passed."""
     import nbformat
@@ -314,6 +344,7 @@ def main() -> int:
     parser.add_argument("lessons", nargs="*", help="numbers of lessons; none: all")
     parser.add_argument("--check", action="store_true", help="compare what is committed with the sources")
     parser.add_argument("--students", action="store_true", help="write the students' notebooks only; run nothing")
+    parser.add_argument("--keep", action="store_true", help="keep the solutions' outputs if no code has changed")
     parser.add_argument("--run", choices=("students", "solutions"), help="run notebooks and write nothing")
     parser.add_argument("--jobs", type=int, default=1, help="how many notebooks at a time")
     args = parser.parse_args()
@@ -324,6 +355,9 @@ def main() -> int:
             student = notebook(path, solved=False)
             if not args.check:
                 write(student, HERE / f"{path.stem}.ipynb")
+                if args.keep:
+                    file = HERE / "solutions" / f"{path.stem}.ipynb"
+                    write(with_outputs_of(notebook(path, solved=True), file), file)
                 continue
             if not same_cells(student, HERE / f"{path.stem}.ipynb"):
                 stale.append(f"{path.stem}.ipynb")
@@ -332,11 +366,11 @@ def main() -> int:
             elif said := complaint(HERE / "solutions" / f"{path.stem}.ipynb"):
                 stale.append(f"solutions/{path.stem}.ipynb ({said})")
     if stale:
-        print(f"these do not match their sources: {', '.join(stale)}; run python notebooks/build.py")
+        print(f"these do not match their sources: {', '.join(stale)}; run python notebooks/build.py [--keep]")
         return 1
     if args.check:
         print(f"{len(chosen)} lessons: every notebook matches its source")
-    if args.run or not (args.check or args.students):
+    if args.run or not (args.check or args.students or args.keep):
         execute(chosen, args.run != "students", keep=not args.run, jobs=args.jobs)
     return 0
 

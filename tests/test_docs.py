@@ -25,8 +25,9 @@ def snippets():
 
 
 def commands():
-    """Every line that begins with the command, split into words."""
+    """Every line that begins with the command, with the lines that continue it, split into words."""
     for name, text in TEXTS.items():
+        text = re.sub(r" \\\n +", " ", text)
         for line in re.findall(r"^    (?:pip .* && )?(numpylm .*)$", text, re.MULTILINE):
             words = shlex.split(line.partition("  #")[0].partition(" < ")[0])
             yield pytest.param(words[1:], id=f"{name}: {line[:50]}")
@@ -61,6 +62,14 @@ def test_python_code_runs(code, monkeypatch, capsys):
 @pytest.mark.parametrize("words", list(commands()))
 def test_commands_are_understood(words):
     assert callable(build_parser().parse_args(words).command)
+
+
+@pytest.mark.parametrize("path", [*PAGES, *ROOT.glob("*/README.md")], ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(path):
+    """An unescaped | in a cell, as in |x|, moves all cells after it, and the last ones are not shown."""
+    for rows in re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8"), re.MULTILINE):
+        counts = [len(re.findall(r"(?<!\\)\|", row)) for row in rows.splitlines()]
+        assert set(counts) == {counts[0]}, rows.splitlines()[counts.index(max(counts))]
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -202,6 +202,14 @@ _ = check("square_backward", forgets_the_upstream_gradient)
 # | 11 looking inside | see what a model does, and test what you see |
 # | 12 bug hunt | find ten bugs of the kind that real programs have |
 # | 13 your own text | do it all with a text of yours |
+# | 14 Llama | write the four layers in which today's models differ from GPT-2 |
+# | 15 translation | build the Transformer of 2017, and measure its translations |
+# | 16 BERT | train a model that reads in both directions, and use it for another task |
+# | 17 speech | turn sound into text |
+# | 18 chat | make an assistant from a language model |
+# | 19 in context | measure what a model learns from its prompt |
+# | 20 writing and code | write poems and programs on demand, and test them fairly |
+# | 21 privacy | measure what a model remembers, and limit it |
 #
 # `numpylm course` in a terminal shows which exercises you have solved, and what comes next. The solutions are in
 # `notebooks/solutions`. Read a solution only after you have tried the exercise yourself: you learn more from an hour

@@ -6,7 +6,8 @@
 # this lesson you derive it in three steps.
 #
 # **You need:** lesson 04. **Time:** about two hours.
-# **You will write:** normalization, its gradient in three steps and then in one line, `LayerNorm`, and the residual connection.
+# **You will write:** normalization, its gradient in three steps and then in one line, `LayerNorm`, and the residual
+# connection.
 
 # %%
 import numpy as np
@@ -273,7 +274,8 @@ center_backward = check("center_backward", my_center_backward)
 # When the check passes, take a sheet of paper, and **simplify**. Insert the three steps into each other, and write
 # everything with $g$, $\hat x$ and $r$. Write $\text{mean}(\cdot)$ for the mean over the $C$ channels of the row. One of
 # the means is zero: which one? In the end, one line with three terms remains. Write it here in place of your first
-# answer; the check accepts both. (Nobody computes the three steps in practice: the short form is faster and loses fewer digits.)
+# answer; the check accepts both. (Nobody computes the three steps in practice: the short form is faster and loses fewer
+# digits.)
 #
 # @hint A nudge
 # ```python
@@ -325,10 +327,12 @@ normalize, normalize_backward = check("normalize_backward", my_normalize, my_nor
 # ### What the two means do
 #
 # The short form is one line with three terms: $g$ itself, the term that comes from the mean $\mu$, and the term that
-# comes from the variance $v$. You can also see without any derivation that it must have the last two. If you add a constant to a row, $\hat x$ does not change. If you scale a row, $\hat x$ does not change either. So the
-# loss does not depend on shifting or scaling, and the gradient must have no component in these two directions. The
-# first mean removes the component of $g$ along $(1, 1, \dots, 1)$, and the second removes the component along $\hat x$.
-# The next cell shows this. (Because of ε, the second product is not exactly 0.)
+# comes from the variance $v$. You can also see without any derivation that it must have the last two. If you add a
+# constant to a row, $\hat x$ does not change. This moves the row along $(1, 1, \dots, 1)$. If you stretch the row around
+# its mean, $\hat x$ does not change either. This moves the row along $x - \mu$, which is the direction of $\hat x$. So the
+# loss does not depend on a move in these two directions, and the gradient must have no component in them. The first mean
+# removes the component of $g$ along $(1, 1, \dots, 1)$, and the second removes the component along $\hat x$. The next cell
+# shows this: both dot products with $dx$ are 0, and those with $g$ are not. (Because of ε, the second is not exactly 0.)
 
 # %%
 x = 3 + 2 * rng.standard_normal((1, 6))
@@ -351,21 +355,21 @@ print(
 #
 # $$y_i = \gamma_i \hat x_i + \beta_i$$
 #
-# Now go back through this line. $\hat x_i$ gets $g_i = dy_i \gamma_i$. And $\gamma_i$ and $\beta_i$ are used for every
-# row $n$, so they get sums:
+# Go back through this line on paper. Write $n$ for the row. What does $\hat x_{ni}$ get from $y_{ni}$? How many rows use
+# $\gamma_i$ and $\beta_i$?
 #
-# $$d\gamma_i = \sum_n dy_{ni}\, \hat x_{ni}, \qquad d\beta_i = \sum_n dy_{ni}$$
-#
-# Note the order. **First** multiply by the gain, and then compute the two means, of $g$ and not of $dy$. If you
-# multiply by the gain at the end, the gradient is exactly right at the start, when all gains are 1, and wrong from then
-# on.
+# Note the order. `normalize_backward` expects the gradient of $\hat x$, which was called $g$, and not that of $y$. So the
+# gain comes **first**, and then the two means. If you multiply by the gain at the end, the gradient is exactly right at
+# the start, when all gains are 1, and wrong from then on.
 
 # %% [markdown]
 # ### Exercise: `LayerNorm`
 #
 # @hint A nudge
 # The forward calls `normalize(x, self.eps)`, the backward `normalize_backward`. You only have to write the equation
-# above, forward and backward.
+# above, forward and backward. All rows use the same $\gamma_i$ and $\beta_i$, so each of them gets a sum over the rows.
+# @hint On paper
+# $g_{ni} = dy_{ni}\, \gamma_i, \quad d\gamma_i = \sum_n dy_{ni}\, \hat x_{ni}, \quad d\beta_i = \sum_n dy_{ni}$
 # @hint The sums
 # For any number of axes before the last: `(dy * xhat).reshape(-1, C).sum(axis=0)`.
 # @hint Almost code
@@ -423,21 +427,16 @@ LayerNorm = check("LayerNorm", MyLayerNorm)
 #
 # Here $f$ is one layer or several. It only has to compute the *change* in $x$. If it outputs 0, nothing is lost.
 #
-# What does the backward look like? $x$ is used twice, so its gradient is a sum of two terms. One bypasses $f$
-# unchanged, and the other goes through $f$.
-#
-# $$dx = dy + \Big(\frac{\partial f}{\partial x}\Big)^{T} dy$$
-#
-# The second term is what `f.backward(dy)` returns. The first term gives a direct path from the loss to the very first
-# layer, with no weights on it.
+# What does the backward look like? Ask where $x$ is used, and what each place sends back.
 
 # %% [markdown]
 # ### Exercise: `Residual`
 #
-# `layer` is any object with a forward and a backward in our form.
+# `layer` is any object with a forward and a backward in our form: it plays the part of $f$.
 #
 # @hint A nudge
-# There is one addition in the forward, and one in the backward.
+# $x$ is used twice, directly and in $f$, so its gradient is a sum of two terms. What $f$ sends back is what
+# `layer.backward` returns.
 # @hint Beware
 # `dy += …` would write into the caller's array. Make a new one.
 # @hint Almost code
@@ -473,6 +472,9 @@ class MyResidual(Module):
 Residual = check("Residual", MyResidual)
 
 # %% [markdown]
+# So the gradient of $x$ is $dy$, plus what comes back through $f$. The first term gives a direct path from the loss to
+# the very first layer, with no weights on it.
+#
 # ## 6 What the two ideas do
 #
 # We compare three stacks of 40 MLPs: a plain stack; a stack with residuals; and a stack with residuals and a layer norm
@@ -538,9 +540,10 @@ plt.show()
 # learn. The curves of the two stacks with residuals coincide. In the right plot, with larger weights, the gradient
 # grows on its way back: by a factor of $10^8$ with residuals alone, but only by a factor of about ten with a norm
 # before each layer. Why are residuals alone even worse than the plain stack here? Each of these MLPs makes a gradient
-# about 1.3 times as large. The residual adds the direct path, so each layer returns the sum of the two, which is about
-# 1.6 times as large as what came in. After 40 layers that is a factor of $1.6^{40}$, about $10^8$. So the two ideas
-# belong together: the residual gives the gradient a direct path, and the norm keeps what the MLP adds small beside it.
+# about 1.3 times as large. The residual adds the direct path, with the factor 1. With random weights, the two parts are
+# nearly at a right angle, so their sum is $\sqrt{1^2 + 1.3^2} \approx 1.6$ times as large as what came in. After 40 layers
+# that is a factor of $1.6^{40}$, about $10^8$. So the two ideas belong together: the residual gives the gradient a direct
+# path, and the norm keeps what the MLP adds small beside it.
 #
 # Every block of GPT-2 uses both ideas twice: around attention and around the MLP.
 

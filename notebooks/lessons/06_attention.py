@@ -133,8 +133,8 @@ print('"she" gathers', (weights @ values).round(2))
 #
 # ## 3 Why √D
 #
-# A dot product is a sum of $D$ products. If the entries of $q$ and $k$ are independent, with mean 0 and variance 1, each product has
-# mean 0 and variance 1, and the sum has variance $D$. Measure it:
+# A dot product is a sum of $D$ products. If the entries of $q$ and $k$ are independent, with mean 0 and variance 1, each
+# product has mean 0 and variance 1. The variances of independent numbers add up, so the sum has variance $D$. Measure it:
 
 # %%
 print("   D   variance of q·k   largest of 10 weights, unscaled   scaled")
@@ -153,7 +153,8 @@ for D in (1, 4, 16, 64, 256):
 
 # %% [markdown]
 # With D = 64, the unscaled scores are so far apart that one key takes nearly all the weight. Such a softmax has almost
-# no gradient, as you will see in the next section. After division by $\sqrt D$, the variance is 1 for every $D$.
+# no gradient, as you will see in the next section. Division by $\sqrt D$ divides the variance by $D$, so it is 1 for every
+# $D$.
 
 # %% [markdown]
 # ## 4 The gradient of softmax
@@ -280,7 +281,8 @@ softmax, softmax_backward = check("softmax_backward", my_softmax, my_softmax_bac
 # Shapes: a batch of B sequences, each with H *heads* (section 7; for now, think of several attention operations in
 # parallel), T positions, and D numbers for each query. So q, k and v have shape (B, H, T, D). NumPy's `@` multiplies
 # matrices along the last two axes and loops over the others, so `q @ k.swapaxes(-1, -2)` is (B, H, T, D) · (B, H, D, T)
-# → (B, H, T, T): a score for every query and every key.
+# → (B, H, T, T): a score for every query and every key. (The code writes S for the number of keys, to tell the two axes
+# apart. Here S = T; in lesson 15 the keys come from another sequence.)
 #
 # **The mask.** `mask` is True where a query may look. Where it is False, set the score to $-\infty$ *before* the
 # softmax: $e^{-\infty} = 0$, so the weight is exactly 0 and the others still sum to 1. `causal_mask(T, T)` returns the
@@ -348,10 +350,10 @@ attention = check("attention", my_attention)
 # %% [markdown]
 # ## 6 Attention, backward
 #
-# The forward has four steps: the scores $Z = Q K^T / \sqrt D$, the softmax $P$, the dropout, and the product $O = P V$.
-# You have the backward of the softmax, and that of dropout is in lesson 04. The two matrix products remain. You could
-# look their gradients up in lesson 04. But the safe way is to prove them with indices, and you can do this for any
-# formula. It takes three lines:
+# Apart from the mask, the forward has four steps: the scores $Z = Q K^T / \sqrt D$, the softmax $P$, the dropout, and the
+# product $O = P V$. You have the backward of the softmax, and that of dropout is in lesson 04. The two matrix products
+# remain. You could look their gradients up in lesson 04. But the safe way is to prove them with indices, and you can do
+# this for any formula. It takes three lines:
 #
 # 1. Write one entry of the result: $\;O_{td} = \sum_s P_{ts} V_{sd}$.
 # 2. Ask which entries of the result use the number that you look at. $P_{ts}$ is used in $O_{td}$ for every $d$, with
@@ -654,6 +656,8 @@ difference = np.abs(layer.forward(x)[0] - layer.forward(changed)[0]).max(axis=-1
 print("change of the output at positions 0 … 4:", difference[0])
 
 # %% [markdown]
+# Only the last output has changed. So no earlier position has seen the change.
+#
 # ## 9 Look at the attention weights
 #
 # Put your layer into the storyteller, and look at the weights $P$ of its second block while the model reads a sentence.

@@ -390,8 +390,8 @@ print(f"largest difference {np.abs(ours - yours).max():.0e}")
 #
 # A computer's random generator gives a number $u$, anywhere in $[0, 1)$ with equal chance. How do we turn it into a
 # token? Place the tokens side by side on a line from 0 to 1, each as wide as its probability. Token $j$ then ends at
-# the cumulative sum $F_j = p_0 + \dots + p_j$. We choose the token whose interval contains $u$: the first one with $F_j
-# > u$.
+# the cumulative sum $F_j = p_0 + \dots + p_j$. We choose the token whose interval contains $u$: the first one with
+# $F_j > u$.
 
 # %%
 example = np.array([0.4, 0.1, 0.0, 0.3, 0.2])

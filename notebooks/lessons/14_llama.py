@@ -39,8 +39,9 @@ rng = np.random.default_rng(0)
 #
 # $$\hat x_i = \frac{x_i}{\sqrt{\frac1C \sum_j x_j^2 + \varepsilon}} = r\, x_i, \qquad y_i = \gamma_i\, \hat x_i$$
 #
-# There is a gain $\gamma$, and no bias. For the gradient, go back to lesson 05. There you went through three steps, and
-# one of them, the mean, is gone. So is its term. Which one remains?
+# So $r$ is one divided by the RMS, one number for each row. There is a gain $\gamma$, and no bias. For the gradient, go
+# back to lesson 05. There you went through three steps, and one of them, the mean, is gone. So is its term. Which one
+# remains?
 #
 # ### Exercise: `RMSNorm`
 #
@@ -98,18 +99,23 @@ RMSNorm = check("RMSNorm", MyRMSNorm)
 # ## 2 Positions as rotations
 #
 # GPT-2 adds a learned vector to each position. There is no vector for position 1,025, so the model can read no text that
-# is longer than its table. And what matters in a text is mostly the *distance* of two words, not their page and line.
+# is longer than its table. And what matters in a text is mostly the *distance* between two words, and not how far they are
+# from its beginning.
 #
 # Rotary positions (RoPE, Su et al. 2021, arXiv:2104.09864) use a fact about rotations. Take two vectors in the plane.
 # Turn the first by the angle $a$, and the second by $b$. Their dot product depends on their lengths and on the angle
 # between them, and the angle has changed by $a - b$. So if a query at position $t$ is turned by $t\,\theta$, and a key at
 # position $s$ by $s\,\theta$, their score depends on $(t - s)\,\theta$: on the distance alone.
 #
-# A head has $D$ channels, and not two. So channel $i$ of the first half and channel $i$ of the second half form a pair,
-# and each pair is turned with its own speed $\theta_i = 10000^{-2i/D}$. The first pair turns by one radian for each
-# position, and the last one hardly moves. So there is a clock with a fast hand and several slow ones.
+# A head has $D$ channels, and not two. So channel $i$ of the first half and channel $i$ of the second half form a pair
+# $(x_1, x_2)$, for $i = 0 \dots D/2 - 1$. Each pair is turned with its own speed $\theta_i = 10000^{-2i/D}$. The first pair
+# turns by one radian for each position, and the last one hardly moves, like the fast and the slow hands of a clock. At
+# position $t$, pair $i$ is turned by the angle $a = t\,\theta_i$:
 #
 # $$y_1 = \cos a \; x_1 - \sin a \; x_2, \qquad y_2 = \sin a \; x_1 + \cos a \; x_2$$
+#
+# The next cell draws the pair (1, 0) at positions 0 … 5, for a fast speed and a slow one. Compare positions 1 and 2 with
+# positions 4 and 5: the angle between them is the same.
 
 # %%
 pair = np.array([1.0, 0.0])
@@ -196,8 +202,8 @@ plt.show()
 print("query 5, key 2:", scores[5, 2].round(6), "   query 20, key 17:", scores[20, 17].round(6))
 
 # %% [markdown]
-# Along each diagonal, where the distance is the same, all scores are equal. No part of this has been learned, and it
-# works at every position.
+# Along each diagonal, where the distance is the same, all scores are equal. The two printed scores have the distance 3, and
+# are equal, too. No part of this has been learned, and it works at every position.
 #
 # ## 3 A gate in the MLP
 #
@@ -207,7 +213,9 @@ print("query 5, key 2:", scores[5, 2].round(6), "   query 20, key 17:", scores[2
 #
 # $$h = \text{SiLU}(x W_{gate}) \cdot (x W_{up}), \qquad y = h\, W_{down}$$
 #
-# With $\text{SiLU}(z) = z\, \sigma(z)$ this is called SwiGLU. Here $\sigma(z) = 1/(1 + e^{-z})$, the logistic function.
+# $W_{gate}$ and $W_{up}$ are (C, F), and $W_{down}$ is (F, C), where F is the number of hidden channels. With
+# $\text{SiLU}(z) = z\, \sigma(z)$ this is called SwiGLU. Here $\sigma(z) = 1/(1 + e^{-z})$, the logistic function (and not
+# the standard deviation of lesson 05).
 #
 # ### Exercise: `silu`
 #
@@ -253,6 +261,9 @@ axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
+# SiLU is a smooth ReLU. Left of 0 it falls a little below 0, so its derivative is not 0 there, and a channel with a
+# negative $z$ can still learn.
+#
 # ### Exercise: `GatedMLP`
 #
 # In the backward, $x$ is used twice, by `gate_proj` and by `up_proj`. And the hidden vector is a product of two arrays.
@@ -305,10 +316,11 @@ GatedMLP = check("GatedMLP", MyGatedMLP)
 # %% [markdown]
 # ## 4 Shared keys and values
 #
-# When a model writes, it keeps the keys and values of all earlier positions (lesson 10). For a long text this takes more
-# memory than the weights, and reading it takes most of the time. **Grouped-query attention** (Ainslie et al. 2023,
-# arXiv:2305.13245) has fewer key heads than query heads. With $H$ query heads and $K$ key heads, each key head serves a
-# group of $H/K$ query heads. The memory is $H/K$ times smaller.
+# When a model writes, it keeps the keys and values of all earlier positions (lesson 10). For a long text, or for many texts
+# at once, this can take more memory than the weights, and reading it takes most of the time. **Grouped-query attention**
+# (Ainslie et al. 2023, arXiv:2305.13245) has fewer key heads than query heads. With $H$ query heads and $K$ key heads
+# (here $K$ is a number), each key head serves a group of $H/K$ query heads. The memory is $H/K$ times smaller: 3, 4 and 8
+# times for the models of the next table.
 
 # %%
 print("keys and values of 8,192 positions, 2 bytes each, in MB")
@@ -378,7 +390,8 @@ share_heads, share_heads_backward = check("share_heads", my_share_heads, my_shar
 # ## 5 Your parts in a Llama
 #
 # `swap` puts your classes into a model of numpylm, as in lesson 05. For the rotations, a small class calls your function
-# with the angles of each position.
+# with the angles of each position. Only `share_heads` is not swapped in: numpylm's attention layer contains the same two
+# lines.
 
 
 # %%
@@ -429,7 +442,8 @@ else:
 
 # %% [markdown]
 # Every number in these answers went through your layers. Ask your own questions, and check the answers: a model of this
-# size writes fluent English and knows little. It says wrong things in the same confident tone.
+# size writes fluent English and knows little. It says wrong things in the same confident tone. (The sky is blue because
+# of Rayleigh *scattering*. Compare the second answer.)
 #
 # ## What you can do now
 #
@@ -452,8 +466,8 @@ else:
 # stands.
 # @answer A GatedMLP has three matrices instead of two. How wide must it be to have as many parameters as an MLP with 4C hidden channels?
 # The MLP has 2 · C · 4C = 8C² weights. The gated one has 3 · C · F. So F = 8C/3.
-# @answer You multiply every weight of RMSNorm's input by 10, so that x becomes 10 x. What happens to the output, and to dx?
+# @answer You multiply the input of RMSNorm by 10, so that x becomes 10 x. What happens to the output, and to dx?
 # The output stays the same, apart from ε: the division removes the size. So the loss does not change if x is stretched,
-# and the gradient has no component along x. dx becomes ten times smaller, because the same relative change of x is now
-# ten times larger in numbers.
+# and the gradient has no component along x. dx becomes ten times smaller: r is its first factor, and r is ten times
+# smaller.
 # @end

@@ -34,9 +34,10 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## 1 A small language to translate
 #
-# We translate English dates into Chinese dates. This needs all that makes translation hard, in small. The order of the
-# words changes: year, month, day, and the day of the week last. Some words become numbers, and others are copied. We work
-# with characters, so that you can see everything.
+# We translate English dates into Chinese dates. This is small, but it has what makes translation hard. The order of the
+# words changes: year, month, day, and the day of the week last. Some words become numbers, and others are copied. The day
+# of the week is drawn at random, so the model cannot compute it from the date: it has to read it. We work with
+# characters, so that you can see everything.
 
 # %%
 MONTHS = [
@@ -115,6 +116,10 @@ def my_padding_mask(lengths, S):
 # %%
 padding_mask = check("padding_mask", my_padding_mask)
 
+# %% [markdown]
+# The next cell makes the arrays of a batch. In training, the decoder reads START and the right translation, without its
+# last token (`so_far`). At each position it must predict the next token (`following`), and at the last one END.
+
 
 # %%
 def batch_of(some_pairs):
@@ -134,12 +139,15 @@ print("source, first sentence:", source[0])
 print("real tokens:           ", real.sum(axis=1))
 
 # %% [markdown]
+# The first two sentences are one token shorter than the third. So each ends with END (2) and one token of padding (0).
+#
 # ## 3 Cross-attention
 #
 # In self-attention, queries, keys and values come from the same sequence. In cross-attention, the **queries** come from
 # the decoder, $x$ with shape (B, T, C). The **keys and values** come from the encoder's output, which is called the
 # memory, $m$ with shape (B, S, C). So the scores are (B, H, T, S): how much does target position $t$ look at source
-# position $s$? There is no causal mask, because the whole source is known. There is only the mask for padding.
+# position $s$? There is no causal mask, because the whole source is known. There is only the mask for padding. The four
+# matrices are (C, C), and each layer has a bias, too:
 #
 # $$Q = x W_q, \qquad K = m W_k, \qquad V = m W_v, \qquad y = \text{merge}\big(\text{Attention}(Q, K, V)\big) W_o$$
 #
@@ -211,20 +219,22 @@ CrossAttention = check("CrossAttention", MyCrossAttention)
 #
 # ## 4 Label smoothing
 #
-# The paper does not train with one-hot targets. It gives the right token the probability $1 - \epsilon$ and spreads
-# $\epsilon$ evenly over all $V$ tokens, so $q_i = (1 - \epsilon)\,[i = y] + \epsilon / V$. The loss is still a
-# cross-entropy, $L = -\sum_i q_i \log p_i$. The model then does not have to make the right logit infinitely large, and
-# translations become better, though the loss becomes higher.
+# The paper does not train with one-hot targets. It takes the share $\epsilon$ of the probability from the right token $y$
+# and spreads it evenly over all $V$ tokens, so the target is $q_i = (1 - \epsilon)\,[i = y] + \epsilon / V$. ($[i = y]$ is 1
+# for the right token and 0 for all others.) The loss is still a cross-entropy, $L = -\sum_i q_i \log p_i$, with $p =
+# \text{softmax}(z)$. The model then does not have to make the right logit infinitely large, and translations become
+# better, though the loss becomes higher. (Our small translator below does not need it. `numpylm train --task translation`
+# has it as `--label-smoothing`.)
 #
 # ### Exercise: `smoothed_cross_entropy`
 #
-# For one position. In lesson 02 the gradient of the loss with respect to the logits was $p - y$, with a one-hot $y$. Did
-# that proof use that $y$ is one-hot, or only that it sums to 1?
+# For one position. In lesson 02 the gradient of the loss with respect to the logits was $p$ minus the one-hot target. Did
+# that proof use that the target is one-hot, or only that it sums to 1?
 #
 # @hint A nudge
 # $L = -\sum_i q_i z_i + \log \sum_k e^{z_k}$, because the $q_i$ sum to 1. Now take the derivative with respect to $z_j$.
-# @hint The short form
-# $dz = p - q$
+# @hint Beware
+# For a very small $p_i$, `np.log(p)` can be the logarithm of 0. Compute $\log p$ from the logits, as in lesson 02.
 # @hint Almost code
 # ```python
 # q = np.full(len(z), epsilon / len(z))
@@ -232,6 +242,8 @@ CrossAttention = check("CrossAttention", MyCrossAttention)
 # shifted = z - z.max()
 # log_p = shifted - np.log(np.exp(shifted).sum())
 # ```
+# @hint The short form
+# $dz = p - q$
 # @end
 
 
@@ -309,6 +321,9 @@ axes.set(xlabel="step", ylabel="training loss, nats per character")
 plt.show()
 
 # %% [markdown]
+# The axis of the loss is logarithmic: it falls by a factor of more than a thousand. On dates that the model has not seen,
+# the loss is low as well. So it has learned to translate, and not the dates by heart.
+#
 # ## 6 Where does it look?
 #
 # The weights of the cross-attention show which characters of the source the decoder reads while it writes each
@@ -343,27 +358,31 @@ heatmap(axes, maps[-1][0].mean(axis=0), rows, columns, xlabel="source", ylabel="
 plt.show()
 
 # %% [markdown]
-# Read it row by row. (The Chinese characters are spelled in Latin letters.) For the digits of the year and of the day, the
-# model looks at these digits. For the month it looks at the month's name, and for the day of the week at letters of
-# "Tuesday" that tell it from the other days. Characters such as *nián*, year, stand in every date. The model needs no
-# source for them, and its weights are spread. Nobody told it which word
-# belongs to which. This is what translators call an *alignment*, and before 2014 it needed a model of its own.
+# Read it row by row. (The Chinese characters are spelled in Latin letters. The color shows the square root of the weight,
+# so that small weights can be seen.) For the digits of the day and the last digits of the year, the model looks at these
+# digits. For the month it looks at the month's name, and for the day of the week at letters of "Tuesday" that tell it
+# from the other days. Characters such as *nián*, year, stand in every date, and after a first 2 the year always goes on
+# with 0. The model needs no source for these, and its weights are spread. Nobody told it which word belongs to which. This
+# is what translators call an *alignment*, and before 2014 it needed a model of its own.
 #
 # ## 7 Beam search
 #
 # How do we get the best translation? At each step we could take the most probable token. But a good beginning may lead
-# to a bad end. **Beam search** keeps the $K$ best beginnings instead of one. At each step it extends all of them by all
-# tokens, and keeps the $K$ best of the results. A beginning that reaches the end token is finished. A longer text has
-# more factors below 1, and so a smaller probability. So finished texts are compared by $\log P / \text{length}^\alpha$.
+# to a bad end. **Beam search** keeps the $K$ best beginnings instead of one; together they are called the beam. A step
+# extends all of them by all tokens, and goes through the results from the most probable down. A text that ends with the
+# end token is finished, and takes no place in the beam. The others go into the next beam, until it has $K$.
+#
+# A longer text has more factors below 1, and so a smaller probability $P$. So finished texts are compared by $\log P /
+# \text{length}^\alpha$. With $\alpha = 0$ the length does not count, and a larger $\alpha$ favors longer texts.
 #
 # ### Exercise: `beam_search`
 #
 # `next_log_probs(ids)` returns the log-probabilities (V,) of the next token after the list `ids`. Here the search ends
-# when `K` texts are finished, or at `longest` tokens (then all that are left count as finished).
+# when `K` texts are finished. A text of `longest` tokens counts as finished, too.
 #
 # @hint A nudge
-# A beam is a list of pairs (ids, log P). One step makes all continuations of all pairs, sorts them by log P, and goes
-# through them from the best: those that end are finished, the others fill the next beam, until it has K.
+# A beam is a list of pairs (ids, log P). One step makes all continuations of all pairs, and sorts them by log P. The first
+# beam has one pair: the empty list, with log P = 0.
 # @hint Almost code
 # ```python
 # beam, finished = [([], 0.0)], []
@@ -509,6 +528,9 @@ copied = [list(english) for english, _ in some]
 print(f"copying the source: BLEU {bleu(copied, [list(c) for _, c in some]):.1f}")
 
 # %% [markdown]
+# The model is nearly perfect. Copying the source is a baseline, and does not get 0, because the digits of year and day
+# stand in both languages. Always compare a BLEU with such a baseline.
+#
 # For real sentences, `numpylm train --task translation` does the same with a tokenizer, on bundled English and Chinese
 # sentences or on your own files. On the 29,000 pairs of Multi30k, English to German, half an hour on a laptop gives a BLEU
 # of 38; `docs/results.md` has the figures. Published Marian models run too: `docs/translation_and_bert.md`.

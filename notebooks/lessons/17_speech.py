@@ -6,7 +6,8 @@
 # entrance, and you write **CTC**, a loss that adds up all ways in which a text can lie in a sound. Then you train a
 # recognizer on your own machine, and it understands voices that it has never heard.
 #
-# **You need:** lessons 02, 03 and 04; for sections 7 and 8 also 15 and 16. **Time:** about two hours.
+# **You need:** lessons 02, 04 and 06; for sections 7 and 8 also 15 and 16. **Time:** about three hours. Sections 1 to 3
+# (the sound) and 4 to 6 (CTC) do not depend on each other, so you can take a break between them.
 # **You will write:** the mel filters and their logarithm, `Conv1d`, and the loss of CTC with its gradient.
 
 # %%
@@ -43,13 +44,14 @@ display(Audio(samples, rate=RATE))
 display(SVG(sound_svg("three one four", samples)))
 
 # %% [markdown]
-# Above you see the samples. The same word in another voice has quite other samples. Even a small shift changes each of
-# them. But the picture below stays almost the same: it shows how loud each *frequency* is, over time. The bright bands are
-# the resonances of the mouth. They move when the mouth moves, and this is what we hear as a vowel.
+# The upper half of the picture shows the samples. The same word in another voice has quite other samples. Even a small
+# shift changes each of them. But the lower half stays almost the same: it shows how loud each *frequency* is, over time.
+# The bright bands are the resonances of the mouth. They move when the mouth moves, and this is what we hear as a vowel.
 #
-# We make this picture in three steps. The first is the **Fourier transform** of short pieces. We cut out a **frame** of 400
-# samples (25 ms) every 160 samples (10 ms), and `np.fft.rfft` gives 201 numbers for each: the power at 0, 40, 80, …, 8000 Hz.
-# The factor $\sin^2$ fades each frame in and out, because a sharp edge has energy at all frequencies.
+# We make the lower half in three steps: the power of each frequency, a few bands, and the logarithm. The first is the
+# **Fourier transform** of short pieces. We cut out a **frame** of 400 samples (25 ms) every 160 samples (10 ms), and
+# `np.fft.rfft` gives 201 complex numbers for each. Their squared sizes are the power at 0, 40, 80, …, 8000 Hz. The factor
+# $\sin^2$ fades each frame in and out, because a sharp edge has energy at all frequencies.
 
 
 # %%
@@ -124,13 +126,16 @@ axes.set(xlabel="Hz", ylabel="weight", title="every third of the 40 filters")
 plt.show()
 
 # %% [markdown]
+# The filters are narrow and high on the left, wide and low on the right. (The low ones should have equal heights. They do
+# not, because we have a frequency only every 40 Hz, and it may miss the tip of a triangle.)
+#
 # The last step is the **logarithm**. We hear loudness in ratios: ten times the power sounds like one step, at every level.
 # The logarithm also turns a product into a sum. Speech is such a product: the voice times what the mouth lets pass.
 #
 # 1. The bands are `filters @ power`. Values below $10^{-10}$ become $10^{-10}$. Take $\log_{10}$.
-# 2. Everything more than 8 (that is 80 dB) below the largest value of the sound becomes that limit. What is so quiet means
-#    nothing.
-# 3. $(x + 4) / 4$ brings the numbers to about $[-1, 1]$, as a network likes them.
+# 2. Let the limit be the largest logarithm of the sound minus 8 (that is 80 dB). Everything below the limit becomes the
+#    limit. We cannot hear such quiet parts beside the loud ones.
+# 3. $(x + 4) / 4$ brings the numbers $x$ to about $[-1, 1]$, a good size for a network.
 #
 # ### Exercise: `log_bands`
 #
@@ -180,11 +185,12 @@ print(
 # ## 3 A convolution is a linear layer on windows
 #
 # One column shows 10 ms. A movement of the mouth needs several columns. So the first layer looks at a **window** of $K = 3$
-# neighboring columns at once. It does so at every place, with the same weights. This is a convolution. It can also move by
-# 2 places from one window to the next (the **stride**), and then its output is half as long.
+# neighboring columns at once. It does so at every place, with the same weights. This is a convolution. The **stride** $s$
+# says how far it moves from one window to the next. With $s = 2$ its output is half as long.
 #
 # Take it apart. First all windows, $u_{t,k} = x_{s t + k}$ for $k = 0 \dots K - 1$. There are $T' = \lfloor (T - K) / s \rfloor + 1$
-# of them. Then a linear layer on each window. Let us do the windows first, and their gradient.
+# of them for $T$ positions. Each $x_t$ is a column of the spectrogram with $C = 40$ numbers, so $x$ is (T, C). Then a linear
+# layer on each window. Let us do the windows first, and their gradient.
 #
 # ### Exercise: `windows`
 #
@@ -241,8 +247,9 @@ def my_windows_backward(du, cache):
 windows, windows_backward = check("windows", my_windows, my_windows_backward)
 
 # %% [markdown]
-# Now the layer. Zeros are added at both ends (the **padding**, $\bar x$), so that the output has as many positions as the input.
-# With $u$ the windows of $\bar x$ as rows of $K C$ numbers, and $W$ as a matrix ($K C$, out),
+# Now the layer. $p$ zeros are added at each end of $x$. This is the **padding**, and the longer input is called $\bar x$. With
+# $K = 3$, $p = 1$ and stride 1, the output has as many positions as $x$. With $u$ the windows of $\bar x$ as rows of $K C$
+# numbers, and $W$ as a matrix ($K C$, out),
 #
 # $$y = u\,W + b$$
 #
@@ -265,8 +272,8 @@ windows, windows_backward = check("windows", my_windows, my_windows_backward)
 # return windows_backward(du, cut)[:, self.padding : self.padding + T]
 # ```
 # @hint The closed form
-# $dx_i = \sum_{(t, k)\,:\; s t + k = i + p} W_k\, dy_t$. A position passes its gradient on from every window that holds it,
-# each with its own matrix.
+# $dx_i = \sum_{(t, k)\,:\; s t + k = i + p} dy_t\, W_k^T$, where $W_k$ (in, out) is the part of $W$ for place $k$ of the window. A
+# position gets a part from every window that holds it, each with its own matrix.
 # @end
 
 
@@ -356,9 +363,10 @@ def my_collapse(path, blank=0):
 collapse = check("collapse", my_collapse)
 
 # %% [markdown]
-# Many paths have the same text. The model gives each path a probability: the product of its letters' probabilities
-# $y_t(k)$, one for each position (a **frame**). The probability of a *text* is the sum over all of its paths. Let us list
-# them. Here are 5 frames, a blank and two letters:
+# Many paths have the same text. From here on, a **frame** is one position after the convolutions, so it has 20 ms. Let
+# $y_t(k)$ be the probability of letter $k$ in frame $t$: the softmax of the logits. The model gives each path a
+# probability, the product of $y_t(k)$ over its letters, one for each frame. The probability of a *text* is the sum over
+# all of its paths. Let us list them. Here are 5 frames, a blank and two letters:
 
 # %%
 names = "-ab"
@@ -375,29 +383,35 @@ print(
 )
 
 # %% [markdown]
-# The loss is $-\ln p$ of the right text. But with 50 frames, 16 letters and the blank there are $17^{50}$ paths, so we cannot list them.
+# Each path belongs to exactly one text, so all texts together have probability 1. The loss is $-\ln p$ of the right text. But
+# with 50 frames, 16 letters and the blank there are $17^{50}$ paths, so we cannot list them.
 #
 # ## 5 Adding up without listing
 #
-# Write the text with a blank before, between and after its letters: `ab` becomes `-a-b-`. These are $S' = 2S + 1$ **places**.
-# A path for the text walks through them from left to right. In each frame it can
+# Write the text with a blank before, between and after its letters: `ab` becomes `-a-b-`. For $S$ letters these are $S' =
+# 2S + 1$ **places**. We number them $s = 0 \dots 2S$. ($s$ is no longer the stride.) A path for the text walks through them
+# from left to right. In each frame it can
 #
 # - stay at its place,
 # - move to the next place,
 # - skip a blank: move by two, if the place is a letter, and not the same letter as two places before.
 #
-# Let $\alpha_t(s)$ be the probability of all paths that are at place $s$ in frame $t$, together. They came from three places:
+# Why not also skip a blank between two equal letters? Then merging would make one letter of them.
 #
-# $$a_t(s) = \alpha_{t-1}(s) + \alpha_{t-1}(s-1) + \text{skip}(s)\,\alpha_{t-1}(s-2), \qquad \alpha_t(s) = y_t(s)\; a_t(s)$$
-#
-# where $y_t(s)$ means the probability of the letter at place $s$, and skip(s) is 1 or 0. Outside of the text, $\alpha$ is 0.
-# The same sum would be done again and again in a list of paths. Here each is done once.
+# Cut the paths off after frame $t$. Let $\alpha_t(s)$ be the probability of all such beginnings that stand at place $s$,
+# together. Let $y_t(s)$ be the probability of the letter (or blank) at place $s$, and let skip(s) be 1 if a path may reach
+# place $s$ by the third move, and 0 if not. Left of place 0, $\alpha$ is 0.
 #
 # ### Exercise: `ctc_step`
 #
 # One frame, forward and backward. All arrays have shape (S',). skip is a constant.
 #
-# @hint A nudge
+# First write $\alpha_t(s)$ with numbers of the frame before. At which places could the beginnings stand there? Call the sum
+# of what arrives $a_t(s)$. Which factor comes from frame $t$ itself? Then ask where $\alpha_{t-1}(s)$ is used.
+#
+# @hint The forward
+# $a_t(s) = \alpha_{t-1}(s) + \alpha_{t-1}(s-1) + \text{skip}(s)\,\alpha_{t-1}(s-2)\;$ and $\;\alpha_t(s) = y_t(s)\, a_t(s)$
+# @hint The backward
 # $\alpha(s)$ is used three times: at the places $s$, $s + 1$ and $s + 2$. So its gradient is a sum of three parts. What goes
 # one place to the right in the forward comes one place to the left in the backward.
 # @hint On paper
@@ -460,6 +474,9 @@ def my_ctc_step_backward(dnew, cache):
 ctc_step, ctc_step_backward = check("ctc_step", my_ctc_step, my_ctc_step_backward)
 
 # %% [markdown]
+# In a list of paths, the same products would be computed again and again. Now each is computed once: $T \cdot S'$ numbers
+# instead of $17^T$ paths.
+#
 # Now all frames. A path begins at place 0 (a blank) or 1 (the first letter), so $\alpha_0$ is $y_0$ at these two places, and 0
 # elsewhere. It ends at the last letter or the last blank, so $p = \alpha_{T-1}(S'-1) + \alpha_{T-1}(S'-2)$.
 #
@@ -528,19 +545,24 @@ for text in ("ab", "a", "aab"):
 #
 # ## 6 The gradient
 #
-# The loss of one sound is $L = -\ln p$, with $y = \text{softmax}(z)$ in each frame. You have all parts: the softmax of
-# lesson 02, the choice of columns, the steps, and the sum at the end. So the gradient is a walk back through them.
+# The loss of one sound is $L = -\ln p$, with $y = \text{softmax}(z)$ in each frame. You have all parts: the softmax, the
+# choice of columns, the steps, and the sum at the end. So the gradient is a walk back through them.
 #
 # ### Exercise: `ctc_loss`
 #
-# Go back step by step: $d\alpha_{T-1}$ has $-1/p$ at its last two places. Each `ctc_step_backward` gives $d\alpha$ of the
-# frame before, and $dy_t$ at the places. A letter can stand at several places (every second one is the blank), so add them
-# up: `np.add.at` (lesson 07). The last part is `softmax_backward`, which you wrote in lesson 02.
+# The forward is `ctc_alphas` once more, but it starts from the logits, and it keeps what the backward needs. `places_of`
+# above gives you places and skip.
+#
+# For the backward, go back step by step. What does $-\ln p$ send to $\alpha_{T-1}$? Each `ctc_step_backward` then gives
+# $d\alpha$ of the frame before, and $dy_t$ at the places. A letter can stand at several places (every second one is the
+# blank), so add them up: `np.add.at` (lesson 02). And the first frame has no step: what does $dy_0$ get? The last part is
+# `softmax_backward(dy, softmax_cache)`, which you wrote in lesson 06.
 #
 # @hint A nudge
 # In the forward, keep the cache of every step. In the backward, go from the last frame to the first.
 # @hint On paper
-# The first frame has no step. There, $\alpha_0(s) = y_0(s)$ at the places 0 and 1. So $dy_0$ is $d\alpha_0$ at these two.
+# $p$ is the sum of the last two entries of $\alpha_{T-1}$, so $d\alpha_{T-1}$ is $-1/p$ at these two, and 0 elsewhere. In the
+# first frame, $\alpha_0(s) = y_0(s)$ at the places 0 and 1. So $dy_0$ is $d\alpha_0$ at these two.
 # @hint Almost code, backward
 # ```python
 # dalpha = np.zeros(len(places))
@@ -556,7 +578,8 @@ for text in ("ab", "a", "aab"):
 # The product $-\alpha_t(s)\, d\alpha_t(s) = \gamma_t(s)$ is the probability that the path is at place $s$ in frame $t$,
 # given the text. These sum to 1 in each frame. The backward of softmax is $dz = y\,(dy - \sum_k y_k\, dy_k)$, and this sum is -1. So
 # $dz_t(k) = y_t(k) - \sum_{s:\, \text{place } s \text{ is } k} \gamma_t(s)$: what the model says, minus what the paths of the
-# right text say. It is $p - y$ of lesson 02 again, with soft targets that CTC has found by itself.
+# right text say. It is the gradient of lesson 02 again, probability minus target, with soft targets that CTC has found by
+# itself.
 # @end
 
 
@@ -610,8 +633,13 @@ def my_ctc_loss_backward(dloss, cache):
 ctc_loss, ctc_loss_backward = check("ctc_loss", my_ctc_loss, my_ctc_loss_backward)
 
 # %% [markdown]
+# If you simplify the whole walk on paper (the last hint above shows it), one line remains: $dz_t(k) = y_t(k) - \gamma_t(k)$.
+# Here $\gamma_t(k)$ is the probability of letter $k$ in frame $t$, if we know that the text is right. So $\gamma$ plays the
+# part of the target, and it is a *soft* one: it can be between 0 and 1.
+#
 # Look at the soft targets. A sound of 40 frames, a model that knows nothing, and the text `abba`: the first picture shows
-# $\gamma$ at the start. After some steps of gradient descent *on the logits alone*, the paths have agreed.
+# $\gamma$ at the start (bright is 1). After some steps of gradient descent *on the logits alone*, without any model, the
+# paths have agreed.
 
 # %%
 labels, z = np.array([1, 2, 2, 1]), 0.1 * rng.standard_normal((40, 3))
@@ -629,8 +657,10 @@ plt.show()
 print("the best path:", "".join(names[k] for k in z.argmax(axis=1)))
 
 # %% [markdown]
-# Nobody told it where the letters are. At first the blank is favored, because it can stand almost everywhere. Then one
-# arrangement wins. `numpylm.nn.ctc.ctc_loss` computes the same for a batch, with logarithms: for a long sound, $p$ is smaller than the
+# Nobody told it where the letters are. After ten steps the blank has most of the frames at both ends, because it can stand
+# almost everywhere. Then one arrangement wins.
+#
+# `numpylm.nn.ctc.ctc_loss` computes the same for a batch, with logarithms: for a long sound, $p$ is smaller than the
 # smallest number that a computer can hold.
 #
 # ## 7 Train a recognizer
@@ -736,8 +766,9 @@ below.legend(loc="center left")
 plt.show()
 
 # %% [markdown]
-# The output of CTC is a row of **spikes**, with blanks between them. A letter has a few frames, often not where it is
-# spoken, but where the model is sure. The spikes say *what* was said, and only roughly *when*. (␣ is the space between two words.)
+# The output of CTC is a row of **spikes**, with blanks (gray) between them. The letter of each spike stands above it. (␣ is
+# the space between two words.) A letter has a few frames, often not where it is spoken, but where the model is sure. The
+# spikes say *what* was said, and only roughly *when*.
 #
 # The best path need not be the best text. With two frames, and 0.6 for the blank and 0.4 for `a` in both, the best path is
 # `--` (0.36). But the text `a` has the paths `aa`, `a-` and `-a`, together 0.64. After training, one path has nearly
@@ -746,10 +777,10 @@ plt.show()
 # ## 8 Whisper's way
 #
 # CTC has one weakness. Given the sound, the letters of two frames are **independent**: frame 30 does not know what frame 20
-# has written. So it writes *fvie* if it is not sure of the vowel. **Whisper** (Radford et al. 2022) has the same ear and the same
-# encoder. Then a decoder writes the text letter by letter, and at each letter it looks at the sound by cross-attention, as
+# has written. So it writes *sevene* or *eigt* where it is not sure. **Whisper** (Radford et al. 2022) has the same ear and
+# the same encoder. Then a decoder writes the text letter by letter, and at each letter it looks at the sound by cross-attention, as
 # the translator of lesson 15 looks at the source sentence. It needs no blank and no sum over paths: the loss is the
-# cross-entropy of each next letter. Let us train both for the same number of steps. **About forty seconds.**
+# cross-entropy of each next letter. Let us train it for as many steps as CTC. **This takes about forty seconds.**
 
 # %%
 END, START = 0, len(characters) + 1  # the decoder's texts begin with START, and end with END
@@ -794,7 +825,8 @@ print(f"CTC: {model.num_parameters():,} parameters, Whisper's way: {whisper.num_
 # %% [markdown]
 # Compare the first lines of the two tables. CTC begins with blanks and single letters, and misspells for a long time.
 # Whisper's decoder begins with *words*: it learns how words are spelled before it can hear which ones were said, and it
-# invents numbers. A large Whisper does the same in noise: it writes fluent sentences that nobody said.
+# invents numbers. A large Whisper does the same in noise: it writes fluent sentences that nobody said. The plot shows that
+# here, with few sounds, CTC learns faster, with less than half of the parameters. At the end both are close.
 #
 # ## 9 The real thing
 #
@@ -827,6 +859,6 @@ print(f"CTC: {model.num_parameters():,} parameters, Whisper's way: {whisper.num_
 # is infinite. `numpylm train` leaves such sounds out and says so.
 # @answer Why is the gradient of `windows` a sum, and that of the choice of columns `y[:, places]` as well?
 # In both, one number is used several times: a position is in several windows, and the blank's probability stands at
-# several places. What is used several times gets the sum of the gradients of all its uses. This was so in lesson 07 with
-# the rows of the embedding.
+# several places. What is used several times gets the sum of the gradients of all its uses. This was so in lesson 02 with
+# the rows of W, and in lesson 07 with the rows of the embedding.
 # @end

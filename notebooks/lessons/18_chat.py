@@ -43,7 +43,8 @@ print(answer(gpt, "Tell me about Pip the otter."))
 # %% [markdown]
 # It has never seen a question. So we make examples: each has an instruction and an answer. The answers are the first
 # sentences of bundled stories. In those, each animal has a fixed name: the otter is always Otto. We give every animal a
-# random name instead. So the model cannot know the answer by heart. It has to *read the question*.
+# random name instead. So the model cannot know the answer by heart. It has to *read the question*. (The next cell finds
+# animals and names with a regular expression. You need not understand its details.)
 
 # %%
 FIRST = re.compile(
@@ -142,20 +143,24 @@ def batch_of(rows):
 # %% [markdown]
 # ## 3 LoRA: a small change of a large matrix
 #
-# We could train all weights. For a model of billions this needs a lot of memory: a gradient and two running means for
-# each weight. **LoRA** (Hu et al. 2021, arXiv:2106.09685) leaves the weights $W$ alone and learns only a change of them, as
-# a product of two thin matrices. With rank $r$, $A$ is (in, r) and $B$ is (r, out):
+# We could train all weights. For a model of billions this needs a lot of memory: a gradient and Adam's two running means
+# for each weight. **LoRA** (Hu et al. 2021, arXiv:2106.09685) leaves the weights $W$ (in, out) alone and learns only a change
+# of them, $A B$, a product of two thin matrices. With a small rank $r$, $A$ is (in, r) and $B$ is (r, out):
 #
 # $$y = x W + b + s\,(x A)\,B$$
 #
-# $B$ begins with zeros, so at first nothing changes. The scale $s$ is a constant.
+# For in = out = 4096 and r = 8, these are 65,536 numbers instead of 16.8 million. The scale $s$ is a constant. $B$ begins
+# with zeros, so at first nothing changes. $A$ begins with random numbers. If both were zero, neither would ever get a
+# gradient: you will see why in your backward.
 #
 # ### Exercise: `LoRALinear`
 #
-# Write forward and backward. $W$ and $b$ are frozen, so they get no gradient. For the rest, use $u = x A$.
+# Write forward and backward. $W$ and $b$ are frozen, so they get no gradient, but $x$ does. Split the new branch into $u =
+# x A$ and $s\, u B$, and go back through it step by step.
 #
 # @hint A nudge
-# The new branch is two linear layers, one after the other: $u = x A$, then $s\, u B$. And $x$ is used twice.
+# The new branch is two linear layers without bias, one after the other, and you know their gradients from lesson 04. And
+# $x$ is used twice.
 # @hint On paper
 # $dB = s\, u^T dy$, $\;du = s\, dy\, B^T$, $\;dA = x^T du$, $\;dx = dy\, W^T + du\, A^T$
 # @hint Shapes
@@ -258,20 +263,24 @@ print(answer(gpt, "Tell me about Pip the otter.")[0])
 #
 # Now suppose that people like short answers. We could write short examples and train again. But often it is easier to say
 # which of two answers is *better* than to write a good one. DPO (Rafailov et al. 2023, arXiv:2305.18290) learns from such
-# pairs. Let $\pi$ be the model, and $\pi_{ref}$ a copy from before. For the chosen answer $y_w$ and the rejected one
-# $y_l$, look at how much more likely each has become:
+# pairs. Let $\pi(y)$ be the probability that the model gives to a whole answer $y$, after its question, and $\pi_{ref}$ that
+# of a copy of the model from before this training, which is called the **reference**. For the chosen answer $y_w$ ("win")
+# and the rejected one $y_l$ ("lose"), look at how much more likely each has become:
 #
 # $$h = \beta \left[ \log \frac{\pi(y_w)}{\pi_{ref}(y_w)} - \log \frac{\pi(y_l)}{\pi_{ref}(y_l)} \right], \qquad L = -\log \sigma(h)$$
 #
-# (equation 7.) At the start both models are equal, $h = 0$, and $L = \log 2$.
+# (equation 7.) Here $\sigma(h) = 1/(1 + e^{-h})$, the logistic function, and $\beta$ is a constant. At the start both models
+# are equal, $h = 0$, and $L = \log 2$. The loss falls when $h$ grows: when the chosen answer gains more than the rejected
+# one. With a large $\beta$, a small move away from the reference is enough for a low loss.
 #
 # ### Exercise: `dpo_loss`
 #
-# The inputs are the log-probabilities of whole answers, for P pairs. The loss is the mean. Derive the two gradients. What
-# is the derivative of $-\log \sigma(h)$? Lesson 14 had $\sigma' = \sigma\,(1 - \sigma)$, and $1 - \sigma(h) = \sigma(-h)$.
+# The inputs are the log-probabilities of whole answers, for P pairs. The loss is the mean over the pairs. Derive the
+# gradients with respect to $\log \pi(y_w)$ and $\log \pi(y_l)$. What is the derivative of $-\log \sigma(h)$? You need
+# $\sigma' = \sigma\,(1 - \sigma)$, which lesson 14 derives, and $1 - \sigma(h) = \sigma(-h)$.
 #
 # @hint A nudge
-# $\frac{d}{dh} \big(-\log \sigma(h)\big) = -\frac{\sigma'(h)}{\sigma(h)} = -\sigma(-h)$. And $h$ depends on $\log \pi(y_w)$ with the factor $\beta$, on $\log \pi(y_l)$ with $-\beta$.
+# $\frac{d}{dh} \big(-\log \sigma(h)\big) = -\frac{\sigma'(h)}{\sigma(h)} = -\sigma(-h)$. And $h$ depends on $\log \pi(y_w)$ with the factor $\beta$, on $\log \pi(y_l)$ with $-\beta$. The mean gives a factor $1/P$.
 # @hint Beware
 # `np.exp(-h)` overflows for a large negative h. $-\log \sigma(h) = \log(1 + e^{-h})$ is `np.logaddexp(0, -h)`, and $\sigma(-h) = e^{-\log(1 + e^{h})}$.
 # @hint Almost code
@@ -361,11 +370,12 @@ for beta, steps, lr in ((0.5, 30, 2e-4), (0.1, 60, 3e-4)):
     print("   ", answer(gpt, "Tell me about Pip the otter.")[0])
 
 # %% [markdown]
-# The first run does what we wanted: the answers are shorter, and most are still right. The second has a very low loss. It
-# has the order of nearly all pairs right, and the answers are *useless*. Nothing in the loss says what a good answer is.
-# It only compares. So a model can lower the loss by making both answers unlikely, the rejected one more, and it
-# drifts away from what it could do. A larger $\beta$ and fewer steps keep it near the reference. And you should always
-# look at the answers, and never at the loss alone.
+# The first run does what we wanted: on average the answers are much shorter, and they are still right. (Not every single
+# one is shorter: look at the otter's.) The second run ends with about the same low loss, so it has the order of nearly all
+# pairs right. But its answers are *useless*: they stop before the name. Nothing in the loss says what a good answer is. It
+# only compares. So a model can lower the loss by making both answers unlikely, the rejected one more, and it drifts away
+# from what it could do. A larger $\beta$ and fewer steps keep it near the reference. And you should always look at the
+# answers, and never at the loss alone.
 #
 # ## 6 The real thing
 #

@@ -45,9 +45,12 @@ def sound_svg(title: str, samples: np.ndarray, n_mels: int = 80, features: np.nd
     total, wave_bottom = LEFT + width + RIGHT, TOP + WAVE
     top, bottom = wave_bottom + GAP, wave_bottom + GAP + MEL
     image = base64.b64encode(png(colored(mel))).decode("ascii")
+    height = bottom + BOTTOM
     box = f'x="{LEFT}" y="{top}" width="{width * mel.shape[1] * HOP / len(samples):.1f}" height="{MEL}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total:.0f} {bottom + BOTTOM}" role="img">',
+        # without a size of its own, a picture fills the page, or has no width at all in a table
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total:.0f}" height="{height}" '
+        f'viewBox="0 0 {total:.0f} {height}" role="img">',
         f"<title>{escape(printable(title))}</title>",
         f"<style>text{{font:12px sans-serif}}.word{{font-weight:bold}}{css(LIGHT)}"
         f"@media (prefers-color-scheme:dark){{{css(DARK)}}}</style>",

@@ -73,6 +73,7 @@ class SpeechCTCConfig:
 class SpeechCTC(StackModel):
     """From a log-mel spectrogram to the logits of labels and blank, 50 times a second.
 
+        mel = mel - mean of each band over the sound   cepstral mean normalization (Atal 1974)
         x = φ(conv2(φ(conv1(mel)))) + positions        half as many frames, because conv2 has stride 2
         x = encoder block(x)                           for each block, in pre-norm
         logits = norm(x) W + b
@@ -80,6 +81,10 @@ class SpeechCTC(StackModel):
     It has the entrance and the blocks of Whisper's encoder (Radford et al. 2022, arXiv:2212.04356, section 2.2), and no
     decoder: the labels of two frames are independent, given the sound. So it reads a sound in one pass, but it knows
     nothing of spelling beyond what it hears.
+
+    A microphone and a throat multiply every spectrum of a sound by the same factors. In the logarithm they add the same
+    number to all frames of a band, and the mean takes it away (Atal 1974, "Effectiveness of linear prediction
+    characteristics of the speech wave for automatic speaker identification and verification").
 
     Parameters
     ----------
@@ -154,19 +159,27 @@ class SpeechCTC(StackModel):
         Padding is set to zero before each convolution, as the convolution itself adds zeros at both ends.
         """
         real = (np.arange(mel.shape[2]) < lengths[:, None])[:, :, None]  # (B, T, 1)
-        x, conv1_cache = self.conv1.forward(mel.swapaxes(1, 2) * real)  # (B, T, C)
+        share = (real / lengths[:, None, None]).astype(mel.dtype)  # (B, T, 1), of each frame in the mean
+        x = mel.swapaxes(1, 2)  # (B, T, M)
+        x = (x - (x * share).sum(axis=1, keepdims=True)) * real
+        x, conv1_cache = self.conv1.forward(x)  # (B, T, C)
         x, act1_cache = self.activate(x)
         x, conv2_cache = self.conv2.forward(x * real)  # (B, ⌈T/2⌉, C)
         x, act2_cache = self.activate(x)
         x, drop_cache = self.drop.forward(x + self.position_vectors[: x.shape[1]], rng)
-        return x, (real, conv1_cache, act1_cache, conv2_cache, act2_cache, drop_cache)
+        return x, (real, share, conv1_cache, act1_cache, conv2_cache, act2_cache, drop_cache)
 
     def embed_backward(self, dx: Array, cache: Cache) -> Array:
-        """Gradient of `embed`: dx (B, ⌈T/2⌉, C) -> dmel (B, M, T); adds to the gradients of the convolutions."""
-        real, conv1_cache, act1_cache, conv2_cache, act2_cache, drop_cache = cache
+        """Gradient of `embed`: dx (B, ⌈T/2⌉, C) -> dmel (B, M, T); adds to the gradients of the convolutions.
+
+        Of T real frames, y_t = x_t - 1/T Σ_s x_s. So x_t is in y_t, and with the factor -1/T in every y_s:
+        dx_t = dy_t - 1/T Σ_s dy_s.
+        """
+        real, share, conv1_cache, act1_cache, conv2_cache, act2_cache, drop_cache = cache
         dx = self.activate_backward(self.drop.backward(dx, drop_cache), act2_cache)
         dx = self.conv2.backward(dx, conv2_cache) * real  # (B, T, C)
         dx = self.conv1.backward(self.activate_backward(dx, act1_cache), conv1_cache) * real  # (B, T, M)
+        dx -= dx.sum(axis=1, keepdims=True) * share
         return dx.swapaxes(1, 2)
 
     def hidden(

@@ -214,11 +214,12 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """Normalization by the root mean square of the last axis (Zhang & Sennrich 2019, arXiv:1910.07467, equation 4).
+    """Normalize by the root mean square (Zhang & Sennrich 2019, arXiv:1910.07467, equation 4).
 
         r = 1/√(mean(x²) + ε),    x̂ = r x,    y = γ · x̂
 
-    It is `LayerNorm` without the mean and without a bias. Llama adds ε inside the square root; the paper has none.
+    It is `LayerNorm` without the mean and without a bias. Llama adds ε inside the square root;
+    the paper has none.
 
     Parameters
     ----------
@@ -244,8 +245,9 @@ class RMSNorm(Module):
 
         dx = r (g - x̂ · mean(g · x̂)).
 
-    Stretching a row does not change y (apart from ε). The mean removes this direction from g. LayerNorm removes a
-    second one, because it also ignores shifts. Summed over all rows n: dγ = Σ dy_n · x̂_n.
+    Stretching a row does not change y (apart from ε). The mean removes this direction from g.
+    LayerNorm removes a second one, because it also ignores shifts. Summed over all rows n:
+    dγ = Σ dy_n · x̂_n.
     """
 
     def __init__(self, dim: int, eps: float = 1e-5, *, dtype: DTypeLike = np.float32) -> None:

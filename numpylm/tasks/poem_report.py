@@ -11,13 +11,12 @@ import regex
 
 from numpylm.inference.generation import stream_batch
 from numpylm.tasks.poem_rows import RareCharacters, poem_nats, poem_row, theme_ids
-from numpylm.text.poem import Poem
+from numpylm.text.poem import Poem, even_ends
 
 WRITTEN = 100  # poems that the report writes
 TEMPERATURE = 0.7  # at which it writes them
 COMMON = 0.01  # a form is right if it has at least this share of the training poems
 HAN = regex.compile(r"\p{Han}")
-WORD = regex.compile(r"\p{Han}|[\p{L}\p{N}']+")
 
 Form = tuple[int, ...]
 
@@ -26,17 +25,6 @@ def form_of(lines: Sequence[str]) -> Form:
     """The lengths of the lines in characters for a Chinese poem; for other poems, only the number of lines."""
     han = sum(len(HAN.findall(line)) for line in lines)
     return tuple(map(len, lines)) if 2 * han > sum(map(len, lines)) else (len(lines),)
-
-
-def line_end(line: str) -> str:
-    """What rhymes: the last Chinese character, or the last word in lower case. "" if there is none."""
-    words = WORD.findall(line.lower())
-    return words[-1] if words else ""
-
-
-def even_ends(lines: Sequence[str]) -> list[str]:
-    """The ends of the lines 2, 4, 6, ..., which rhyme with each other in quatrains and in regulated verse."""
-    return [line_end(line) for line in lines[1::2]]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array
 from numpylm.text.char_tokenizer import UNKNOWN, CharTokenizer
 from numpylm.text.padding import in_batches, padded
-from numpylm.text.poem import Poem
+from numpylm.text.poem import Poem, rhyming_places
 from numpylm.text.pretokenize import END_OF_TEXT
 
 EVALUATED_TOKENS = 4000  # in a batch of the evaluation
@@ -24,6 +24,7 @@ class PoemRow(NamedTuple):
     ids: Array  # (T,)
     targets: Array  # (T,), IGNORE_INDEX for the theme and for characters without a token
     unknown: int  # characters of the poem without a token
+    rhymes: Array  # (T,), the targets of the words that rhyme, IGNORE_INDEX for all others
 
 
 def train_tokenizer(poems: Sequence[Poem], least: int) -> CharTokenizer:
@@ -49,12 +50,15 @@ def poem_row(tokenizer: Any, poem: Poem) -> PoemRow:
     targets[: len(before) - 1] = IGNORE_INDEX
     unknown = targets == tokenizer.unknown_id
     targets[unknown] = IGNORE_INDEX
-    return PoemRow(ids[:-1], targets, int(unknown.sum()))
+    rhymes = np.full_like(targets, IGNORE_INDEX)
+    places = len(before) - 1 + np.array(rhyming_places(poem), int)  # a character is the target of the one before it
+    rhymes[places] = targets[places]
+    return PoemRow(ids[:-1], targets, int(unknown.sum()), rhymes)
 
 
-def row_arrays(rows: Sequence[PoemRow]) -> dict[str, Array]:
-    """Ids and targets (B, T) of some poems, padded at the right."""
-    targets, _ = padded([row.targets for row in rows], IGNORE_INDEX)
+def row_arrays(rows: Sequence[PoemRow], rhymes: bool = False) -> dict[str, Array]:
+    """Ids and targets (B, T) of some poems, padded at the right. With ``rhymes``, only words that rhyme are targets."""
+    targets, _ = padded([row.rhymes if rhymes else row.targets for row in rows], IGNORE_INDEX)
     return {"ids": padded([row.ids for row in rows])[0], "targets": targets}
 
 

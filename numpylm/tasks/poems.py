@@ -14,17 +14,18 @@ from numpylm.corpora.verses import THEME_NATS
 from numpylm.inference.scoring import score
 from numpylm.models.gpt import GPT
 from numpylm.models.llama import Llama
+from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.nn.module import Array
 from numpylm.system.shell import printable, shown
 from numpylm.tasks.count_embeddings import LARGEST, OVERSAMPLED, count_embeddings
 from numpylm.tasks.held_out import fingerprint_of
 from numpylm.tasks.pairs import check_files
 from numpylm.tasks.poem_baselines import CharacterModels
-from numpylm.tasks.poem_report import TEMPERATURE, TrainingPoems, even_ends, report_on, write_poems
+from numpylm.tasks.poem_report import TEMPERATURE, TrainingPoems, report_on, write_poems
 from numpylm.tasks.poem_rows import PoemRow, RareCharacters, poem_nats, poem_row, row_arrays, train_tokenizer
 from numpylm.text.any_tokenizer import TextTokenizer
 from numpylm.text.padding import SimilarLengths
-from numpylm.text.poem import Poem, poem_of, read_poems
+from numpylm.text.poem import Poem, even_ends, poem_of, read_poems
 from numpylm.training.choose_settings import fit_to_text
 from numpylm.training.config import TrainConfig
 from numpylm.training.finetune import load_pretrained_model
@@ -36,6 +37,7 @@ BUNDLED_POEMS = 8000
 HELD_OUT = 500  # at most this many poems are held out
 EMBEDDING_STD = 0.05  # of embeddings from counts
 RHYMES_COUNT = 16  # as many pairs of neighbors, because a poem has few rhymes among many neighbors
+RHYME_PRACTICE = 0.2  # share of the batches in which only words that rhyme count
 LEAST = 2  # a character of a user's poems that occurs less often has no token
 KEPT = ("documents", "block_size", "batch_size", "max_val_mb", "tokenizer")  # not chosen by rules for running text
 
@@ -115,7 +117,10 @@ class Poems(LanguageModeling):
 
     def batch(self, rng: np.random.Generator) -> Batch:
         options = {"label_smoothing": self.config.label_smoothing} if self.config.label_smoothing else {}
-        return Batch(row_arrays([self.train_rows[n] for n in self.batches.draw(rng)]), options)
+        rows = [self.train_rows[n] for n in self.batches.draw(rng)]
+        rhymes = any((row.rhymes != IGNORE_INDEX).any() for row in rows)
+        practice = rhymes and rng.random() < RHYME_PRACTICE
+        return Batch(row_arrays(rows, practice), options)
 
     def evaluate(self, model: Any, workers: DataParallel, between: Callable[[], object] | None = None) -> Evaluation:
         found = poem_nats(

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import regex
+
 from numpylm.system.json_fields import brief, json_objects
 from numpylm.system.shell import shown
 from numpylm.text.pretokenize import utf8
@@ -14,6 +16,7 @@ EXAMPLE = '{"title": …, "paragraphs": [line, line, …]}'
 TITLES = ("title", "theme", "rhythmic")  # the keys of the theme; songs (ci) of chinese-poetry have rhythmic
 BORDER = re.compile(r"\s*\|\s*|\s+/\s+|\n")  # between the lines of a poem in a table
 CLAUSE_END = re.compile("[，。！？；]")  # in Chinese, each ends a line of verse
+WORD = regex.compile(r"\p{Han}|[\p{L}\p{N}']+")
 
 
 class Poem(NamedTuple):
@@ -32,6 +35,28 @@ def poem_of(theme: str, parts: Sequence[str]) -> Poem:
     """A poem from its theme and its lines. Chinese lines are cut at the ends of clauses, and lose these marks."""
     lines = (" ".join(line.split()) for part in parts for line in CLAUSE_END.split(part))
     return Poem(" ".join(theme.split()), tuple(filter(None, lines)))
+
+
+def last_word(line: str) -> tuple[int, int]:
+    """Where the part of a line that rhymes begins and ends: its last word, or its last Chinese character."""
+    words = list(WORD.finditer(line))
+    return words[-1].span() if words else (len(line), len(line))
+
+
+def even_ends(lines: Sequence[str]) -> list[str]:
+    """The last words of lines 2, 4, 6, …, in lower case. They rhyme in quatrains and in regulated verse."""
+    return [line[slice(*last_word(line))].lower() for line in lines[1::2]]
+
+
+def rhyming_places(poem: Poem) -> list[int]:
+    """The places in ``poem.text`` of the last words of lines 4, 6, …: each rhymes with the even line before it."""
+    places, start = [], 0
+    for n, line in enumerate(poem.lines, 1):
+        if n % 2 == 0 and n > 2:
+            begin, end = last_word(line)
+            places += range(start + begin, start + end)
+        start += len(line) + 1
+    return places
 
 
 def lines_of_text(text: str) -> tuple[str, ...]:

@@ -402,7 +402,7 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "block_size": 128,
         "vocab_size": 512,
         "batch_size": 16,
-        "max_steps": 2500,
+        "max_steps": 3500,
         "learning_rate": 3e-3,
         "min_lr": 3e-5,
         "warmup_steps": 50,

@@ -88,6 +88,11 @@ def names_place(fault: Fault, report: Report) -> bool:
     return any(fault.place in place for place in said)
 
 
+def cell(text: str) -> str:
+    """A text as one cell of a Markdown table: an unescaped ``|`` would begin another cell."""
+    return text.replace("\n", " ").replace("|", "\\|")
+
+
 def table() -> str:
     """All faults with the first message of the checker, as a Markdown table."""
     detected = placed = explained = 0
@@ -99,9 +104,10 @@ def table() -> str:
         detected += not report.ok
         placed += names_place(fault, report)
         explained += right
-        said = first.text.replace("\n", " ").replace("|", "\\|") if first else "nothing"
+        said = first.text if first else "nothing"
         mark = "" if right else f" (expected: {KINDS[fault.kind]})"
-        rows.append(f"| {fault.animal}: `{fault.name}` | {fault.wrong} | {fault.hides} | {said}{mark} |")
+        cells = (f"{fault.animal}: `{fault.name}`", fault.wrong, fault.hides, said + mark)
+        rows.append(f"| {' | '.join(map(cell, cells))} |")
     count = len(rows)
     head = (
         "# The zoo of faulty layers\n\nMade by `numpylm gradcheck --zoo --table`. Each animal is one small change "

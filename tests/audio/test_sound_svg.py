@@ -36,6 +36,12 @@ def test_the_picture_has_axes_with_units_and_a_title():
     assert root.find(f"{SVG}title").text == "a <tone> & silence"
 
 
+def test_the_picture_has_a_size_of_its_own():
+    """Without one, a picture in a table of a Markdown page is 0 pixels wide, and elsewhere it fills the page."""
+    root = ET.fromstring(sound_svg("tone", TONE))
+    assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
+
+
 def test_loud_bands_are_bright_and_low_frequencies_are_at_the_bottom():
     root = ET.fromstring(sound_svg("tone", TONE))
     image = pixels(base64.b64decode(root.find(f"{SVG}image").get("href").partition(",")[2]))

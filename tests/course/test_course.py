@@ -154,10 +154,40 @@ def test_every_lesson_ends_with_a_summary_in_chinese(path):
     assert len(re.findall("[\u4e00-\u9fff]", summary[1])) >= 60
 
 
+def test_code_in_the_title_of_an_answer_is_shown_as_code():
+    """Jupyter and GitHub read no Markdown inside the tag ``summary``."""
+    made = build.text_cell("@answer Is `a < b` if $p < q$?\nYes.\n@end")
+    assert "<summary>Is <code>a &lt; b</code> if $p &lt; q$?</summary>" in made
+
+
+def test_lines_of_chinese_are_joined_and_lines_of_english_are_not():
+    """A browser shows the end of a line as a space, which is wrong between Chinese characters."""
+    assert (
+        build.text_cell("## 小结\n\n梯度，\n损失\nLoRA 。\nnext\nline") == "## 小结\n\n梯度，损失\nLoRA 。\nnext\nline"
+    )
+
+
+def test_keep_copies_outputs_and_refuses_code_that_has_changed(tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("jupytext")
+    path, file = SOURCES["00_start_here"], tmp_path / "00_start_here.ipynb"
+    executed = build.notebook(path, solved=True)
+    (cell, *_) = [cell for cell in executed.cells if cell.cell_type == "code"]
+    cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text="seen")], 7
+    build.write(executed, file)
+    kept = build.with_outputs_of(build.notebook(path, solved=True), file)
+    (first, *_) = [cell for cell in kept.cells if cell.cell_type == "code"]
+    assert (first.outputs[0].text, first.execution_count) == ("seen", 7)
+    cell.source += "\n1 + 1"
+    build.write(executed, file)
+    with pytest.raises(SystemExit, match=r"00_start_here.ipynb: its code has changed; execute it: .* 00$"):
+        build.with_outputs_of(build.notebook(path, solved=True), file)
+
+
 @pytest.mark.parametrize("path", build.sources(), ids=lambda path: path.stem)
 def test_no_line_of_text_turns_into_a_list_by_accident(path):
-    """A wrapped line that begins with "1) " or "- " would be shown as a list item."""
-    item, before = re.compile(r"# +(\d+[.)]|[-+*]) "), "#"
+    """A wrapped line that begins with "1) " or "- " would be shown as a list item, one with "> " as a quotation."""
+    item, before = re.compile(r"# +(\d+[.)]|[-+*>]) "), "#"
     for line in path.read_text(encoding="utf-8").splitlines():
         inside = before.startswith("# ") and not before.startswith(("# #", "# @", "# %%", "# |", "# ```"))
         in_list = item.match(before) or before.startswith("#   ")

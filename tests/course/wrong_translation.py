@@ -26,6 +26,7 @@ WRONG = {
     "beam_search": [
         ("ids[-1] == end or len(ids) == longest", "ids[-1] == end", "longer than `longest`"),
         ("if len(beam) == K", "if len(beam) == 1", "greedy"),
+        ("in continuations:", "in continuations[:K]:", "takes no place in the beam"),
         (" / len(ids) ** alpha", "", "divide log P"),
         ("-pair[1])", "pair[1])", "expected"),
         ("log_p + lp", "lp", "expected"),

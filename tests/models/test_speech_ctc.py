@@ -33,6 +33,14 @@ def test_padding_changes_neither_logits_nor_gradients():
         np.testing.assert_allclose(p.grad, grad, atol=1e-14)
 
 
+def test_another_microphone_changes_nothing():
+    """Fails if the mean of a band is taken over the padding, too, or over all bands together."""
+    ctc, x, lengths = model(), mels(), np.array([13, 8])
+    logits, _ = ctc.forward(x, lengths)
+    other, _ = ctc.forward(x + np.random.default_rng(2).standard_normal((2, 5, 1)), lengths)
+    np.testing.assert_allclose(other, logits, atol=1e-13)
+
+
 def test_the_loss_is_that_of_the_logits():
     ctc, x, lengths = model(), mels(), np.array([13, 8])
     logits, _ = ctc.forward(x, lengths)

@@ -10,11 +10,12 @@ from numpylm.cli.main import main
 from numpylm.inference.scoring import log_prob
 from numpylm.models.configs import GPTConfig
 from numpylm.models.gpt import GPT
+from numpylm.nn.functional import IGNORE_INDEX
 from numpylm.tasks.poem_baselines import CharacterModels
 from numpylm.tasks.poem_report import TrainingPoems, with_other_themes
-from numpylm.tasks.poem_rows import RareCharacters, poem_nats, poem_row, train_tokenizer
+from numpylm.tasks.poem_rows import RareCharacters, poem_nats, poem_row, row_arrays, train_tokenizer
 from numpylm.tasks.poems import Poems, split_poems
-from numpylm.text.poem import Poem, read_poems
+from numpylm.text.poem import Poem, read_poems, rhyming_places
 from numpylm.training.config import make_config
 from numpylm.training.train import train
 
@@ -113,6 +114,28 @@ def test_form_rhyme_and_copies():
     chinese = TrainingPoems([Poem("花", ("白日依山盡", "黃河入海流", "欲窮千里目", "更上一層樓"))])
     assert chinese.judge([("五言五言五", "某某某某樓", "五言五言五", "某某某某流")]).rhyme == 1
     assert chinese.judge([("五言五言", "某某某某樓", "五言五言五", "某某某某流")]).form == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (("The sea,", "so blue.", "A bee!", "It's you?"), "you"),
+        (("白日依山盡", "黃河入海流", "欲窮千里目", "更上一層樓"), "樓"),
+        (("a", "b", "c", "d", "e", "f -"), "df"),
+        (("a", "b", "c"), ""),
+        (("a", "b", "c", "..."), ""),
+    ],
+)
+def test_practice_counts_only_the_words_that_rhyme(lines, words):
+    """Fails if the targets are one place off, or if line 2, whose end is free, counts."""
+    poem = Poem("theme", lines)
+    assert "".join(poem.text[place] for place in rhyming_places(poem)) == words
+    tokenizer = train_tokenizer([poem], 1)
+    row = poem_row(tokenizer, poem)
+    targets = row_arrays([row], rhymes=True)["targets"][0]
+    counted = targets != IGNORE_INDEX
+    assert tokenizer.decode(targets[counted].tolist()) == words
+    np.testing.assert_array_equal(row.targets[counted], targets[counted])
 
 
 def test_shuffled_themes_are_all_wrong():

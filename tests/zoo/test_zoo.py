@@ -113,6 +113,14 @@ def test_the_table_in_the_docs_is_that_of_this_zoo():
     assert f"{count} faults: {count} detected, {count} placed" in text
 
 
+def test_a_bar_in_a_text_does_not_begin_a_cell_of_the_table(monkeypatch):
+    """The texts of this fault contain |x|."""
+    fault = zoo.get("gelu-without-the-product-rule")
+    monkeypatch.setattr(catalog, "animals", lambda: [fault])
+    row = catalog.table().splitlines()[-1]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 5, row
+
+
 def test_the_game(capsys):
     assert main(["gradcheck", "--zoo"]) == 0
     listed = capsys.readouterr().out

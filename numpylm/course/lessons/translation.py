@@ -57,6 +57,23 @@ def _search(
     return max(finished, key=lambda pair: pair[1])[0]
 
 
+def _crowded(
+    next_log_probs: Callable[[list[int]], Array], end: int, K: int, alpha: float = 1.0, longest: int = 30
+) -> list[int]:
+    """`beam_search` with a mistake: finished texts take places of the beam."""
+    beam: list[tuple[list[int], float]] = [([], 0.0)]
+    finished: list[tuple[list[int], float]] = []
+    while beam and len(finished) < K:
+        best = sorted(
+            (([*ids, i], log_p + float(lp)) for ids, log_p in beam for i, lp in enumerate(next_log_probs(ids))),
+            key=lambda pair: -pair[1],
+        )[:K]
+        ended = [pair for pair in best if pair[0][-1] == end or len(pair[0]) == longest]
+        finished += ended
+        beam = [pair for pair in best if pair not in ended]
+    return max(finished, key=lambda pair: pair[1] / len(pair[0]) ** alpha)[0]
+
+
 def bleu(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
     """BLEU with one reference each, without smoothing, from 0 to 100."""
     sentences = [" ".join(words) for words in candidates], [" ".join(words) for words in references]
@@ -254,6 +271,8 @@ LESSON = Lesson(
                     "this is a greedy search: K beginnings must be kept at each step, not one.": (
                         lambda f, end, K, alpha=1.0, longest=30: _search(f, end, K, alpha, longest, 1)
                     ),
+                    "a finished text takes no place in the beam. After it, go on until the beam has K texts that can "
+                    "still grow.": _crowded,
                     "finished texts are compared without the length: divide log P by length ** alpha.": (
                         lambda f, end, K, alpha=1.0, longest=30: beam_search(f, end, K, 0.0, longest)
                     ),

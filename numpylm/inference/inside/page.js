@@ -263,7 +263,7 @@ function drawHeads() {
     const parts = [make("span", "")];  // all are put into the page at once
     const size = Math.max(24, Math.min(84, 460 / kind.heads));
     place.style.gridTemplateColumns = `auto repeat(${kind.heads}, minmax(24px, ${size}px))`;
-    for (let h = 0; h < kind.heads; h++) parts.push(make("span", `${h + 1}`));
+    for (let h = 0; h < kind.heads; h++) parts.push(make("span", `${h + 1}`, { className: "column" }));
     for (let l = 0; l < kind.layers; l++) {
       parts.push(make("span", `${l + 1}`));
       for (let h = 0; h < kind.heads; h++) {
