@@ -12,6 +12,7 @@ import io
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -59,13 +60,15 @@ def find(theirs: Sequence[Any], works: Callable[..., bool], seconds: float = SEC
         The time for the search.
     """
     end = time.process_time() + seconds
-    for i, thing in enumerate(theirs):
-        for function, rebuild in _functions(thing):
-            for edit, changed in _changed(function):
-                if time.process_time() > end:
-                    return None
-                if _right([*theirs[:i], rebuild(changed), *theirs[i + 1 :]], works, end):
-                    return _place(function, edit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they would be about changed code, which the student has not written
+        for i, thing in enumerate(theirs):
+            for function, rebuild in _functions(thing):
+                for edit, changed in _changed(function):
+                    if time.process_time() > end:
+                        return None
+                    if _right([*theirs[:i], rebuild(changed), *theirs[i + 1 :]], works, end):
+                        return _place(function, edit)
     return None
 
 

@@ -65,6 +65,13 @@ def test_what_changed_code_prints_is_not_shown(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_changed_code_gives_no_warnings(recwarn):
+    """`is not` becomes a comparison with a number in one change: Python warns of that when it compiles."""
+    line = "return 3 * x.sum(axis=1) + y if y is not None else x / 0"
+    find([written(f"def mine(x, y):\n    {line}\n")], works, 2.0)
+    assert not recwarn.list
+
+
 def test_our_own_code_is_never_blamed():
     code = "def mine(x, y):\n    return 2 * x.sum(axis=0) + y\n"
     assert find([written(code, __name__="numpylm.nn.functional")], works) is None
