@@ -31,6 +31,8 @@ class Exercise:
         Our own objects, which later cells use until the student's pass; as many as are tested.
     exports : tuple of str
         The names of the objects in the student's module, ``my_gpt.py``; empty if they are not part of it.
+    search : bool
+        Whether `judge` searches for the place of a mistake. In a bug hunt the student has to find it.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Exercise:
     test: Test
     ours: tuple
     exports: tuple[str, ...] = ()
+    search: bool = True
 
 
 @dataclass(frozen=True)

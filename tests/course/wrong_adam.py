@@ -28,6 +28,9 @@ WRONG = {
         ("return theta - lr * grad", "theta -= lr * grad\n    return theta", "changes its argument theta"),
     ],
     "momentum_step": [
+        ("v = mu * v + grad", "v = v + mu * grad", "and not the gradient"),
+        ("v = mu * v + grad", "v = (1 - mu) * v + mu * grad", "exchanged as well"),
+        ("v = mu * v + grad", "v = lr * v + grad", "at `lr`"),
         ("v = mu * v + grad\n    return theta - lr * v, v", "return theta - lr * v, mu * v + grad", "the old velocity"),
         ("v = mu * v + grad", "v = mu * v + (1 - mu) * grad", "that is a running mean"),
         ("v = mu * v + grad", "v = mu * v - grad", "the two minus signs cancel"),

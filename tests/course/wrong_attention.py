@@ -9,6 +9,8 @@ WRONG = {
         ("weights / weights.sum(axis=1, keepdims=True)", "weights", "divide each row by its sum"),
     ],
     "softmax_jacobian": [
+        ("np.outer(p, p)", "p * p", "np.outer(p, p)"),
+        ("np.outer(p, p)", "p", "p alone"),
         ("np.diag(p) - np.outer(p, p)", "-np.outer(p, p)", "the case i = j has another term"),
         ("np.diag(p) - np.outer(p, p)", "np.diag(p - p * p)", "the case i ≠ j is missing"),
         ("np.diag(p) - np.outer(p, p)", "np.outer(p, p) - np.diag(p)", "the sign of both parts"),
@@ -78,6 +80,7 @@ WRONG = {
         (".reshape(B, T, n_head, C // n_head).swapaxes(1, 2)", ".reshape(B, T, n_head, C // n_head)", "swapaxes(1, 2)"),
     ],
     "CausalSelfAttention": [
+        ("q, k, v = (split", "k, q, v = (split", "at `(k, q, v)`: the order"),
         ("(dq, dk, dv)", "(dk, dq, dv)", "gradient"),
         ("causal_mask(T, T)", "None", "mask"),
         ("self.dropout, rng)", "self.dropout)", "Is rng passed on"),

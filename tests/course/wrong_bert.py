@@ -2,6 +2,7 @@
 
 WRONG = {
     "hide_tokens": [
+        ("rng.integers(0, n_ordinary, at_random.sum())", "rng.integers(0, n_ordinary)", "a token for each place"),
         ("np.where(chosen, ids, -100)", "ids", "must be -100"),
         ("np.where(chosen, ids, -100)", "np.where(chosen, hidden, -100)", "hidden"),
         ("hidden = ids.copy()", "hidden = ids", "changes its argument"),

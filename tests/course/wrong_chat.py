@@ -13,6 +13,7 @@ WRONG = {
         ("(len(question) - 1)", "len(question)", "wrong shape"),
     ],
     "LoRALinear": [
+        ("rng.standard_normal((n_in, rank)) / np.sqrt(n_in)", "np.zeros((n_in, rank))", "both 0 at the start"),
         ("self.scale * u @ self.lora_B.data).reshape", "u @ self.lora_B.data).reshape", "the scale s is missing"),
         ("self.scale * u.T @ dy_rows", "u.T @ dy_rows", "lora_B"),
         ("du = self.scale * dy_rows", "du = dy_rows", "lora_A"),

@@ -18,6 +18,8 @@ WRONG = {
         ("    return gradient", "    pass", "Is the return missing?"),
     ],
     "relative_error": [
+        ("return np.inf", "return 0.0", "expected inf"),
+        (".max())", ".min())", "look at line"),
         (
             "return float((np.abs(a - n) / np.maximum(size, floor)).max())",
             "return float(np.abs(a - n).max())",

@@ -15,6 +15,7 @@ WRONG = {
         ("return e / e.sum()", "e / e.sum()", "Is the return missing?"),
     ],
     "top_k": [
+        ("p[kept] / p[kept].sum()", "np.exp(p[kept]) / np.exp(p[kept]).sum()", "no exp"),
         (" / p[kept].sum()", "", "must sum to 1 again"),
         ("np.argsort(-p, ", "np.argsort(p, ", "the k least likely"),
         ('np.argsort(-p, kind="stable")[:k]', "p >= np.sort(p)[-min(k, len(p))]", "all of them were kept"),

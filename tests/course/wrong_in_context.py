@@ -2,6 +2,7 @@
 
 WRONG = {
     "map_sequences": [
+        ("2 * chosen.shape[1]), int)", "2 * chosen.shape[1]))", "whole numbers"),
         ("ids[:, 1::2] = np.take_along_axis(labels, chosen, axis=1)", "ids[:, 1::2] = chosen", "map_sequences"),
         ("ids[:, ::2] = np.take_along_axis(symbols, chosen, axis=1)", "ids[:, ::2] = chosen", "chosen itself"),
         ("np.take_along_axis(symbols, chosen, axis=1)", "symbols[0][chosen]", "map_sequences"),

@@ -11,6 +11,8 @@ REST = "np.log(1 / delta) / (orders - 1)"
 
 WRONG = {
     "exposure": [
+        (EXPOSURE, EXPOSURE.replace("log2", "log10"), "base 2"),
+        (EXPOSURE, "-log_p[secret] / np.log(2)", "how surprised"),
         (RANK, "rank = 1 + (log_p > log_p[secret]).sum()", "use >="),
         (RANK, "rank = (log_p > log_p[secret]).sum()", "not 0"),
         (RANK, "rank = np.argsort(-log_p).tolist().index(secret)", "not 0"),

@@ -25,6 +25,10 @@ WRONG = {
         ("return e / e.sum(axis=-1, keepdims=True)", "e / e.sum(axis=-1, keepdims=True)", "Is the return missing?"),
     ],
     "cross_entropy": [
+        ("p = softmax(z)", "p = z", "softmax(z) is missing"),
+        ("p[np.arange(len(y)), y]", "p[y]", "takes whole rows"),
+        ("p[np.arange(len(y)), y]", "p.max(axis=1)", "the most likely tokens"),
+        ("np.log(p[", "(1 - p[", "minus"),
         (".mean())", ".sum())", "sum over tokens"),
         ("float(-np.log(p[np.arange(len(y)), y]).mean())", "-np.log(p[np.arange(len(y)), y])", "Take their mean"),
         ("float(-np.log", "float(np.log", "the sign is wrong"),
@@ -44,6 +48,7 @@ WRONG = {
         ("dloss * dz / len(y)", "dloss * (p - y) / len(y)", "y stands for the one-hot rows"),
     ],
     "scores": [
+        ("nats_per_token * tokens / math.log(2) / n_bytes", "nats_per_token / math.log(2)", "bits per token"),
         ("nats_per_token * tokens / math.log(2)", "nats_per_token * tokens", "nats per byte"),
         ("* tokens / math.log(2) / n_bytes", "* n_bytes / math.log(2) / tokens", "tokens and bytes are exchanged"),
     ],

@@ -45,6 +45,9 @@ WRONG = {
         ),
     ],
     "Conv1d": [
+        ("(T + 2 * self.padding", "(T + self.padding", "output_length(7)"),
+        ("// self.stride + 1", "// self.stride", "output_length(7)"),
+        ("[:, self.padding : self.padding + T]", "[:, self.padding : -self.padding]", "shape"),
         (" + self.bias.data", "", "the bias is missing"),
         ("self.weight.grad +=", "self.weight.grad =", "assigned (=)"),
         ("self.bias.grad += dy_rows.sum(axis=0)", "self.bias.grad += dy_rows.mean(axis=0)", "bias"),

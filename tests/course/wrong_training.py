@@ -25,6 +25,8 @@ WRONG = {
         ("return loss", "pass", "returns nothing"),
     ],
     "validation_loss": [
+        ("nats / count", "np.nan * nats / count", "expected"),
+        ("nats / count", "count / nats", "look at line 23"),
         ("nats += loss * n", "nats += loss", "expected"),
         ("n = (y >= 0).sum()", "n = 1", "the mean of the batches' means"),
         ("n = (y >= 0).sum()", "n = y.size", "still have a weight"),

@@ -2,6 +2,8 @@
 
 WRONG = {
     "padding_mask": [
+        ("return real[:, None, None, :]", "return real[:, None, None, :].astype(float)", "True and False"),
+        ("[:, None, None, :]", "[:, None, None, ::-1]", "at the end"),
         ("np.arange(S) < lengths[:, None]", "np.arange(S) >= lengths[:, None]", "here it stands for padding"),
         ("np.arange(S) < lengths", "np.arange(S) <= lengths", "one token of padding"),
         ("real[:, None, None, :]", "real", "two axes of length 1"),
@@ -22,6 +24,7 @@ WRONG = {
         ("z - z.max()", "z", "NaN or infinity"),
     ],
     "beam_search": [
+        ("ids[-1] == end or len(ids) == longest", "ids[-1] == end", "longer than `longest`"),
         ("if len(beam) == K", "if len(beam) == 1", "greedy"),
         ("in continuations:", "in continuations[:K]:", "takes no place in the beam"),
         (" / len(ids) ** alpha", "", "divide log P"),

@@ -2,6 +2,8 @@
 
 WRONG = {
     "posterior": [
+        ("np.exp(log_joint - log_joint.max())", "log_joint", "exp of the logarithms"),
+        ("log_p + np.log(prior)", "log_p * prior", "multiplied by the prior"),
         ("log_p + np.log(prior)", "log_p", "the prior is missing"),
         ("log_p + np.log(prior)", "log_p + prior", "add its logarithm"),
         (
@@ -26,6 +28,8 @@ WRONG = {
         ("n for n, pair in enumerate(pairs) if pair not in held", "n for n in range(len(pairs))", "expected"),
     ],
     "pass_at_k": [
+        ("1 - comb(n - c, k) / comb(n, k)", "c * comb(n - c, k - 1) / comb(n, k)", "exactly one"),
+        ("1 - comb(n - c, k) / comb(n, k)", "min(1, k * c / n)", "counts choices twice"),
         ("1 - comb(n - c, k) / comb(n, k)", "1 - (1 - c / n) ** k", "more than once"),
         ("1 - comb(n - c, k)", "comb(n - c, k)", "Subtract it from 1"),
         ("1 - comb(n - c, k)", "comb(c, k)", "One is enough"),

@@ -2,6 +2,7 @@
 
 WRONG = {
     "split_documents_train_val": [
+        ("list(dict.fromkeys(documents))", "list(set(documents))", "whenever Python starts again"),
         (
             "distinct = list(dict.fromkeys(documents))",
             "at = rng.permutation(len(documents))\n    n = round(fraction * len(at))\n"

@@ -9,7 +9,7 @@ import numpy as np
 from numpylm.check.optimizer.clipping import check_clipping
 from numpylm.check.optimizer.optimizers import check_optimizer
 from numpylm.course.exercise import Exercise, Lesson, Result
-from numpylm.course.judge import Rng, both, from_report, outputs
+from numpylm.course.judge import WRONG, Rng, both, from_report, hurried, outputs
 from numpylm.nn import optim
 from numpylm.nn.module import Array, Parameter
 
@@ -119,7 +119,22 @@ def _details(make: Callable[..., Any]) -> Result:
     return Result()
 
 
+def _same_steps(make: Callable[..., Any]) -> bool:
+    """Whether an optimizer moves a matrix and a vector as ours does."""
+    rng = np.random.default_rng(0)
+    theirs, ours = ([Parameter(np.ones(shape)) for shape in ((3, 4), (5,))] for _ in range(2))
+    steppers = make(theirs, weight_decay=0.3, eps=1e-3), optim.AdamW(ours, weight_decay=0.3, eps=1e-3)
+    for _ in range(4):
+        for p, q in zip(theirs, ours, strict=True):
+            p.grad[...] = q.grad[...] = rng.standard_normal(p.shape)
+        for stepper in steppers:
+            stepper.step()
+    return all(np.allclose(p.data, q.data, rtol=1e-9) for p, q in zip(theirs, ours, strict=True))
+
+
 def _follows(make: Callable[..., Any]) -> Result:
+    if hurried():
+        return Result() if _same_steps(make) else WRONG
     return from_report(check_optimizer(make))
 
 
@@ -244,6 +259,13 @@ LESSON = Lesson(
                     ]
                 ),
                 {
+                    "mu is the share of the old velocity that remains: it multiplies v, and not the gradient.": (
+                        lambda x, v, g, lr, mu: (x - lr * (v + mu * g), v + mu * g)
+                    ),
+                    "that is a running mean, with mu and 1 - mu exchanged as well. The old velocity is multiplied by mu, and "
+                    "the gradient is added as it is.": (
+                        lambda x, v, g, lr, mu: (x - lr * ((1 - mu) * v + mu * g), (1 - mu) * v + mu * g)
+                    ),
                     "the parameters move along the old velocity. First v, then a step along the new v.": (
                         lambda x, v, g, lr, mu: (x - lr * v, mu * v + g)
                     ),

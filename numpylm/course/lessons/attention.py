@@ -178,6 +178,10 @@ LESSON = Lesson(
                 softmax_jacobian,
                 _probabilities,
                 {
+                    "row i, column j needs p_i · p_j: all products, np.outer(p, p), and not p * p.": (
+                        lambda p: np.diag(p) - p * p
+                    ),
+                    "row i, column j needs p_i · p_j, np.outer(p, p), and not p alone.": lambda p: np.diag(p) - p,
                     "the case i = j has another term: where i = j, the numerator changes as well.": lambda p: (
                         -np.outer(p, p)
                     ),

@@ -95,6 +95,14 @@ def _hides_as_bert(hide: Any) -> Result:
     others = hidden[chosen & (hidden != MASK)]
     if others.min() < 0 or others.max() >= ORDINARY:
         return Result([f"{name}: a random token must lie between 0 and n_ordinary - 1."])
+    random = hidden[chosen & (hidden != MASK) & (hidden != ids)]
+    if len(random) and len(set(random.tolist())) < ORDINARY - 1:
+        return Result(
+            [
+                f"{name}: only {len(set(random.tolist()))} of {ORDINARY} ordinary tokens occur among the random ones. Draw "
+                "a token for each place: rng.integers(0, n_ordinary, how many)."
+            ]
+        )
     kept = float((hidden[chosen] == ids[chosen]).mean())
     expected = 0.1 + 0.1 / ORDINARY  # some random tokens are the right ones
     if abs(kept - expected) > 0.015:

@@ -168,7 +168,7 @@ def _values(case: tuple[Any, tuple, dict]) -> list:
 
 def _exercise(animal: str, what: str) -> Exercise:
     ours = tuple(getattr(World(), name) for name in names(get(animal)))
-    return Exercise(f"hunt_{animal}", f"{what}: find the bug and fix it", is_fixed(animal), ours)
+    return Exercise(f"hunt_{animal}", f"{what}: find the bug and fix it", is_fixed(animal), ours, search=False)
 
 
 LESSON = Lesson("12_bug_hunt", "Bug hunt", tuple(_exercise(*hunted) for hunted in HUNTED))

@@ -160,6 +160,7 @@ def _errors(rng: Rng) -> Iterator[tuple]:
     yield np.array([1.0, 0.0]), np.array([1.0, 1e-12])
     yield np.array([-1.0, 0.0]), np.array([-1.0, -1e-12])
     yield np.zeros(3), np.zeros(3)
+    yield np.ones((2, 3)), np.ones((2, 1))
 
 
 def _size(a: Array, n: Array) -> Array:

@@ -237,6 +237,9 @@ LESSON = Lesson(
                     "kind='stable'.": lambda p, k: _only(p, np.argsort(p, kind="stable")[-k:]),
                     "the probabilities are sorted. Each token must keep its index, its id: put them back with "
                     "q[kept] = ….": lambda p, k: np.sort(top_k(p, k))[::-1],
+                    "p are probabilities already: no exp. Divide p[kept] by its sum.": lambda p, k: _only(
+                        np.exp(p), np.argsort(-p, kind="stable")[:k]
+                    ),
                     "only k numbers are returned. Each token must keep its index among all V: start from "
                     "np.zeros_like(p).": lambda p, k: (lambda best: best / best.sum())(-np.sort(-p)[:k]),
                     "the k kept tokens are made equally likely. They keep their proportions: p[kept] divided by its "

@@ -50,7 +50,10 @@ def _dropout(cls: Any) -> Result:
     share = kept.mean()
     if abs(share - 0.7) > 0.05:
         return Result(
-            [f"{cls.__name__}(0.3) keeps {share:.0%} of the numbers. p is the probability of *dropping* one."]
+            [
+                f"{cls.__name__}(0.3) keeps {share:.0%} of the numbers, it should be 70 %. p is the probability of *dropping* "
+                "one; rng.random gives numbers that are equally likely everywhere in [0, 1)."
+            ]
         )
     if abs(out[kept].mean() - 1 / 0.7) > 1e-6:
         return Result(

@@ -62,6 +62,9 @@ EXPOSURE_SLIPS = {
     "the rank is counted from the wrong end: count the numbers that are likelier, not those that are less "
     "likely.": _exposure_by(lambda log_p, own: (log_p <= own).sum()),
     "the logarithm must be to base 2 (np.log2), because the exposure is in bits.": _exposure_by(_as_likely, np.log),
+    "the logarithm must be to base 2 (np.log2): the exposure is in bits.": _exposure_by(_as_likely, np.log10),
+    "this is how surprised the model is by the secret, in bits. Exposure compares it with the other numbers: log2(N) - "
+    "log2(rank).": lambda log_p, secret: float(-log_p[secret] / np.log(2)),
     "this is log2 of the rank alone. Subtract it from log2 of the number of numbers.": lambda log_p, secret: np.log2(
         _as_likely(log_p, log_p[secret])
     ),

@@ -179,6 +179,20 @@ LESSON = Lesson(
                         ),
                         "this is -log of the mean probability. Take the logarithm of each first, then the "
                         "mean.": lambda z, y: float(-np.log(softmax(z)[np.arange(len(y)), y].mean())),
+                        "z are logits, not probabilities: p = softmax(z) is missing before the logarithm.": lambda z, y: (
+                            float(-np.log(z[np.arange(len(y)), y]).mean())
+                        ),
+                        "p[y] takes whole rows. Only the probability of the right token in each row counts: "
+                        "p[np.arange(N), y].": lambda z, y: float(-np.log(softmax(z)[y]).mean()),
+                        "this is the loss of the most likely tokens. The right ones are y: p[np.arange(N), y].": (
+                            lambda z, y: float(-np.log(softmax(z).max(axis=1)).mean())
+                        ),
+                        "the loss of a token is -log p, not 1 - p.": lambda z, y: float(
+                            (1 - softmax(z)[np.arange(len(y)), y]).mean()
+                        ),
+                        "this is minus the probability, without the logarithm.": lambda z, y: float(
+                            -softmax(z)[np.arange(len(y)), y].mean()
+                        ),
                         "p[:, y] takes N columns of every row. Only the probability of the right token in each row counts: "
                         "p[np.arange(N), y].": lambda z, y: float(-np.log(softmax(z)[:, y]).mean()),
                     },
@@ -222,6 +236,9 @@ LESSON = Lesson(
                     "math.log(2).": lambda L, n, b: (math.exp(L), L * n / b),
                     "bits per byte: multiplied by ln 2 where it must be divided: one bit is ln 2 = 0.693 nats, so "
                     "there are more bits than nats.": lambda L, n, b: (math.exp(L), L * n * math.log(2) / b),
+                    "these are bits per token. The text has tokens of them; divide all bits by the number of bytes.": (
+                        lambda L, n, b: (math.exp(L), L / math.log(2))
+                    ),
                     "perplexity is exp(loss) for a loss in nats; 2 ** loss would be right for bits.": lambda L, n, b: (
                         2**L,
                         L * n / math.log(2) / b,

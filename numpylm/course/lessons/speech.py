@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from numpylm.audio.mel import mel_to_hz
+from numpylm.check.gradcheck import gradcheck
 from numpylm.course.exercise import Exercise, Lesson, Result
-from numpylm.course.judge import Rng, both, gradients, outputs
+from numpylm.course.judge import Rng, both, from_report, gradients, outputs
 from numpylm.course.lessons.ctc import CTC_EXERCISES
 from numpylm.nn.conv import Conv1d
 from numpylm.nn.module import Array, Cache
@@ -141,7 +142,21 @@ def _convolves(cls: Any) -> Result:
         result = test(forward)
         if result.problems:
             return Result([f"(stride {stride}, padding {padding}) {result.problems[0]}"])
+        length = theirs.output_length(7)
+        if length != ours.output_length(7):
+            return Result(
+                [
+                    f"{cls.__name__}.output_length(7) with kernel {K}, stride {stride} and padding {padding}: expected "
+                    f"{ours.output_length(7)}, got {length}. Padding makes T longer on both sides; the last window "
+                    "begins at the latest K places before the end."
+                ]
+            )
     return Result()
+
+
+def _unpadded(cls: Any) -> Result:
+    """The backward without padding: a slice that ends at -padding would be empty."""
+    return from_report(gradcheck(_random(cls, 2, 0), np.random.default_rng(0).standard_normal((2, 7, N_IN))))
 
 
 def _random(cls: Any, stride: int = 2, padding: int = 1) -> Any:
@@ -242,6 +257,7 @@ LESSON = Lesson(
             "one small linear layer on every window",
             both(
                 _convolves,
+                _unpadded,
                 gradients(lambda rng: (rng.standard_normal((2, 7, N_IN)),), lambda cls: _random(cls)),
             ),
             (Conv1d,),

@@ -7,7 +7,7 @@ import numpy as np
 
 from numpylm.check.gradcheck import gradcheck
 from numpylm.course.exercise import Exercise, Lesson, Result
-from numpylm.course.judge import Rng, both, drops, from_report, gradients, held_against, outputs
+from numpylm.course.judge import Rng, both, drops, from_report, gradients, held_against, hurried, outputs
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.nn.blocks import Block
 from numpylm.nn.layers import Embedding
@@ -48,6 +48,8 @@ def _gpt(cls: Any) -> Result:
         return Result([f"{cls.__name__}: logits of shape {np.shape(logits)}, expected (B, T, V) = {right.shape}."])
     if not np.allclose(logits, right):
         return Result([f"{cls.__name__}: the logits differ from ours (by {np.abs(logits - right).max():.2g})."])
+    if hurried() == "outputs":
+        return Result()
     dropping = cls(replace(CONFIG, dropout=0.5), np.random.default_rng(0), np.float64)
     if np.array_equal(dropping.forward(ids)[0], dropping.forward(ids, np.random.default_rng(0))[0]):
         return Result([f"{cls.__name__}: its forward was given an rng, but nothing is dropped. Is rng passed on?"])

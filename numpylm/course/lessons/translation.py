@@ -159,6 +159,16 @@ def _searches(rng: Rng) -> Any:
     for seed in range(6):
         yield _table(seed), END, 3, 1.0, 8
         yield _table(seed), END, 4, 0.0, 6
+    yield _never_ends, END, 2, 1.0, 5
+
+
+def _never_ends(ids: list[int]) -> Array:
+    """The end is so unlikely that only the limit ends a text."""
+    if len(ids) >= 12:
+        raise ValueError(
+            "a text has become longer than `longest`: such a text is finished, with or without its end token"
+        )
+    return np.log(np.array([1e-9, 0.6, 0.4]))
 
 
 def _texts(rng: Rng) -> Any:
@@ -201,6 +211,9 @@ LESSON = Lesson(
                     "True must stand for real tokens; here it stands for padding.": lambda n, s: ~padding_mask(n, s),
                     "the mask lets one token of padding through: positions count from 0, so the last real one is "
                     "length - 1.": lambda n, s: padding_mask(n + 1, s),
+                    "real tokens come first in each sentence, and padding at the end; here it is the other way round.": (
+                        lambda n, s: padding_mask(n, s)[..., ::-1]
+                    ),
                     "the right entries with shape (B, S): it must broadcast against scores (B, H, T, S). Add two axes of "
                     "length 1: [:, None, None, :].": lambda n, s: padding_mask(n, s)[:, 0, 0],
                     "the two axes of length 1 are in the wrong places. Keys are the last axis of the scores "

@@ -87,6 +87,11 @@ LESSON = Lesson(
                     "that is log P(x | y). The result should be a probability.": lambda log_p, prior: np.log(
                         posterior(log_p, prior)
                     ),
+                    "logarithms are divided by their sum. Make probabilities first: exp of the logarithms.": (
+                        lambda log_p, prior: (log_p + np.log(prior)) / (log_p + np.log(prior)).sum()
+                    ),
+                    "the log-probability is multiplied by the prior. Logarithms of factors are added: log P(y | x) + "
+                    "log P(x).": lambda log_p, prior: posterior(log_p * prior, np.ones(len(prior))),
                     "the prior is a probability: add its logarithm to log P(y | x).": lambda log_p, prior: posterior(
                         log_p + prior, np.ones(len(prior))
                     ),
@@ -128,6 +133,11 @@ LESSON = Lesson(
                         comb(c, k) / comb(n, k)
                     ),
                     "that is pass@1, the share c/n.": lambda n, c, k: c / n,
+                    "that is the chance that exactly one of the k samples passes. Two or more are enough as well.": (
+                        lambda n, c, k: c * comb(n - c, k - 1) / comb(n, k)
+                    ),
+                    "k times the chance of one sample counts choices twice in which several pass. Compute the chance that "
+                    "none passes.": lambda n, c, k: min(1, k * c / n),
                 },
             ),
             (pass_at_k,),

@@ -29,6 +29,25 @@ def token_surprise(z: Array, y: Array) -> Array:
 
 # ------------------------------------------------------------------------------------------------- splitting
 
+
+class _Text(str):
+    """A text with a hash that we choose. Python gives texts other hashes in every run; a set is in their order."""
+
+    turn = 0
+
+    def __hash__(self) -> int:
+        return super().__hash__() ^ (_Text.turn * 0x5BD1E995)
+
+
+def _runs_differ(split: Callable, documents: list[str]) -> bool:
+    """Whether the same rng would give another split in another run of Python."""
+    sides = []
+    for _Text.turn in (0, 1, 2):
+        _, val = split([_Text(text) for text in documents], FRACTION, np.random.default_rng(3))
+        sides.append(sorted(map(str, val)))
+    return sides[0] != sides[1] or sides[0] != sides[2]
+
+
 FRACTION = 0.2
 
 
@@ -67,6 +86,11 @@ def _split_is_clean(split: Callable) -> Result:
     if set(run(plain, 3)[1]) != set(run(plain, 3)[1]):
         return wrong(
             "the same rng gives different splits: draw with rng, not with np.random or random, so that your run can be repeated."
+        )
+    if _runs_differ(split, plain):
+        return wrong(
+            "the same rng gives another split whenever Python starts again: a set of texts has another order each time. "
+            "list(dict.fromkeys(documents)) also leaves out copies, and keeps the order."
         )
     if set(run(plain, 1)[1]) == set(run(plain, 2)[1]):
         return wrong(
