@@ -3,7 +3,7 @@
 import ast
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +143,7 @@ def _parse(text: str) -> ast.expr:
 def _simple(node: ast.AST) -> Iterator[tuple[Any, str]]:
     """Another operator, comparison, number, function, order, axis or slice; or a part left out."""
     kind = type(node).__name__
-    yield from {
+    changes: dict[str, Callable[[Any], Any]] = {
         "BinOp": _of_operation,
         "UnaryOp": lambda n: [(n.operand, "its sign")],
         "Compare": _of_comparison,
@@ -171,7 +171,8 @@ def _simple(node: ast.AST) -> Iterator[tuple[Any, str]]:
                 if isinstance(name, ast.Name)
             ),
         ],
-    }.get(kind, lambda n: [])(node)
+    }
+    yield from changes[kind](node) if kind in changes else ()
 
 
 def _copy(node: Any, /, **changes: Any) -> Any:

@@ -7,6 +7,7 @@ sentence names the place and the kind of change, but not the change itself.
 
 import ast
 import contextlib
+import functools
 import inspect
 import io
 import sys
@@ -81,7 +82,12 @@ def _functions(thing: Any) -> Iterator[tuple[FunctionType, Callable[[FunctionTyp
     elif inspect.isclass(thing):
         methods = {name: method for name, method in vars(thing).items() if inspect.isfunction(method)}
         for name in sorted(methods, key=lambda name: ORDER.get(name, 3)):
-            yield methods[name], lambda changed, name=name: type(thing.__name__, (thing,), {name: changed})
+            yield methods[name], functools.partial(_with_method, thing, name)
+
+
+def _with_method(kind: type, name: str, method: FunctionType) -> type:
+    """A class with one method changed."""
+    return type(kind.__name__, (kind,), {name: method})
 
 
 def _parsed(function: FunctionType) -> ast.FunctionDef | None:
