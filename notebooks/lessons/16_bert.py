@@ -12,6 +12,7 @@
 
 # %%
 import importlib.util
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,9 +194,9 @@ PostNorm = check("PostNorm", MyPostNorm)
 # The output layer of BERT has one more layer before the logits. And like GPT-2's, it uses the token embedding $E$ (V, C)
 # again:
 #
-# $$h = \text{LN}\big(\text{GELU}(x W + b)\big), \qquad \text{logits} = h E^T + b_{out}$$
+# $$h = \text{LN}\big(\text{GELU}(x W + b)\big), \qquad \text{logits} = h E^T + b_\text{out}$$
 #
-# $W$ is (C, C), and $b_{out}$ is (V,).
+# $W$ is (C, C), and $b_\text{out}$ is (V,).
 #
 # ### Exercise: `MaskedLMHead`
 #
@@ -299,7 +300,9 @@ axes.axhline(0.1, color="gray", linewidth=0.8, linestyle=":")
 axes.set(xlabel="step", ylabel="found in held-out sums")
 axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
-print("at the end:", dict(zip(names, curve[-1].round(2).tolist(), strict=True)))
+print("at the end:")
+for name, share in zip(names, curve[-1], strict=True):
+    print(f"{name:16} {share:.2f}")
 
 # %% [markdown]
 # It has learned addition and subtraction, with carries, from sums that it has not seen before. Nobody told it that there
@@ -444,7 +447,7 @@ if found:
     rows, _ = encoder_input(published.tokenizer, sentences, published.config.block_size)  # [CLS] text [SEP]
     vectors = published.sentence_embeddings(*padded(rows, published.tokenizer.pad_id))  # (5, C), length 1
     fig, axes = plt.subplots(figsize=(6.5, 4))
-    short = [sentence[:26] for sentence in sentences]
+    short = [textwrap.shorten(sentence, 26, placeholder="…") for sentence in sentences]
     heatmap(axes, vectors @ vectors.T, short, short, title="dot products", numbers=".2f")
     plt.show()
 else:

@@ -762,7 +762,7 @@ for frame in np.flatnonzero(np.diff(p.argmax(axis=1), prepend=0)):
     if (k := p[frame].argmax()) > 0:
         below.text(seconds[frame], 1.04, characters[k - 1].replace(" ", "␣"), ha="center")
 below.set(xlabel="seconds", ylabel="probability", ylim=(0, 1.15))
-below.legend(loc="center left")
+below.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]

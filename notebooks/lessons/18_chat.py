@@ -11,6 +11,7 @@
 
 # %%
 import re
+import textwrap
 
 import numpy as np
 from tqdm import tqdm
@@ -38,7 +39,9 @@ def answer(model, question, length=90):
     return tokenizer.decode([i for i in written if i != END]).strip(), written[-1:] == [END]
 
 
-print(answer(gpt, "Tell me about Pip the otter."))
+text, ended = answer(gpt, "Tell me about Pip the otter.")
+print(textwrap.fill(text, 100))
+print("it ended by itself" if ended else "it did not end by itself")
 
 # %% [markdown]
 # It has never seen a question. So we make examples: each has an instruction and an answer. The answers are the first
@@ -72,7 +75,8 @@ for place in rng.permutation(len(found)):
     examples.append((f"Tell me about {name} the {animal}.", re.sub(rf"\b{old}\b", name, text), name, animal))
 held_out, train = examples[:40], examples[40:]
 print(f"{len(train):,} examples to train on, {len(held_out)} held out; the first:")
-print(train[0][0], "→", train[0][1])
+print(train[0][0], "→")
+print(textwrap.fill(train[0][1], 100))
 
 # %% [markdown]
 # ## 2 The loss counts the answers alone
@@ -253,7 +257,7 @@ for step in tqdm(range(STEPS), leave=False):
     clip_grad_norm(trained, 1.0)
     optimizer.step(warmup_cosine(step, 20, STEPS, 5e-3, 1e-4))
 print("after: ", judge(gpt))
-print(answer(gpt, "Tell me about Pip the otter.")[0])
+print(textwrap.fill(answer(gpt, "Tell me about Pip the otter.")[0], 100))
 
 # %% [markdown]
 # It answers, with the name that you ask for, and stops. The stories were in the model before. What it has learned from
@@ -263,11 +267,11 @@ print(answer(gpt, "Tell me about Pip the otter.")[0])
 #
 # Now suppose that people like short answers. We could write short examples and train again. But often it is easier to say
 # which of two answers is *better* than to write a good one. DPO (Rafailov et al. 2023, arXiv:2305.18290) learns from such
-# pairs. Let $\pi(y)$ be the probability that the model gives to a whole answer $y$, after its question, and $\pi_{ref}$ that
+# pairs. Let $\pi(y)$ be the probability that the model gives to a whole answer $y$, after its question, and $\pi_\text{ref}$ that
 # of a copy of the model from before this training, which is called the **reference**. For the chosen answer $y_w$ ("win")
 # and the rejected one $y_l$ ("lose"), look at how much more likely each has become:
 #
-# $$h = \beta \left[ \log \frac{\pi(y_w)}{\pi_{ref}(y_w)} - \log \frac{\pi(y_l)}{\pi_{ref}(y_l)} \right], \qquad L = -\log \sigma(h)$$
+# $$h = \beta \left[ \log \frac{\pi(y_w)}{\pi_\text{ref}(y_w)} - \log \frac{\pi(y_l)}{\pi_\text{ref}(y_l)} \right], \qquad L = -\log \sigma(h)$$
 #
 # (equation 7.) Here $\sigma(h) = 1/(1 + e^{-h})$, the logistic function, and $\beta$ is a constant. At the start both models
 # are equal, $h = 0$, and $L = \log 2$. The loss falls when $h$ grows: when the chosen answer gains more than the rejected
@@ -367,7 +371,8 @@ for beta, steps, lr in ((0.5, 30, 2e-4), (0.1, 60, 3e-4)):
         clip_grad_norm(trained, 1.0)
         optimizer.step(warmup_cosine(step, 10, steps, lr, lr / 10))
     print(f"β = {beta}, {steps} steps:  ", judge(gpt), f"  (loss {loss:.3f})")
-    print("   ", answer(gpt, "Tell me about Pip the otter.")[0])
+    text, _ = answer(gpt, "Tell me about Pip the otter.")
+    print(textwrap.indent(textwrap.fill(text, 96), "    "))
 
 # %% [markdown]
 # The first run does what we wanted: on average the answers are much shorter, and they are still right. (Not every single

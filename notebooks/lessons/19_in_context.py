@@ -279,7 +279,8 @@ print("score of head 0.0 and of head 1.0:", *(f"{score:5.2f}" for score in score
 n, text = 24, [NAMES[i] for i in test[0, :24]]
 fig, axes = plt.subplots(1, 2, figsize=(10, 4.6))
 for layer, ax in enumerate(axes):
-    heatmap(ax, inside.attention[layer][0, 0, :n, :n], text, text, title=f"head {layer}.0")
+    attention = inside.attention[layer][0, 0, :n, :n]  # (n, n)
+    heatmap(ax, attention, text, text, f"head {layer}.0", xlabel="looks at", ylabel="symbol")
 plt.show()
 
 # %% [markdown]
